@@ -1,0 +1,48 @@
+"""The errors a caller may catch.
+
+Every message is one sentence (or two) that says what is wrong, where, and what to do; pages and the
+command line show it as it is. Nothing here formats tracebacks or logs.
+"""
+
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "JobError",
+    "ObservatoryError",
+    "ScoringError",
+    "StoreError",
+    "StudyError",
+    "UnknownNameError",
+]
+
+
+class ObservatoryError(Exception):
+    """Base of all errors that icl_core raises on purpose."""
+
+
+class UnknownNameError(ObservatoryError):
+    """A family, model, revision, task, label set or option is not known; the message lists the known ones."""
+
+
+class StudyError(ObservatoryError):
+    """What is asked for cannot be computed as asked (empty choice, more labels than symbols, bounds)."""
+
+
+class DataError(ObservatoryError):
+    """A dataset or a file of one's own cannot be used (missing columns, unknown label, wrong row count)."""
+
+
+class CheckpointError(ObservatoryError):
+    """A checkpoint cannot be found, is incomplete, or cannot be loaded without remote code."""
+
+
+class ScoringError(ObservatoryError):
+    """Scoring produced or met something that has no valid number (NaN logits, prompt beyond the context)."""
+
+
+class StoreError(ObservatoryError):
+    """The store refuses a record or cannot read or write (differing key, damage, full disk, foreign settings)."""
+
+
+class JobError(ObservatoryError):
+    """A job cannot be launched, found, cancelled or resumed."""

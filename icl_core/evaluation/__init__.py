@@ -1,0 +1,1 @@
+"""Studies, cells, the store, runs and jobs; drawing and measures are elsewhere."""

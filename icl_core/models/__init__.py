@@ -1,0 +1,1 @@
+"""Finding, checking and loading checkpoints; tasks and prompts are not known here."""

@@ -1,0 +1,261 @@
+"""The frozen values passed around between the layers.
+
+They hold data and say what it means; they do not read files, load models or compute measures.
+Source of the definitions: arXiv 2406.14022 and arXiv 2305.09731 (label settings).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "LABEL_SETTINGS",
+    "SCORING_VERSION",
+    "Alphabet",
+    "CellKey",
+    "CellRecord",
+    "CellSpec",
+    "CheckpointIdentity",
+    "CheckpointRef",
+    "EncodedRequest",
+    "Example",
+    "LabelScores",
+    "LabelSetting",
+    "Sampling",
+    "Split",
+    "canonical_json",
+    "digest_of",
+]
+
+SCORING_VERSION = 1
+"""Raised whenever a scored number would change (engine, encoding, native remaps); written in docs/LOG.md."""
+
+LabelSetting = Literal["gold", "random", "abstract"]
+Split = Literal["dev", "test"]
+Sampling = Literal["uniform", "balanced"]
+Alphabet = Literal["symbols", "numbers", "letters"]
+CheckpointSource = Literal["hub", "folder", "gguf", "embedded"]
+LABEL_SETTINGS: tuple[LabelSetting, ...] = ("gold", "random", "abstract")
+
+
+def canonical_json(value: object) -> str:
+    """JSON text that is equal for equal values: sorted keys, no spaces, NaN and infinity refused.
+
+    >>> canonical_json({"b": 1, "a": [0.5, None]})
+    '{"a":[0.5,null],"b":1}'
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+
+
+def digest_of(value: object) -> str:
+    """The sha256 (64 hexadecimal digits) of the canonical JSON of a value."""
+    return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One labelled row of a task.
+
+    Attributes:
+        row_id: split and index on the Hub, such as ``validation:17``; unique within a task.
+        text: the input as it stands in a prompt (stripped, one line; pairs joined by `` [SEP] ``).
+        gold: index of the true label, 0 to n_labels - 1.
+        text_pair: the two sentences of a pair task, which natural templates need apart; None otherwise.
+    """
+
+    row_id: str
+    text: str
+    gold: int
+    text_pair: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRef:
+    """One model at one step, as it is asked for.
+
+    Attributes:
+        family: name in the registry, ``local`` for folders and GGUF files of one's own.
+        model: unique name of the model, such as ``pythia-410m``.
+        revision: git reference on the Hub, folder name of a local checkpoint, or file name of a GGUF.
+        source: where the weights come from.
+        location: Hub id; parent folder of the checkpoint folders; path of the GGUF file; member name.
+        step: optimizer step, None where the name does not tell it.
+        tokens_seen: training tokens up to this step, None where unknown.
+        weight_file: the file on the revision that holds the weights, where checkpoints are files.
+        remap: name of the native remap that the weights need, None for native classes.
+    """
+
+    family: str
+    model: str
+    revision: str
+    source: CheckpointSource
+    location: str
+    step: int | None = None
+    tokens_seen: int | None = None
+    weight_file: str | None = None
+    remap: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointIdentity:
+    """What a checkpoint was found to be: content, not names.
+
+    Attributes:
+        commit: resolved commit on the Hub, or "" for local files.
+        weight_files: (file name, sha256) of each weight file (of every file that matters, for local
+            folders), sorted by name.
+        tokenizer_sha256: hash over the tokenizer's files.
+        context_length: longest sequence of tokens that the model was made for.
+        n_parameters: all parameters, None where it is not known before loading.
+    """
+
+    commit: str
+    weight_files: tuple[tuple[str, str], ...]
+    tokenizer_sha256: str
+    context_length: int
+    n_parameters: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRequest:
+    """Token ids of one query and its candidate labels, from the joint tokenisation.
+
+    Attributes:
+        context_ids: (n_context_tokens,) ids before the label; the prefix shared with other requests is in it.
+        continuation_ids: one tuple of ids for each choice, at least one token each.
+    """
+
+    context_ids: tuple[int, ...]
+    continuation_ids: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScores:
+    """Scores of one request.
+
+    Attributes:
+        loglikelihoods: (n_choices,) float64, nats, sum over the continuation's tokens; all finite.
+        n_tokens: (n_choices,) int, tokens of each continuation.
+    """
+
+    loglikelihoods: npt.NDArray[np.float64]
+    n_tokens: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class CellSpec:
+    """One stored unit as it is asked for: names only, no content hashes.
+
+    Attributes:
+        checkpoint: which model at which step.
+        task: name in the task registry, or ``file:`` and the absolute path of a CSV or JSONL file.
+        split: ``test`` for results, ``dev`` for choosing checkpoints and fusion weights.
+        label_setting: how demonstration labels are made.
+        demo_seed: keys demonstration choice, random labels and abstract mapping.
+        n_shots: number of demonstrations.
+        n_examples: most rows of the split to evaluate (the head of the split's fixed order).
+        template, label_word_set, alphabet, sampling: options of the prompt.
+        dtype: of weights and arithmetic, such as ``float32``.
+        attention: attention implementation.
+        data_dir: absolute path of a directory in Hub layout, None for the Hub.
+    """
+
+    checkpoint: CheckpointRef
+    task: str
+    split: Split
+    label_setting: LabelSetting
+    demo_seed: int
+    n_shots: int
+    n_examples: int
+    template: str = "minimal"
+    label_word_set: str = "natural"
+    alphabet: Alphabet = "symbols"
+    sampling: Sampling = "uniform"
+    dtype: str = "float32"
+    attention: str = "sdpa"
+    data_dir: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """sha256 over all fields."""
+        return digest_of(asdict(self))
+
+
+@dataclass(frozen=True, slots=True)
+class CellKey:
+    """Everything that changes the numbers of a cell (content, not names); its digest names the result.
+
+    The context cut itself follows from ``context_length``, tokenizer, rows and template, so the length
+    is in the key and the cut in the record.
+    """
+
+    commit: str
+    weight_files: tuple[tuple[str, str], ...]
+    tokenizer_sha256: str
+    context_length: int
+    remap: str | None
+    dtype: str
+    attention: str
+    task: str
+    task_version: int
+    dataset_fingerprint: str
+    row_ids_sha256: str
+    label_word_set: str
+    label_words: tuple[str, ...]
+    template: str
+    template_text: str
+    label_setting: LabelSetting
+    alphabet: Alphabet | None
+    n_shots: int
+    sampling: Sampling
+    demo_seed: int
+    scoring_version: int = SCORING_VERSION
+
+    @property
+    def digest(self) -> str:
+        """sha256 over all fields: the name under which the result is stored."""
+        return digest_of(asdict(self))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellRecord:
+    """The result of a cell: one row per evaluated example, from which every measure is derived.
+
+    Attributes:
+        spec: what was asked.
+        key: what was computed.
+        row_ids: (n_examples,) rows in the order of the arrays.
+        gold: (n_examples,) int64, index of the true label.
+        loglikelihoods: (n_examples, n_choices) float32, nats; column i belongs to natural label i in
+            every label setting (in the abstract setting it is the score of the symbol that stands for it).
+        n_tokens: (n_examples, n_choices) int64.
+        content_free: (n_choices,) float32, the same scores for the query "N/A" under the same demonstrations.
+        content_free_n_tokens: (n_choices,) int64.
+        choices: (n_choices,) the strings that were scored, by natural label index.
+        demonstration_ids, demonstration_labels: row ids and the label strings printed in the prompt.
+        context_cut: most tokens of an input text, None where nothing was cut.
+        n_shortened: number of inputs (demonstrations and queries) that were cut.
+        provenance: device, batch size, library versions, wall time (s), date; not part of the key.
+    """
+
+    spec: CellSpec
+    key: CellKey
+    row_ids: tuple[str, ...]
+    gold: npt.NDArray[np.int64]
+    loglikelihoods: npt.NDArray[np.float32]
+    n_tokens: npt.NDArray[np.int64]
+    content_free: npt.NDArray[np.float32]
+    content_free_n_tokens: npt.NDArray[np.int64]
+    choices: tuple[str, ...]
+    demonstration_ids: tuple[str, ...]
+    demonstration_labels: tuple[str, ...]
+    context_cut: int | None = None
+    n_shortened: int = 0
+    provenance: Mapping[str, str | int | float] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Exact label log-likelihoods from token ids; tasks and label settings are not known here."""

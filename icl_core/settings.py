@@ -1,0 +1,43 @@
+"""Paths and defaults, as functions: nothing is read, made or chosen at import.
+
+It does not create folders and does not know the registries.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = [
+    "DEFAULT_DEMO_SEEDS",
+    "DEFAULT_N_SHOTS",
+    "DEFAULT_N_TEST",
+    "embedded_results_path",
+    "project_path",
+    "store_path",
+    "suite_path",
+]
+
+DEFAULT_DEMO_SEEDS: tuple[int, ...] = (13, 21, 42, 87, 100)
+DEFAULT_N_SHOTS = 16
+DEFAULT_N_TEST = 1000
+
+
+def project_path() -> Path:
+    """The folder that holds app.py and icl_core."""
+    return Path(__file__).resolve().parents[1]
+
+
+def store_path() -> Path:
+    """Where results live: ``ICL_OBSERVATORY_STORE`` if set, else ``cache/`` in the project."""
+    return Path(os.environ.get("ICL_OBSERVATORY_STORE") or project_path() / "cache").resolve()
+
+
+def suite_path() -> Path:
+    """The shipped tiny suite: one folder a member, in it one folder a checkpoint."""
+    return Path(__file__).resolve().parent / "pretraining" / "suite"
+
+
+def embedded_results_path() -> Path:
+    """The shipped result bundles of the tiny suite (Parquet and manifest), one folder each."""
+    return project_path() / "cache" / "embedded"

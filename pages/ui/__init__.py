@@ -1,0 +1,1 @@
+"""Drawing shared by the pages: charts, selection widgets, cached reads; no arithmetic of its own."""
