@@ -1,0 +1,135 @@
+"""The plain prefix-cache path: transformers' own key/value cache, copied once for each row of a batch.
+
+It works for every model that transformers' ``DynamicCache`` serves, whatever its attention; it copies the
+prefix's keys and values, which the packed path does not. It chooses no groups and checks no numbers.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from icl_core.records import EncodedRequest
+from icl_core.scoring.checks import log_softmax
+from icl_core.scoring.memory import run_halving
+
+__all__ = ["score_group"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A sequence to run: the rest of one context and the inner tokens of one or more of its choices.
+
+    Attributes:
+        tokens: ids after the prefix.
+        n_context_tokens: how many of them are context.
+        targets: the continuation of each choice that is read from this row.
+        choices: (request, choice) of each target.
+    """
+
+    tokens: tuple[int, ...]
+    n_context_tokens: int
+    targets: tuple[tuple[int, ...], ...]
+    choices: tuple[tuple[int, int], ...]
+
+
+def score_group(
+    model: torch.nn.Module,
+    requests: Mapping[int, EncodedRequest],
+    *,
+    n_prefix_tokens: int,
+    token_budget: int,
+    memory_bytes: int,
+) -> dict[int, list[float]]:
+    """Scores requests that share their first tokens, whose keys and values are computed once.
+
+    Args:
+        model: a transformers causal language model.
+        requests: by their index in the caller's sequence.
+        n_prefix_tokens: shared tokens; less than each context's length.
+        token_budget: most tokens in one forward pass after the prefix, padding included.
+        memory_bytes: most memory for the copies of the prefix's keys and values.
+
+    Returns:
+        Log-likelihoods (nats) of the choices of each request; not checked to be finite.
+    """
+    rows = sorted(_rows(requests, n_prefix_tokens), key=lambda row: len(row.tokens))
+    prefix_ids = next(iter(requests.values())).context_ids[:n_prefix_tokens]
+    cache = _prefill(model, prefix_ids)
+    values = {index: [0.0] * len(request.continuation_ids) for index, request in requests.items()}
+
+    def run(part: Sequence[_Row]) -> None:
+        for (index, choice), value in _score_rows(model, part, cache).items():
+            values[index][choice] = value
+
+    bytes_per_row = max(1, _n_bytes(cache))
+    while rows:
+        n = max(1, min(token_budget // len(rows[-1].tokens), memory_bytes // (2 * bytes_per_row)))
+        run_halving(rows[-n:], run)
+        del rows[-n:]
+    return values
+
+
+def _rows(requests: Mapping[int, EncodedRequest], n_prefix_tokens: int) -> list[_Row]:
+    """One row for each set of choices of a request that differ in their last token only."""
+    rows = []
+    for index, request in requests.items():
+        suffix = request.context_ids[n_prefix_tokens:]
+        by_inner: dict[tuple[int, ...], list[int]] = {}
+        for choice, ids in enumerate(request.continuation_ids):
+            by_inner.setdefault(ids[:-1], []).append(choice)
+        for inner, choices in by_inner.items():
+            targets = tuple(request.continuation_ids[choice] for choice in choices)
+            rows.append(_Row(suffix + inner, len(suffix), targets, tuple((index, choice) for choice in choices)))
+    return rows
+
+
+def _prefill(model: torch.nn.Module, prefix_ids: tuple[int, ...]) -> DynamicCache:
+    """Keys and values of the prefix for one row; empty without prefix."""
+    cache = DynamicCache(config=model.config)
+    if prefix_ids:
+        input_ids = torch.tensor([prefix_ids], device=next(model.parameters()).device)
+        model(input_ids=input_ids, past_key_values=cache, use_cache=True, **_keep(model, torch.tensor([0])))
+    return cache
+
+
+def _score_rows(model: torch.nn.Module, rows: Sequence[_Row], cache: DynamicCache) -> dict[tuple[int, int], float]:
+    """Log-likelihood (nats) of each (request, choice) of the rows; the cache is left as it is."""
+    device = next(model.parameters()).device
+    width = max(len(row.tokens) for row in rows)
+    input_ids = torch.zeros(len(rows), width, dtype=torch.long)
+    for i, row in enumerate(rows):
+        input_ids[i, : len(row.tokens)] = torch.tensor(row.tokens)
+    copied = copy.deepcopy(cache)
+    if copied.get_seq_length():
+        copied.batch_repeat_interleave(len(rows))
+    first = min(row.n_context_tokens for row in rows) - 1
+    kept = torch.arange(first, width, device=device)
+    output = model(input_ids=input_ids.to(device), past_key_values=copied, use_cache=True, **_keep(model, kept))
+    logits = output.logits if output.logits.shape[1] == len(kept) else output.logits[:, first:]
+    values = {}
+    for i, row in enumerate(rows):
+        begin = row.n_context_tokens - 1 - first
+        logprobs = log_softmax(logits[i, begin : begin + len(row.targets[0])])
+        for key, target in zip(row.choices, row.targets, strict=True):
+            values[key] = float(logprobs.gather(1, torch.tensor(target, device=device)[:, None]).sum())
+    return values
+
+
+def _keep(model: torch.nn.Module, positions: torch.Tensor) -> dict[str, Any]:
+    """The argument that spares the output layer all other positions, where the model knows it."""
+    known = "logits_to_keep" in inspect.signature(model.forward).parameters
+    return {"logits_to_keep": positions} if known else {}
+
+
+def _n_bytes(cache: DynamicCache) -> int:
+    """Memory of the tensors that a cache holds."""
+    return sum(
+        value.nbytes for layer in cache.layers for value in vars(layer).values() if isinstance(value, torch.Tensor)
+    )

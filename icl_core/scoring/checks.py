@@ -1,0 +1,89 @@
+"""What every scoring path does before and after the forward passes: refuse bad ids, refuse bad numbers.
+
+It runs no model and knows nothing of tasks, labels or prompts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from icl_core.errors import ScoringError
+from icl_core.records import EncodedRequest, LabelScores
+
+__all__ = ["check_requests", "inference", "label_scores", "log_softmax"]
+
+
+def check_requests(model: torch.nn.Module, requests: Sequence[EncodedRequest]) -> None:
+    """Refuses empty parts, ids outside the vocabulary and sequences longer than the model's context.
+
+    Raises:
+        ScoringError: naming the position of the first bad request in the sequence.
+    """
+    n_vocab = _vocabulary_size(model)
+    context_length = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    for index, request in enumerate(requests):
+        problem = _problem(request, n_vocab, context_length)
+        if problem:
+            raise ScoringError(f"Request {index} of {len(requests)} cannot be scored: {problem}.")
+
+
+def _vocabulary_size(model: torch.nn.Module) -> int | None:
+    embeddings = getattr(model, "get_input_embeddings", lambda: None)()
+    return getattr(embeddings, "num_embeddings", None)
+
+
+def _problem(request: EncodedRequest, n_vocab: int | None, context_length: int | None) -> str | None:
+    if not request.context_ids:
+        return "its context has no token"
+    if not request.continuation_ids or not all(request.continuation_ids):
+        return "it needs at least one choice, and at least one token in each"
+    lowest = min(min(request.context_ids), min(map(min, request.continuation_ids)))
+    highest = max(max(request.context_ids), max(map(max, request.continuation_ids)))
+    if lowest < 0 or (n_vocab is not None and highest >= n_vocab):
+        return f"a token id is outside the model's vocabulary of {n_vocab}; was it encoded with another tokenizer?"
+    n_tokens = len(request.context_ids) + max(map(len, request.continuation_ids))
+    if context_length is not None and n_tokens > context_length:
+        return f"its {n_tokens} tokens exceed the model's context of {context_length}; use fewer or shorter examples"
+    return None
+
+
+def label_scores(loglikelihoods: Sequence[float], request: EncodedRequest, index: int) -> LabelScores:
+    """The scores of one request, refused unless all are finite.
+
+    Args:
+        loglikelihoods: (n_choices,) nats.
+        request: what was scored.
+        index: its position among the requests of the call, for the message.
+
+    Raises:
+        ScoringError: if a log-likelihood is NaN or infinite.
+    """
+    values = np.asarray(loglikelihoods, dtype=np.float64)
+    if not np.isfinite(values).all():
+        choice = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise ScoringError(
+            f"Request {index} got the log-likelihood {values[choice]} for its choice {choice}: the checkpoint's "
+            "weights or this dtype give no valid numbers; try float32, or leave this checkpoint out."
+        )
+    return LabelScores(values, np.array([len(ids) for ids in request.continuation_ids], dtype=np.int64))
+
+
+def log_softmax(logits: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities over the last dimension (nats), in float32, or in float64 where the logits are."""
+    return torch.log_softmax(logits if logits.dtype == torch.float64 else logits.float(), dim=-1)
+
+
+@contextlib.contextmanager
+def inference(model: torch.nn.Module) -> Iterator[None]:
+    """Runs its block without gradients and without dropout, and leaves the model's mode as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(was_training)

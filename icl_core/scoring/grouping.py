@@ -1,0 +1,140 @@
+"""Finds which requests share a prefix worth computing once.
+
+It sees token ids only. Requests are sorted by their contexts; the longest common prefixes of neighbours
+form a tree (the longest-common-prefix intervals of Abouelhoda et al. 2004,
+https://doi.org/10.1016/S1570-8667(03)00065-0), and the partition into groups with one prefix each that
+computes the fewest tokens is read off that tree exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from icl_core.records import EncodedRequest
+
+__all__ = ["PrefixGroup", "group_by_prefix"]
+
+GROUP_COST = 16
+"""What opening a group costs beside its prefix, in tokens: a prefix shorter than this is not worth a group."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixGroup:
+    """Requests that begin with the same tokens.
+
+    Attributes:
+        n_prefix_tokens: tokens that all contexts share; every context has at least one more. 0 for a single request.
+        indices: positions of the requests, in the lexicographic order of their contexts.
+    """
+
+    n_prefix_tokens: int
+    indices: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Node:
+    """An interval of the sorted contexts whose neighbours share ``depth`` tokens; a leaf holds one context."""
+
+    depth: int
+    n_leaves: int
+    n_tokens: int
+    cost: int
+    """Fewest tokens to compute for all its leaves."""
+    children: list[_Node] = field(default_factory=list)
+    is_group: bool = False
+    leaf: int = -1
+
+
+def group_by_prefix(requests: Sequence[EncodedRequest]) -> list[PrefixGroup]:
+    """Splits requests into groups with a shared prefix such that the fewest context tokens are computed.
+
+    Args:
+        requests: any mixture of prompts, in any order.
+
+    Returns:
+        Groups in the order of their first request; each request is in exactly one.
+
+    >>> ids = [(1, 2, 3, 4) * 9 + (5, last) for last in (6, 7)] + [(8, 9)]
+    >>> [(g.n_prefix_tokens, g.indices) for g in group_by_prefix([EncodedRequest(i, ((0,),)) for i in ids])]
+    [(37, (0, 1)), (0, (2,))]
+    """
+    contexts = [np.asarray(request.context_ids, dtype=">u4") for request in requests]
+    keys = [context.tobytes() for context in contexts]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    groups: list[PrefixGroup] = []
+    root = _interval_tree([contexts[i] for i in order], order)
+    if root is not None:
+        _collect(root, groups)
+    return sorted(groups, key=lambda group: min(group.indices))
+
+
+def _interval_tree(contexts: Sequence[npt.NDArray[np.uint32]], order: Sequence[int]) -> _Node | None:
+    """The tree of intervals, each node with the cheapest way to compute its leaves; None without contexts."""
+    last: _Node | None = None
+    open_nodes: list[_Node] = []
+    for position, context in enumerate(contexts):
+        shared = _n_shared(contexts[position - 1], context) if position else 0
+        while last is not None and open_nodes and open_nodes[-1].depth > shared:
+            last = _closed(open_nodes.pop(), last)
+        if last is not None:
+            if not open_nodes or open_nodes[-1].depth < shared:
+                open_nodes.append(_Node(shared, 0, 0, 0))
+            open_nodes[-1].children.append(last)
+        last = _Node(len(context), 1, len(context), len(context), leaf=order[position])
+    while last is not None and open_nodes:
+        last = _closed(open_nodes.pop(), last)
+    return last
+
+
+def _closed(node: _Node, last_child: _Node) -> _Node:
+    """The node with its last child added and its cost known."""
+    node.children.append(last_child)
+    node.n_leaves = sum(child.n_leaves for child in node.children)
+    node.n_tokens = sum(child.n_tokens for child in node.children)
+    apart = sum(child.cost for child in node.children)
+    together = node.depth + GROUP_COST + sum(min(child.cost, _joined(child, node.depth)) for child in node.children)
+    node.is_group = node.depth > 0 and together < apart
+    node.cost = together if node.is_group else apart
+    return node
+
+
+def _joined(node: _Node, depth: int) -> int:
+    """Tokens left to compute for a node's leaves after a prefix of ``depth`` tokens."""
+    return node.n_tokens - node.n_leaves * depth
+
+
+def _collect(root: _Node, groups: list[PrefixGroup]) -> None:
+    """Appends the groups of the cheapest partition under the root."""
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        if node.leaf >= 0:
+            groups.append(PrefixGroup(0, (node.leaf,)))
+        elif not node.is_group:
+            pending += node.children
+        else:
+            stays = [child for child in node.children if _joined(child, node.depth) <= child.cost]
+            pending += [child for child in node.children if _joined(child, node.depth) > child.cost]
+            groups.append(PrefixGroup(node.depth, tuple(leaf for child in stays for leaf in _leaves(child))))
+
+
+def _leaves(root: _Node) -> list[int]:
+    """Requests under a node, in sorted order."""
+    leaves, pending = [], [root]
+    while pending:
+        node = pending.pop()
+        if node.leaf >= 0:
+            leaves.append(node.leaf)
+        pending += reversed(node.children)
+    return leaves
+
+
+def _n_shared(first: npt.NDArray[np.uint32], second: npt.NDArray[np.uint32]) -> int:
+    """Tokens that two contexts share, at least one context token left to each."""
+    n = min(len(first), len(second)) - 1
+    differs = first[:n] != second[:n]
+    return int(differs.argmax()) if differs.any() else n
