@@ -1,0 +1,86 @@
+"""The units of a study and their identity: from what was asked and what was found to the key of a result.
+
+It computes no score and reads no file. Two results share a key only if everything that changes their numbers is
+equal: content hashes of weights, tokenizer and rows, never a branch name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from icl_core.errors import ObservatoryError
+from icl_core.records import (
+    SCORING_VERSION,
+    CellKey,
+    CellSpec,
+    CheckpointIdentity,
+    digest_of,
+)
+from icl_core.registry.tasks import FILE_PREFIX, Task, get_task
+
+__all__ = ["current_versions", "is_current", "make_cell_key"]
+
+
+def make_cell_key(
+    spec: CellSpec,
+    *,
+    identity: CheckpointIdentity,
+    task: Task,
+    fingerprint: str,
+    row_ids: Sequence[str],
+    label_words: Sequence[str],
+    template_text: str,
+) -> CellKey:
+    """The key of the result of a spec, once its names are resolved to content.
+
+    Args:
+        spec: what is asked.
+        identity: what the checkpoint was found to be.
+        task: the task's entry, for its version.
+        fingerprint: hash of the task's rows as loaded.
+        row_ids: rows that are evaluated, in order.
+        label_words: by natural label index.
+        template_text: the template itself, so that an edited template gives another key.
+
+    The alphabet is part of the key in the abstract setting alone, where it is used.
+    """
+    return CellKey(
+        commit=identity.commit,
+        weight_files=tuple(sorted(identity.weight_files)),
+        tokenizer_sha256=identity.tokenizer_sha256,
+        context_length=identity.context_length,
+        remap=spec.checkpoint.remap,
+        dtype=spec.dtype,
+        attention=spec.attention,
+        task=spec.task,
+        task_version=task.version,
+        dataset_fingerprint=fingerprint,
+        row_ids_sha256=digest_of(list(row_ids)),
+        label_word_set=spec.label_word_set,
+        label_words=tuple(label_words),
+        template=spec.template,
+        template_text=template_text,
+        label_setting=spec.label_setting,
+        alphabet=spec.alphabet if spec.label_setting == "abstract" else None,
+        n_shots=spec.n_shots,
+        sampling=spec.sampling,
+        demo_seed=spec.demo_seed,
+    )
+
+
+def current_versions(task_name: str) -> tuple[int, int] | None:
+    """(scoring version, task version) that a current result of a task carries; None if the task is not known now.
+
+    A file of one's own need not exist any more: its version never changes, its content is in the fingerprint.
+    """
+    if task_name.startswith(FILE_PREFIX):
+        return SCORING_VERSION, 1
+    try:
+        return SCORING_VERSION, get_task(task_name).version
+    except ObservatoryError:
+        return None
+
+
+def is_current(key: CellKey) -> bool:
+    """Whether a result was made by the present scoring code and the present version of its task."""
+    return current_versions(key.task) == (key.scoring_version, key.task_version)

@@ -1,0 +1,230 @@
+"""What is asked for: checkpoints x tasks x label settings x seeds x splits with options, checked in one place.
+
+It resolves nothing (no weights, no rows) and runs nothing; run.py does. The defaults are those of arXiv 2406.14022,
+section 3: 16 demonstrations, five seeds, up to 1000 test rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from icl_core.data.label_settings import abstract_symbols
+from icl_core.errors import StudyError, UnknownNameError
+from icl_core.evaluation.codec import from_plain
+from icl_core.records import (
+    Alphabet,
+    CellSpec,
+    CheckpointRef,
+    LabelSetting,
+    Sampling,
+    Split,
+    canonical_json,
+    digest_of,
+)
+from icl_core.registry.families import MODELS, get_family, get_model
+from icl_core.registry.tasks import get_task
+from icl_core.settings import DEFAULT_N_SHOTS, DEFAULT_N_TEST
+
+__all__ = [
+    "ATTENTIONS",
+    "DTYPES",
+    "MAX_SEED",
+    "MAX_SHOTS",
+    "MAX_TEST_EXAMPLES",
+    "N_DEV_EXAMPLES",
+    "Study",
+    "study_cells",
+    "study_digest",
+    "study_from_json",
+    "study_to_json",
+    "validate_study",
+]
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+ATTENTIONS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3")
+N_DEV_EXAMPLES = 300
+"""Rows of the development split, which choose checkpoints and fusion weights."""
+MAX_SHOTS = 128
+MAX_TEST_EXAMPLES = 10_000
+MAX_SEED = 2**32 - 1
+MAX_SEEDS = 100
+MAX_CHECKPOINTS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A grid of cells that share their options.
+
+    Attributes:
+        checkpoints: models at steps, in the order they are run.
+        tasks: names in the task registry, or ``file:`` and an absolute path.
+        label_settings: how demonstration labels are made.
+        demo_seeds: each 0 to MAX_SEED.
+        n_shots: number of demonstrations, 1 to MAX_SHOTS.
+        n_test: most rows of the test split, 1 to MAX_TEST_EXAMPLES; the development split has N_DEV_EXAMPLES.
+        splits: ``test`` for results, ``dev`` for choosing.
+        template, label_word_set, alphabet, sampling: options of the prompt.
+        dtype: of weights and arithmetic, one of DTYPES.
+        attention: implementation, one of ATTENTIONS.
+        data_dir: absolute path of a directory in Hub layout, None for the Hub.
+    """
+
+    checkpoints: tuple[CheckpointRef, ...]
+    tasks: tuple[str, ...]
+    label_settings: tuple[LabelSetting, ...]
+    demo_seeds: tuple[int, ...]
+    n_shots: int = DEFAULT_N_SHOTS
+    n_test: int = DEFAULT_N_TEST
+    splits: tuple[Split, ...] = ("test",)
+    template: str = "minimal"
+    label_word_set: str = "natural"
+    alphabet: Alphabet = "symbols"
+    sampling: Sampling = "uniform"
+    dtype: str = "float32"
+    attention: str = "sdpa"
+    data_dir: str | None = None
+
+
+def study_cells(study: Study) -> tuple[CellSpec, ...]:
+    """The cells of a study in run order: all of one checkpoint, then the next; settings of one prompt together.
+
+    The alphabet is the default one outside the abstract setting, where it plays no part, so that studies which
+    differ in it alone share those cells.
+    """
+    return tuple(
+        CellSpec(
+            checkpoint=checkpoint,
+            task=task,
+            split=split,
+            label_setting=setting,
+            demo_seed=seed,
+            n_shots=study.n_shots,
+            n_examples=study.n_test if split == "test" else N_DEV_EXAMPLES,
+            template=study.template,
+            label_word_set=study.label_word_set,
+            alphabet=study.alphabet if setting == "abstract" else "symbols",
+            sampling=study.sampling,
+            dtype=study.dtype,
+            attention=study.attention,
+            data_dir=study.data_dir,
+        )
+        for checkpoint in study.checkpoints
+        for task in study.tasks
+        for split in study.splits
+        for seed in study.demo_seeds
+        for setting in study.label_settings
+    )
+
+
+def study_to_json(study: Study) -> str:
+    """Canonical JSON of a study: equal text for equal studies."""
+    return canonical_json(dataclasses.asdict(study))
+
+
+def study_from_json(text: str) -> Study:
+    """The study in a JSON text; values are of the right kind, but checked by ``validate_study`` only.
+
+    Raises:
+        StudyError: not JSON, a field is unknown, missing or of another type.
+    """
+    try:
+        return from_plain(Study, json.loads(text))
+    except ValueError as error:
+        raise StudyError(f"This is not the JSON of a study: {error}.") from error
+
+
+def study_digest(study: Study) -> str:
+    """sha256 over all fields."""
+    return digest_of(dataclasses.asdict(study))
+
+
+def validate_study(study: Study) -> None:
+    """Checks every value of a study: the one gate before anything is run.
+
+    Whether weights and rows exist is found out when they are loaded.
+
+    Raises:
+        UnknownNameError: a family, model, task, template, label-word set or option is not known.
+        StudyError: a list is empty, too long or repeats, a number is out of bounds, a folder does not exist, or a
+            task has more labels than the alphabet symbols.
+        DataError: a file of one's own cannot be used as a task.
+    """
+    _check_list("checkpoints", study.checkpoints, MAX_CHECKPOINTS)
+    _check_list("tasks", study.tasks)
+    _check_list("demonstration seeds", study.demo_seeds, MAX_SEEDS)
+    for what, values, literal in (
+        ("label settings", study.label_settings, LabelSetting),
+        ("splits", study.splits, Split),
+    ):
+        _check_list(what, values)
+        for value in values:
+            _check_choice(what, value, typing.get_args(literal))
+    for seed in study.demo_seeds:
+        _check_number("a demonstration seed", seed, 0, MAX_SEED)
+    _check_number("the number of demonstrations", study.n_shots, 1, MAX_SHOTS)
+    _check_number("the number of test rows", study.n_test, 1, MAX_TEST_EXAMPLES)
+    _check_choice("alphabet", study.alphabet, typing.get_args(Alphabet))
+    _check_choice("sampling", study.sampling, typing.get_args(Sampling))
+    _check_choice("dtype", study.dtype, DTYPES)
+    _check_choice("attention", study.attention, ATTENTIONS)
+    if study.data_dir is not None:
+        _check_folder("The data directory", study.data_dir)
+    for checkpoint in study.checkpoints:
+        _check_checkpoint(checkpoint)
+    for name in study.tasks:
+        _check_task(study, name)
+
+
+def _check_list(what: str, values: Sequence[object], most: int | None = None) -> None:
+    if not values:
+        raise StudyError(f"The study names no {what}; choose at least one.")
+    if repeated := sorted({str(v) for v in values if values.count(v) > 1}) if len(set(values)) < len(values) else []:
+        raise StudyError(f"The study's {what} repeat {', '.join(repeated[:3])}; name each once.")
+    if most is not None and len(values) > most:
+        raise StudyError(f"The study has {len(values)} {what}, but at most {most} can be run in one study.")
+
+
+def _check_choice(what: str, value: object, known: Collection[str]) -> None:
+    if value not in known:
+        raise UnknownNameError(f"Unknown {what} {value!r}; known are {', '.join(known)}.")
+
+
+def _check_number(what: str, value: object, low: int, high: int) -> None:
+    if type(value) is not int or not low <= value <= high:
+        raise StudyError(f"{value!r} cannot be {what}; it must be a whole number from {low} to {high}.")
+
+
+def _check_folder(what: str, path: str) -> None:
+    if not Path(path).is_absolute() or not Path(path).is_dir():
+        raise StudyError(f"{what} {path!r} is not the absolute path of a folder that exists.")
+
+
+def _check_checkpoint(ref: CheckpointRef) -> None:
+    """Family, model and source are known and fit together; a local path exists."""
+    family = get_family(ref.family)
+    _check_choice("checkpoint source", ref.source, ("hub", "folder", "gguf", "embedded"))
+    if not (ref.model and ref.revision and ref.location):
+        raise StudyError(f"A checkpoint of {ref.model or ref.family} lacks its model, revision or location.")
+    if ref.step is not None:
+        _check_number(f"the step of {ref.model} {ref.revision}", ref.step, 0, 2**62)
+    if family.models and get_model(ref.model).family != ref.family:
+        raise StudyError(f"{ref.model} belongs to the family {MODELS[ref.model].family}, not to {ref.family}.")
+    if ref.source == "folder":
+        _check_folder(f"The checkpoint folder of {ref.model}", ref.location)
+    if ref.source == "gguf" and not Path(ref.location).is_file():
+        raise StudyError(f"The GGUF file {ref.location!r} of {ref.model} does not exist.")
+
+
+def _check_task(study: Study, name: str) -> None:
+    """The task has the study's template and words, and symbols suffice for its labels."""
+    task = get_task(name)
+    if task.name != name:
+        raise StudyError(f"The task {name!r} has to be named {task.name!r}, so that its results are found again.")
+    words = task.words(study.label_word_set, template=study.template)
+    if "abstract" in study.label_settings:
+        abstract_symbols(name, n_labels=len(words), alphabet=study.alphabet, demo_seed=study.demo_seeds[0])
