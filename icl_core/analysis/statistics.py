@@ -1,0 +1,214 @@
+"""Measures of a set of predictions and the uncertainty of their means: one definition of each number.
+
+It knows arrays only: no records, no label settings, no figures. Sources: Efron and Tibshirani (1993), An
+Introduction to the Bootstrap; Owen (2007), The pigeonhole bootstrap, arXiv 0712.1111 (seeds x examples);
+Wilson (1927). What scipy has is taken from scipy.
+
+**The hierarchical bootstrap** estimates how far a mean over tasks of means over demonstration seeds of a
+measure over examples would move with other seeds and other examples; tasks are fixed. Seeds are resampled
+within tasks, examples within tasks (one draw for all seeds: every seed asks the same queries), and one draw
+serves all trajectories handed in together, so that differences between them are paired. A replicate's
+deviation is the sum of an example part (the measure on resampled examples, mean over seeds, minus the
+measure) and a seed part (the mean of the seeds' values under resampled seeds, minus their mean). Two
+corrections make it honest with few seeds: the seed part is scaled by sqrt(n / (n - 1)), since n resampled
+seeds spread by that factor too little; and it is shrunk by the share of the spread between seeds that
+resampled examples already explain, which would otherwise be counted twice (resampling seeds and examples
+together counts the noise of single answers three times, arXiv 0712.1111, section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from icl_core.errors import StudyError
+
+__all__ = [
+    "MEASURES",
+    "Measure",
+    "TaskReplicates",
+    "accuracy",
+    "balanced_accuracy",
+    "hierarchical_deviations",
+    "macro_f1",
+    "measure_of",
+    "percentile_band",
+    "replicate_task",
+    "resample_counts",
+]
+
+Measure = Literal["accuracy", "balanced_accuracy", "macro_f1"]
+MEASURES: tuple[Measure, ...] = ("accuracy", "balanced_accuracy", "macro_f1")
+
+FloatArray = npt.NDArray[np.float64]
+Float32Array = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.integer]
+
+
+def accuracy(predicted: npt.ArrayLike, gold: npt.ArrayLike) -> FloatArray:
+    """Share of examples whose predicted label is the gold one.
+
+    Args:
+        predicted: (..., n_examples) label indices.
+        gold: (n_examples,) label indices.
+
+    >>> float(accuracy([0, 1, 1, 1], [0, 0, 1, 1]))
+    0.75
+    """
+    return np.asarray(np.equal(predicted, gold).mean(axis=-1))
+
+
+def balanced_accuracy(predicted: npt.ArrayLike, gold: npt.ArrayLike) -> FloatArray:
+    """Mean recall over the labels that occur in ``gold``; arguments as in ``accuracy``.
+
+    >>> float(balanced_accuracy([0, 0, 0, 0], [0, 0, 0, 1]))
+    0.5
+    """
+    return measure_of(np.asarray(predicted), np.asarray(gold), measure="balanced_accuracy")
+
+
+def macro_f1(predicted: npt.ArrayLike, gold: npt.ArrayLike) -> FloatArray:
+    """Mean F1 over the labels that occur in ``gold`` (0 for one that is never hit); arguments as in ``accuracy``.
+
+    A label that is predicted but never gold lowers the others' F1 through recall and is not averaged in.
+
+    >>> float(macro_f1([0, 0, 1, 1], [0, 1, 1, 1]))  # F1 of 0: 2/3, of 1: 4/5
+    0.7333333333333334
+    """
+    return measure_of(np.asarray(predicted), np.asarray(gold), measure="macro_f1")
+
+
+def measure_of(predicted: IntArray, gold: IntArray, *, measure: Measure) -> FloatArray:
+    """One of ``MEASURES`` for (..., n_examples) predicted labels against (n_examples,) gold ones."""
+    weights = np.ones((1, gold.size), dtype=np.float32)
+    return _weighted_measure(predicted, gold, weights, measure)[..., 0]
+
+
+def _weighted_measure(predicted: IntArray, gold: IntArray, counts: Float32Array, measure: Measure) -> FloatArray:
+    """The measure with example e counted ``counts[r, e]`` times: (..., n_examples) -> (..., n_replicates)."""
+    if measure == "accuracy":
+        n_counted = counts.sum(axis=1, dtype=np.float64)
+        return np.asarray(_count(predicted == gold, counts) / n_counted)
+    total = np.zeros((*predicted.shape[:-1], counts.shape[0]))
+    n_occurring = np.zeros(counts.shape[0])
+    for label in np.unique(gold):
+        of_label = gold == label
+        n_gold = counts[:, of_label].sum(axis=1, dtype=np.float64)
+        n_hits = _count(predicted[..., of_label] == label, counts[:, of_label])
+        if measure == "balanced_accuracy":
+            denominator = np.broadcast_to(n_gold, n_hits.shape)
+            numerator = n_hits
+        else:
+            denominator = n_gold + _count(predicted == label, counts)
+            numerator = 2 * n_hits
+        # A rare label can be missing from a replicate; it then leaves the mean, as it would from a test set.
+        total += np.divide(numerator, denominator, out=np.zeros(total.shape), where=n_gold > 0)
+        n_occurring += n_gold > 0
+    return total / n_occurring
+
+
+def _count(hit: npt.NDArray[np.bool_], counts: Float32Array) -> FloatArray:
+    """Counted hits, (..., n_examples) -> (..., n_replicates), as one matrix product.
+
+    Whole numbers below 2**24 are exact in float32, so nothing is lost.
+    """
+    flat = hit.reshape(-1, hit.shape[-1]).astype(np.float32) @ counts.T
+    return flat.reshape(*hit.shape[:-1], counts.shape[0]).astype(np.float64)
+
+
+def resample_counts(n_items: int, n_replicates: int, rng: np.random.Generator) -> Float32Array:
+    """How often each item is drawn when n_items are drawn with replacement: (n_replicates, n_items) float32.
+
+    >>> resample_counts(5, 2, np.random.default_rng(0)).sum(axis=1).tolist()
+    [5.0, 5.0]
+    """
+    drawn = rng.integers(0, n_items, size=(n_replicates, n_items))
+    drawn += np.arange(n_replicates)[:, None] * n_items
+    counts = np.bincount(drawn.ravel(), minlength=n_replicates * n_items)
+    return counts.reshape(n_replicates, n_items).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TaskReplicates:
+    """A task's values and how they move under resampling; K is any number of trajectories' points.
+
+    Attributes:
+        value: (K, n_seeds) the measure.
+        example_deviation: (K, n_seeds, n_replicates) the measure on resampled examples minus ``value``.
+        seed_counts: (n_replicates, n_seeds) how often each seed is drawn.
+    """
+
+    value: FloatArray
+    example_deviation: FloatArray
+    seed_counts: Float32Array
+
+    def mapped(self, change: Callable[[FloatArray], FloatArray]) -> TaskReplicates:
+        """The same replicates of a linear map of the points (such as differences of neighbours on axis 0)."""
+        return TaskReplicates(change(self.value), change(self.example_deviation), self.seed_counts)
+
+
+def replicate_task(
+    predicted: IntArray,
+    gold: IntArray,
+    *,
+    measure: Measure = "accuracy",
+    n_replicates: int = 1000,
+    rng: np.random.Generator,
+) -> TaskReplicates:
+    """Resamples one task: one draw of examples and of seeds for all K points.
+
+    Args:
+        predicted: (K, n_seeds, n_examples) label indices.
+        gold: (n_examples,) label indices.
+        measure: one of ``MEASURES``.
+        n_replicates: number of draws.
+        rng: consumed in a fixed order (examples, then seeds).
+    """
+    example_counts = resample_counts(gold.size, n_replicates, rng)
+    seed_counts = resample_counts(predicted.shape[1], n_replicates, rng)
+    value = measure_of(predicted, gold, measure=measure)
+    resampled = _weighted_measure(predicted, gold, example_counts, measure)
+    return TaskReplicates(value, resampled - value[..., None], seed_counts)
+
+
+def hierarchical_deviations(tasks: Sequence[TaskReplicates]) -> FloatArray:
+    """Deviations of the mean over tasks of the mean over seeds: (n_replicates, K); see the module's text.
+
+    With one seed the spread between seeds is unknown and the deviations hold the examples' part alone.
+    """
+    if not tasks:
+        raise StudyError("There is no task to resample; choose at least one.")
+    example_part = np.mean([task.example_deviation.mean(axis=1) for task in tasks], axis=0).T
+    with_seeds = [task for task in tasks if task.value.shape[1] > 1]
+    if not with_seeds:
+        return np.asarray(example_part)
+    between = sum(task.value.var(axis=1, ddof=1) / task.value.shape[1] for task in with_seeds)
+    explained = sum(
+        task.example_deviation.var(axis=1, ddof=1).mean(axis=1) / task.value.shape[1] for task in with_seeds
+    )
+    kept = 1 - np.divide(explained, between, out=np.ones(np.shape(between)), where=np.asarray(between) > 0)
+    seed_part = sum(_seed_deviations(task) for task in with_seeds) / len(tasks)
+    return np.asarray(example_part + np.sqrt(np.clip(kept, 0, 1)) * seed_part)
+
+
+def _seed_deviations(task: TaskReplicates) -> FloatArray:
+    """(n_replicates, K): mean over resampled seeds minus the mean, scaled by sqrt(n / (n - 1))."""
+    n_seeds = task.value.shape[1]
+    return np.asarray((task.seed_counts - 1) @ task.value.T / n_seeds * np.sqrt(n_seeds / (n_seeds - 1)))
+
+
+def percentile_band(value: FloatArray, deviations: FloatArray, *, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
+    """Low and high end of the percentile interval, cut to [0, 1].
+
+    Args:
+        value: (K,) fractions.
+        deviations: (n_replicates, K).
+        level: share of replicates between the two ends.
+    """
+    tail = 100 * (1 - level) / 2
+    low, high = np.clip(value + np.percentile(deviations, [tail, 100 - tail], axis=0), 0, 1)
+    return low, high

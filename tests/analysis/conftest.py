@@ -1,0 +1,87 @@
+"""Records and predictions made by hand, for all tests of the analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from icl_core.records import CellKey, CellRecord, CellSpec, CheckpointRef, digest_of
+
+
+def _ref(step: int, model: str = "m-1") -> CheckpointRef:
+    return CheckpointRef("fam", model, f"step{step}", "hub", f"org/{model}", step=step, tokens_seen=step * 1000)
+
+
+def _record(
+    predicted: Sequence[int],
+    gold: Sequence[int],
+    *,
+    step: int = 0,
+    task: str = "t",
+    setting: Any = "gold",
+    demo_seed: int = 13,
+    n_labels: int = 2,
+    model: str = "m-1",
+    loglikelihoods: Any = None,
+    n_tokens: Any = None,
+    content_free: Any = None,
+    fingerprint: str = "f",
+    row_ids: tuple[str, ...] | None = None,
+    label_words: tuple[str, ...] | None = None,
+    **options: Any,
+) -> CellRecord:
+    """A record whose argmax is ``predicted`` unless scores are given."""
+    words = label_words or tuple(f"w{i}" for i in range(n_labels))
+    rows = row_ids or tuple(f"test:{i}" for i in range(len(gold)))
+    if loglikelihoods is None:
+        loglikelihoods = np.where(np.arange(n_labels) == np.asarray(predicted)[:, None], -0.5, -2.0)
+    scores = np.asarray(loglikelihoods, dtype=np.float32)
+    spec = CellSpec(_ref(step, model), task, options.pop("split", "test"), setting, demo_seed, 16, len(gold), **options)
+    key = CellKey(
+        commit=f"c{step}",
+        weight_files=(("model", f"sha{step}"),),
+        tokenizer_sha256="tok",
+        context_length=512,
+        remap=None,
+        dtype=spec.dtype,
+        attention=spec.attention,
+        task=task,
+        task_version=1,
+        dataset_fingerprint=fingerprint,
+        row_ids_sha256=digest_of(list(rows)),
+        label_word_set=spec.label_word_set,
+        label_words=words,
+        template=spec.template,
+        template_text="",
+        label_setting=setting,
+        alphabet=spec.alphabet if setting == "abstract" else None,
+        n_shots=spec.n_shots,
+        sampling=spec.sampling,
+        demo_seed=demo_seed,
+    )
+    return CellRecord(
+        spec=spec,
+        key=key,
+        row_ids=rows,
+        gold=np.asarray(gold, dtype=np.int64),
+        loglikelihoods=scores,
+        n_tokens=np.ones(scores.shape, dtype=np.int64) if n_tokens is None else np.asarray(n_tokens),
+        content_free=np.zeros(n_labels, np.float32) if content_free is None else np.asarray(content_free, np.float32),
+        content_free_n_tokens=np.ones(n_labels, dtype=np.int64),
+        choices=words,
+        demonstration_ids=(),
+        demonstration_labels=(),
+    )
+
+
+@pytest.fixture(scope="session")
+def make_ref() -> Callable[..., CheckpointRef]:
+    return _ref
+
+
+@pytest.fixture(scope="session")
+def make_record() -> Callable[..., CellRecord]:
+    return _record
