@@ -1,0 +1,349 @@
+"""Reads the rows of a task, checks them, and divides them into demonstration pool, dev and test.
+
+It draws no demonstrations and writes no prompts. Public datasets come from the Hugging Face Hub (at a resolved
+commit) or from a local directory in Hub layout, ``<hub id>/<config>/<split>-*.parquet``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from huggingface_hub import HfApi
+
+from icl_core.data.prompts import clean_text, make_example
+from icl_core.errors import DataError
+from icl_core.records import Example
+from icl_core.registry.task_files import read_task_file
+from icl_core.registry.tasks import FileSource, HubSource, Task
+
+__all__ = ["MAX_DEV", "MAX_TEST", "SPLIT_SEED", "ExampleRows", "TaskData", "load_task_data"]
+
+SPLIT_SEED = 42
+MAX_DEV = 300
+MAX_TEST = 1000
+_DEV_PERCENT = 23
+_NO_GOLD = -1
+_CONVERT_REVISION = "refs/convert/parquet"
+
+
+class ExampleRows(Sequence[Example]):
+    """Rows kept as columns; an example is made when it is asked for (the full SNLI has 550,000 rows).
+
+    Attributes:
+        gold: (n_rows,) int64 label ids.
+    """
+
+    def __init__(self, row_ids: pa.Array, texts: Sequence[pa.Array], gold: npt.NDArray[np.int64]) -> None:
+        self._row_ids = row_ids
+        self._texts = tuple(texts)
+        self.gold = gold
+
+    def __len__(self) -> int:
+        return len(self.gold)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Example, ...]: ...
+    def __getitem__(self, index: int | slice) -> Example | tuple[Example, ...]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        texts = [column[index].as_py() for column in self._texts]
+        return make_example(self._row_ids[index].as_py(), texts, int(self.gold[index]))
+
+    def take(self, indices: npt.NDArray[np.int64]) -> ExampleRows:
+        """The rows at these positions, in their order."""
+        positions = pa.array(indices)
+        return ExampleRows(
+            self._row_ids.take(positions), [column.take(positions) for column in self._texts], self.gold[indices]
+        )
+
+    def followed_by(self, other: ExampleRows) -> ExampleRows:
+        """These rows and then the others."""
+        return ExampleRows(
+            pa.concat_arrays([self._row_ids, other._row_ids]),
+            [pa.concat_arrays(pair) for pair in zip(self._texts, other._texts, strict=True)],
+            np.concatenate([self.gold, other.gold]),
+        )
+
+    def keys(self) -> pa.Array:
+        """(n_rows,) strings, equal where the texts are (both sentences of a pair); texts hold no line break."""
+        return pc.binary_join_element_wise(*self._texts, "\n") if len(self._texts) > 1 else self._texts[0]
+
+    def has_text(self) -> npt.NDArray[np.bool_]:
+        """(n_rows,) whether the text (both texts of a pair) is not empty."""
+        filled = np.array([pc.greater(pc.binary_length(c), 0).to_numpy(zero_copy_only=False) for c in self._texts])
+        return filled.all(axis=0)
+
+    def lines(self) -> Iterator[str]:
+        """One unambiguous line a row: row id, label and texts."""
+        columns = [column.to_pylist() for column in (self._row_ids, *self._texts)]
+        for gold, row_id, *texts in zip(self.gold.tolist(), *columns, strict=True):
+            yield "\t".join((row_id, str(gold), "\r".join(texts))) + "\n"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TaskData:
+    """The rows of a task, divided.
+
+    Attributes:
+        task: what they belong to.
+        demonstration_pool: rows from which demonstrations are drawn, in the source's order.
+        dev, test: rows to evaluate, in a fixed shuffled order; a smaller evaluation takes the head.
+        fingerprint: sha256 over row ids, labels and texts of all three, in order.
+        dropped: rows left out, by reason: no_gold, empty and duplicate (of a text in the pool) among the rows
+            to evaluate, demonstration_no_gold and demonstration_empty among the others.
+        n_rows: rows read from each split, before anything was dropped.
+        differences: where a local copy has not the Hub's number of rows, one sentence each.
+    """
+
+    task: Task
+    demonstration_pool: ExampleRows
+    dev: tuple[Example, ...]
+    test: tuple[Example, ...]
+    fingerprint: str
+    dropped: Mapping[str, int]
+    n_rows: Mapping[str, int] = field(default_factory=dict)
+    differences: tuple[str, ...] = ()
+
+    @property
+    def pool_labels(self) -> npt.NDArray[np.int64]:
+        """(n_pool,) label ids of the demonstration pool."""
+        return self.demonstration_pool.gold
+
+
+def load_task_data(task: Task, *, data_dir: Path | None = None, offline: bool = False) -> TaskData:
+    """Loads and divides the rows of a task.
+
+    Args:
+        task: what to load.
+        data_dir: local directory in Hub layout; None loads public datasets from the Hub. Files of one's own
+            and embedded tasks are where they are.
+        offline: use only what the Hub's client has cached.
+
+    Raises:
+        DataError: rows cannot be read, are not those that the registry describes, or are too few.
+    """
+    differences: tuple[str, ...] = ()
+    if isinstance(task.source, FileSource):
+        splits = _read_file(task, task.source)
+        parts = list(splits.values())
+    else:
+        splits = _read_local(task, task.source, data_dir) if data_dir else _read_hub(task, task.source, offline)
+        differences = _count_differences(task.source, splits, fatal=data_dir is None)
+        parts = _merge_evaluation(splits)
+    (pool, *parts), dropped = _drop_unusable(_halve(parts[0]) if len(parts) == 1 else parts)
+    dev, test = _order(parts)
+    if not (len(pool) and len(dev) and len(test)):
+        counts = f"{len(pool)} for demonstrations, {len(dev)} dev, {len(test)} test"
+        raise DataError(f"Task {task.name} has too few usable rows ({counts}); each of the three needs at least one.")
+    return TaskData(
+        task=task,
+        demonstration_pool=pool,
+        dev=dev[:],
+        test=test[:],
+        fingerprint=_fingerprint(pool, dev, test),
+        dropped=dropped,
+        n_rows={name: len(rows) for name, rows in splits.items()},
+        differences=differences,
+    )
+
+
+def _permutation(n_rows: int) -> npt.NDArray[np.int64]:
+    return np.random.Generator(np.random.PCG64(SPLIT_SEED)).permutation(n_rows)
+
+
+def _halve(rows: ExampleRows) -> list[ExampleRows]:
+    """Demonstration pool (the larger half) and the rest, each in the source's order."""
+    order = _permutation(len(rows))
+    n_pool = (len(rows) + 1) // 2
+    return [rows.take(np.sort(order[:n_pool])), rows.take(np.sort(order[n_pool:]))]
+
+
+def _merge_evaluation(splits: Mapping[str, ExampleRows]) -> list[ExampleRows]:
+    pool, *evaluation = splits.values()
+    return [pool, functools.reduce(ExampleRows.followed_by, evaluation)] if evaluation else [pool]
+
+
+def _drop_unusable(parts: Sequence[ExampleRows]) -> tuple[list[ExampleRows], dict[str, int]]:
+    """The parts without rows that lack a label or a text, and without rows to evaluate that are in the pool."""
+    kept: list[ExampleRows] = []
+    dropped = dict.fromkeys(("no_gold", "empty", "duplicate", "demonstration_no_gold", "demonstration_empty"), 0)
+    for part in parts:
+        where = "" if kept else "demonstration_"
+        labelled = part.take(np.flatnonzero(part.gold != _NO_GOLD))
+        filled = labelled.take(np.flatnonzero(labelled.has_text()))
+        dropped[f"{where}no_gold"] += len(part) - len(labelled)
+        dropped[f"{where}empty"] += len(labelled) - len(filled)
+        if kept:
+            repeated = pc.is_in(filled.keys(), value_set=kept[0].keys()).to_numpy(zero_copy_only=False)
+            dropped["duplicate"] += int(repeated.sum())
+            filled = filled.take(np.flatnonzero(~repeated))
+        kept.append(filled)
+    return kept, dropped
+
+
+def _order(parts: Sequence[ExampleRows]) -> tuple[ExampleRows, ExampleRows]:
+    """Dev and test in their fixed shuffled order, from one evaluation pool or from the two apart."""
+    shuffled = [part.take(_permutation(len(part))) for part in parts]
+    n_dev = min(MAX_DEV, len(shuffled[0]) if len(parts) > 1 else _DEV_PERCENT * len(shuffled[0]) // 100)
+    first = 0 if len(parts) > 1 else n_dev
+    rows = np.arange(len(shuffled[-1]))
+    return shuffled[0].take(np.arange(n_dev)), shuffled[-1].take(rows[first : first + MAX_TEST])
+
+
+def _fingerprint(*parts: ExampleRows) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(f"{len(part)} rows\n".encode())
+        for line in part.lines():
+            digest.update(line.encode())
+    return digest.hexdigest()
+
+
+def _make_rows(prefix: str, texts: Sequence[Iterable[str | None]], gold: npt.NDArray[np.int64]) -> ExampleRows:
+    columns = [pa.array([clean_text(text or "") for text in column], type=pa.string()) for column in texts]
+    return ExampleRows(pa.array([f"{prefix}:{index}" for index in range(len(gold))], type=pa.string()), columns, gold)
+
+
+def _read_file(task: Task, source: FileSource) -> dict[str, ExampleRows]:
+    """Rows by split in the order demonstrations, dev, test; all under "rows" where the file has no splits."""
+    label_ids = {name: index for index, name in enumerate(task.label_names)} | {"": _NO_GOLD}
+    rows = read_task_file(source.path)
+    unknown = {row.label for row in rows} - set(label_ids)
+    if unknown:
+        raise DataError(f"{source.path} has changed: the label {min(unknown)!r} is new; choose the task again.")
+    everything = ExampleRows(
+        pa.array([row.row_id for row in rows]),
+        [pa.array([clean_text(row.text) for row in rows], type=pa.string())],
+        np.array([label_ids[row.label] for row in rows], dtype=np.int64),
+    )
+    names = np.array([row.split or "rows" for row in rows])
+    return {
+        name: everything.take(np.flatnonzero(names == name))
+        for name in ("rows", "demonstrations", "dev", "test")
+        if name in names
+    }
+
+
+def _rows_of_table(task: Task, split: str, table: pa.Table, label_names: Sequence[str] | None) -> ExampleRows:
+    """Checks columns, label names and label ids of one split, then takes its texts and labels."""
+    wanted = (*task.text_columns, task.label_column)
+    missing = [name for name in wanted if name not in table.column_names]
+    if missing:
+        raise DataError(
+            f"The split {split} of task {task.name} lacks the column {', '.join(missing)} "
+            f"(present: {', '.join(table.column_names)}); the dataset is not the one the registry describes."
+        )
+    if label_names is not None and tuple(label_names) != task.label_names:
+        raise DataError(
+            f"The labels of task {task.name} are {', '.join(label_names)} in the split {split}, "
+            f"where {', '.join(task.label_names)} are expected; the dataset has changed."
+        )
+    gold = table.column(task.label_column).cast(pa.int64()).fill_null(_NO_GOLD).to_numpy()
+    if len(gold) and not _NO_GOLD <= gold.min() <= gold.max() < task.n_labels:
+        raise DataError(f"Task {task.name} has label ids outside 0 to {task.n_labels - 1} in the split {split}.")
+    return _make_rows(split, [table.column(name).to_pylist() for name in task.text_columns], gold)
+
+
+def _read_local(task: Task, source: HubSource, data_dir: Path) -> dict[str, ExampleRows]:
+    folder = data_dir / source.hub_id / source.config
+    splits = {}
+    for split in source.n_rows:
+        paths = sorted(folder.glob(f"{split}-*.parquet"))
+        if not paths:
+            raise DataError(f"{folder} has no {split}-*.parquet; give a directory in Hub layout or leave it out.")
+        try:
+            tables = [_read_parquet(path, task) for path in paths]
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"Cannot read {folder}/{split}-*.parquet: {error}; copy the files again.") from error
+        splits[split] = _rows_of_table(task, split, pa.concat_tables(tables), _label_names(tables[0].schema, task))
+    return splits
+
+
+def _read_parquet(path: Path, task: Task) -> pa.Table:
+    wanted = {*task.text_columns, task.label_column}
+    file = pq.ParquetFile(path)
+    return file.read(columns=[name for name in file.schema_arrow.names if name in wanted])
+
+
+def _label_names(schema: pa.Schema, task: Task) -> list[str] | None:
+    """The class names that the ``datasets`` library writes into a schema, None where there are none."""
+    features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+    names: list[str] | None = features.get(task.label_column, {}).get("names")
+    return names
+
+
+def _count_differences(source: HubSource, splits: Mapping[str, ExampleRows], *, fatal: bool) -> tuple[str, ...]:
+    found = tuple(
+        f"{split} has {len(splits[split]):,} rows where the Hub has {expected:,}"
+        for split, expected in source.n_rows.items()
+        if len(splits[split]) != expected
+    )
+    if found and fatal:
+        raise DataError(f"{source.hub_id} is not what the registry describes: {'; '.join(found)}.")
+    return found
+
+
+def _read_hub(task: Task, source: HubSource, offline: bool) -> dict[str, ExampleRows]:
+    """Rows by split from the Hub; script repositories from the convert branch, else from the main branch.
+
+    The main branch serves the repositories whose script has meanwhile been replaced by Parquet files.
+    """
+    attempts: list[tuple[str, dict[str, str | None]]] = [("main", {"name": source.config})]
+    if source.convert:
+        attempts.insert(0, (_CONVERT_REVISION, {"data_dir": source.convert_data_dir}))
+    failures = []
+    for revision, options in attempts:
+        try:
+            return _load_hub(task, source, revision, options, offline)
+        except Exception as error:  # the clients' errors (HTTP, Parquet, script, configuration) share no base class
+            failures.append(f"{revision}: {error}")
+    advice = (
+        "load it once while online" if offline else "check the connection, or give a local directory with --data-dir"
+    )
+    raise DataError(f"Cannot load {source.hub_id} ({'; '.join(failures)}); {advice}.")
+
+
+def _load_hub(
+    task: Task, source: HubSource, revision: str, options: Mapping[str, str | None], offline: bool
+) -> dict[str, ExampleRows]:
+    import datasets
+
+    with _offline_mode(offline):
+        commit = None if datasets.config.HF_HUB_OFFLINE else HfApi().dataset_info(source.hub_id, revision=revision).sha
+        loaded = datasets.load_dataset(source.hub_id, revision=commit, **options)
+    missing = [split for split in source.n_rows if split not in loaded]
+    if missing:
+        raise DataError(f"{source.hub_id} has no split {', '.join(missing)} (present: {', '.join(loaded)}).")
+    return {split: _rows_of_dataset(task, split, loaded[split]) for split in source.n_rows}
+
+
+def _rows_of_dataset(task: Task, split: str, dataset: Any) -> ExampleRows:
+    names = getattr(dataset.features.get(task.label_column), "names", None)
+    return _rows_of_table(task, split, dataset.with_format("arrow")[:], names)
+
+
+@contextlib.contextmanager
+def _offline_mode(offline: bool) -> Iterator[None]:
+    """Makes the ``datasets`` client use its cache alone; it has no argument for that."""
+    import datasets
+
+    before = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = before or offline
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before
