@@ -35,6 +35,7 @@ __all__ = [
     "get_model",
     "known_checkpoints",
     "model_of_repository",
+    "nearest_checkpoints",
     "paper_checkpoints",
 ]
 
@@ -818,14 +819,18 @@ def _find(refs: Sequence[CheckpointRef], name: str) -> CheckpointRef:
         same = [ref for ref in refs if ref.step == int(name)]
         if same:
             return same[0]
-    raise UnknownNameError(f"Unknown checkpoint {name!r} of {refs[0].model}; the nearest are {_nearest(refs, name)}.")
+    raise UnknownNameError(
+        f"Unknown checkpoint {name!r} of {refs[0].model}; the nearest are {nearest_checkpoints(refs, name)}."
+    )
 
 
-def _nearest(refs: Sequence[CheckpointRef], name: str) -> str:
+def nearest_checkpoints(refs: Sequence[CheckpointRef], name: str) -> str:
+    """Up to three listed names nearest to one that is not listed, by step where it holds a number; for messages."""
     names = [ref.weight_file or ref.revision for ref in refs]
-    digits = re.search(r"\d+", name)
+    numbers = re.findall(r"\d+", name)
     stepped = [ref for ref in refs if ref.step is not None]
-    if digits and stepped:
-        near = sorted(stepped, key=lambda ref: abs(_step_of(ref) - int(digits.group())))[:3]
-        return ", ".join(ref.weight_file or ref.revision for ref in sorted(near, key=_step_of))
-    return ", ".join(difflib.get_close_matches(name, names, n=3, cutoff=0.0))
+    if not numbers or not stepped:
+        return ", ".join(difflib.get_close_matches(name, names, n=3, cutoff=0.0))
+    wanted = int(max(numbers, key=len))
+    near = sorted(stepped, key=lambda ref: abs(_step_of(ref) - wanted))[:3]
+    return ", ".join(ref.weight_file or ref.revision for ref in sorted(near, key=_step_of))

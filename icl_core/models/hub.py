@@ -1,0 +1,576 @@
+"""Which checkpoints exist, and what each of them is: listed, resolved to a commit, and named by its content.
+
+It downloads configuration and tokenizer only, loads no weights and imports neither torch nor transformers. Names come
+from the Hub, a folder or the embedded suite, never from a guess; a published revision may hold another's weights
+(EleutherAI/pythia, issues 205 and 206; allenai/OLMo, issue 915), so equal weight files are flagged.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from icl_core.errors import CheckpointError, UnknownNameError
+from icl_core.models.files import (
+    CONFIG_NAME,
+    check_weight_file,
+    choose_weight_files,
+    context_length_of,
+    count_parameters,
+    file_hashes,
+    read_json,
+    remap_of,
+    tokenizer_files,
+)
+from icl_core.records import CheckpointIdentity, CheckpointRef
+from icl_core.registry.families import (
+    MODELS,
+    Model,
+    RevisionRule,
+    checkpoint_ref,
+    known_checkpoints,
+    model_of_repository,
+    nearest_checkpoints,
+)
+from icl_core.settings import suite_path
+
+__all__ = [
+    "ResolvedCheckpoint",
+    "checkpoint_folder",
+    "download_size",
+    "duplicate_weights",
+    "embedded_members",
+    "identify_checkpoint",
+    "identity_of",
+    "list_checkpoints",
+    "local_checkpoints",
+    "resolve_checkpoint",
+    "tokenizer_folder",
+]
+
+T = TypeVar("T")
+
+_STEP_IN_NAME = re.compile(r"(?:.*[-_])?(?:step|checkpoint|ckpt|iter)[-_]?(?P<step>\d+)", re.IGNORECASE)
+_EXPECTED_EQUAL_STEPS = frozenset({0, 1, 2})
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedCheckpoint:
+    """A checkpoint pinned to files that cannot change under it.
+
+    Attributes:
+        ref: what was asked.
+        location: the Hub id that answered (an alias perhaps), or the checkpoint's folder.
+        commit: on the Hub, "" for local files.
+        files: name of each file to its sha256 where the Hub or its cache tells it, else None.
+        weight_names: the files that hold the weights, shard index included.
+        offline: True where the files have to be in the local cache already.
+    """
+
+    ref: CheckpointRef
+    location: str
+    commit: str
+    files: Mapping[str, str | None]
+    weight_names: tuple[str, ...]
+    offline: bool
+
+
+# --- listing -------------------------------------------------------------------------------------------------------
+
+
+def list_checkpoints(model_or_location: str, *, offline: bool = False) -> tuple[CheckpointRef, ...]:
+    """The checkpoints that exist, ascending by step; those whose name tells no step come last.
+
+    Args:
+        model_or_location: a registered model, a member of the embedded suite, a path (folder or GGUF file), or any
+            Hub id.
+        offline: ask the local Hub cache only, and list what is completely there.
+
+    Raises:
+        UnknownNameError: nothing of this name is known.
+        CheckpointError: the Hub cannot be reached, or there is nothing to load.
+    """
+    if model_or_location in MODELS:
+        return _hub_checkpoints(MODELS[model_or_location], offline)
+    if model_or_location in embedded_members():
+        return _embedded_checkpoints(model_or_location)
+    if Path(model_or_location).expanduser().exists():
+        return local_checkpoints(Path(model_or_location))
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", model_or_location) and not model_or_location.startswith("."):
+        return _hub_checkpoints(_model_at(model_or_location), offline)
+    known = [*embedded_members(), *MODELS]
+    near = ", ".join(difflib.get_close_matches(model_or_location, known, n=5, cutoff=0.4) or known[:8])
+    raise UnknownNameError(
+        f"Unknown model {model_or_location!r}: no registered model (nearest: {near}), no path, and no Hub id."
+    )
+
+
+def embedded_members() -> tuple[str, ...]:
+    """Names of the shipped models of the tiny suite, sorted; empty where none is shipped."""
+    return tuple(sorted(path.parent.name for path in suite_path().glob("*/manifest.json")))
+
+
+def _embedded_checkpoints(member: str) -> tuple[CheckpointRef, ...]:
+    kept = read_json(suite_path() / member / "manifest.json").get("checkpoints", [])
+    refs = (
+        CheckpointRef("tiny", member, entry["folder"], "embedded", member, entry["step"], entry.get("tokens_seen"))
+        for entry in kept
+    )
+    return _sorted(refs)
+
+
+def local_checkpoints(path: Path) -> tuple[CheckpointRef, ...]:
+    """The checkpoints in a folder of checkpoint folders, or the one that a checkpoint folder or GGUF file is.
+
+    Args:
+        path: such as a folder with ``step-1000/``, ``step2000/`` and ``checkpoint-3000/``; sub-folders without a
+            config.json are passed over unless their name tells a step.
+
+    Raises:
+        CheckpointError: there is no checkpoint at the path.
+    """
+    path = path.expanduser().resolve()
+    if path.is_file() and path.suffix == ".gguf":
+        return (CheckpointRef("local", path.stem, path.name, "gguf", str(path)),)
+    if (path / CONFIG_NAME).is_file():
+        return (_folder_ref(path, path.parent.name),)
+    folders = sorted(entry for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
+    refs = [
+        _folder_ref(folder, path.name)
+        for folder in folders
+        if _STEP_IN_NAME.fullmatch(folder.name) or (folder / CONFIG_NAME).is_file()
+    ]
+    if not refs:
+        raise CheckpointError(
+            f"{path} holds no checkpoint: give a folder with config.json and weights, a folder of such folders "
+            "(step-1000/, checkpoint-2000/), or a .gguf file."
+        )
+    return _sorted(refs)
+
+
+def _folder_ref(folder: Path, model: str) -> CheckpointRef:
+    match = _STEP_IN_NAME.fullmatch(folder.name)
+    step = int(match.group("step")) if match else None
+    config = read_json(folder / CONFIG_NAME) if (folder / CONFIG_NAME).is_file() else {}
+    return CheckpointRef("local", model, folder.name, "folder", str(folder.parent), step, None, remap=remap_of(config))
+
+
+def _sorted(refs: Iterable[CheckpointRef]) -> tuple[CheckpointRef, ...]:
+    return tuple(sorted(refs, key=lambda ref: (ref.step is None, ref.step or 0, ref.revision)))
+
+
+def _model_at(location: str) -> Model:
+    """The registered model of a Hub id, or a description that suits any repository."""
+    return model_of_repository(location) or Model(
+        name=location,
+        family="hub",
+        location=location,
+        rule=RevisionRule(_STEP_IN_NAME.pattern),
+        url=f"https://huggingface.co/{location}",
+    )
+
+
+def _model_of(ref: CheckpointRef) -> Model:
+    return MODELS.get(ref.model) or _model_at(ref.location)
+
+
+def _hub_checkpoints(model: Model, offline: bool) -> tuple[CheckpointRef, ...]:
+    names = _at_first_location(
+        (model.location, *model.aliases),
+        lambda location: _cached_names(model, location) if offline else _published_names(model, location),
+    )
+    if model.final is not None and not offline:
+        names = [*names, model.final.revision]
+    return _sorted({checkpoint_ref(model, name) for name in names})
+
+
+def _published_names(model: Model, location: str) -> list[str]:
+    from huggingface_hub import HfApi
+
+    if model.rule.weight_files:
+        return [entry.path for entry in HfApi().list_repo_tree(location) if model.rule.parse(entry.path)]
+    refs = HfApi().list_repo_refs(location)
+    return [ref.name for ref in (*refs.branches, *refs.tags)]
+
+
+def _cached_names(model: Model, location: str) -> list[str]:
+    """Revisions (or weight files) whose weights are completely in the local cache."""
+    names: list[str] = []
+    refs = _cache_folder(location) / "refs"
+    for path in sorted(refs.rglob("*")):
+        files = _cached_files(location, path.read_text().strip()) if path.is_file() else {}
+        if model.rule.weight_files:
+            names += [name for name in files if model.rule.parse(name)]
+        elif files and _has_weights(files):
+            names.append(path.relative_to(refs).as_posix())
+    if not names:
+        raise _NotCached(location)
+    return names
+
+
+def _has_weights(files: Iterable[str]) -> bool:
+    try:
+        return bool(choose_weight_files(files, where=""))
+    except CheckpointError:
+        return False
+
+
+# --- the Hub and its cache -----------------------------------------------------------------------------------------
+
+
+class _NotCached(Exception):
+    """Nothing usable of a repository is in the local cache."""
+
+
+def _at_first_location(locations: Iterable[str], action: Callable[[str], T]) -> T:
+    """The action's result at the first Hub id that exists (organisations are renamed), or one clear sentence."""
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionResolutionError
+
+    tried = []
+    for location in locations:
+        try:
+            return action(location)
+        except GatedRepoError:
+            raise CheckpointError(
+                f"{location} asks for its licence to be accepted at https://huggingface.co/{location}; accept it, then "
+                "log in with `hf auth login`."
+            ) from None
+        except RepositoryNotFoundError:
+            tried.append(f"{location} does not exist on the Hub (or is private)")
+        except (_NotCached, RevisionResolutionError):
+            tried.append(f"{location} is not in the local cache {_cache_path()}; download it while online")
+        except (HfHubHTTPError, *_unreachable_errors()) as error:
+            tried.append(f"the Hub does not answer for {location} ({type(error).__name__}); try again, or work offline")
+    raise CheckpointError("; ".join(tried) + ".")
+
+
+def _unreachable_errors() -> tuple[type[Exception], ...]:
+    import httpx2
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    return (httpx2.TransportError, OfflineModeIsEnabled)
+
+
+def _cache_path() -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE).expanduser()
+
+
+def _cache_folder(location: str) -> Path:
+    from huggingface_hub.file_download import repo_folder_name
+
+    return _cache_path() / str(repo_folder_name(repo_id=location, repo_type="model"))
+
+
+def _cached_files(location: str, commit: str) -> dict[str, str | None]:
+    """Top-level files of a cached snapshot; the cache names a large file's content by its sha256."""
+    snapshot = _cache_folder(location) / "snapshots" / commit
+    files = {}
+    for path in snapshot.iterdir() if snapshot.is_dir() else ():
+        content = path.resolve().name if path.is_symlink() else ""
+        files[path.name] = content if re.fullmatch(r"[0-9a-f]{64}", content) else None
+    return files
+
+
+def _commit_and_files(location: str, revision: str, offline: bool) -> tuple[str, dict[str, str | None], bool]:
+    """Commit of a revision, its top-level files with their sha256 where told, and whether only the cache answered."""
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    commit = api.resolve_revision(location, revision=revision, local_files_only=offline).resolved
+    if not offline:
+        try:
+            entries = [entry for entry in api.list_repo_tree(location, revision=commit) if hasattr(entry, "blob_id")]
+            return commit, {entry.path: entry.lfs.sha256 if entry.lfs else None for entry in entries}, False
+        except _unreachable_errors():
+            pass
+    files = _cached_files(location, commit)
+    if not files:
+        raise _NotCached(location)
+    return commit, files, True
+
+
+# --- one checkpoint ------------------------------------------------------------------------------------------------
+
+
+def resolve_checkpoint(ref: CheckpointRef, *, offline: bool = False) -> ResolvedCheckpoint:
+    """Pins a checkpoint to a commit (Hub) or a folder, and finds its weight files without reading them.
+
+    Args:
+        ref: the checkpoint.
+        offline: use the local Hub cache only; it is used too where the Hub cannot be reached.
+
+    Raises:
+        UnknownNameError: the Hub has no such revision; the message names the nearest.
+        CheckpointError: there are no weights, shards are missing, or the place cannot be read.
+    """
+    if ref.source != "hub":
+        return _resolve_local(ref)
+    model = _model_of(ref)
+    aliases = model.aliases if ref.location == model.location else ()
+    return _at_first_location((ref.location, *aliases), lambda location: _resolve_at(location, ref, offline))
+
+
+def _resolve_at(location: str, ref: CheckpointRef, offline: bool) -> ResolvedCheckpoint:
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    try:
+        commit, files, cached = _commit_and_files(location, ref.revision, offline)
+    except RevisionNotFoundError:
+        refs = list_checkpoints(ref.model if ref.model in MODELS else location)
+        raise UnknownNameError(
+            f"{location} has no revision {ref.revision!r}; the nearest are {nearest_checkpoints(refs, ref.revision)}."
+        ) from None
+    if ref.weight_file is not None and ref.weight_file not in files:
+        raise CheckpointError(f"{location} has no file {ref.weight_file}; list the repository for those it has.")
+    where = f"{location} at {ref.revision}" + (" (in the local cache)" if cached else "")
+    weights = (ref.weight_file,) if ref.weight_file else choose_weight_files(files, where=where)
+    return ResolvedCheckpoint(ref, location, commit, files, weights, cached)
+
+
+def _resolve_local(ref: CheckpointRef) -> ResolvedCheckpoint:
+    if ref.source == "gguf":
+        path = Path(ref.location)
+        _check_gguf(path)
+        return ResolvedCheckpoint(ref, str(path.parent), "", {path.name: None}, (path.name,), True)
+    folder = (suite_path() if ref.source == "embedded" else Path()) / ref.location / ref.revision
+    if not folder.is_dir():
+        raise CheckpointError(f"There is no checkpoint folder {folder}.")
+    files = dict.fromkeys((entry.name for entry in sorted(folder.iterdir()) if entry.is_file()), None)
+    if CONFIG_NAME not in files:
+        raise CheckpointError(f"{folder} is incomplete: {CONFIG_NAME} is missing.")
+    return ResolvedCheckpoint(ref, str(folder), "", files, choose_weight_files(files, where=str(folder)), True)
+
+
+def _check_gguf(path: Path) -> None:
+    if not path.is_file():
+        raise CheckpointError(f"There is no file {path}.")
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise CheckpointError(f"{path} is not a GGUF file.")
+
+
+def identify_checkpoint(
+    ref: CheckpointRef, *, offline: bool = False, hash_cache: Path | None = None
+) -> CheckpointIdentity:
+    """What a checkpoint is, by content: commit, sha256 of every weight file and of the tokenizer.
+
+    Weights on the Hub are not downloaded (it tells their sha256); files of one's own are read and hashed.
+
+    Args:
+        ref: the checkpoint.
+        offline: use the local Hub cache only.
+        hash_cache: JSON file that remembers hashes of local files (see ``files.file_hashes``).
+
+    Raises:
+        UnknownNameError: the Hub has no such revision.
+        CheckpointError: the checkpoint is missing, incomplete, or does not tell its context length.
+    """
+    return identity_of(resolve_checkpoint(ref, offline=offline), hash_cache=hash_cache)
+
+
+def identity_of(resolved: ResolvedCheckpoint, *, hash_cache: Path | None = None) -> CheckpointIdentity:
+    """The identity of a checkpoint that is resolved already; see ``identify_checkpoint``."""
+    if resolved.ref.source == "gguf":
+        return _gguf_identity(resolved, hash_cache)
+    names = resolved.weight_names if resolved.commit else (CONFIG_NAME, *resolved.weight_names)
+    paths = {name: _file(resolved, name) for name in names if resolved.files.get(name) is None}
+    if not resolved.commit:
+        for name in resolved.weight_names:
+            check_weight_file(paths[name])
+    hashes = file_hashes(paths.values(), hash_cache=hash_cache)
+    model = _model_of(resolved.ref) if resolved.commit else None
+    context_length = context_length_of(read_json(_file(resolved, CONFIG_NAME))) or (model and model.context_length)
+    if not context_length:
+        raise CheckpointError(f"{resolved.location}: {CONFIG_NAME} does not tell the context length; add it there.")
+    return CheckpointIdentity(
+        commit=resolved.commit,
+        weight_files=tuple(sorted((name, resolved.files.get(name) or hashes[paths[name]]) for name in names)),
+        tokenizer_sha256=_tokenizer_sha256(resolved),
+        context_length=context_length,
+        n_parameters=model.n_parameters if model else count_parameters(_shards(paths)),
+    )
+
+
+def _shards(paths: Mapping[str, Path]) -> list[Path]:
+    return [path for name, path in paths.items() if not name.endswith(".json")]
+
+
+def _file(resolved: ResolvedCheckpoint, name: str) -> Path:
+    """A file of the checkpoint on this machine, downloaded where it is on the Hub only."""
+    if not resolved.commit:
+        return Path(resolved.location) / name
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        return Path(
+            hf_hub_download(resolved.location, name, revision=resolved.commit, local_files_only=resolved.offline)
+        )
+    except EntryNotFoundError:
+        raise CheckpointError(
+            f"{resolved.location} at {resolved.ref.revision} is incomplete: {name} is missing"
+            + (" in the local cache; download it while online." if resolved.offline else ".")
+        ) from None
+
+
+def _gguf_identity(resolved: ResolvedCheckpoint, hash_cache: Path | None) -> CheckpointIdentity:
+    path = Path(resolved.ref.location)
+    sha256 = file_hashes([path], hash_cache=hash_cache)[path]
+    context_length, n_parameters = _gguf_facts(path)
+    return CheckpointIdentity("", (("model.gguf", sha256),), sha256, context_length, n_parameters)
+
+
+def _gguf_facts(path: Path) -> tuple[int, int]:
+    from gguf import GGUFReader
+
+    try:
+        reader = GGUFReader(path)
+        architecture = reader.fields["general.architecture"].contents()
+        context_length = int(reader.fields[f"{architecture}.context_length"].contents())
+        return context_length, sum(int(tensor.n_elements) for tensor in reader.tensors)
+    except (KeyError, ValueError, IndexError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged or cut short ({error}); download it again.") from error
+
+
+# --- tokenizer and files -------------------------------------------------------------------------------------------
+
+
+def _tokenizer_home(resolved: ResolvedCheckpoint) -> ResolvedCheckpoint:
+    """Where the tokenizer is: with the weights, else on main of its repository, else in the parent folder."""
+    if tokenizer_files(resolved.files):
+        return resolved
+    if not resolved.commit:
+        parent = Path(resolved.location).parent
+        files: dict[str, str | None] = dict.fromkeys(
+            (entry.name for entry in parent.iterdir() if entry.is_file()), None
+        )
+        home = ResolvedCheckpoint(resolved.ref, str(parent), "", files, (), True)
+    else:
+        location = _model_of(resolved.ref).tokenizer_location or resolved.location
+        commit, files, cached = _at_first_location(
+            (location,), lambda place: _commit_and_files(place, "main", resolved.offline)
+        )
+        home = ResolvedCheckpoint(resolved.ref, location, commit, files, (), cached)
+    if not tokenizer_files(home.files):
+        raise CheckpointError(
+            f"{resolved.location} has no tokenizer (tokenizer.json or tokenizer.model), nor has its parent or main."
+        )
+    return home
+
+
+def _tokenizer_sha256(resolved: ResolvedCheckpoint) -> str:
+    home = _tokenizer_home(resolved)
+    digest = hashlib.sha256()
+    for name in tokenizer_files(home.files):
+        digest.update(f"{name}:".encode() + hashlib.sha256(_file(home, name).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def tokenizer_folder(resolved: ResolvedCheckpoint) -> Path:
+    """A folder on this machine with the tokenizer's files; downloads them where they are on the Hub only.
+
+    Raises:
+        CheckpointError: there is no tokenizer.
+    """
+    home = _tokenizer_home(resolved)
+    paths = [_file(home, name) for name in tokenizer_files(home.files)]
+    return paths[0].parent
+
+
+def checkpoint_folder(resolved: ResolvedCheckpoint) -> Path:
+    """A folder on this machine with configuration and weights, whole; downloads what is missing of one weight format.
+
+    Raises:
+        CheckpointError: a file is missing or cut short, or the download failed.
+    """
+    folder = Path(resolved.location) if not resolved.commit else _download(resolved)
+    for name in resolved.weight_names:
+        check_weight_file(folder / name)
+    return folder
+
+
+def _download(resolved: ResolvedCheckpoint) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
+
+    def download(location: str) -> Path:
+        return Path(
+            snapshot_download(
+                location,
+                revision=resolved.commit,
+                allow_patterns=[CONFIG_NAME, *resolved.weight_names],
+                local_files_only=resolved.offline,
+            )
+        )
+
+    try:
+        return _at_first_location((resolved.location,), download)
+    except (IncompleteSnapshotError, LocalEntryNotFoundError):
+        raise CheckpointError(
+            f"{resolved.location} at {resolved.ref.revision} is not completely in the local cache; download it online."
+        ) from None
+
+
+def download_size(ref: CheckpointRef, *, offline: bool = False) -> int:
+    """Bytes of configuration and weights that loading would still download; 0 for local files and cached ones."""
+    resolved = resolve_checkpoint(ref, offline=offline)
+    if resolved.offline:
+        return 0
+    from huggingface_hub import snapshot_download
+
+    planned = snapshot_download(
+        resolved.location,
+        revision=resolved.commit,
+        allow_patterns=[CONFIG_NAME, *resolved.weight_names],
+        dry_run=True,
+    )
+    return sum(file.file_size for file in planned if file.will_download)
+
+
+# --- equal weights -------------------------------------------------------------------------------------------------
+
+
+def duplicate_weights(identities: Mapping[CheckpointRef, CheckpointIdentity]) -> Mapping[CheckpointRef, str]:
+    """Checkpoints of one model that share a weight file, one shard being enough, with the reason for each.
+
+    Expected and not flagged: ``main`` and the last documented step (their content is final by name), and steps 0, 1, 2
+    among themselves (learning rate still zero). Where the right owner cannot be told, every sharer is flagged.
+
+    Args:
+        identities: checkpoints of one or more models; models are compared apart.
+    """
+    sharers: dict[tuple[str, str], list[tuple[CheckpointRef, str]]] = {}
+    for ref, identity in identities.items():
+        for name, sha256 in identity.weight_files:
+            if not name.endswith(".json"):
+                sharers.setdefault((ref.model, sha256), []).append((ref, name))
+    flagged: dict[CheckpointRef, str] = {}
+    for group in sharers.values():
+        refs = {ref for ref, _ in group}
+        if len(refs) < 2 or {ref.step for ref in refs} <= _EXPECTED_EQUAL_STEPS:
+            continue
+        for ref, name in group:
+            if not _is_final(ref):
+                flagged.setdefault(ref, _sharing_reason(ref, name, refs))
+    return flagged
+
+
+def _sharing_reason(ref: CheckpointRef, name: str, refs: set[CheckpointRef]) -> str:
+    others = [other.weight_file or other.revision for other in _sorted(refs - {ref})]
+    more = f" and {len(others) - 4} more" if len(others) > 4 else ""
+    return f"{ref.weight_file or ref.revision}: {name} is the same file as in {', '.join(others[:4])}{more}"
+
+
+def _is_final(ref: CheckpointRef) -> bool:
+    if ref.source != "hub" or ref.weight_file is not None:
+        return False
+    model = MODELS.get(ref.model)
+    last = max((known.step or 0 for known in known_checkpoints(model)), default=None) if model else None
+    return ref.revision == "main" or (last is not None and ref.step is not None and ref.step >= last)
