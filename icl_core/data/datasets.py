@@ -84,8 +84,9 @@ class ExampleRows(Sequence[Example]):
 
     def has_text(self) -> npt.NDArray[np.bool_]:
         """(n_rows,) whether the text (both texts of a pair) is not empty."""
-        filled = np.array([pc.greater(pc.binary_length(c), 0).to_numpy(zero_copy_only=False) for c in self._texts])
-        return filled.all(axis=0)
+        lengths = [pc.binary_length(column).to_numpy(zero_copy_only=False) for column in self._texts]
+        shortest: npt.NDArray[np.int32] = functools.reduce(np.minimum, lengths)
+        return shortest > 0
 
     def lines(self) -> Iterator[str]:
         """One unambiguous line a row: row id, label and texts."""
