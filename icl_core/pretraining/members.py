@@ -1,0 +1,123 @@
+"""The members of the tiny suite as data: every knob of every training run.
+
+It trains nothing; ``train.py`` does. A member differs from the base member in one factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from icl_core.errors import UnknownNameError
+
+__all__ = ["MEMBERS", "Member", "Mixture", "TrainingPhase", "get_member"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Share of documents of each kind (``language.DocumentKind``); sums to 1."""
+
+    knowledge: float
+    knowledge_lists: float
+    natural_lists: float
+    symbol_lists: float
+    repetition: float
+    permuted_lists: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPhase:
+    """A stretch of the curriculum.
+
+    Attributes:
+        name: what the user reads beside the shaded stretch.
+        end_step: the phase holds up to this optimizer step, inclusive.
+        mixture: share of documents of each kind.
+        label_noise: share of natural labels redrawn in knowledge and natural lists, in [0, 1].
+    """
+
+    name: str
+    end_step: int
+    mixture: Mixture
+    label_noise: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One training run's configuration, seeds apart.
+
+    Attributes:
+        name: folder of the member and model name in the app.
+        title: one line for the user.
+        factor: the factor in which it differs from the base member, "" for the base.
+        phases: the curriculum, ascending ``end_step``; the last one ends the training.
+        checkpoint_steps: steps whose weights are kept; 0 is the untrained model.
+        width, n_layers, n_heads: LlamaForCausalLM's hidden size (the MLP is twice as wide), layers, heads.
+        rope_theta: base of the rotary frequencies.
+        init_std: standard deviation of all weight matrices at the start.
+        attention_bias_std: standard deviation of the query and key biases at the start.
+        previous_token_prior: strength of the hand-made positional prior: layer 0's query and key biases are set so
+            that head j looks about j tokens back; 0 for none.
+        n_documents: unique documents for each phase, passed over again and again; None for fresh ones always.
+        p_label_words: share of symbol lists whose arbitrary names are natural label words.
+        context_length, batch_size: tokens of a document; documents of a step.
+        learning_rate, n_warmup_steps, weight_decay, betas, max_gradient_norm: AdamW; constant after a linear warm-up.
+    """
+
+    name: str
+    title: str
+    factor: str
+    phases: tuple[TrainingPhase, ...]
+    checkpoint_steps: tuple[int, ...]
+    width: int = 64
+    n_layers: int = 2
+    n_heads: int = 4
+    rope_theta: float = 10_000.0
+    init_std: float = 0.1
+    attention_bias_std: float = 0.0
+    previous_token_prior: float = 0.0
+    n_documents: int | None = None
+    p_label_words: float = 0.15
+    context_length: int = 104
+    batch_size: int = 16
+    learning_rate: float = 5e-3
+    n_warmup_steps: int = 100
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.98)
+    max_gradient_norm: float = 1.0
+
+    @property
+    def n_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.phases[-1].end_step
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Training tokens of one step."""
+        return self.context_length * self.batch_size
+
+
+_KNOWLEDGE_FIRST = Mixture(0.25, 0.25, 0.10, 0.15, 0.25)
+_LISTS = Mixture(0.02, 0.02, 0.26, 0.50, 0.20)
+
+_BASE = Member(
+    name="tiny-base",
+    title="knowledge first, then lists; 98 k parameters",
+    factor="",
+    phases=(TrainingPhase("knowledge first", 1320, _KNOWLEDGE_FIRST), TrainingPhase("lists", 3300, _LISTS)),
+    checkpoint_steps=tuple(range(0, 3301, 110)),
+)
+
+MEMBERS: Mapping[str, Member] = MappingProxyType({member.name: member for member in (_BASE,)})
+
+
+def get_member(name: str) -> Member:
+    """The member of that name.
+
+    Raises:
+        UnknownNameError: no such member; the message lists the known ones.
+    """
+    if name not in MEMBERS:
+        raise UnknownNameError(f"There is no suite member {name!r}; the members are {', '.join(MEMBERS)}.")
+    return MEMBERS[name]
