@@ -1,7 +1,15 @@
 """Competition between task recognition (TR) and task learning (TL) over pre-training, and its noise floor.
 
-It takes accuracies or correctness and returns measures; it reads no store and draws nothing. Sources:
-arXiv 2406.14022, Eqs. 1-4 (competition); the noise floor is this project's addition.
+It takes accuracies, or correctness and predictions of single queries, and returns measures; it reads no store
+and draws nothing. Sources: arXiv 2406.14022, Eqs. 1-4 (competition); the noise floor is this project's own.
+
+**Noise floor.** What would sampling noise alone give at this epsilon, if neither ability truly changed in any
+interval? The changes of every task are resampled with the hierarchical bootstrap of ``statistics`` (seeds
+within tasks, examples within tasks, tasks fixed); each replicate's deviation from the observed change is a
+change under the null (the changes centred on their mean), and Eqs. 1-4 are recomputed on it. One draw serves
+both abilities and all intervals, so the correlations between TR and TL (same queries, same demonstrations) and
+between neighbouring intervals (a shared checkpoint) survive. The ratio is discrete: the claim is validity
+(type-I error at most alpha), not uniform p-values.
 
 Conventions: accuracies and epsilon are fractions in [0, 1]; an interval lies between two consecutive
 checkpoints, so n_intervals = n_checkpoints - 1. ``|change| > epsilon`` is strict, and changes within
@@ -10,21 +18,33 @@ checkpoints, so n_intervals = n_checkpoints - 1. ``|change| > epsilon`` is stric
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from icl_core.analysis.statistics import Measure, hierarchical_deviations, replicate_task
 from icl_core.errors import StudyError
 
 __all__ = [
+    "CLEAR_CERTAINTY",
     "EPSILON_PAPER",
     "EPSILON_REFERENCE_CODE",
     "TIE_TOLERANCE",
+    "ChangeReplicates",
     "Competition",
     "CompetitionMeasures",
+    "EpsilonCurve",
+    "EpsilonCurves",
+    "NoiseFloor",
     "competition",
+    "competition_against_epsilon",
     "competition_measures",
+    "noise_floor",
+    "noise_floor_of",
+    "resample_changes",
+    "resample_correctness",
 ]
 
 TIE_TOLERANCE = 1e-9
@@ -33,6 +53,9 @@ EPSILON_PAPER = 0.01
 """The paper's epsilon, on accuracies as fractions."""
 EPSILON_REFERENCE_CODE = 0.0001
 """What the paper's code applies: it compares accuracies in percent with 0.01."""
+
+CLEAR_CERTAINTY = 0.95
+"""An interval competes clearly when at least this share of uncentred replicates competes in it."""
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -167,3 +190,265 @@ def _epsilon(epsilon: float) -> float:
     if not 0 <= epsilon <= 1:
         raise StudyError(f"epsilon is {epsilon}; it is an accuracy fraction between 0 and 1 (the paper's is 0.01).")
     return float(epsilon)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChangeReplicates:
+    """Observed changes and how far resampling moves them; epsilon comes later, so a slider costs nothing.
+
+    Attributes:
+        delta_tr: (n_intervals,) observed change of the mean TR trajectory.
+        delta_tl: (n_intervals,) the same for TL.
+        deviations_tr: (n_replicates, n_intervals) changes under the null: no true change anywhere.
+        deviations_tl: the same draws for TL.
+        n_seeds: smallest number of seeds of a task; with 1 the noise between seeds is unknown and left out.
+    """
+
+    delta_tr: FloatArray
+    delta_tl: FloatArray
+    deviations_tr: FloatArray
+    deviations_tl: FloatArray
+    n_seeds: int
+
+    @property
+    def standard_error(self) -> float:
+        """Typical standard error of a change (root mean square over abilities and intervals), fraction.
+
+        An epsilon below it cannot tell a change from noise.
+        """
+        return float(np.sqrt(np.mean([self.deviations_tr.var(axis=0), self.deviations_tl.var(axis=0)])))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NoiseFloor:
+    """Competition against what sampling noise alone gives, at one epsilon.
+
+    Attributes:
+        epsilon: fraction.
+        observed_ratio: share of competing intervals.
+        null_ratio: (n_replicates,) the same under the null.
+        p_ratio: (1 + #{null >= observed}) / (1 + n_replicates).
+        observed_mean_intensity: mean intensity.
+        null_mean_intensity: (n_replicates,) the same under the null.
+        p_mean_intensity: as ``p_ratio``.
+        interval_certainty: (n_intervals,) share of uncentred replicates in which the interval competes.
+        standard_error: typical standard error of a change, see ``ChangeReplicates``.
+        n_seeds: smallest number of seeds of a task; with 1 the p-values ignore the noise between seeds (too small).
+    """
+
+    epsilon: float
+    observed_ratio: float
+    null_ratio: FloatArray
+    p_ratio: float
+    observed_mean_intensity: float
+    null_mean_intensity: FloatArray
+    p_mean_intensity: float
+    interval_certainty: FloatArray
+    standard_error: float
+    n_seeds: int
+
+    @property
+    def clear(self) -> BoolArray:
+        """(n_intervals,) which intervals compete in at least ``CLEAR_CERTAINTY`` of the replicates."""
+        return self.interval_certainty >= CLEAR_CERTAINTY
+
+    @property
+    def inside_noise(self) -> bool:
+        """Whether epsilon lies below one standard error of a change."""
+        return self.epsilon < self.standard_error
+
+
+def noise_floor(
+    tr_correct: Sequence[npt.ArrayLike],
+    tl_correct: Sequence[npt.ArrayLike],
+    *,
+    epsilon: float,
+    n_replicates: int = 1000,
+    seed: int = 0,
+) -> NoiseFloor:
+    """Competition ratio and mean intensity of the mean trajectory against their noise floor.
+
+    Args:
+        tr_correct: for each task a bool array (n_checkpoints, n_seeds, n_examples) under random labels.
+        tl_correct: the same tasks, seeds and queries under abstract labels.
+        epsilon: smallest change that counts, fraction.
+        n_replicates: bootstrap draws.
+        seed: keys the draws.
+
+    Raises:
+        StudyError: no task, fewer than two checkpoints, or shapes that do not pair.
+    """
+    replicates = resample_correctness(tr_correct, tl_correct, n_replicates=n_replicates, seed=seed)
+    return noise_floor_of(replicates, epsilon=epsilon)
+
+
+def resample_correctness(
+    tr_correct: Sequence[npt.ArrayLike], tl_correct: Sequence[npt.ArrayLike], *, n_replicates: int = 1000, seed: int = 0
+) -> ChangeReplicates:
+    """``resample_changes`` for accuracy, from correctness alone; arguments as in ``noise_floor``."""
+    tr = [np.asarray(task, dtype=np.bool_).astype(np.int16) for task in tr_correct]
+    tl = [np.asarray(task, dtype=np.bool_).astype(np.int16) for task in tl_correct]
+    gold = [np.ones(task.shape[-1:], dtype=np.int16) for task in tr]
+    return resample_changes(tr, tl, gold, n_replicates=n_replicates, seed=seed)
+
+
+def resample_changes(
+    tr_predicted: Sequence[npt.NDArray[np.integer]],
+    tl_predicted: Sequence[npt.NDArray[np.integer]],
+    gold: Sequence[npt.NDArray[np.integer]],
+    *,
+    measure: Measure = "accuracy",
+    n_replicates: int = 1000,
+    seed: int = 0,
+) -> ChangeReplicates:
+    """Resamples the changes of the mean trajectory under any measure.
+
+    Args:
+        tr_predicted: for each task (n_checkpoints, n_seeds, n_examples) predicted labels under random labels.
+        tl_predicted: the same tasks, seeds and queries under abstract labels.
+        gold: for each task (n_examples,) true labels.
+        measure: accuracy, balanced_accuracy or macro_f1.
+        n_replicates: bootstrap draws.
+        seed: keys the draws.
+
+    Raises:
+        StudyError: no task, fewer than two checkpoints, or shapes that do not pair.
+    """
+    _refuse_unpaired(tr_predicted, tl_predicted, gold)
+    tasks = []
+    for index, (tr, tl, labels) in enumerate(zip(tr_predicted, tl_predicted, gold, strict=True)):
+        rng = np.random.default_rng([seed, index])
+        both = replicate_task(np.concatenate([tr, tl]), labels, measure=measure, n_replicates=n_replicates, rng=rng)
+        tasks.append(both.mapped(_changes_of_both))
+    observed = np.mean([task.value.mean(axis=1) for task in tasks], axis=0)
+    deviations = hierarchical_deviations(tasks)
+    half = observed.size // 2
+    return ChangeReplicates(
+        delta_tr=observed[:half],
+        delta_tl=observed[half:],
+        deviations_tr=deviations[:, :half],
+        deviations_tl=deviations[:, half:],
+        n_seeds=min(task.value.shape[1] for task in tasks),
+    )
+
+
+def _changes_of_both(values: FloatArray) -> FloatArray:
+    """TR's checkpoints, then TL's, on axis 0 -> TR's intervals, then TL's."""
+    tr, tl = np.split(values, 2)
+    return np.concatenate([np.diff(tr, axis=0), np.diff(tl, axis=0)])
+
+
+def _refuse_unpaired(
+    tr: Sequence[npt.NDArray[np.integer]],
+    tl: Sequence[npt.NDArray[np.integer]],
+    gold: Sequence[npt.NDArray[np.integer]],
+) -> None:
+    if not tr or len(tr) != len(tl):
+        raise StudyError(
+            f"TR has {len(tr)} tasks and TL {len(tl)}; the noise floor needs the same tasks, at least one."
+        )
+    n_checkpoints = tr[0].shape[0]
+    if n_checkpoints < 2:
+        raise StudyError(
+            f"Competition needs at least two checkpoints, there are {n_checkpoints}: there is no interval."
+        )
+    for index, (one, other, labels) in enumerate(zip(tr, tl, gold, strict=True)):
+        if one.shape != other.shape or one.ndim != 3 or one.shape[0] != n_checkpoints or 0 in one.shape:
+            raise StudyError(
+                f"Task {index}: TR has shape {one.shape} and TL {other.shape}; both need the same "
+                f"({n_checkpoints} checkpoints, seeds, examples)."
+            )
+        if labels.shape != one.shape[2:]:
+            raise StudyError(f"Task {index}: {labels.size} gold labels for {one.shape[2]} examples.")
+
+
+def noise_floor_of(replicates: ChangeReplicates, *, epsilon: float) -> NoiseFloor:
+    """The noise floor at one epsilon, from replicates made once (milliseconds).
+
+    Raises:
+        StudyError: epsilon outside [0, 1].
+    """
+    checked = _epsilon(epsilon)
+    observed = competition_measures(replicates.delta_tr, replicates.delta_tl, epsilon=checked)
+    null = competition_measures(replicates.deviations_tr, replicates.deviations_tl, epsilon=checked)
+    uncentred = competition_measures(
+        replicates.delta_tr + replicates.deviations_tr, replicates.delta_tl + replicates.deviations_tl, epsilon=checked
+    )
+    return NoiseFloor(
+        epsilon=checked,
+        observed_ratio=float(observed.ratio),
+        null_ratio=null.ratio,
+        p_ratio=_p_value(float(observed.ratio), null.ratio),
+        observed_mean_intensity=float(observed.mean_intensity),
+        null_mean_intensity=null.mean_intensity,
+        p_mean_intensity=_p_value(float(observed.mean_intensity), null.mean_intensity),
+        interval_certainty=uncentred.indicator.mean(axis=0),
+        standard_error=replicates.standard_error,
+        n_seeds=replicates.n_seeds,
+    )
+
+
+def _p_value(observed: float, null: FloatArray) -> float:
+    """One-sided; equal up to rounding counts as at least as large."""
+    return float((1 + np.count_nonzero(null >= observed - 1e-12)) / (1 + null.size))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EpsilonCurve:
+    """One measure against epsilon, with the null's band; every array is (n_epsilons,).
+
+    Attributes:
+        observed: the measure.
+        null_median: under the null.
+        null_low: 2.5 % point under the null.
+        null_high: 97.5 % point under the null.
+        p: one-sided p-value at each epsilon (not corrected for looking at many).
+    """
+
+    observed: FloatArray
+    null_median: FloatArray
+    null_low: FloatArray
+    null_high: FloatArray
+    p: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EpsilonCurves:
+    """Ratio and mean intensity as functions of epsilon.
+
+    Attributes:
+        epsilon: (n_epsilons,) fractions.
+        ratio: share of competing intervals.
+        mean_intensity: mean of C^S.
+        standard_error: typical standard error of a change; to the left of it lies noise.
+    """
+
+    epsilon: FloatArray
+    ratio: EpsilonCurve
+    mean_intensity: EpsilonCurve
+    standard_error: float
+
+
+def competition_against_epsilon(replicates: ChangeReplicates, epsilons: npt.ArrayLike) -> EpsilonCurves:
+    """Ratio and mean intensity over a grid of epsilons, so that no finding hangs on one choice of it.
+
+    Args:
+        replicates: of one model.
+        epsilons: (n_epsilons,) fractions.
+    """
+    grid = np.array([_epsilon(epsilon) for epsilon in np.asarray(epsilons, dtype=np.float64)])
+    floors = [noise_floor_of(replicates, epsilon=epsilon) for epsilon in grid]
+    return EpsilonCurves(
+        epsilon=grid,
+        ratio=_epsilon_curve([(f.observed_ratio, f.null_ratio, f.p_ratio) for f in floors]),
+        mean_intensity=_epsilon_curve(
+            [(f.observed_mean_intensity, f.null_mean_intensity, f.p_mean_intensity) for f in floors]
+        ),
+        standard_error=replicates.standard_error,
+    )
+
+
+def _epsilon_curve(points: Sequence[tuple[float, FloatArray, float]]) -> EpsilonCurve:
+    observed, null, p = (np.array(column) for column in zip(*points, strict=True))
+    low, median, high = np.percentile(null, [2.5, 50, 97.5], axis=1)
+    return EpsilonCurve(observed=observed, null_median=median, null_low=low, null_high=high, p=p)

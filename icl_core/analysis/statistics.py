@@ -24,19 +24,21 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from icl_core.errors import StudyError
 
 __all__ = [
     "MEASURES",
+    "Band",
     "Measure",
     "TaskReplicates",
     "accuracy",
     "balanced_accuracy",
+    "hierarchical_band",
     "hierarchical_deviations",
     "macro_f1",
     "measure_of",
-    "percentile_band",
     "replicate_task",
     "resample_counts",
 ]
@@ -179,36 +181,75 @@ def hierarchical_deviations(tasks: Sequence[TaskReplicates]) -> FloatArray:
     """Deviations of the mean over tasks of the mean over seeds: (n_replicates, K); see the module's text.
 
     With one seed the spread between seeds is unknown and the deviations hold the examples' part alone.
+
+    Raises:
+        StudyError: no task.
     """
     if not tasks:
         raise StudyError("There is no task to resample; choose at least one.")
     example_part = np.mean([task.example_deviation.mean(axis=1) for task in tasks], axis=0).T
-    with_seeds = [task for task in tasks if task.value.shape[1] > 1]
-    if not with_seeds:
-        return np.asarray(example_part)
-    between = sum(task.value.var(axis=1, ddof=1) / task.value.shape[1] for task in with_seeds)
-    explained = sum(
-        task.example_deviation.var(axis=1, ddof=1).mean(axis=1) / task.value.shape[1] for task in with_seeds
-    )
-    kept = 1 - np.divide(explained, between, out=np.ones(np.shape(between)), where=np.asarray(between) > 0)
-    seed_part = sum(_seed_deviations(task) for task in with_seeds) / len(tasks)
-    return np.asarray(example_part + np.sqrt(np.clip(kept, 0, 1)) * seed_part)
+    seed_part = np.mean([_seed_deviations(task) for task in tasks], axis=0)
+    return np.asarray(example_part + np.sqrt(_share_of_seeds(tasks)) * seed_part)
 
 
 def _seed_deviations(task: TaskReplicates) -> FloatArray:
-    """(n_replicates, K): mean over resampled seeds minus the mean, scaled by sqrt(n / (n - 1))."""
+    """(n_replicates, K): mean over resampled seeds minus the mean, scaled by sqrt(n / (n - 1)); 0 for one seed."""
     n_seeds = task.value.shape[1]
-    return np.asarray((task.seed_counts - 1) @ task.value.T / n_seeds * np.sqrt(n_seeds / (n_seeds - 1)))
+    scale = np.sqrt(n_seeds / max(n_seeds - 1, 1))
+    return np.asarray((task.seed_counts - 1) @ task.value.T / n_seeds * scale)
 
 
-def percentile_band(value: FloatArray, deviations: FloatArray, *, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
-    """Low and high end of the percentile interval, cut to [0, 1].
+def _seed_variance(task: TaskReplicates) -> FloatArray:
+    """(K,) variance of the mean over seeds as their spread shows it; 0 for one seed."""
+    n_seeds = task.value.shape[1]
+    return np.asarray(task.value.var(axis=1, ddof=min(n_seeds - 1, 1)) / n_seeds)
+
+
+def _share_of_seeds(tasks: Sequence[TaskReplicates]) -> FloatArray:
+    """(K,) share of the variance between seeds, pooled over tasks, that resampled examples do not explain."""
+    between = np.sum([_seed_variance(task) for task in tasks], axis=0)
+    explained = np.sum(
+        [task.example_deviation.var(axis=1).mean(axis=1) / (task.value.shape[1] - 1 or np.inf) for task in tasks],
+        axis=0,
+    )
+    share = 1 - np.divide(explained, between, out=np.ones(between.shape), where=between > 0)
+    return np.asarray(np.clip(share, 0, 1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Band:
+    """A mean with its interval; every array is (K,).
+
+    Attributes:
+        value: mean over tasks of mean over seeds, fraction.
+        low: lower end, not below 0.
+        high: upper end, not above 1.
+    """
+
+    value: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+
+def hierarchical_band(tasks: Sequence[TaskReplicates], *, level: float = 0.95) -> Band:
+    """Percentile interval of the hierarchical bootstrap, widened for few seeds.
+
+    The spread between n seeds is estimated with n - 1 degrees of freedom a task, which a percentile interval
+    ignores; deviations are stretched by the ratio of Student's t to the normal quantile at the Welch-Satterthwaite
+    degrees of freedom (Hesterberg 2015, arXiv 1411.5279, expanded percentile interval).
 
     Args:
-        value: (K,) fractions.
-        deviations: (n_replicates, K).
+        tasks: the tasks in the mean.
         level: share of replicates between the two ends.
     """
-    tail = 100 * (1 - level) / 2
-    low, high = np.clip(value + np.percentile(deviations, [tail, 100 - tail], axis=0), 0, 1)
-    return low, high
+    value = np.mean([task.value.mean(axis=1) for task in tasks], axis=0)
+    deviations = hierarchical_deviations(tasks)
+    seed_variances = np.array([_seed_variance(task) for task in tasks]) / len(tasks) ** 2
+    n_free = np.array([[max(task.value.shape[1] - 1, 1)] for task in tasks])
+    noise = (seed_variances**2 / n_free).sum(axis=0)
+    total = deviations.var(axis=0) ** 2
+    degrees = np.divide(total, noise, out=np.full(total.shape, np.inf), where=noise > 0)
+    upper = (1 + level) / 2
+    stretch = stats.t.ppf(upper, np.maximum(degrees, 1)) / stats.norm.ppf(upper)
+    low, high = value + stretch * np.percentile(deviations, [100 * (1 - upper), 100 * upper], axis=0)
+    return Band(value, np.clip(low, 0, 1), np.clip(high, 0, 1))

@@ -22,9 +22,8 @@ import numpy.typing as npt
 from icl_core.analysis.statistics import (
     Measure,
     TaskReplicates,
-    hierarchical_deviations,
+    hierarchical_band,
     measure_of,
-    percentile_band,
     replicate_task,
 )
 from icl_core.errors import StudyError
@@ -443,12 +442,11 @@ def _curves_by_setting(
 ) -> dict[LabelSetting, AbilityCurve]:
     if not entering:
         return {}
-    value = np.mean([task.value.mean(axis=1) for task in replicates], axis=0)
-    low, high = percentile_band(value, hierarchical_deviations(replicates))
+    mean = hierarchical_band(replicates)
     by_task = {}
     for name, task in zip(tasks, replicates, strict=True):
-        mean = task.value.mean(axis=1)
-        by_task[name] = (mean, *percentile_band(mean, hierarchical_deviations([task])), task.value)
+        band = hierarchical_band([task])
+        by_task[name] = (band.value, band.low, band.high, task.value)
     curves: dict[LabelSetting, AbilityCurve] = {}
     start = 0
     for setting, indices in entering.items():
@@ -457,9 +455,9 @@ def _curves_by_setting(
         curves[setting] = AbilityCurve(
             label_setting=setting,
             checkpoints=tuple(predictions.checkpoints[i] for i in indices),
-            value=value[part],
-            low=low[part],
-            high=high[part],
+            value=mean.value[part],
+            low=mean.low[part],
+            high=mean.high[part],
             by_task={name: TaskCurve(*(array[part] for array in arrays)) for name, arrays in by_task.items()},
         )
     return curves
