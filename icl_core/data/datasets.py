@@ -232,6 +232,10 @@ def _read_file(task: Task, source: FileSource) -> dict[str, ExampleRows]:
         np.array([label_ids[row.label] for row in rows], dtype=np.int64),
     )
     names = np.array([row.split or "rows" for row in rows])
+    if not {"rows", "demonstrations"} & set(names.tolist()):
+        raise DataError(
+            f"{source.path} has no rows of the split demonstrations; add some, or leave the column split out."
+        )
     return {
         name: everything.take(np.flatnonzero(names == name))
         for name in ("rows", "demonstrations", "dev", "test")
