@@ -37,11 +37,12 @@ from icl_core.registry.families import (
     model_of_repository,
     nearest_checkpoints,
 )
-from icl_core.settings import suite_path
+from icl_core.settings import store_path, suite_path
 
 __all__ = [
     "ResolvedCheckpoint",
     "checkpoint_folder",
+    "converted_folder",
     "download_size",
     "duplicate_weights",
     "embedded_members",
@@ -423,11 +424,20 @@ def _file(resolved: ResolvedCheckpoint, name: str) -> Path:
 def _gguf_identity(resolved: ResolvedCheckpoint, hash_cache: Path | None) -> CheckpointIdentity:
     path = Path(resolved.ref.location)
     sha256 = file_hashes([path], hash_cache=hash_cache)[path]
-    context_length, n_parameters = _gguf_facts(path)
+    context_length, n_parameters = _gguf_facts(path, converted_folder(sha256))
     return CheckpointIdentity("", (("model.gguf", sha256),), sha256, context_length, n_parameters)
 
 
-def _gguf_facts(path: Path) -> tuple[int, int]:
+def converted_folder(sha256: str) -> Path:
+    """Where the converted form of the GGUF file with this hash is kept (it may not exist yet)."""
+    return store_path() / "converted" / sha256
+
+
+def _gguf_facts(path: Path, converted: Path) -> tuple[int, int | None]:
+    """Context length and parameters, from the converted folder where there is one: reading the file takes seconds."""
+    if converted.is_dir():
+        config = read_json(converted / CONFIG_NAME)
+        return context_length_of(config) or 0, count_parameters(sorted(converted.glob("*.safetensors")))
     from gguf import GGUFReader
 
     try:

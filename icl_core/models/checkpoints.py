@@ -1,0 +1,337 @@
+"""Loads one checkpoint, its tokenizer and its identity, and lets go of it again.
+
+It runs nothing on the model and never runs code from a repository unless a call allows it. The dtype is always named:
+transformers would take the configuration's (float16 for Pythia, on a CPU too). Loading is strict: a weight that the
+checkpoint lacks is an error, never a random start.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from icl_core.errors import CheckpointError, UnknownNameError
+from icl_core.models.files import CONFIG_NAME, read_json
+from icl_core.models.hub import (
+    ResolvedCheckpoint,
+    checkpoint_folder,
+    converted_folder,
+    identity_of,
+    resolve_checkpoint,
+    tokenizer_folder,
+)
+from icl_core.records import CheckpointIdentity, CheckpointRef
+
+__all__ = [
+    "DTYPES",
+    "LoadedCheckpoint",
+    "load_checkpoint",
+    "load_tokenizer",
+    "model_from_state_dict",
+    "read_state_dict",
+    "release",
+]
+
+DTYPES: Mapping[str, torch.dtype] = {
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedCheckpoint:
+    """A model in memory.
+
+    Attributes:
+        ref: what was asked.
+        model: a causal LM of transformers in evaluation mode, on its device.
+        tokenizer: of transformers.
+        identity: what was loaded, by content.
+    """
+
+    ref: CheckpointRef
+    model: Any
+    tokenizer: Any
+    identity: CheckpointIdentity
+
+
+def load_checkpoint(
+    ref: CheckpointRef,
+    *,
+    dtype: str,
+    device: str = "cpu",
+    attention: str = "sdpa",
+    offline: bool = False,
+    allow_remote_code: bool = False,
+    hash_cache: Path | None = None,
+) -> LoadedCheckpoint:
+    """Loads a checkpoint into memory, downloading what is missing.
+
+    Args:
+        ref: the checkpoint.
+        dtype: of weights and arithmetic, a name of ``DTYPES``.
+        device: of torch, such as ``cpu`` or ``cuda``.
+        attention: implementation; architectures without ``sdpa`` (BLOOM) fall back to ``eager``.
+        offline: use the local Hub cache only.
+        allow_remote_code: run the repository's own modelling code, pinned to the resolved commit.
+        hash_cache: see ``files.file_hashes``.
+
+    Raises:
+        UnknownNameError: no such revision, dtype or remap.
+        CheckpointError: missing, incomplete, not loadable natively, or larger than the memory.
+    """
+    if dtype not in DTYPES:
+        raise UnknownNameError(f"Unknown dtype {dtype!r}; known are {', '.join(DTYPES)}.")
+    resolved = resolve_checkpoint(ref, offline=offline)
+    identity = identity_of(resolved, hash_cache=hash_cache)
+    try:
+        if ref.source == "gguf":
+            folder = _convert_gguf(Path(ref.location), identity.weight_files[0][1])
+            model, tokenizer = _load_native(folder, True, dtype, attention), _load_tokenizer(folder, None)
+        else:
+            model = _load_model(resolved, dtype, attention, allow_remote_code)
+            tokenizer = _load_tokenizer(tokenizer_folder(resolved), ref.remap, allow_remote_code)
+        return LoadedCheckpoint(ref, model.to(device).eval().requires_grad_(False), tokenizer, identity)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise CheckpointError(f"{ref.model} at {ref.revision} does not fit into the memory of {device}.") from error
+
+
+def load_tokenizer(ref: CheckpointRef, *, offline: bool = False, allow_remote_code: bool = False) -> Any:
+    """The tokenizer of a checkpoint: its own, else that of ``main`` or of the parent folder.
+
+    Raises:
+        CheckpointError: there is none, or it needs code that was not allowed.
+    """
+    resolved = resolve_checkpoint(ref, offline=offline)
+    if ref.source == "gguf":
+        sha256 = identity_of(resolved).weight_files[0][1]
+        return _load_tokenizer(_convert_gguf(Path(ref.location), sha256), None)
+    return _load_tokenizer(tokenizer_folder(resolved), ref.remap, allow_remote_code)
+
+
+def release(loaded: LoadedCheckpoint) -> None:
+    """Frees the model's memory, even where other references to it remain; the model cannot be used again."""
+    loaded.model.to("meta")
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _load_model(resolved: ResolvedCheckpoint, dtype: str, attention: str, allow_remote_code: bool) -> Any:
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"  # else a thread asks the Hub to convert .bin repositories
+    folder = checkpoint_folder(resolved)
+    remap, config = resolved.ref.remap, None
+    if remap is not None:
+        return _load_remapped(folder, resolved, dtype, attention)
+    if resolved.ref.weight_file is not None:
+        config = _native_config(folder)
+        state = read_state_dict([folder / name for name in resolved.weight_names])
+        return model_from_state_dict(config, state, dtype=dtype, attention=attention)
+    if allow_remote_code:
+        return _load_with_remote_code(resolved, dtype)
+    safetensors = any(name.endswith(".safetensors") for name in resolved.weight_names)
+    return _load_native(folder, safetensors, dtype, attention)
+
+
+def _native_config(folder: Path) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder)
+    except (ValueError, KeyError, OSError) as error:
+        kind = read_json(folder / CONFIG_NAME).get("model_type")
+        raise CheckpointError(
+            f"{folder}: transformers has no class for model type {kind!r}; it would need the repository's own code, "
+            "which runs only where a call allows it."
+        ) from error
+
+
+def _attention_of(config: Any, attention: str) -> str:
+    """The implementation asked for, or eager where the architecture has no sdpa."""
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model_class = AutoModelForCausalLM._model_mapping[type(config)]
+    except KeyError:
+        raise CheckpointError(f"{config.model_type!r} is not a causal language model of transformers.") from None
+    return "eager" if attention == "sdpa" and not model_class._supports_sdpa else attention
+
+
+def _load_native(folder: Path, safetensors: bool, dtype: str, attention: str) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    config = _native_config(folder)
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=DTYPES[dtype],
+            attn_implementation=_attention_of(config, attention),
+            use_safetensors=safetensors,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        raise CheckpointError(f"{folder} cannot be loaded: {_first_line(error)}") from error
+    _refuse_incomplete(str(folder), info, unexpected=False)
+    return model
+
+
+def _load_with_remote_code(resolved: ResolvedCheckpoint, dtype: str) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    pin = {"revision": resolved.commit, "code_revision": resolved.commit} if resolved.commit else {}
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            resolved.location,
+            dtype=DTYPES[dtype],
+            trust_remote_code=True,
+            local_files_only=resolved.offline,
+            **pin,
+        )
+    except (OSError, ValueError, RuntimeError, ImportError, AttributeError) as error:
+        raise CheckpointError(
+            f"The code in {resolved.location} does not run with this version of transformers: {_first_line(error)}"
+        ) from error
+
+
+def _load_remapped(folder: Path, resolved: ResolvedCheckpoint, dtype: str, attention: str) -> Any:
+    from icl_core.models.remaps import get_remap
+
+    remap = get_remap(str(resolved.ref.remap))
+    source = read_json(folder / CONFIG_NAME)
+    try:
+        config = remap.config(source)
+        state = read_state_dict([folder / name for name in resolved.weight_names])
+        native = remap.weights(state, config)
+    except KeyError as error:
+        raise CheckpointError(f"{folder} does not fit its remap {resolved.ref.remap}: {error} is missing.") from error
+    return model_from_state_dict(config, native, dtype=dtype, attention=attention)
+
+
+def read_state_dict(paths: list[Path]) -> dict[str, torch.Tensor]:
+    """All tensors of safetensors or pickled files (weights only, no code), merged; shard indices are passed over.
+
+    Raises:
+        CheckpointError: a file is damaged or holds more than tensors.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    state: dict[str, torch.Tensor] = {}
+    for path in paths:
+        if path.suffix == ".json":
+            continue
+        try:
+            if path.suffix == ".safetensors":
+                state |= load_file(path)
+            else:
+                state |= torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        except (SafetensorError, RuntimeError, ValueError, EOFError, TypeError, OSError) as error:
+            raise CheckpointError(f"{path} cannot be read as weights: {_first_line(error)}") from error
+    return state
+
+
+def model_from_state_dict(config: Any, state: dict[str, torch.Tensor], *, dtype: str, attention: str = "sdpa") -> Any:
+    """A causal LM built from a configuration and weights in memory; every weight has to fit, none may be left over.
+
+    Raises:
+        CheckpointError: names or shapes differ from what the configuration asks for.
+    """
+    from transformers import AutoModelForCausalLM
+
+    from icl_core.models.crystalcoder import CrystalCoderConfig, CrystalCoderForCausalLM
+
+    if isinstance(config, CrystalCoderConfig):
+        model_class: Any = CrystalCoderForCausalLM
+    else:
+        attention = _attention_of(config, attention)
+        model_class = AutoModelForCausalLM._model_mapping[type(config)]
+    try:
+        model, info = model_class.from_pretrained(
+            None,
+            config=config,
+            state_dict=state,
+            dtype=DTYPES[dtype],
+            attn_implementation=attention,
+            output_loading_info=True,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(f"The weights do not fit {model_class.__name__}: {_first_line(error)}") from error
+    _refuse_incomplete(model_class.__name__, info, unexpected=True)
+    return model
+
+
+def _refuse_incomplete(where: str, info: Mapping[str, Any], *, unexpected: bool) -> None:
+    kinds = ("missing_keys", "mismatched_keys", "error_msgs", *(("unexpected_keys",) if unexpected else ()))
+    for kind in kinds:
+        names = sorted(str(name) for name in info.get(kind, ()))
+        if names:
+            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            raise CheckpointError(f"{where}: {kind.replace('_', ' ')} in the weights: {shown}.")
+
+
+def _load_tokenizer(folder: Path, remap: str | None, allow_remote_code: bool = False) -> Any:
+    import transformers
+
+    name = None
+    if remap is not None:
+        from icl_core.models.remaps import get_remap
+
+        name = get_remap(remap).tokenizer_class
+    tokenizer_class = getattr(transformers, name or "AutoTokenizer")
+    code = {} if name else {"trust_remote_code": allow_remote_code}
+    try:
+        return tokenizer_class.from_pretrained(folder, local_files_only=True, **code)
+    except (OSError, ValueError, ImportError, AttributeError) as error:
+        raise CheckpointError(f"The tokenizer in {folder} cannot be loaded: {_first_line(error)}") from error
+
+
+def _convert_gguf(path: Path, sha256: str) -> Path:
+    """The folder of the file's float32 weights and tokenizer, written once; its existence means it is whole."""
+    folder = converted_folder(sha256)
+    if folder.is_dir():
+        return folder
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            path.parent,
+            gguf_file=path.name,
+            dtype=torch.float32,
+            quantization_config=GgufConfig(dequantize=True),
+            local_files_only=True,
+        )
+        _forget_quantization(model)
+        model.save_pretrained(partial)
+        AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True).save_pretrained(partial)
+        partial.replace(folder)
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, NotImplementedError) as error:
+        if not folder.is_dir():  # else another process was first, with equal content
+            raise CheckpointError(f"{path} cannot be converted: {_first_line(error)}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _forget_quantization(model: Any) -> None:
+    """The weights are plain float32 by now; without this, saving refuses them as quantised."""
+    model.hf_quantizer = None
+    model.is_quantized = False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
