@@ -17,22 +17,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from statistics import median
 from types import FrameType
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
 import psutil
 
 from icl_core import settings
 from icl_core.errors import JobError, ObservatoryError
-
-if TYPE_CHECKING:
-    from icl_core.evaluation.study import Study
+from icl_core.evaluation.study import Study, study_to_json
 
 __all__ = [
     "Job",
@@ -40,7 +36,6 @@ __all__ = [
     "JobKind",
     "JobState",
     "Outcome",
-    "Pace",
     "cancel",
     "list_jobs",
     "read_job",
@@ -227,8 +222,6 @@ def submit(study: Study, *, device: str = "auto", offline: bool = False, store_p
     Returns:
         The number of the job.
     """
-    from icl_core.evaluation.study import study_to_json
-
     models = sorted({ref.model for ref in study.checkpoints})
     n_checkpoints = len(study.checkpoints)
     title = f"{', '.join(models)}: {n_checkpoints} checkpoint{'s' * (n_checkpoints != 1)}, {', '.join(study.tasks)}"
@@ -442,32 +435,6 @@ def _launch(folder: Path, job_id: int) -> None:
 
 
 # Inside the job's process
-
-
-class Pace:
-    """Robust rate of work from the last units that were really computed.
-
-    The seconds of a unit are divided by its work (any measure of its size, such as tokens), and the median of the last
-    ``window`` quotients is the pace, so that one slow unit or a burst of stored ones does not upset it.
-    """
-
-    def __init__(self, window: int = 15) -> None:
-        self._seconds: deque[float] = deque(maxlen=window)
-        self._quotients: deque[float] = deque(maxlen=window)
-
-    def add(self, *, seconds: float, work: float) -> None:
-        """Notes one computed unit: its wall time in seconds and its size, both above 0."""
-        self._seconds.append(max(seconds, 1e-9))
-        self._quotients.append(max(seconds, 1e-9) / max(work, 1e-9))
-
-    @property
-    def units_per_second(self) -> float | None:
-        """Recent units a second, None before the first."""
-        return 1 / median(self._seconds) if self._seconds else None
-
-    def eta_seconds(self, work_left: float) -> float | None:
-        """Expected seconds for the work that is left, None before the first unit."""
-        return median(self._quotients) * work_left if self._quotients else None
 
 
 class JobContext:

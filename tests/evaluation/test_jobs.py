@@ -270,15 +270,6 @@ def test_damaged_table_is_one_sentence(tmp_path: Path) -> None:
         jobs.list_jobs(store_path=tmp_path)
 
 
-def test_pace_is_robust_and_counts_work() -> None:
-    pace = jobs.Pace()
-    assert pace.units_per_second is None and pace.eta_seconds(5) is None
-    for seconds, size in [(1.0, 10.0), (2.0, 20.0), (60.0, 10.0), (1.0, 10.0), (3.0, 30.0)]:
-        pace.add(seconds=seconds, work=size)
-    assert pace.eta_seconds(100) == pytest.approx(10)
-    assert pace.units_per_second == pytest.approx(0.5)
-
-
 def test_payload_is_plain_json(store: Path) -> None:
     job_id = submit(store, n=0)
     assert json.loads(jobs.read_job(job_id, store_path=store).payload)["n"] == 0

@@ -1,0 +1,171 @@
+"""How long cells and checkpoints took on this machine, and how long others will take.
+
+It is a note beside the results, not a part of them: a text file in the store's folder that may be deleted at any
+time. It knows neither models nor tasks. Nothing here is exported: another machine has other rates.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import TypeVar
+
+import numpy as np
+from scipy.optimize import nnls
+
+from icl_core.evaluation.codec import from_plain
+
+__all__ = ["MeasuredCell", "MeasuredLoad", "Pace", "Pacing", "fit_pacing", "note", "read_cells", "read_loads"]
+
+Measured = TypeVar("Measured", "MeasuredCell", "MeasuredLoad")
+
+_FILE = "rates.jsonl"
+_MOST_BYTES = 400_000
+_MOST_CELLS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredCell:
+    """One computed cell.
+
+    Attributes:
+        model, task: names.
+        device, dtype: ``cpu`` or ``cuda``; as computed.
+        n_non_embedding: parameters that the work follows from.
+        n_queries: queries, the content-free one included.
+        characters: of the texts (prefix once, queries, labels); with ``tokens`` it tells characters a token.
+        tokens: tokens that passed through the model.
+        flops: operations by the count of ``shapes.work_flops``.
+        seconds: wall time from the end of the cell before to the end of this one.
+    """
+
+    model: str
+    task: str
+    device: str
+    dtype: str
+    n_non_embedding: int
+    n_queries: int
+    characters: int
+    tokens: int
+    flops: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredLoad:
+    """One loaded checkpoint: its bytes of weights and the wall time to load it.
+
+    ``is_first`` marks the first one of a process, which also pays for importing libraries.
+    """
+
+    model: str
+    device: str
+    n_bytes: int
+    seconds: float
+    is_first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """Seconds of a cell = per_cell + per_query x queries + per_flop x operations, all at least 0."""
+
+    per_cell: float
+    per_query: float
+    per_flop: float
+
+    def seconds(self, *, n_queries: int, flops: float) -> float:
+        """Expected wall time of one cell."""
+        return self.per_cell + self.per_query * n_queries + self.per_flop * flops
+
+
+def note(folder: Path, measured: MeasuredCell | MeasuredLoad) -> None:
+    """Appends one measurement; a disk that refuses is ignored, the results do not depend on it."""
+    kind = "cell" if isinstance(measured, MeasuredCell) else "load"
+    line = json.dumps({"kind": kind, "machine": platform.node()} | asdict(measured))
+    try:
+        with (folder / _FILE).open("a", encoding="ascii") as file:
+            file.write(line + "\n")
+    except OSError:
+        return
+
+
+def read_cells(folder: Path) -> list[MeasuredCell]:
+    """The most recent measured cells of this machine, oldest first."""
+    return _read(folder, "cell", MeasuredCell)
+
+
+def read_loads(folder: Path) -> list[MeasuredLoad]:
+    """The most recent measured loads of this machine, oldest first."""
+    return _read(folder, "load", MeasuredLoad)
+
+
+def _read(folder: Path, kind: str, record: type[Measured]) -> list[Measured]:
+    try:
+        with (folder / _FILE).open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _MOST_BYTES))
+            lines = file.read().decode("ascii", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    rows = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+            if (row.pop("kind"), row.pop("machine")) == (kind, platform.node()):
+                rows.append(from_plain(record, row))
+        except (ValueError, KeyError, AttributeError):  # a first line cut in two, a line torn by a full disk
+            continue
+    return rows
+
+
+def fit_pacing(cells: Sequence[MeasuredCell]) -> Pacing:
+    """Non-negative least squares of relative errors over measured cells (at least one).
+
+    The slowest tenth is left out where there are ten or more: first cells warm up, other programs interfere.
+
+    >>> cells = [MeasuredCell("m", "t", "cpu", "float32", 1, n, 0, 0, f, 0.5 + 2e-9 * f) for n, f in
+    ...          ((10, 1e9), (20, 2e9), (10, 4e9), (40, 8e9))]
+    >>> round(fit_pacing(cells).seconds(n_queries=20, flops=3e9), 6)
+    6.5
+    """
+    recent = list(cells)[-_MOST_CELLS:]
+    largest = max(cell.flops for cell in recent)
+    features = np.array([[1.0, cell.n_queries / 100, cell.flops / largest] for cell in recent])
+    seconds = np.array([max(cell.seconds, 1e-6) for cell in recent])
+    weights, _ = nnls(features / seconds[:, None], np.ones(len(recent)))
+    if len(recent) >= 10:
+        excess = seconds / np.maximum(features @ weights, 1e-12)
+        kept = excess <= np.quantile(excess, 0.9)
+        weights, _ = nnls(features[kept] / seconds[kept, None], np.ones(int(kept.sum())))
+    return Pacing(float(weights[0]), float(weights[1]) / 100, float(weights[2]) / largest)
+
+
+class Pace:
+    """Robust rate of work from the last units that were really computed.
+
+    The seconds of a unit are divided by its work (any measure of its size, such as tokens), and the median of the last
+    ``window`` quotients is the pace, so that one slow unit or a burst of stored ones does not upset it.
+    """
+
+    def __init__(self, window: int = 15) -> None:
+        self._seconds: deque[float] = deque(maxlen=window)
+        self._quotients: deque[float] = deque(maxlen=window)
+
+    def add(self, *, seconds: float, work: float) -> None:
+        """Notes one computed unit: its wall time in seconds and its size, both above 0."""
+        self._seconds.append(max(seconds, 1e-9))
+        self._quotients.append(max(seconds, 1e-9) / max(work, 1e-9))
+
+    @property
+    def units_per_second(self) -> float | None:
+        """Recent units a second, None before the first."""
+        return 1 / median(self._seconds) if self._seconds else None
+
+    def eta_seconds(self, work_left: float) -> float | None:
+        """Expected seconds for the work that is left, None before the first unit."""
+        return median(self._quotients) * work_left if self._quotients else None

@@ -1,0 +1,539 @@
+"""The loop that does the missing cells of a study: one checkpoint in memory at a time, one cell stored at a time.
+
+It decides nothing about prompts, scores or keys; it asks data, scoring and cells, each for its part. A checkpoint, task
+or cell that fails is reported and the others go on; what is stored is never computed again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import psutil
+
+from icl_core.data.datasets import TaskData, load_task_data
+from icl_core.data.encoding import EncodedCell
+from icl_core.errors import CheckpointError, ObservatoryError, ScoringError, StoreError, StudyError
+from icl_core.evaluation.cell_work import all_requests, cell_queries, encode_spec, make_record, n_characters
+from icl_core.evaluation.cells import make_cell_key
+from icl_core.evaluation.exclusions import note_duplicates
+from icl_core.evaluation.rates import MeasuredCell, MeasuredLoad, Pace, note
+from icl_core.evaluation.shapes import ModelShape, count_work, shape_of_config, work_flops
+from icl_core.evaluation.store import Store
+from icl_core.evaluation.study import Study, study_cells, validate_study
+from icl_core.models.hub import duplicate_weights, identify_checkpoint
+from icl_core.records import (
+    CellKey,
+    CellSpec,
+    CheckpointIdentity,
+    CheckpointRef,
+)
+from icl_core.registry.tasks import get_task
+
+if TYPE_CHECKING:
+    from icl_core.models.checkpoints import LoadedCheckpoint
+
+__all__ = ["Failure", "ProgressInfo", "RunReport", "resolve_device", "resolve_dtype", "run_study"]
+
+CLAIM_BEAT_SECONDS = 4.0
+STALE_CLAIM_SECONDS = 20.0
+"""A cell claimed by a process that has not beaten for so long is free again."""
+WAIT_SECONDS = 0.5
+"""Time between two looks at cells that another process computes."""
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressInfo:
+    """How a run stands, beside the number of finished cells.
+
+    Attributes:
+        current: the cell or checkpoint in work, in words.
+        n_stored, n_computed, n_failed: finished cells by what became of them.
+        cells_per_second: recent rate of computed cells, None before the first.
+        eta_seconds: expected seconds to the end, None before the first computed cell.
+    """
+
+    current: str
+    n_stored: int = 0
+    n_computed: int = 0
+    n_failed: int = 0
+    cells_per_second: float | None = None
+    eta_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What could not be done: a checkpoint, a task or a cell in words, why, and how many cells that costs."""
+
+    what: str
+    message: str
+    n_cells: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What a run did.
+
+    Attributes:
+        n_cells: cells of the study.
+        n_stored: found in the store, or computed meanwhile by another process.
+        n_computed: computed here.
+        failures: what failed, in order.
+        duplicates: checkpoints that share weights with another revision, with the reason.
+        complete: False if the run was told to stop.
+        seconds: wall time.
+    """
+
+    n_cells: int
+    n_stored: int
+    n_computed: int
+    failures: tuple[Failure, ...]
+    duplicates: Mapping[CheckpointRef, str]
+    complete: bool
+    seconds: float
+
+    @property
+    def n_failed(self) -> int:
+        """Cells without a result because something failed."""
+        return sum(failure.n_cells for failure in self.failures)
+
+    @property
+    def message(self) -> str:
+        """One or two sentences for the person who asked."""
+        parts = [f"{self.n_computed} of {self.n_cells} cells computed, {self.n_stored} were stored already"]
+        if self.n_failed:
+            parts.append(f"{self.n_failed} failed ({self.failures[0].what}: {self.failures[0].message.rstrip('.')})")
+        if not self.complete:
+            parts.append("the rest was not done because it was told to stop")
+        return "; ".join(parts) + "."
+
+
+OnProgress = Callable[[int, int, ProgressInfo], None]
+
+
+def run_study(
+    study: Study,
+    store: Store,
+    *,
+    on_progress: OnProgress = lambda done, total, info: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    device: str = "auto",
+    offline: bool = False,
+) -> RunReport:
+    """Computes every cell of the study that the store lacks.
+
+    Args:
+        study: what is asked for; it is validated first.
+        store: where results are looked up and put, each as soon as it is done.
+        on_progress: called with finished cells, all cells and more whenever something happens.
+        should_stop: looked at between cells; True ends the run cleanly.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        offline: True uses only what is on this machine.
+
+    Raises:
+        ObservatoryError: the study is not valid, the device does not exist, or the store cannot be written (full
+            disk); cells finished before are stored.
+    """
+    validate_study(study)
+    run = _Run(study, store, device=resolve_device(device), offline=offline, should_stop=should_stop)
+    run.on_progress = on_progress
+    with run.beating():
+        return run.go()
+
+
+def resolve_device(device: str) -> str:
+    """The device that a name stands for on this machine: ``auto`` is the first GPU where there is one.
+
+    Raises:
+        StudyError: the name is not known or the device is not there.
+    """
+    import torch
+
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    known = ["cpu", *(f"cuda:{index}" for index in range(n_gpus))]
+    name = {"auto": known[min(1, n_gpus)], "cuda": "cuda:0"}.get(device, device)
+    if name not in known:
+        raise StudyError(f"There is no device {device!r} here; known are auto, {', '.join(known)}.")
+    return name
+
+
+def resolve_dtype(dtype: str, device: str) -> str:
+    """The dtype that ``auto`` stands for: float32 on the CPU, bfloat16 on a GPU that has it, else float32."""
+    if dtype != "auto":
+        return dtype
+    import torch
+
+    return "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
+
+
+@dataclass
+class _Run:
+    """One run: what it was asked, what it has found and done so far."""
+
+    study: Study
+    store: Store
+    device: str
+    offline: bool
+    should_stop: Callable[[], bool]
+    on_progress: OnProgress = lambda done, total, info: None
+    owner: str = field(default_factory=lambda: f"{os.getpid()}@{psutil.Process().create_time()}-{os.urandom(4).hex()}")
+    total: int = 0
+    n_stored: int = 0
+    n_computed: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    identities: dict[CheckpointRef, CheckpointIdentity] = field(default_factory=dict)
+    duplicates: Mapping[CheckpointRef, str] = field(default_factory=dict)
+    claims: dict[CellKey, None] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
+    stopped: bool = False
+    work_left: float = 0.0
+    finished: set[CellSpec] = field(default_factory=set)
+    shape: ModelShape | None = None
+    mark: float = 0.0
+    has_loaded: bool = False
+    _sizes: dict[tuple[str, str, int], float] = field(default_factory=dict)
+    _tasks: dict[str, TaskData | ObservatoryError] = field(default_factory=dict)
+
+    # The whole
+
+    def go(self) -> RunReport:
+        start = time.monotonic()
+        cells = study_cells(self.study)
+        self.total = len(cells)
+        by_checkpoint: dict[CheckpointRef, list[CellSpec]] = {}
+        for spec in cells:
+            by_checkpoint.setdefault(spec.checkpoint, []).append(spec)
+        self._expect(cells)
+        for specs in by_checkpoint.values():
+            self._do_checkpoint(specs, wait=False)
+        for specs in by_checkpoint.values():
+            while (left := self._unfinished(specs)) and not self._stops():
+                self._do_checkpoint(left, wait=True)
+        self._find_duplicates()
+        return RunReport(
+            self.total,
+            self.n_stored,
+            self.n_computed,
+            tuple(self.failures),
+            self.duplicates,
+            not self.stopped,
+            time.monotonic() - start,
+        )
+
+    def _stops(self) -> bool:
+        self.stopped = self.stopped or self.should_stop()
+        return self.stopped
+
+    def _unfinished(self, specs: Sequence[CellSpec]) -> list[CellSpec]:
+        return [spec for spec in specs if spec not in self.finished]
+
+    def _do_checkpoint(self, specs: Sequence[CellSpec], *, wait: bool) -> None:
+        """Does the missing cells of one checkpoint; those that another process has claimed stay unfinished."""
+        if self._stops():
+            return
+        ref = specs[0].checkpoint
+        self._report(f"{_name(ref)}: looking")
+        try:
+            missing = self._missing(specs)
+            if wait:
+                missing = self._wait_for_others(missing)
+            if missing and not self._stops():
+                with self._loaded(ref) as loaded:
+                    self._do_cells(loaded, missing)
+        except StoreError:
+            raise
+        except Exception as error:
+            self._fail(_name(ref), error, self._unfinished(specs))
+        finally:
+            self._release_claims()
+
+    # What is there already
+
+    def _missing(self, specs: Sequence[CellSpec]) -> list[tuple[CellSpec, CellKey]]:
+        """Resolves specs to keys, counts what is stored or cannot be done, and returns the rest."""
+        ref = specs[0].checkpoint
+        if ref not in self.identities:
+            hash_cache = self.store.path / "hashes.json"
+            self.identities[ref] = identify_checkpoint(ref, offline=self.offline, hash_cache=hash_cache)
+        missing = []
+        failed: dict[str, list[CellSpec]] = {}
+        for spec in specs:
+            found = self._task(spec.task)
+            if isinstance(found, ObservatoryError):
+                failed.setdefault(spec.task, []).append(spec)
+                continue
+            key = self._key(spec, found)
+            if not self._is_stored(spec, key):
+                missing.append((spec, key))
+        for task, lost in failed.items():
+            self._fail(f"{_name(ref)}, {task}", self._tasks[task], lost)
+        return missing
+
+    def _task(self, name: str) -> TaskData | ObservatoryError:
+        if name not in self._tasks:
+            data_dir = None if self.study.data_dir is None else Path(self.study.data_dir)
+            try:
+                self._tasks[name] = load_task_data(get_task(name), data_dir=data_dir, offline=self.offline)
+            except ObservatoryError as error:
+                self._tasks[name] = error
+        return self._tasks[name]
+
+    def _key(self, spec: CellSpec, data: TaskData) -> CellKey:
+        task = data.task
+        return make_cell_key(
+            spec,
+            identity=self.identities[spec.checkpoint],
+            task=task,
+            fingerprint=data.fingerprint,
+            row_ids=[query.row_id for query in cell_queries(spec, data)],
+            label_words=task.words(spec.label_word_set, template=spec.template),
+            template_text=task.template_text(spec.template),
+        )
+
+    def _is_stored(self, spec: CellSpec, key: CellKey) -> bool:
+        """Whether the result is there; if so it is counted, and the spec points to it."""
+        if not self.store.has(key):
+            return False
+        self.store.resolve(spec, key)
+        self.n_stored += 1
+        self._finish([spec])
+        return True
+
+    def _wait_for_others(self, missing: Sequence[tuple[CellSpec, CellKey]]) -> list[tuple[CellSpec, CellKey]]:
+        """Waits until each cell is stored by the process that claimed it; returns those that became free."""
+        waiting = list(missing)
+        while waiting and not self._stops():
+            self._report(f"{_name(waiting[0][0].checkpoint)}: waiting for another process")
+            waiting = [(spec, key) for spec, key in waiting if not self._is_stored(spec, key)]
+            free = [(spec, key) for spec, key in waiting if self._claim(key)]
+            if free:
+                return free
+            time.sleep(WAIT_SECONDS if waiting else 0)
+        return []
+
+    # Computing
+
+    @contextmanager
+    def _loaded(self, ref: CheckpointRef) -> Iterator[LoadedCheckpoint]:
+        from icl_core.models.checkpoints import load_checkpoint, release
+
+        self._report(f"{_name(ref)}: loading")
+        start = time.monotonic()
+        loaded = load_checkpoint(
+            ref, dtype=self.study.dtype, device=self.device, attention=self.study.attention, offline=self.offline
+        )
+        try:
+            self.shape = _shape(loaded.model)
+            n_bytes = sum(parameter.nbytes for parameter in loaded.model.parameters())
+            kind, seconds = self.device.split(":")[0], time.monotonic() - start
+            note(self.store.path, MeasuredLoad(ref.model, kind, n_bytes, seconds, is_first=not self.has_loaded))
+            self.has_loaded = True
+            yield loaded
+        finally:
+            release(loaded)
+
+    def _do_cells(self, loaded: LoadedCheckpoint, missing: Sequence[tuple[CellSpec, CellKey]]) -> None:
+        """Scores and stores, one by one, the cells that no other process has claimed."""
+        self.mark = time.monotonic()
+        with ThreadPoolExecutor(1, thread_name_prefix="encode") as encoder:
+            for spec, key, encoded in self._encoded(encoder, loaded, missing):
+                if self._stops():
+                    encoded.cancel()
+                    break
+                self._do_cell(loaded, spec, key, encoded)
+
+    def _encoded(
+        self,
+        encoder: ThreadPoolExecutor,
+        loaded: LoadedCheckpoint,
+        missing: Sequence[tuple[CellSpec, CellKey]],
+    ) -> Iterator[tuple[CellSpec, CellKey, Future[EncodedCell]]]:
+        """The cells that this run could claim, each one handed out after the encoding of the next has begun."""
+        ready = None
+        for spec, key in missing:
+            if not self._claim(key):
+                continue
+            if self._is_stored(spec, key):  # finished by another process between looking and claiming
+                self._release(key)
+                continue
+            data = cast(TaskData, self._task(spec.task))  # cells of tasks that failed are finished already
+            context_length = self.identities[spec.checkpoint].context_length
+            future = encoder.submit(encode_spec, loaded.tokenizer, spec, data, context_length=context_length)
+            if ready is not None:
+                yield ready
+            ready = (spec, key, future)
+        if ready is not None:
+            yield ready
+
+    def _do_cell(self, loaded: LoadedCheckpoint, spec: CellSpec, key: CellKey, encoded: Future[EncodedCell]) -> None:
+        from icl_core.scoring.engine import score_requests
+
+        self._report(_cell_name(spec))
+        try:
+            cell = encoded.result()
+            scores = score_requests(loaded.model, all_requests(cell))
+            queries = cell_queries(spec, cast(TaskData, self._task(spec.task)))
+            facts = self._provenance()
+            record = make_record(spec, key, cell, queries=queries, scores=scores, provenance=facts)
+            outcome = self.store.put_many([record])
+            if outcome.differing:
+                raise ScoringError(outcome.differing[0])
+            self.store.resolve(spec, key)
+        except StoreError:
+            raise
+        except Exception as error:
+            self._fail(_cell_name(spec), error, [spec])
+            return
+        finally:
+            self._release(key)
+        self.n_computed += 1
+        self._measure(spec, cell)
+        self._finish([spec])
+
+    def _provenance(self) -> dict[str, str | int | float]:
+        import torch
+        import transformers
+
+        is_gpu = self.device.startswith("cuda")
+        return {
+            "device": torch.cuda.get_device_name(self.device) if is_gpu else "cpu",
+            "wall_time_s": round(time.monotonic() - self.mark, 4),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "n_threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        }
+
+    def _measure(self, spec: CellSpec, cell: EncodedCell) -> None:
+        """Notes the time since the cell before, for later estimates and for the end of this run."""
+        seconds, self.mark = time.monotonic() - self.mark, time.monotonic()
+        self.pace.add(seconds=seconds, work=self._expected_work(spec))
+        if self.shape is None:
+            return
+        work = count_work(all_requests(cell))
+        measured = MeasuredCell(
+            model=spec.checkpoint.model,
+            task=spec.task,
+            device=self.device.split(":")[0],
+            dtype=spec.dtype,
+            n_non_embedding=self.shape.n_non_embedding,
+            n_queries=work.n_queries,
+            characters=n_characters(cell),
+            tokens=round(work.unique_tokens),
+            flops=work_flops(self.shape, work),
+            seconds=seconds,
+        )
+        note(self.store.path, measured)
+
+    # Progress
+
+    def _expect(self, cells: Sequence[CellSpec]) -> None:
+        """Adds up the work of the cells that seem to be missing, for the time that is left."""
+        status = self.store.status(cells)
+        self.work_left = sum(self._expected_work(spec) for spec in cells if status[spec] == "missing")
+
+    def _expected_work(self, spec: CellSpec) -> float:
+        """A size of a cell, in characters of text that pass through the model; any unit does."""
+        size = (spec.task, spec.split, spec.n_examples)
+        found = self._task(spec.task)
+        if size not in self._sizes and not isinstance(found, ObservatoryError):
+            queries = cell_queries(spec, found)
+            n_query = sum(len(query.text) for query in queries)
+            self._sizes[size] = 1 + n_query * (1 + spec.n_shots / max(len(queries), 1))
+        return self._sizes.get(size, 1.0)
+
+    def _finish(self, specs: Sequence[CellSpec]) -> None:
+        self.finished.update(specs)
+        self.work_left = max(0.0, self.work_left - sum(map(self._expected_work, specs)))
+        self._report(_cell_name(specs[-1]))
+
+    def _report(self, current: str) -> None:
+        info = ProgressInfo(
+            current=current,
+            n_stored=self.n_stored,
+            n_computed=self.n_computed,
+            n_failed=sum(failure.n_cells for failure in self.failures),
+            cells_per_second=self.pace.units_per_second,
+            eta_seconds=self.pace.eta_seconds(self.work_left),
+        )
+        self.on_progress(self.n_stored + self.n_computed + info.n_failed, self.total, info)
+
+    def _fail(self, what: str, error: object, specs: Sequence[CellSpec]) -> None:
+        if isinstance(error, ObservatoryError):
+            message = str(error)
+        else:
+            _LOG.error("%s failed", what, exc_info=error if isinstance(error, Exception) else None)
+            message = f"It stopped on an unexpected {type(error).__name__}: {error}."
+        self.failures.append(Failure(what, message, len(specs)))
+        if specs:
+            self._finish(specs)
+
+    def _find_duplicates(self) -> None:
+        self.duplicates = duplicate_weights(self.identities)
+        note_duplicates(self.store, self.identities, self.duplicates)
+
+    # Claims
+
+    def _claim(self, key: CellKey) -> bool:
+        taken = key in self.claims or self.store.claim(key, self.owner, stale_after_s=STALE_CLAIM_SECONDS)
+        if taken:
+            self.claims[key] = None
+        return taken
+
+    def _release(self, key: CellKey) -> None:
+        self.claims.pop(key, None)
+        with suppress(StoreError):
+            self.store.release(key, self.owner)
+
+    def _release_claims(self) -> None:
+        for key in list(self.claims):
+            self._release(key)
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Renews this run's claims from a thread, so that a long cell does not look abandoned."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(CLAIM_BEAT_SECONDS):
+                for key in list(self.claims):
+                    with suppress(StoreError):
+                        self.store.heartbeat(key, self.owner)
+
+        thread = threading.Thread(target=beat, name="claims", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            self._release_claims()
+            self.store.close()
+
+
+def _shape(model: Any) -> ModelShape | None:
+    """What the cost of the loaded model follows from, None for a configuration that does not tell."""
+    try:
+        return shape_of_config(model.config.to_dict())
+    except CheckpointError:
+        return None
+
+
+def _name(ref: CheckpointRef) -> str:
+    return f"{ref.model} {ref.weight_file or ref.revision}"
+
+
+def _cell_name(spec: CellSpec) -> str:
+    split = "" if spec.split == "test" else f", {spec.split}"
+    return f"{_name(spec.checkpoint)}, {spec.task}, {spec.label_setting}, seed {spec.demo_seed}{split}"
