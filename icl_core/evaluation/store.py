@@ -182,13 +182,14 @@ class Store:
 
     Attributes:
         path: folder that holds ``cells/`` and ``index/``.
+        index: the database over the cell files; for upkeep.py, everyone else goes through the methods.
         n_timeouts: how often a write had to wait longer than the lock timeout and was tried again.
     """
 
     def __init__(self, path: Path, cache: diskcache.Cache) -> None:
         self.path = path
         self.n_timeouts = 0
-        self._cache = cache
+        self.index = cache
 
     @classmethod
     def open(cls, path: Path | None = None) -> Store:
@@ -198,7 +199,7 @@ class Store:
 
     def close(self) -> None:
         """Closes this thread's connection; the store stays usable and opens it again when needed."""
-        self._cache.close()
+        self.index.close()
 
     # Records
 
@@ -226,7 +227,7 @@ class Store:
         for batch in _batches(records, _INDEX_BATCH):
             for record in batch:
                 check_record(record)
-            for outcome in self._write(functools.partial(self._put_batch, batch)):
+            for outcome in self.write(functools.partial(self._put_batch, batch)):
                 n_new += outcome == "new"
                 n_kept += outcome == "kept"
                 differing += [outcome] if outcome not in ("new", "kept") else []
@@ -245,19 +246,35 @@ class Store:
             except ValueError as error:
                 raise StoreError(f"The provenance of cell {digest[:12]} cannot be written as JSON: {error}.") from error
             _write_file(self.cell_path(digest), text)
-            self._index(record, digest, text)
+            self._add_rows(record, digest, text)
             return "new"
         stored = decode_record(text, digest=digest)
-        self._index(stored, digest, text)
+        if f"cell/{digest}" not in self.index:
+            self._add_rows(stored, digest, text)
         self._point(record.spec, record.key, only_if_stale=True)
         return _difference(stored, record) or "kept"
 
-    def _index(self, record: CellRecord, digest: str, text: str) -> None:
+    def _add_rows(self, record: CellRecord, digest: str, text: str) -> None:
         """Writes the rows of a cell that has its file; inside a write."""
-        self._cache.set(f"cell/{digest}", text, tag=record.spec.checkpoint.model)
-        self._cache.set(f"summary/{digest}", _summary_text(record))
+        self.index.set(f"cell/{digest}", text, tag=record.spec.checkpoint.model)
+        self.index.set(f"summary/{digest}", _summary_text(record))
         self._point(record.spec, record.key, only_if_stale=True)
         self._bump()
+
+    def restore(self, digest: str, text: str) -> None:
+        """Writes a healthy text where file or index row lacks it; for upkeep.py.
+
+        Raises:
+            StoreError: the text is damaged.
+        """
+        record = decode_record(text, digest=digest)
+
+        def write() -> None:
+            if not self.cell_path(digest).exists():
+                _write_file(self.cell_path(digest), text)
+            self._add_rows(record, digest, text)
+
+        self.write(write)
 
     def get(self, key: CellKey) -> CellRecord | None:
         """The result of a key, None if there is none.
@@ -280,7 +297,7 @@ class Store:
 
     def _text(self, digest: str) -> str | None:
         """The text of a cell from the index, else from its file (a kill may fall between the two writes)."""
-        text = self._cache.get(f"cell/{digest}")
+        text = self.index.get(f"cell/{digest}")
         if text is not None:
             return str(text)
         try:
@@ -289,7 +306,7 @@ class Store:
             return None
 
     def _is_stored(self, digest: str) -> bool:
-        return f"cell/{digest}" in self._cache or self.cell_path(digest).exists()
+        return f"cell/{digest}" in self.index or self.cell_path(digest).exists()
 
     # From what is asked to what is stored
 
@@ -297,15 +314,15 @@ class Store:
         """Notes which result answers a spec now that its names are resolved; the last resolution wins."""
 
         def write() -> None:
-            if f"cell/{key.digest}" not in self._cache and (text := self._text(key.digest)) is not None:
-                self._index(decode_record(text, digest=key.digest), key.digest, text)
+            if f"cell/{key.digest}" not in self.index and (text := self._text(key.digest)) is not None:
+                self._add_rows(decode_record(text, digest=key.digest), key.digest, text)
             self._point(spec, key, only_if_stale=False)
 
-        self._write(write)
+        self.write(write)
 
     def _point(self, spec: CellSpec, key: CellKey, *, only_if_stale: bool) -> None:
         name = f"resolution/{spec.digest}"
-        old = self._cache.get(name)
+        old = self.index.get(name)
         if old is not None and only_if_stale and self._leads_somewhere(json.loads(old)):
             return
         new = canonical_json(
@@ -316,7 +333,7 @@ class Store:
             }
         )
         if new != old:
-            self._cache.set(name, new)
+            self.index.set(name, new)
             self._bump()
 
     def _leads_somewhere(self, resolution: dict[str, Any]) -> bool:
@@ -352,7 +369,7 @@ class Store:
         """The specs that lead to a result of the present versions, which may not be stored yet."""
         versions_of = functools.cache(current_versions)
         for spec in specs:
-            text = self._cache.get(f"resolution/{spec.digest}")
+            text = self.index.get(f"resolution/{spec.digest}")
             resolution = json.loads(text) if text else None
             if resolution and versions_of(spec.task) == tuple(resolution["versions"]):
                 yield spec, resolution["digest"]
@@ -372,8 +389,8 @@ class Store:
         )
 
     def _summary(self, name: str, versions_of: Callable[[str], tuple[int, int] | None]) -> CellSummary | None:
-        resolution = json.loads(self._cache.get(name) or "null")
-        text = resolution and self._cache.get(f"summary/{resolution['digest']}")
+        resolution = json.loads(self.index.get(name) or "null")
+        text = resolution and self.index.get(f"summary/{resolution['digest']}")
         if not text:
             return None
         spec = from_plain(CellSpec, resolution["spec"])
@@ -395,10 +412,10 @@ class Store:
     def generation(self) -> int:
         """A number that grows whenever a result or a resolution is added; readers may cache by it."""
         with self._translated_errors():
-            return int(self._cache.get("generation") or 0)
+            return int(self.index.get("generation") or 0)
 
     def _bump(self) -> None:
-        self._cache.set("generation", str(int(self._cache.get("generation") or 0) + 1))
+        self.index.set("generation", str(int(self.index.get("generation") or 0) + 1))
 
     # Claims: one owner a cell
 
@@ -410,14 +427,14 @@ class Store:
         """
 
         def write() -> bool:
-            text = self._cache.get(f"claim/{key.digest}")
+            text = self.index.get(f"claim/{key.digest}")
             held = json.loads(text) if text else None
             if held and held["owner"] != owner and time.time() - held["time"] < stale_after_s:
                 return False
             self._set_claim(key, owner)
             return True
 
-        return self._write(write)
+        return self.write(write)
 
     def heartbeat(self, key: CellKey, owner: str) -> bool:
         """Says that the owner still works on a cell; False if the claim is another's by now."""
@@ -428,34 +445,34 @@ class Store:
                 self._set_claim(key, owner)
             return is_owner
 
-        return self._write(write)
+        return self.write(write)
 
     def release(self, key: CellKey, owner: str) -> None:
         """Gives a claim back; nothing happens if it is another's."""
 
         def write() -> None:
             if self._owner(key) == owner:
-                self._cache.delete(f"claim/{key.digest}")
+                self.index.delete(f"claim/{key.digest}")
 
-        self._write(write)
+        self.write(write)
 
     def _owner(self, key: CellKey) -> str | None:
-        text = self._cache.get(f"claim/{key.digest}")
+        text = self.index.get(f"claim/{key.digest}")
         return str(json.loads(text)["owner"]) if text else None
 
     def _set_claim(self, key: CellKey, owner: str) -> None:
-        self._cache.set(f"claim/{key.digest}", canonical_json({"owner": owner, "time": time.time()}))
+        self.index.set(f"claim/{key.digest}", canonical_json({"owner": owner, "time": time.time()}))
 
     # Notes: small texts of other modules (listings of the Hub, measured rates)
 
     def put_note(self, namespace: str, key: str, text: str) -> None:
         """Keeps a text under a name; a later text replaces it. No result depends on notes."""
-        self._write(lambda: self._cache.set(f"note/{namespace}/{key}", text))
+        self.write(lambda: self.index.set(f"note/{namespace}/{key}", text))
 
     def get_note(self, namespace: str, key: str) -> str | None:
         """The text kept under a name, None if there is none."""
         with self._translated_errors():
-            text: str | None = self._cache.get(f"note/{namespace}/{key}")
+            text: str | None = self.index.get(f"note/{namespace}/{key}")
             return text
 
     # Access to the index
@@ -463,13 +480,13 @@ class Store:
     def names(self, prefix: str) -> list[str]:
         """The index's row names that start with a prefix, such as ``cell/`` or ``resolution/``, sorted."""
         with self._translated_errors():
-            return [name for name in self._cache.iterkeys() if name.startswith(prefix)]
+            return [name for name in self.index.iterkeys() if name.startswith(prefix)]
 
-    def _write(self, action: Callable[[], T]) -> T:
+    def write(self, action: Callable[[], T]) -> T:
         """Runs an action under the store's write lock; all its rows appear together or not at all."""
         for _ in range(WRITE_ATTEMPTS):
             try:
-                with self._translated_errors(), self._cache.transact():
+                with self._translated_errors(), self.index.transact():
                     return action()
             except diskcache.Timeout:
                 self.n_timeouts += 1
@@ -484,7 +501,7 @@ class Store:
         try:
             yield
         except (sqlite3.Error, OSError, ValueError) as error:
-            self._cache.close()
+            self.index.close()
             raise StoreError(
                 f"The result store in {self.path} cannot be read or written ({error}); free disk space if it is full, "
                 "else see `python -m icl_core results --verify`. Results stored before are intact."
@@ -492,7 +509,7 @@ class Store:
 
 
 def _write_file(path: Path, text: str) -> None:
-    """Writes a whole file or none: temporary name, flush, fsync, rename, fsync of the folder."""
+    """Writes a whole file or none: temporary name, flush, fsync, rename."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
@@ -504,11 +521,6 @@ def _write_file(path: Path, text: str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _summary_text(record: CellRecord) -> str:

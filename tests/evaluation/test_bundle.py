@@ -1,0 +1,207 @@
+"""Bundles: exact, idempotent, and refused when damaged or foreign."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import signal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from icl_core.errors import StoreError
+from icl_core.evaluation import bundle
+from icl_core.evaluation.bundle import ensure_embedded, export_bundle, import_bundle, read_manifest
+from icl_core.evaluation.codec import encode_record
+from icl_core.evaluation.store import Store
+from icl_core.evaluation.upkeep import verify_store
+
+
+@pytest.fixture
+def filled(tmp_store, make_record):
+    records = [
+        make_record(step=step, task=task) for step in (1000, 2000) for task in ("sst2", "trec", "poem_sentiment")
+    ]
+    records[3] = dataclasses.replace(records[3], context_cut=12, n_shortened=3)
+    tmp_store.put_many(records)
+    return tmp_store, records
+
+
+@pytest.fixture
+def other_store(tmp_path):
+    return Store.open(tmp_path / "other")
+
+
+def rewrite(path, table):
+    """Writes another table with a manifest that fits it, as a forger or another program would."""
+    pq.write_table(table, path / "cells.parquet")
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["sha256"] = bundle._file_sha256(path / "cells.parquet")
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_bundle_carries_every_record_bit_by_bit(filled, other_store, tmp_path):
+    store, records = filled
+    manifest = export_bundle(store, tmp_path / "bundle")
+    assert (manifest.n_cells, manifest.models) == (6, ("pythia-70m",))
+    assert manifest.tasks == ("poem_sentiment", "sst2", "trec")
+    assert import_bundle(other_store, tmp_path / "bundle").n_new == 6
+    for record in records:
+        assert encode_record(other_store.find(record.spec)) == encode_record(record)
+    assert verify_store(other_store.path).is_healthy
+
+
+def test_importing_twice_changes_nothing(filled, other_store, tmp_path):
+    store, _ = filled
+    export_bundle(store, tmp_path / "bundle")
+    import_bundle(other_store, tmp_path / "bundle")
+    generation = other_store.generation()
+    report = import_bundle(other_store, tmp_path / "bundle")
+    assert (report.n_new, report.n_kept, report.differing) == (0, 6, ())
+    assert other_store.generation() == generation
+
+
+def test_exporting_the_same_results_gives_the_same_bytes(filled, other_store, tmp_path):
+    store, _ = filled
+    first = export_bundle(store, tmp_path / "first")
+    import_bundle(other_store, tmp_path / "first")
+    assert export_bundle(other_store, tmp_path / "second").sha256 == first.sha256
+
+
+def test_a_subset_is_exported_and_missing_cells_are_left_out(filled, other_store, tmp_path, make_spec):
+    store, records = filled
+    manifest = export_bundle(store, tmp_path / "bundle", specs=[records[0].spec, make_spec(demo_seed=99)])
+    assert manifest.n_cells == 1
+    import_bundle(other_store, tmp_path / "bundle")
+    assert [s.spec for s in other_store.summaries()] == [records[0].spec]
+
+
+def test_there_must_be_something_to_export(filled, tmp_path, make_spec):
+    store, _ = filled
+    with pytest.raises(StoreError, match="no results to export"):
+        export_bundle(store, tmp_path / "bundle", specs=[make_spec(demo_seed=99)])
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_all_names_of_shared_weights_arrive(filled, other_store, tmp_path):
+    store, records = filled
+    alias = dataclasses.replace(records[0].spec, data_dir="/data")
+    store.resolve(alias, records[0].key)
+    assert export_bundle(store, tmp_path / "bundle").n_cells == 7
+    report = import_bundle(other_store, tmp_path / "bundle")
+    assert (report.n_new, report.n_kept) == (6, 1)
+    assert other_store.find(alias).key == records[0].key
+
+
+def test_results_that_differ_are_reported_and_the_first_stay(filled, other_store, tmp_path):
+    store, records = filled
+    other = dataclasses.replace(records[0], loglikelihoods=records[0].loglikelihoods - np.float32(1))
+    other_store.put(other)
+    export_bundle(store, tmp_path / "bundle")
+    report = import_bundle(other_store, tmp_path / "bundle")
+    assert (report.n_new, report.n_kept, len(report.differing)) == (5, 0, 1)
+    assert encode_record(other_store.get(other.key)) == encode_record(other)
+
+
+def test_a_damaged_table_is_refused_whole(filled, other_store, tmp_path):
+    store, _ = filled
+    export_bundle(store, tmp_path / "bundle")
+    table = tmp_path / "bundle" / "cells.parquet"
+    data = bytearray(table.read_bytes())
+    data[len(data) // 2] ^= 1
+    table.write_bytes(data)
+    with pytest.raises(StoreError, match="is damaged: its sha256"):
+        import_bundle(other_store, tmp_path / "bundle")
+    assert other_store.summaries() == []
+
+
+def test_an_altered_row_is_refused_even_under_a_fitting_manifest(filled, other_store, tmp_path):
+    store, _ = filled
+    export_bundle(store, tmp_path / "bundle")
+    table = pq.read_table(tmp_path / "bundle" / "cells.parquet")
+    rows = table.to_pylist()
+    rows[1]["loglikelihoods"][0] += 1.0
+    rewrite(tmp_path / "bundle", pa.Table.from_pylist(rows, schema=table.schema))
+    with pytest.raises(StoreError, match=r"Row 1 of .* is not what its sha256 says"):
+        import_bundle(other_store, tmp_path / "bundle")
+
+
+@pytest.mark.parametrize("fault", ["no folder", "no json", "other layout", "other fields", "no table", "other table"])
+def test_foreign_folders_are_refused_in_one_sentence(filled, other_store, tmp_path, fault):
+    store, _ = filled
+    path = tmp_path / "bundle"
+    export_bundle(store, path)
+    manifest = json.loads((path / "manifest.json").read_text())
+    if fault == "no folder":
+        path = tmp_path / "nothing"
+    elif fault == "no json":
+        (path / "manifest.json").write_text("{")
+    elif fault == "other layout":
+        (path / "manifest.json").write_text(json.dumps(manifest | {"format": "icl-observatory results 9"}))
+    elif fault == "other fields":
+        (path / "manifest.json").write_text(json.dumps(manifest | {"author": "someone"}))
+    elif fault == "no table":
+        (path / "cells.parquet").unlink()
+    else:
+        rewrite(path, pa.table({"a": [1]}))
+    words = {
+        "no folder": "holds no bundle",
+        "no json": "holds no bundle",
+        "other layout": "has the layout 'icl-observatory results 9'",
+        "other fields": "unknown field author",
+        "no table": "lacks its table",
+        "other table": "does not have the columns",
+    }
+    with pytest.raises(StoreError, match=words[fault]):
+        import_bundle(other_store, path)
+    assert other_store.summaries() == []
+
+
+def import_and_die(store_path, bundle_path):
+    real = os.replace
+
+    def replace(source, target, count=iter(range(10))):  # noqa: B008 - one counter for all calls is meant
+        if next(count) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(source, target)
+
+    os.replace = replace
+    import_bundle(Store.open(store_path), bundle_path)
+
+
+def test_an_import_that_was_killed_goes_on(filled, tmp_path):
+    store, records = filled
+    export_bundle(store, tmp_path / "bundle")
+    child = multiprocessing.get_context("fork").Process(
+        target=import_and_die, args=(tmp_path / "other", tmp_path / "bundle")
+    )
+    child.start()
+    child.join(timeout=60)
+    assert child.exitcode == -signal.SIGKILL
+    other = Store.open(tmp_path / "other")
+    assert not verify_store(other.path).damaged
+    report = import_bundle(other, tmp_path / "bundle")
+    assert (report.n_new, report.n_kept) == (3, 3)
+    assert len(other.find_many(r.spec for r in records)) == 6
+
+
+def test_shipped_bundles_are_imported_once(filled, other_store, tmp_path, monkeypatch):
+    store, records = filled
+    shipped = tmp_path / "embedded"
+    monkeypatch.setattr(bundle, "embedded_results_path", lambda: shipped)
+    assert ensure_embedded(other_store) == 0
+    export_bundle(store, shipped / "one", specs=[r.spec for r in records[:4]])
+    export_bundle(store, shipped / "two", specs=[r.spec for r in records[2:]])
+    assert ensure_embedded(other_store) == 6
+    monkeypatch.setattr(bundle, "import_bundle", lambda *_: pytest.fail("imported again"))
+    assert ensure_embedded(other_store) == 0
+    assert ensure_embedded(Store.open(other_store.path)) == 0
+
+
+def test_the_manifest_reads_back(filled, tmp_path):
+    store, _ = filled
+    assert export_bundle(store, tmp_path / "bundle") == read_manifest(tmp_path / "bundle")

@@ -1,0 +1,541 @@
+"""The store under kills, full disks, several processes, damage and other people's files."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from icl_core.errors import StoreError
+from icl_core.evaluation import cells, store
+from icl_core.evaluation.store import Store, TextDisk, open_cache
+from icl_core.evaluation.upkeep import verify_store
+from icl_core.records import canonical_json
+
+fork = multiprocessing.get_context("fork")
+RECORD_ARRAYS = ("gold", "loglikelihoods", "n_tokens", "content_free", "content_free_n_tokens")
+
+
+def assert_same(found, expected):
+    for field in dataclasses.fields(expected):
+        left, right = getattr(found, field.name), getattr(expected, field.name)
+        if field.name in RECORD_ARRAYS:
+            assert left.dtype == right.dtype
+            np.testing.assert_array_equal(left, right)
+        else:
+            assert left == right
+
+
+def run_children(target, arguments):
+    """Runs one process for each tuple of arguments and returns their exit codes."""
+    children = [fork.Process(target=target, args=a) for a in arguments]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(timeout=60)
+    return [child.exitcode for child in children]
+
+
+def database(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path / "index" / "cache.db")
+
+
+# What is put comes back
+
+
+def test_a_record_comes_back_bit_by_bit_in_another_handle(tmp_store, make_record):
+    record = make_record(task="trec", label_setting="abstract", alphabet="letters")
+    assert tmp_store.put(record) is True
+    assert_same(Store.open(tmp_store.path).get(record.key), record)
+
+
+def test_counts_above_every_small_type_come_back(tmp_store, make_record):
+    record = make_record()
+    record = dataclasses.replace(
+        record, n_tokens=record.n_tokens + np.array([300, 70_000]), context_cut=7, n_shortened=2
+    )
+    tmp_store.put(record)
+    assert_same(tmp_store.get(record.key), record)
+
+
+def test_what_was_never_put_is_absent(tmp_store, make_record):
+    record = make_record()
+    assert tmp_store.get(record.key) is None
+    assert not tmp_store.has(record.key)
+    assert tmp_store.find(record.spec) is None
+    assert tmp_store.summaries() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"gold": np.array([5] * 25)}, "gold label has no choice"),
+        ({"loglikelihoods": np.full((25, 2), np.nan, dtype=np.float32)}, "not finite"),
+        ({"content_free": np.array([-np.inf, -1], dtype=np.float32)}, "not finite"),
+        ({"n_tokens": np.ones((25, 3), dtype=np.int64)}, "n_tokens has shape"),
+        ({"n_tokens": np.full((25, 2), -1)}, "negative"),
+        ({"row_ids": tuple(f"test:{i}" for i in reversed(range(25)))}, "rows are not those of the key"),
+        ({"row_ids": ("test:0",) * 25}, "a row occurs twice"),
+        ({"provenance": {"wall_time_s": float("nan")}}, "cannot be written as JSON"),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_refused(tmp_store, make_record, change, words):
+    record = make_record()
+    with pytest.raises(StoreError, match=words):
+        tmp_store.put(dataclasses.replace(record, **change))
+    assert not tmp_store.has(record.key)
+
+
+def test_a_record_whose_spec_is_not_its_key_is_refused(tmp_store, make_record, make_spec):
+    with pytest.raises(StoreError, match="label_setting differs"):
+        tmp_store.put(dataclasses.replace(make_record(), spec=make_spec(label_setting="random")))
+
+
+# Never overwritten
+
+
+def test_the_first_numbers_stay_when_the_same_cell_is_computed_again(tmp_store, make_record):
+    first = make_record()
+    again = dataclasses.replace(
+        first, loglikelihoods=first.loglikelihoods + np.float32(5e-4), provenance={"device": "cuda"}
+    )
+    tmp_store.put(first)
+    generation = tmp_store.generation()
+    assert tmp_store.put(again) is False
+    assert tmp_store.generation() == generation
+    assert_same(tmp_store.get(first.key), first)
+
+
+@pytest.mark.parametrize("part", ["loglikelihoods", "content_free", "gold", "n_tokens", "choices", "demonstration_ids"])
+def test_other_numbers_under_the_same_key_are_refused(tmp_store, make_record, part):
+    first = make_record()
+    changed = {
+        "loglikelihoods": first.loglikelihoods + np.float32(2e-3),
+        "content_free": first.content_free - np.float32(0.1),
+        "gold": 1 - first.gold,
+        "n_tokens": first.n_tokens + 1,
+        "choices": ("bad", "good"),
+        "demonstration_ids": first.demonstration_ids[::-1],
+    }
+    tmp_store.put(first)
+    with pytest.raises(StoreError, match=f"{first.key.digest[:12]}.*the stored result stays"):
+        tmp_store.put(dataclasses.replace(first, **{part: changed[part]}))
+    assert_same(tmp_store.get(first.key), first)
+
+
+def test_half_precision_may_differ_more_between_devices(tmp_store, make_record):
+    first = make_record(dtype="bfloat16")
+    tmp_store.put(first)
+    assert tmp_store.put(dataclasses.replace(first, loglikelihoods=first.loglikelihoods + np.float32(0.1))) is False
+
+
+def test_cells_that_differ_in_anything_do_not_share_a_result(tmp_store, make_record):
+    specs = [
+        {"step": 2000},
+        {"dtype": "bfloat16"},
+        {"label_setting": "random"},
+        {"demo_seed": 21},
+        {"task": "mrpc"},
+        {"split": "dev"},
+        {"n_examples": 24},
+        {"label_word_set": "reference_code"},
+        {"n_shots": 8},
+        {},
+    ]
+    records = [make_record(noise_seed=i, **changes) for i, changes in enumerate(specs)]
+    assert tmp_store.put_many(records).n_new == len(specs)
+    for record in records:
+        assert_same(tmp_store.find(record.spec), record)
+
+
+# From what is asked to what is stored
+
+
+def test_two_names_of_the_same_weights_share_one_result(tmp_store, make_record, make_spec):
+    record = make_record()
+    alias = dataclasses.replace(
+        record.spec, checkpoint=dataclasses.replace(record.spec.checkpoint, revision="main", step=143000)
+    )
+    tmp_store.put(record)
+    tmp_store.resolve(alias, record.key)
+    assert tmp_store.find(alias).spec == alias
+    assert tmp_store.find(record.spec).spec == record.spec
+    assert [(s.revision, s.key_digest) for s in tmp_store.summaries()] == [
+        ("step1000", record.key.digest),
+        ("main", record.key.digest),
+    ]
+
+
+def test_the_last_resolution_wins(tmp_store, make_record):
+    before = make_record()
+    key_after = dataclasses.replace(before.key, weight_files=(("model.safetensors", "ee" * 32),))
+    after = dataclasses.replace(before, key=key_after, loglikelihoods=before.loglikelihoods - 1)
+    tmp_store.put(before)
+    tmp_store.put(after)
+    assert tmp_store.find(before.spec).key == before.key
+    tmp_store.resolve(before.spec, key_after)
+    assert tmp_store.find(before.spec).key == key_after
+
+
+def test_a_resolution_without_its_result_is_missing(tmp_store, make_record):
+    record = make_record()
+    tmp_store.resolve(record.spec, record.key)
+    assert tmp_store.find(record.spec) is None
+    assert tmp_store.status([record.spec]) == {record.spec: "missing"}
+    assert tmp_store.summaries() == []
+
+
+def test_results_of_older_scoring_or_task_count_as_missing_until_computed_again(tmp_store, make_record, monkeypatch):
+    old = make_record()
+    tmp_store.put(old)
+    monkeypatch.setattr(cells, "SCORING_VERSION", old.key.scoring_version + 1)
+    assert tmp_store.find(old.spec) is None
+    assert tmp_store.status([old.spec]) == {old.spec: "missing"}
+    assert [s.is_current for s in tmp_store.summaries()] == [False]
+    assert_same(tmp_store.get(old.key), old)
+    new = dataclasses.replace(old, key=dataclasses.replace(old.key, scoring_version=old.key.scoring_version + 1))
+    tmp_store.put(new)
+    assert tmp_store.find(old.spec).key == new.key
+
+
+def test_find_many_and_status_leave_out_what_is_missing(tmp_store, make_record, make_spec):
+    records = [make_record(demo_seed=seed) for seed in (13, 21, 42)]
+    tmp_store.put_many(records)
+    absent = make_spec(demo_seed=87)
+    specs = [absent, *(r.spec for r in records)]
+    assert list(tmp_store.find_many(specs)) == specs[1:]
+    assert list(tmp_store.status(specs).values()) == ["missing", "complete", "complete", "complete"]
+
+
+def test_summaries_give_the_accuracy_of_the_rows(tmp_store, make_record):
+    record = make_record(step=4000, label_setting="random")
+    tied = record.loglikelihoods.copy()
+    tied[0] = tied[0].max()
+    record = dataclasses.replace(record, loglikelihoods=tied)
+    tmp_store.put(record)
+    (row,) = tmp_store.summaries()
+    correct = [int(max(range(2), key=lambda i, r=r: (tied[r, i], -i))) == record.gold[r] for r in range(25)]
+    assert row.accuracy == sum(correct) / 25
+    assert (row.model, row.step, row.label_setting, row.n_examples, row.n_choices) == (
+        "pythia-70m",
+        4000,
+        "random",
+        25,
+        2,
+    )
+    assert (row.date, row.is_current, row.spec) == ("2025-01-31T12:00:00+00:00", True, record.spec)
+
+
+def test_the_generation_grows_with_results_and_resolutions_alone(tmp_store, make_record):
+    seen = [tmp_store.generation()]
+    record = make_record()
+    for action, grows in (
+        (lambda: tmp_store.put(record), True),
+        (lambda: tmp_store.put(record), False),
+        (lambda: tmp_store.claim(record.key, "me"), False),
+        (lambda: tmp_store.put_note("rates", "cpu", "1.5"), False),
+        (lambda: tmp_store.resolve(dataclasses.replace(record.spec, data_dir="/data"), record.key), True),
+        (lambda: tmp_store.resolve(dataclasses.replace(record.spec, data_dir="/data"), record.key), False),
+    ):
+        action()
+        seen.append(Store.open(tmp_store.path).generation())
+        assert (seen[-1] > seen[-2]) is grows
+
+
+def test_notes_are_kept_and_replaced(tmp_store):
+    tmp_store.put_note("hub", "EleutherAI/pythia-70m", "[1]")
+    tmp_store.put_note("hub", "EleutherAI/pythia-70m", "[2]")
+    assert Store.open(tmp_store.path).get_note("hub", "EleutherAI/pythia-70m") == "[2]"
+    assert tmp_store.get_note("rates", "EleutherAI/pythia-70m") is None
+
+
+# Kills
+
+
+def put_until_killed(path, records, log_path):
+    results = Store.open(path)
+    log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for record in records:
+        if not results.has(record.key):
+            results.put(record)
+            os.write(log, f"{record.key.digest}\n".encode())
+
+
+def test_kill_at_any_moment_loses_at_most_the_running_cell(tmp_path, make_record):
+    records = [make_record(step=step, demo_seed=seed) for step in range(400) for seed in (13, 21, 42, 87, 100)]
+    delays = np.random.default_rng().uniform(0.0, 0.15, size=6)
+    path, log = tmp_path / "store", tmp_path / "log"
+    log.touch()
+    for delay in delays:
+        n_before = len(log.read_text().split())
+        child = fork.Process(target=put_until_killed, args=(path, records, log))
+        child.start()
+        while child.is_alive() and len(log.read_text().split()) == n_before:
+            time.sleep(0.002)
+        time.sleep(delay)
+        os.kill(child.pid, signal.SIGKILL)
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+        results = Store.open(path)
+        reported = set(log.read_text().split())
+        stored = {r.key.digest for r in records if results.get(r.key) is not None}
+        assert reported <= stored
+        report = verify_store(path)
+        assert report.n_cells == len(stored)
+        assert not report.damaged and not report.fileless and not report.faults
+    assert len(stored) - len(reported) <= len(delays)
+
+
+def die_at(path, record, place):
+    results = Store.open(path)
+
+    def die(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if place == "before the file is renamed":
+        os.replace = die
+    else:
+        Store._add_rows = die
+    results.put(record)
+
+
+@pytest.mark.parametrize("place", ["before the file is renamed", "before the index is written"])
+def test_kill_in_the_middle_of_a_put(tmp_path, make_record, place):
+    record, path = make_record(), tmp_path / "store"
+    assert run_children(die_at, [(path, record, place)]) == [-signal.SIGKILL]
+    results = Store.open(path)
+    is_there = place == "before the index is written"
+    assert results.has(record.key) is is_there
+    assert (results.get(record.key) is not None) is is_there
+    assert results.find(record.spec) is None
+    results.resolve(record.spec, record.key)
+    assert results.put(record) is not is_there
+    assert_same(results.find(record.spec), record)
+    assert verify_store(path).is_healthy
+
+
+# Full disks
+
+
+def test_a_full_disk_while_the_file_is_written_leaves_nothing_behind(tmp_store, make_record, monkeypatch):
+    stored, record = make_record(demo_seed=21), make_record()
+    tmp_store.put(stored)
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StoreError, match=r"No space left on device.*free disk space"):
+            tmp_store.put(record)
+    assert tmp_store.get(record.key) is None
+    assert [p for p in (tmp_store.path / "cells").rglob("*") if p.is_file()] == [tmp_store.cell_path(stored.key.digest)]
+    assert_same(tmp_store.get(stored.key), stored)
+    assert tmp_store.put(record) is True
+
+
+def test_a_full_disk_while_the_index_is_written_keeps_the_store_usable(tmp_store, make_record):
+    tmp_store.index._sql("PRAGMA max_page_count = 12").fetchall()
+    with pytest.raises(StoreError, match="disk is full"):
+        tmp_store.put_many([make_record(demo_seed=seed, n_examples=2000) for seed in range(5)])
+    assert tmp_store.summaries() == []
+    report = tmp_store.put_many([make_record(demo_seed=seed, n_examples=2000) for seed in range(5)])
+    assert report.n_new + report.n_kept == 5
+    assert len(tmp_store.summaries()) == 5
+    assert verify_store(tmp_store.path).is_healthy
+
+
+def put_under_a_file_limit(path, small, large):
+    results = Store.open(path)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+    results.put(small)
+    try:
+        results.put(large)
+    except StoreError as error:
+        is_clean = results.get(large.key) is None and results.get(small.key) is not None
+        os._exit(0 if is_clean and "cannot be read or written" in str(error) else 3)
+    os._exit(4)
+
+
+def test_a_file_that_the_system_cuts_is_never_a_result(tmp_path, make_record):
+    small, large = make_record(), make_record(n_examples=9000, demo_seed=21)
+    assert run_children(put_under_a_file_limit, [(tmp_path / "store", small, large)]) == [0]
+    results = Store.open(tmp_path / "store")
+    assert results.put(large) is True
+    assert_same(results.get(large.key), large)
+
+
+# Several processes
+
+
+def put_all(path, records, log_path):
+    results = Store.open(path)
+    n_new = sum(results.put(r) for r in records)
+    log_path.write_text(str(n_new))
+
+
+def test_processes_on_one_new_store_lose_and_repeat_nothing(tmp_path, make_record):
+    records = [make_record(demo_seed=seed) for seed in range(12)]
+    logs = [tmp_path / f"log{i}" for i in range(3)]
+    arguments = [(tmp_path / "store", records[i * 3 :] + records[: i * 3], log) for i, log in enumerate(logs)]
+    assert run_children(put_all, arguments) == [0, 0, 0]
+    assert sum(int(log.read_text()) for log in logs) == len(records)
+    assert len(Store.open(tmp_path / "store").summaries()) == len(records)
+    assert verify_store(tmp_path / "store").is_healthy
+
+
+def claim_all(path, keys, owner, log_path):
+    results = Store.open(path)
+    log_path.write_text(json.dumps([key.demo_seed for key in keys if results.claim(key, owner)]))
+
+
+def test_each_cell_is_claimed_by_one_process(tmp_path, make_record):
+    keys = [make_record(demo_seed=seed).key for seed in range(10)]
+    logs = [tmp_path / f"log{i}" for i in range(3)]
+    Store.open(tmp_path / "store")
+    arguments = [(tmp_path / "store", keys[i:] + keys[:i], f"job {i}", log) for i, log in enumerate(logs)]
+    assert run_children(claim_all, arguments) == [0, 0, 0]
+    assert sorted(seed for log in logs for seed in json.loads(log.read_text())) == list(range(10))
+
+
+def test_a_claim_is_renewed_given_back_and_taken_over_when_stale(tmp_store, make_record, monkeypatch):
+    key = make_record().key
+    now = [1000.0]
+    monkeypatch.setattr(store.time, "time", lambda: now[0])
+    assert tmp_store.claim(key, "a") and tmp_store.claim(key, "a")
+    now[0] += 59
+    assert not tmp_store.claim(key, "b")
+    assert tmp_store.heartbeat(key, "a")
+    now[0] += 59
+    assert not tmp_store.claim(key, "b")
+    now[0] += 2
+    assert tmp_store.claim(key, "b")
+    assert not tmp_store.heartbeat(key, "a")
+    tmp_store.release(key, "a")
+    assert not tmp_store.claim(key, "c")
+    tmp_store.release(key, "b")
+    assert tmp_store.claim(key, "c")
+
+
+def test_a_writer_that_cannot_get_the_lock_says_so_and_counts(tmp_path, make_record):
+    results = Store(tmp_path, open_cache(tmp_path / "index", timeout_s=0.01))
+    holder = database(tmp_path)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match="Another process has held"):
+        results.put(make_record())
+    holder.rollback()
+    holder.close()
+    assert results.n_timeouts == store.WRITE_ATTEMPTS
+    assert results.put(make_record()) is True
+
+
+# Damage and foreign files
+
+
+def test_an_altered_row_is_refused_with_its_name_and_what_to_do(tmp_store, make_record):
+    record = make_record()
+    tmp_store.put(record)
+    text = tmp_store.index.get(f"cell/{record.key.digest}")
+    place = text.index('"data":"') + 12
+    tmp_store.index.set(
+        f"cell/{record.key.digest}", text[:place] + ("A" if text[place] != "A" else "B") + text[place + 1 :]
+    )
+    for read in (lambda: tmp_store.get(record.key), lambda: tmp_store.find(record.spec), lambda: tmp_store.put(record)):
+        with pytest.raises(StoreError, match=f"{record.key.digest[:12]} is damaged.*sha256.*--verify.*--rebuild"):
+            read()
+
+
+@pytest.mark.parametrize("length", [0, 10, 1000, -1])
+def test_a_cut_file_is_refused(tmp_store, make_record, length):
+    record = make_record()
+    tmp_store.put(record)
+    path = tmp_store.cell_path(record.key.digest)
+    path.write_text(path.read_text()[:length])
+    tmp_store.index.delete(f"cell/{record.key.digest}")
+    with pytest.raises(StoreError, match="the text is cut"):
+        tmp_store.get(record.key)
+
+
+def test_a_record_of_another_key_is_refused(tmp_store, make_record):
+    asked, other = make_record(), make_record(demo_seed=21)
+    tmp_store.put_many([asked, other])
+    tmp_store.index.set(f"cell/{asked.key.digest}", tmp_store.index.get(f"cell/{other.key.digest}"))
+    with pytest.raises(StoreError, match=f"it holds the key {other.key.digest[:12]}"):
+        tmp_store.get(asked.key)
+
+
+@pytest.mark.parametrize("raw", [0, 1])
+def test_a_pickled_row_is_refused_unread(tmp_store, make_record, tmp_path, raw):
+    tmp_store.put(make_record())
+    witness = tmp_path / "witness"
+    attack = f"cposix\nsystem\n(S'touch {witness}'\ntR.".encode()
+    with database(tmp_store.path) as connection:
+        connection.execute(
+            "INSERT INTO Cache (key, raw, mode, value, access_count) VALUES (?, ?, 4, ?, 0)", (attack, raw, attack)
+        )
+    connection.close()
+    with pytest.raises(StoreError, match=r"1 pickled rows.*--rebuild"):
+        Store.open(tmp_store.path)
+    assert not witness.exists()
+
+
+def test_the_disk_neither_writes_nor_reads_pickles(tmp_path):
+    disk = TextDisk(str(tmp_path))
+    for action in (
+        lambda: disk.put(("a", 1)),
+        lambda: disk.put(1),
+        lambda: disk.store({"a": 1}, False),
+        lambda: disk.store(1.5, False),
+    ):
+        with pytest.raises(TypeError):
+            action()
+    with pytest.raises(ValueError, match="pickled value"):
+        disk.fetch(4, None, b"", False)
+    with pytest.raises(ValueError, match="pickled key"):
+        disk.get(b"", 0)
+
+
+def test_another_programs_settings_are_refused(tmp_store):
+    with database(tmp_store.path) as connection:
+        connection.execute("UPDATE Settings SET value = 1000000 WHERE key = 'size_limit'")
+    connection.close()
+    with pytest.raises(StoreError, match=r"other settings \(size_limit\)"):
+        Store.open(tmp_store.path)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_store):
+    (tmp_store.path / "index" / "cache.db").write_bytes(b"no database at all" * 1000)
+    with pytest.raises(StoreError, match=r"cannot be opened.*not a database.*--rebuild"):
+        Store.open(tmp_store.path)
+
+
+def test_nothing_is_evicted_and_the_folder_is_private(tmp_store):
+    index = tmp_store.index
+    assert (index.eviction_policy, index.cull_limit, index.size_limit) == ("none", 0, 2**60)
+    assert index._sql("PRAGMA journal_mode").fetchall() == [("delete",)]
+    assert index.cull() == 0
+    assert (tmp_store.path / "index").stat().st_mode & 0o777 == 0o700
+
+
+def test_an_unreadable_resolution_is_worded(tmp_store, make_record):
+    record = make_record()
+    tmp_store.put(record)
+    tmp_store.index.set(f"resolution/{record.spec.digest}", canonical_json({"digest": "x"})[:-3])
+    with pytest.raises(StoreError, match="cannot be read or written"):
+        tmp_store.find(record.spec)
+
+
+def test_the_default_place_is_the_settings_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("ICL_OBSERVATORY_STORE", str(tmp_path / "elsewhere"))
+    assert Store.open().path == tmp_path / "elsewhere"
