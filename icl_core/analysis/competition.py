@@ -437,18 +437,26 @@ def competition_against_epsilon(replicates: ChangeReplicates, epsilons: npt.Arra
         epsilons: (n_epsilons,) fractions.
     """
     grid = np.array([_epsilon(epsilon) for epsilon in np.asarray(epsilons, dtype=np.float64)])
-    floors = [noise_floor_of(replicates, epsilon=epsilon) for epsilon in grid]
+    observed = _over_grid(replicates.delta_tr[None], replicates.delta_tl[None], grid)
+    null = _over_grid(replicates.deviations_tr, replicates.deviations_tl, grid)
     return EpsilonCurves(
         epsilon=grid,
-        ratio=_epsilon_curve([(f.observed_ratio, f.null_ratio, f.p_ratio) for f in floors]),
-        mean_intensity=_epsilon_curve(
-            [(f.observed_mean_intensity, f.null_mean_intensity, f.p_mean_intensity) for f in floors]
-        ),
+        ratio=_epsilon_curve(observed[0][:, 0], null[0]),
+        mean_intensity=_epsilon_curve(observed[1][:, 0], null[1]),
         standard_error=replicates.standard_error,
     )
 
 
-def _epsilon_curve(points: Sequence[tuple[float, FloatArray, float]]) -> EpsilonCurve:
-    observed, null, p = (np.array(column) for column in zip(*points, strict=True))
+def _over_grid(delta_tr: FloatArray, delta_tl: FloatArray, grid: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Ratio and mean intensity, (n_epsilons, n_replicates) each: epsilon only decides which intervals count."""
+    opposite = competition_measures(delta_tr, delta_tl, epsilon=0.0)
+    smaller = np.where(opposite.indicator, np.minimum(np.abs(delta_tr), np.abs(delta_tl)), -1.0)
+    counts = [smaller > epsilon + TIE_TOLERANCE for epsilon in grid]
+    ratio = np.array([count.mean(axis=-1) for count in counts])
+    return ratio, np.array([(count * opposite.intensity).mean(axis=-1) for count in counts])
+
+
+def _epsilon_curve(observed: FloatArray, null: FloatArray) -> EpsilonCurve:
     low, median, high = np.percentile(null, [2.5, 50, 97.5], axis=1)
+    p = np.array([_p_value(value, row) for value, row in zip(observed.tolist(), null, strict=True)])
     return EpsilonCurve(observed=observed, null_median=median, null_low=low, null_high=high, p=p)

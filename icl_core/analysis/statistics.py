@@ -32,6 +32,8 @@ __all__ = [
     "MEASURES",
     "Band",
     "Measure",
+    "PairedTest",
+    "PearsonResult",
     "TaskReplicates",
     "accuracy",
     "balanced_accuracy",
@@ -39,8 +41,12 @@ __all__ = [
     "hierarchical_deviations",
     "macro_f1",
     "measure_of",
+    "paired_t_test",
+    "pearson",
     "replicate_task",
     "resample_counts",
+    "sign_flip_test",
+    "wilson_interval",
 ]
 
 Measure = Literal["accuracy", "balanced_accuracy", "macro_f1"]
@@ -253,3 +259,152 @@ def hierarchical_band(tasks: Sequence[TaskReplicates], *, level: float = 0.95) -
     stretch = stats.t.ppf(upper, np.maximum(degrees, 1)) / stats.norm.ppf(upper)
     low, high = value + stretch * np.percentile(deviations, [100 * (1 - upper), 100 * upper], axis=0)
     return Band(value, np.clip(low, 0, 1), np.clip(high, 0, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class PairedTest:
+    """A mean of paired differences and its two-sided p-value.
+
+    Attributes:
+        mean_difference: first minus second.
+        p: None where the test is undefined (fewer than two pairs).
+        n: number of pairs.
+    """
+
+    mean_difference: float
+    p: float | None
+    n: int
+
+
+def paired_t_test(first: npt.ArrayLike, second: npt.ArrayLike) -> PairedTest:
+    """Student's t-test of paired values, two-sided (``scipy.stats.ttest_rel``).
+
+    Differences that are all equal have no spread: p is 1 if they are 0 and 0 otherwise.
+
+    Raises:
+        StudyError: unequal lengths.
+
+    >>> result = paired_t_test([0.5, 0.6, 0.7], [0.4, 0.4, 0.4])
+    >>> round(result.mean_difference, 3), round(result.p, 4), result.n
+    (0.2, 0.0742, 3)
+    """
+    difference = _differences(first, second)
+    mean = float(difference.mean()) if difference.size else 0.0
+    if difference.size < 2:
+        return PairedTest(mean, None, difference.size)
+    if np.ptp(difference) < 1e-12:
+        return PairedTest(mean, 1.0 if abs(mean) < 1e-12 else 0.0, difference.size)
+    return PairedTest(mean, float(stats.ttest_1samp(difference, 0.0).pvalue), difference.size)
+
+
+def _differences(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray:
+    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if one.shape != other.shape or one.ndim != 1:
+        raise StudyError(f"A paired test needs two lists of equal length, not {one.shape} and {other.shape}.")
+    return one - other
+
+
+def sign_flip_test(differences: Sequence[npt.ArrayLike], *, n_permutations: int = 2000, seed: int = 0) -> PairedTest:
+    """Sign-flip permutation test of paired differences in strata, two-sided.
+
+    The statistic is the mean over strata (tasks) of the sum of the differences divided by the stratum's size; under
+    the null every pair could as well have come in the other order. All flips are counted where there are at most
+    ``n_permutations``; otherwise they are drawn and p = (1 + #{|flipped| >= |observed|}) / (1 + n_permutations).
+
+    Args:
+        differences: one (n_pairs,) array a stratum; zeros count as pairs but cannot be flipped.
+        n_permutations: number of random flips.
+        seed: keys them.
+
+    Raises:
+        StudyError: no stratum, or an empty one.
+
+    >>> sign_flip_test([[1, 1, 1, 1, 1]]).p  # 2 of the 32 flips are as far from 0
+    0.0625
+    """
+    strata = [np.asarray(stratum, dtype=np.float64) for stratum in differences]
+    if not strata or any(stratum.size == 0 for stratum in strata):
+        raise StudyError("The sign-flip test needs at least one pair in every stratum.")
+    weighted = np.concatenate([stratum / (stratum.size * len(strata)) for stratum in strata])
+    moving = weighted[weighted != 0]
+    observed = float(weighted.sum())
+    if 2**moving.size <= n_permutations:
+        signs = 1 - 2 * ((np.arange(2**moving.size)[:, None] >> np.arange(moving.size)) & 1)
+        p = float(np.mean(np.abs(signs @ moving) >= abs(observed) - 1e-12))
+    else:
+        flipped = _random_flips(moving, n_permutations, np.random.default_rng(seed))
+        p = float((1 + np.count_nonzero(np.abs(flipped) >= abs(observed) - 1e-12)) / (1 + n_permutations))
+    return PairedTest(observed, p, weighted.size)
+
+
+def _random_flips(moving: FloatArray, n_permutations: int, rng: np.random.Generator) -> FloatArray:
+    """(n_permutations,) sums under random signs, in blocks that bound the memory."""
+    block = max(1, 4_000_000 // moving.size)
+    sums = []
+    for start in range(0, n_permutations, block):
+        n_rows = min(block, n_permutations - start)
+        n_bits = n_rows * moving.size
+        bits = np.unpackbits(np.frombuffer(rng.bytes(-(-n_bits // 8)), dtype=np.uint8), count=n_bits)
+        sums.append(moving.sum() - 2 * (bits.reshape(n_rows, -1).astype(np.float64) @ moving))
+    return np.concatenate(sums)
+
+
+def wilson_interval(n_hits: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a share of independent hits (``scipy.stats.binomtest``).
+
+    Raises:
+        StudyError: n is 0 or smaller than n_hits.
+
+    >>> [round(end, 4) for end in wilson_interval(0, 10)]
+    [0.0, 0.2775]
+    """
+    if not 0 <= n_hits <= n or n == 0:
+        raise StudyError(f"{n_hits} hits of {n} have no share; Wilson's interval needs 0 <= hits <= n and n > 0.")
+    interval = stats.binomtest(n_hits, n).proportion_ci(confidence_level=level, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+@dataclass(frozen=True, slots=True)
+class PearsonResult:
+    """A correlation over a few points, with what its uncertainty is.
+
+    Attributes:
+        r: Pearson's correlation; None with fewer than 3 points or where one variable does not vary.
+        low: lower end of the 95 % bootstrap interval over points; None where r is.
+        high: upper end.
+        p: two-sided, ``scipy.stats.pearsonr``.
+        n: number of points.
+    """
+
+    r: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    n: int
+
+
+def pearson(x: npt.ArrayLike, y: npt.ArrayLike, *, n_replicates: int = 2000, seed: int = 0) -> PearsonResult:
+    """Pearson's r with a percentile bootstrap interval over the points.
+
+    Replicates in which a variable does not vary (the same point drawn throughout) have no r and are left out.
+
+    Raises:
+        StudyError: unequal lengths.
+
+    >>> result = pearson([1, 2, 3, 4], [2, 1, 4, 3])
+    >>> round(result.r, 3), result.n
+    (0.6, 4)
+    """
+    one, other = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if one.shape != other.shape or one.ndim != 1:
+        raise StudyError(f"A correlation needs two lists of equal length, not {one.shape} and {other.shape}.")
+    if one.size < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
+        return PearsonResult(None, None, None, None, one.size)
+    observed = stats.pearsonr(one, other)
+    counts = resample_counts(one.size, n_replicates, np.random.default_rng(seed)) / one.size
+    dx, dy = one - (counts @ one)[:, None], other - (counts @ other)[:, None]
+    covariance = (counts * dx * dy).sum(axis=1)
+    spread = np.sqrt((counts * dx**2).sum(axis=1) * (counts * dy**2).sum(axis=1))
+    defined = spread > 1e-12 * np.ptp(one) * np.ptp(other)
+    low, high = np.percentile(np.clip(covariance[defined] / spread[defined], -1, 1), [2.5, 97.5])
+    return PearsonResult(float(observed.statistic), float(low), float(high), float(observed.pvalue), one.size)
