@@ -1,0 +1,26 @@
+"""The app's frame: page configuration, navigation and the sidebar's study; everything else is in pages/.
+
+Run it with ``streamlit run app.py``. A page is ``pages/<name>/page.py`` and, but for the home page, a three-line
+``pages/<name>.py``, which serves its address when that is the first visit of a fresh server.
+"""
+
+PAGES = ("evaluate", "dynamics", "competition")
+"""The pages beside home, in the order of the navigation; each has its address and its entry file."""
+
+
+def main() -> None:
+    """Draws one run of the app."""
+    import streamlit as st
+
+    from pages.ui import frame
+
+    st.set_page_config(page_title="ICL Observatory", page_icon="🔭", layout="wide")
+    home = st.Page("pages/home/page.py", title="Home", default=True)
+    others = [st.Page(f"pages/{name}/page.py", title=name.capitalize(), url_path=name) for name in PAGES]
+    page = st.navigation([home, *others])
+    frame.draw()
+    page.run()
+
+
+if __name__ == "__main__":  # also true under streamlit run and AppTest; false in a spawned worker
+    main()

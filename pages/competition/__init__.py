@@ -1,0 +1,1 @@
+"""The competition page and its parts."""

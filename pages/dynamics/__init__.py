@@ -1,0 +1,1 @@
+"""The dynamics page and its parts."""

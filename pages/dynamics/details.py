@@ -1,0 +1,145 @@
+"""What stands below the curves: one small chart a task, predicted labels, and one checkpoint's confusion and answers."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import streamlit as st
+
+from icl_core.analysis.trajectories import Predictions, confusion, predicted_labels
+from icl_core.analysis.trajectories import label_shares as shares_of
+from icl_core.evaluation.study import Study
+from icl_core.records import LABEL_SETTINGS, LabelSetting
+from pages.dynamics.parts import Look, model_rows
+from pages.ui import blocks, cached, charts, frame, rows
+from pages.ui.axes import x_axis
+from pages.ui.controls import View
+from pages.ui.theme import ABILITY_BY_SETTING
+from pages.ui.words import checkpoint_name, plain, task_title
+
+__all__ = ["checkpoint", "label_shares", "small_multiples"]
+
+MOST_ROWS = 400
+
+
+def small_multiples(found: cached.Collected, study: Study, view: View, look: Look) -> None:
+    """One small chart a task, those first whose ICL ends farthest above chance; shared axes."""
+    for model in found.predictions:
+        curves = cached.curves(study, model, measure=view.measure, normalisation=view.normalisation)
+        if "gold" not in curves.curves:
+            continue
+        gold = curves.curves["gold"].by_task
+        order = sorted(gold, key=lambda task: curves.chance_by_task[task] - float(gold[task].value[-1]))
+        if len(found.predictions) > 1:
+            st.markdown(f"**{plain(model)}**")
+        columns = st.columns(3)
+        for index, task in enumerate(order):
+            part, places = model_rows(found, curves, look, task=task)
+            figure = charts.ability_chart(
+                part,
+                x_axis(list(places.values()), quantity=look.quantity, scale=look.scale),
+                frame.palette(),
+                style=charts.Style(height=150, bands=look.bands, labels=False, domain=(0.0, 1.0), title=""),
+                references=rows.reference_rows(curves, task=task)[:1],
+            )
+            with columns[index % 3]:
+                st.markdown(f"**{plain(task_title(task))}**")
+                blocks.chart(figure, key=f"small-{model}-{task}", alt=f"ICL, TR and TL of {model} on {task}")
+
+
+def _model(found: cached.Collected) -> Predictions:
+    models = list(found.predictions)
+    if len(models) == 1:
+        return found.predictions[models[0]]
+    return found.predictions[st.selectbox("Model", models, key="who", bind="query-params")]
+
+
+def _task(predictions: Predictions, view: View) -> str:
+    if view.task in predictions.tasks:
+        return cast(str, view.task)
+    return cast(
+        str,
+        st.selectbox("Task", list(predictions.tasks), format_func=task_title, key="task_shown", bind="query-params"),
+    )
+
+
+def label_shares(found: cached.Collected, view: View) -> None:
+    """How often each label is predicted, in each setting, beside the gold shares."""
+    predictions = _model(found)
+    task = _task(predictions, view)
+    columns = st.columns(3)
+    for column, setting in zip(columns, LABEL_SETTINGS, strict=True):
+        if (task, setting) not in predictions.scores:
+            continue
+        shares = shares_of(predictions, task=task, label_setting=setting, normalisation=view.normalisation)
+        if not shares.checkpoints:
+            continue
+        with column:
+            st.markdown(f"**{ABILITY_BY_SETTING[setting]}** ({setting} labels)")
+            blocks.chart(
+                charts.label_share_chart(rows.share_rows(shares), frame.palette()),
+                key=f"shares-{setting}",
+                alt=f"Share of predictions by label on {task} in the {setting} setting",
+            )
+            st.caption(
+                f"Evenness (entropy, 1 is even) at the end {shares.entropy[-1]:.2f}; of the gold labels "
+                f"{shares.gold_entropy:.2f}."
+            )
+    st.caption(
+        "A model that names one label for nearly everything can score above chance where that label is common: compare "
+        "with the majority line and with balanced accuracy. Symbols are shown as the labels that they stand for."
+    )
+
+
+def checkpoint(found: cached.Collected, study: Study, view: View) -> None:
+    """Confusion and single answers at one checkpoint, picked here or by a click on the curves."""
+    names = {
+        f"{model} {checkpoint_name(ref)}": (predictions, ref)
+        for model, predictions in found.predictions.items()
+        for ref in predictions.checkpoints
+    }
+    with st.container(horizontal=True):
+        chosen = st.selectbox("Checkpoint", list(names), index=len(names) - 1, key="at", bind="query-params")
+        predictions, ref = names[chosen]
+        task = _task(predictions, view)
+        setting = st.segmented_control(
+            "Labels", list(LABEL_SETTINGS), default="gold", required=True, key="labels", bind="query-params"
+        )
+    setting = cast(LabelSetting, setting)
+    if (task, setting) not in predictions.scores:
+        st.info(f"{plain(task_title(task))} has no results with {setting} labels.")
+        return
+    left, right = st.columns([2, 3])
+    with left:
+        counts = confusion(
+            predictions, task=task, label_setting=setting, checkpoint=ref, normalisation=view.normalisation
+        )
+        words = predictions.label_words[task]
+        figure = charts.confusion_chart(rows.confusion_rows(counts, words), frame.palette())
+        blocks.chart(figure, key="confusion", alt=f"Gold against predicted labels on {task} at {chosen}")
+        st.caption("Counts over all seeds; the shade is the share of the gold label's examples.")
+    with right:
+        _answers(predictions, study, view, task, ref, setting)
+
+
+def _answers(predictions: Predictions, study: Study, view: View, task: str, ref: Any, setting: LabelSetting) -> None:
+    """Every query's text, gold label and answer of each seed."""
+    scores = predictions.setting_scores(task, setting)
+    at = predictions.checkpoint_index(ref)
+    labels = predicted_labels(scores, normalisation=view.normalisation)[at]
+    words = predictions.label_words[task]
+    texts = cached.texts(task, study.data_dir, "test")
+    shown = []
+    for index, row_id in enumerate(scores.row_ids[:MOST_ROWS]):
+        row: dict[str, Any] = {"text": texts.get(row_id, row_id), "gold": words[int(scores.gold[index])]}
+        for place, seed in enumerate(predictions.demo_seeds):
+            answer = int(labels[place, index])
+            row[f"seed {seed}"] = "" if answer < 0 else words[answer]
+        row["right"] = sum(row[f"seed {seed}"] == row["gold"] for seed in predictions.demo_seeds)
+        shown.append(row)
+    only_wrong = st.toggle("Only queries that some seed gets wrong", key="wrong", bind="query-params")
+    if only_wrong:
+        shown = [row for row in shown if row["right"] < len(predictions.demo_seeds)]
+    st.dataframe(shown, hide_index=True, height=300, alt=f"Answers on {task}")
+    if not texts:
+        st.caption("The texts are not on this machine; rows are named by their place in the dataset.")

@@ -1,0 +1,45 @@
+"""Dynamics: how do ICL, TR and TL develop over pre-training?"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.dynamics import details, parts
+from pages.ui import blocks, frame
+from pages.ui.words import reported
+
+frame.heading("Dynamics", "How do ICL, TR and TL develop over pre-training?")
+with reported():
+    study = blocks.study_or_stop()
+    found = blocks.results_or_stop(study)
+    room = st.container()
+    with st.container(horizontal=True, vertical_alignment="bottom", key="dynamics-controls"):
+        view = parts.view_controls(found)
+        look = parts.look_controls(found)
+    drawn = parts.curves_of(study, found, view)
+    if drawn:
+        with room:
+            parts.finding(drawn, view)
+        figure, chart_rows = parts.main_chart(found, drawn, view, look)
+        parts.notes_below(found, drawn, study)
+        tabs = st.tabs(
+            ["Tasks", "Predicted labels", "One checkpoint", "Table and downloads"],
+            key="tab",
+            on_change="rerun",
+            bind="query-params",
+        )
+        with tabs[0]:
+            if tabs[0].open:
+                details.small_multiples(found, study, view, look)
+        with tabs[1]:
+            if tabs[1].open:
+                details.label_shares(found, view)
+        with tabs[2]:
+            if tabs[2].open:
+                details.checkpoint(found, study, view)
+        with tabs[3]:
+            if tabs[3].open:
+                blocks.table(chart_rows, name="curves", figure=figure, study=study)
+        parts.how_computed(drawn, view)
+    else:
+        parts.nothing_complete(found, study)

@@ -1,0 +1,190 @@
+"""The first screen of the dynamics page: its controls, its sentence, the curves and what is not in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from icl_core.analysis.moments import moments
+from icl_core.analysis.trajectories import AbilityCurves
+from icl_core.evaluation.study import Study
+from pages.ui import blocks, cached, charts, controls, findings, frame, rows
+from pages.ui.axes import Quantity, ScaleName, XAxis, percent_domain, x_axis
+from pages.ui.controls import View
+from pages.ui.words import checkpoint_name, count, joined, plain, task_title
+
+__all__ = [
+    "Look",
+    "curves_of",
+    "finding",
+    "how_computed",
+    "look_controls",
+    "main_chart",
+    "model_rows",
+    "notes_below",
+    "nothing_complete",
+    "view_controls",
+]
+
+Curves = Mapping[str, AbilityCurves]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the curves are drawn."""
+
+    quantity: Quantity
+    scale: ScaleName
+    bands: bool
+    overlaid: bool
+
+
+def view_controls(found: cached.Collected) -> View:
+    """Task, measure and normalisation."""
+    tasks = list(dict.fromkeys(task for predictions in found.predictions.values() for task in predictions.tasks))
+    task = controls.task_control(tasks)
+    measure, normalisation = controls.measure_controls()
+    return View(measure, normalisation, task)
+
+
+def look_controls(found: cached.Collected) -> Look:
+    """Axis, bands, and how several models share the page."""
+    refs = [ref for predictions in found.predictions.values() for ref in predictions.checkpoints]
+    quantity, scale = controls.axis_controls(rows.quantities(refs))
+    bands = st.toggle("Bands", value=True, key="bands", bind="query-params")
+    overlaid = False
+    if len(found.predictions) > 1:
+        overlaid = st.toggle("Overlay models", key="overlay", bind="query-params")
+    return Look(quantity, scale, bands, overlaid)
+
+
+def curves_of(study: Study, found: cached.Collected, view: View) -> Curves:
+    """The curves of each model that has a complete checkpoint."""
+    drawn = {}
+    for model, predictions in found.predictions.items():
+        if view.task is None or view.task in predictions.tasks:
+            curves = cached.curves(study, model, measure=view.measure, normalisation=view.normalisation, task=view.task)
+            if curves.curves:
+                drawn[model] = curves
+    return drawn
+
+
+def finding(drawn: Curves, view: View) -> None:
+    """One sentence for one model, one short one each for several."""
+    sentences = [findings.curves_sentence(curves, moments(curves)) for curves in list(drawn.values())[:3]]
+    if view.task is not None:
+        sentences[0] = f"On {plain(task_title(view.task))}: {sentences[0]}"
+    if len(drawn) > 3:
+        sentences.append(f"{count(len(drawn) - 3, 'further model')} below.")
+    blocks.finding("\n\n".join(sentences))
+
+
+def model_rows(found: cached.Collected, curves: AbilityCurves, look: Look, *, task: str | None = None) -> Any:
+    """Rows of one model, and where its checkpoints stand on the axis."""
+    places = rows.positions(found.predictions[curves.model].checkpoints, look.quantity)
+    return rows.curve_rows(curves, places, task=task), places
+
+
+def _shared_axis(found: cached.Collected, drawn: Curves, look: Look) -> XAxis:
+    values = [value for curves in drawn.values() for value in model_rows(found, curves, look)[1].values()]
+    return x_axis(values, quantity=look.quantity, scale=look.scale)
+
+
+def main_chart(found: cached.Collected, drawn: Curves, view: View, look: Look) -> tuple[Any, list[dict[str, Any]]]:
+    """The curves at full width: one model, models overlaid, or one below the other with shared axes.
+
+    Returns the last figure drawn and all its rows.
+    """
+    by_model = {model: model_rows(found, curves, look)[0] for model, curves in drawn.items()}
+    everything = [row for part in by_model.values() for row in part]
+    heights = [row["value"] for curves in drawn.values() for row in rows.reference_rows(curves)]
+    low, high = ("low", "high") if look.bands else ("value", "value")
+    domain = percent_domain(
+        [*(row[low] for row in everything), *heights], [*(row[high] for row in everything), *heights]
+    )
+    axis = _shared_axis(found, drawn, look)
+    groups = [list(drawn)] if look.overlaid or len(drawn) == 1 else [[model] for model in drawn]
+    figure = None
+    for group in groups:
+        first = drawn[group[0]]
+        places = model_rows(found, first, look)[1]
+        figure = charts.ability_chart(
+            [row for model in group for row in by_model[model]],
+            axis,
+            frame.palette(),
+            style=charts.Style(
+                height=400 if len(groups) == 1 else 240,
+                bands=look.bands,
+                domain=domain,
+                pickable=True,
+                title=controls.MEASURE_TITLES[view.measure],
+            ),
+            references=rows.reference_rows(first),
+            phases=rows.phase_rows(first.model, places, look.quantity) if len(group) == 1 else (),
+        )
+        if len(groups) > 1:
+            st.markdown(f"**{plain(group[0])}**")
+        key = f"curves-{groups.index(group)}"
+        blocks.chart(
+            figure,
+            key=key,
+            alt=f"{controls.MEASURE_TITLES[view.measure]} of ICL, TR and TL over training for {', '.join(group)}",
+            on_pick=lambda key=key: pick_checkpoint(key),
+        )
+    return figure, everything
+
+
+def pick_checkpoint(key: str) -> None:
+    """Copies a clicked point into the picker of the checkpoint, which is in the URL."""
+    picked = st.session_state[key].selection.get(charts.PICK) or []
+    if picked:
+        st.session_state["at"] = f"{picked[0]['model']} {picked[0]['checkpoint']}"
+        st.session_state["tab"] = "One checkpoint"
+
+
+def notes_below(found: cached.Collected, drawn: Curves, study: Study) -> None:
+    """What the bands are, and which checkpoints and tasks are not in the curves."""
+    first = next(iter(drawn.values()))
+    st.caption(f"{findings.band_sentence(first)} Click a point to open its checkpoint.")
+    absent = [task_title(task) for task in study.tasks if all(task not in p.tasks for p in found.predictions.values())]
+    if absent:
+        st.caption(f"Without results yet, and not in the mean: {plain(joined(absent, most=6))}.")
+    reasons = {}
+    for curves in drawn.values():
+        for item in curves.partial:
+            name = f"{curves.model} {checkpoint_name(item.checkpoint)} ({item.label_setting})"
+            reasons[name] = f"{count(len(item.missing), 'cell')} missing; it enters when they are computed."
+        for ref, reason in curves.excluded.items():
+            reasons[f"{curves.model} {checkpoint_name(ref)}"] = reason
+    blocks.left_out(reasons)
+
+
+def nothing_complete(found: cached.Collected, study: Study) -> None:
+    """The state in which cells exist, but no checkpoint has all of them."""
+    counts = cached.completeness(study)
+    done, total = (sum(pair[index] for pair in counts.values()) for index in (0, 1))
+    st.info(
+        f"{done:,} of {count(total, 'cell')} are stored, but no checkpoint has all tasks and seeds yet. "
+        "Show one task, or evaluate the rest."
+    )
+    st.page_link("pages/evaluate/page.py", label="Evaluate what is missing")
+
+
+def how_computed(drawn: Curves, view: View) -> None:
+    """The definitions behind the page."""
+    first = next(iter(drawn.values()))
+    with st.expander("How this is computed"):
+        st.markdown(
+            "ICL, TR and TL are the measure under true labels (gold), random labels and symbols (abstract) in the "
+            "demonstrations. Every label is scored exactly: the sum of the log-probabilities of its tokens given the "
+            "prompt; the prediction is the highest, ties go to the first label."
+        )
+        st.latex(r"\mathrm{Acc} = \frac{1}{T}\sum_{t}\frac{1}{S}\sum_{s}\frac{1}{n_t}\sum_{i} [\hat y_{tsi} = y_{ti}]")
+        st.markdown(
+            f"{findings.band_sentence(first)} One draw serves all settings and checkpoints, so that differences are "
+            "paired. A checkpoint enters a curve only when the cells of all tasks and seeds exist. "
+            f"Measure: {controls.MEASURE_TITLES[view.measure].lower()}; label score: {view.normalisation}."
+        )

@@ -1,0 +1,1 @@
+"""The evaluate page and its parts."""

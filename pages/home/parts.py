@@ -1,0 +1,135 @@
+"""The parts of the home page: live curves with words at the place, the ways in, the store as a grid, recent jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from icl_core.analysis.moments import Moment, moments
+from icl_core.evaluation.jobs import Job, list_jobs
+from icl_core.evaluation.store import CellSummary
+from icl_core.records import CheckpointRef
+from pages.ui import blocks, cached, charts, findings, frame, rows, selection
+from pages.ui.axes import x_axis
+from pages.ui.theme import ABILITY_BY_SETTING
+from pages.ui.words import count, plain, task_title, when
+
+__all__ = ["doors", "live_curves", "recent_jobs", "stored"]
+
+_CALLOUTS = {"tr_rise": "TR rises", "tl_jump": "TL jumps", "tr_fall": "TR falls"}
+
+
+def live_curves() -> None:
+    """The shipped suite's three curves from the store, or what to do where there are none."""
+    defaults = selection.defaults_for(())
+    found = cached.collected(selection.study_of(defaults)).predictions if defaults.model else {}
+    if not found:
+        st.info("No results are stored yet. Evaluate the shipped tiny suite: it takes about two minutes on a CPU.")
+        return
+    study, model = selection.study_of(defaults), next(iter(found))
+    curves = cached.curves(study, model, measure="accuracy", normalisation="sum")
+    if not curves.curves:
+        st.info(f"No checkpoint of {plain(model)} is complete yet; its curves appear with the first one.")
+        return
+    seen = moments(curves)
+    blocks.finding(findings.curves_sentence(curves, seen))
+    places = rows.positions(found[model].checkpoints, "step")
+    chart_rows = rows.curve_rows(curves, places)
+    figure = charts.ability_chart(
+        chart_rows,
+        x_axis(list(places.values()), scale="linear"),
+        frame.palette(),
+        style=charts.Style(height=330),
+        references=rows.reference_rows(curves),
+        phases=rows.phase_rows(model, places, "step"),
+        notes=_notes(seen, places),
+    )
+    blocks.chart(figure, key="home-curves", alt=f"ICL, TR and TL accuracy of {model} over training")
+    st.caption(findings.band_sentence(curves))
+
+
+def _notes(seen: Sequence[Moment], places: dict[CheckpointRef, float]) -> list[dict[str, Any]]:
+    """The words of each clear change, beside the point where it ends."""
+    offsets = {"tr_rise": ("right", -12, -14), "tl_jump": ("left", 12, 16), "tr_fall": ("right", -6, 24)}
+    return [
+        {
+            "x": places[moment.end],
+            "value": moment.after,
+            "text": _CALLOUTS[moment.kind],
+            "ability": ABILITY_BY_SETTING[moment.label_setting],
+            "align": offsets[moment.kind][0],
+            "dx": offsets[moment.kind][1],
+            "dy": offsets[moment.kind][2],
+        }
+        for moment in seen
+    ]
+
+
+def doors() -> None:
+    """The ways in."""
+    with st.container(horizontal=True):
+        if st.button("Explore", type="primary", key="door-explore"):
+            st.switch_page("pages/dynamics/page.py")
+        if st.button("Evaluate a model", key="door-evaluate"):
+            st.switch_page("pages/evaluate/page.py")
+
+
+def stored() -> None:
+    """What the store holds, models against tasks."""
+    summaries = cached.summaries()
+    if not summaries:
+        return
+    st.subheader("What is computed", anchor=False)
+    grid = _grid(summaries)
+    models = len({row["model"] for row in grid})
+    st.caption(f"{count(len(summaries), 'cell')} of {count(models, 'model')}; a field counts complete checkpoints.")
+    blocks.chart(
+        charts.grid_chart(grid, frame.palette()),
+        key="home-grid",
+        alt=f"Stored results of {count(models, 'model')} by task: complete, partial or missing",
+    )
+
+
+def _grid(summaries: Sequence[CellSummary]) -> list[dict[str, Any]]:
+    """One row for each model and task: on how many of the model's checkpoints every stored kind of cell is there."""
+    kinds: dict[tuple[str, str], dict[str, set[tuple[Any, ...]]]] = {}
+    for summary in summaries:
+        kind = (summary.label_setting, summary.demo_seed, summary.n_shots, summary.split)
+        at = kinds.setdefault((summary.model, summary.task), {})
+        at.setdefault(summary.revision, set()).add(kind)
+    models = list(dict.fromkeys(model for model, _ in kinds))
+    tasks = list(dict.fromkeys(task for _, task in kinds))
+    revisions = {m: {revision for (model, _), at in kinds.items() if model == m for revision in at} for m in models}
+    grid = []
+    for model in models:
+        for task in tasks:
+            at = kinds.get((model, task), {})
+            wanted = set().union(*at.values()) if at else set()
+            full = sum(found == wanted for found in at.values())
+            total = len(revisions[model])
+            state = "missing" if not at else "complete" if full == total else "partial"
+            text = f"{full}/{total}" if at else ""
+            grid.append({"model": model, "task": task_title(task), "state": state, "text": text})
+    return grid
+
+
+def recent_jobs() -> None:
+    """The last jobs, a line each."""
+    jobs = list_jobs()[:5]
+    if not jobs:
+        return
+    st.subheader("Recent jobs", anchor=False)
+    st.dataframe([_job_row(job) for job in jobs], hide_index=True, alt="Recent jobs", key="home-jobs")
+
+
+def _job_row(job: Job) -> dict[str, Any]:
+    return {
+        "job": job.id,
+        "what": job.title,
+        "state": job.state,
+        "cells": f"{job.done:,} of {job.total:,}",
+        "asked": when(job.created),
+        "says": job.message,
+    }

@@ -1,0 +1,98 @@
+"""Parts that several pages share: a finding, a chart with its words, a table with downloads, the empty state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from icl_core.errors import ObservatoryError
+from icl_core.evaluation.study import Study, study_to_json
+from pages.ui import cached, selection
+from pages.ui.charts import PICK
+from pages.ui.rows import as_csv
+from pages.ui.words import count, plain
+
+__all__ = ["chart", "finding", "left_out", "results_or_stop", "study_or_stop", "table"]
+
+
+def finding(sentence: str) -> None:
+    """The page's one sentence, computed, before its main chart."""
+    with st.container(key="finding"):
+        st.markdown(sentence)
+
+
+def chart(figure: Any, *, key: str, alt: str, on_pick: Callable[[], None] | None = None) -> None:
+    """A chart at full width with its takeaway for screen readers; a click on a mark calls ``on_pick``."""
+    if on_pick is None:
+        st.altair_chart(figure, width="stretch", theme=None, key=key, alt=alt)
+    else:
+        st.altair_chart(figure, width="stretch", theme=None, key=key, alt=alt, on_select=on_pick, selection_mode=[PICK])
+
+
+def study_or_stop() -> Study:
+    """The current study; where it is none, the reason in a sentence, and the page ends."""
+    try:
+        return selection.study_of(selection.current_choice())
+    except ObservatoryError as error:
+        st.info(plain(str(error)))
+        st.stop()
+
+
+def results_or_stop(study: Study) -> cached.Collected:
+    """The study's results; where there are none, what to do, with one button, and the page ends."""
+    found = cached.collected(study)
+    for model, problem in found.problems.items():
+        st.warning(f"**{plain(model)}** is not shown. {plain(problem)}")
+    if not found.predictions:
+        if not found.problems:
+            counts = cached.completeness(study)
+            total = sum(pair[1] for pair in counts.values())
+            st.info(f"Nothing of this study is computed yet: {count(total, 'cell')} are missing.")
+        st.page_link("pages/evaluate/page.py", label="Evaluate this study", width="content")
+        st.stop()
+    return found
+
+
+def left_out(reasons: Mapping[str, str]) -> None:
+    """The checkpoints that are not in the curves, each with its reason."""
+    if reasons:
+        with st.expander(f"{count(len(reasons), 'checkpoint')} left out"):
+            for name, reason in reasons.items():
+                st.markdown(f"- **{plain(name)}**: {plain(reason)}")
+
+
+def table(
+    rows: Sequence[Mapping[str, Any]], *, name: str, figure: Any, study: Study, formats: Mapping[str, str]
+) -> None:
+    """The rows behind a chart with their downloads; fractions are shown in percent."""
+    config = {column: st.column_config.NumberColumn(format="percent") for column in formats}
+    st.dataframe(list(rows), hide_index=True, column_config=config, height=320, alt=f"Rows of {name}")
+    with st.container(horizontal=True):
+        st.download_button("CSV", lambda: as_csv(rows), file_name=f"{name}.csv", mime="text/csv", key=f"{name}-csv")
+        st.download_button(
+            "Chart as JSON", figure.to_json, file_name=f"{name}.vl.json", mime="application/json", key=f"{name}-json"
+        )
+        st.download_button(
+            "Chart as HTML", figure.to_html, file_name=f"{name}.html", mime="text/html", key=f"{name}-html"
+        )
+        st.download_button(
+            "SVG", lambda: _svg(figure), file_name=f"{name}.svg", mime="image/svg+xml", key=f"{name}-svg"
+        )
+        st.download_button(
+            "Study as JSON",
+            lambda: json.dumps(json.loads(study_to_json(study)), indent=1).encode(),
+            file_name="study.json",
+            mime="application/json",
+            key=f"{name}-study",
+        )
+
+
+def _svg(figure: Any) -> bytes:
+    import vl_convert
+
+    fixed = figure.properties(width=660)
+    svg: str = vl_convert.vegalite_to_svg(fixed.to_dict())
+    return svg.encode()

@@ -1,0 +1,424 @@
+"""The charts of ability curves and of single checkpoints: pure functions from plain rows to Altair charts.
+
+They compute no measure: values and bands come in as fractions, ready to draw. Rows are dictionaries, so that the
+same rows are the table below a chart and its CSV. The charts of competition are in ``charts_competition``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+from pages.ui.axes import XAxis, apart, percent_domain
+from pages.ui.theme import ABILITIES, Palette, configured
+
+__all__ = [
+    "PICK",
+    "Row",
+    "Style",
+    "ability_chart",
+    "confusion_chart",
+    "grid_chart",
+    "label_share_chart",
+    "rows_data",
+    "timeline_chart",
+]
+
+Row = Mapping[str, Any]
+PICK = "pick"
+"""Name of the selection that reruns a page when a mark is clicked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How an ability chart is drawn.
+
+    Attributes:
+        height: of the plot, pixels.
+        bands: draw the intervals.
+        labels: write the names beside the ends of the lines.
+        x_labels: write ticks and title of the horizontal axis.
+        domain: of the vertical axis, None for what the rows need.
+        pickable: a click on a point selects its checkpoint.
+        title: of the vertical axis.
+    """
+
+    height: int = 380
+    bands: bool = True
+    labels: bool = True
+    x_labels: bool = True
+    domain: tuple[float, float] | None = None
+    pickable: bool = False
+    title: str = "Accuracy"
+
+
+def rows_data(rows: Iterable[Row]) -> alt.Data:
+    """Rows as the data of one chart."""
+    return alt.Data(values=[dict(row) for row in rows])
+
+
+def _colour(palette: Palette) -> alt.Color:
+    return alt.Color(
+        "ability:N", sort=list(ABILITIES), scale=alt.Scale(domain=list(ABILITIES), range=palette.abilities), legend=None
+    )
+
+
+def _shape() -> alt.Shape:
+    return alt.Shape(
+        "ability:N",
+        scale=alt.Scale(domain=list(ABILITIES), range=["diamond", "circle", "square"]),
+        sort=list(ABILITIES),
+        legend=None,
+    )
+
+
+def _dash(rows: Sequence[Row]) -> alt.StrokeDash:
+    """Dash by ability for one model, by model where several share a chart."""
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    if len(models) <= 1:
+        domain, dashes = list(ABILITIES), [[1, 0], [1, 0], [6, 3]]
+        return alt.StrokeDash("ability:N", sort=domain, scale=alt.Scale(domain=domain, range=dashes), legend=None)
+    dashes = [[1, 0], [6, 3], [2, 2], [10, 3, 2, 3], [4, 6], [1, 4]]
+    scale = alt.Scale(domain=models, range=[dashes[index % len(dashes)] for index in range(len(models))])
+    return alt.StrokeDash("model:N", sort=models, scale=scale, legend=None)
+
+
+def _y(style: Style, rows: Sequence[Row], references: Sequence[Row]) -> tuple[float, float]:
+    if style.domain is not None:
+        return style.domain
+    heights = [row["value"] for row in references]
+    lows = [row["low"] if style.bands else row["value"] for row in rows]
+    highs = [row["high"] if style.bands else row["value"] for row in rows]
+    return percent_domain([*lows, *heights], [*highs, *heights])
+
+
+def ability_chart(
+    rows: Sequence[Row],
+    axis: XAxis,
+    palette: Palette,
+    *,
+    style: Style = Style(),
+    references: Sequence[Row] = (),
+    phases: Sequence[Row] = (),
+    notes: Sequence[Row] = (),
+) -> Any:
+    """ICL, TR and TL over training with bands, direct labels and reference lines.
+
+    Args:
+        rows: one for each model, ability and checkpoint: ``model``, ``ability``, ``x``, ``value``, ``low``, ``high``
+            (fractions), ``checkpoint`` (words), ``left_out`` ("" or the reason; drawn hollow, outside the line).
+        axis: shared horizontal axis.
+        palette: colours of the theme.
+        style: sizes and switches.
+        references: ``value`` (fraction) and ``text`` of horizontal lines, such as chance and majority.
+        phases: ``x``, ``x2``, ``text`` and ``strength`` (0 to 1) of shaded intervals.
+        notes: ``x``, ``value``, ``text``, ``ability`` and ``dy`` (pixels) of words at the place they speak of.
+    """
+    low, high = _y(style, rows, references)
+    kept = [row for row in rows if not row["left_out"]]
+    x = axis.encode(title=style.x_labels, labels=style.x_labels)
+    y_axis = alt.Axis(format=".0%", tickCount=5, minExtent=40, maxExtent=40)
+    y = alt.Y("value:Q", title=style.title, scale=alt.Scale(domain=[low, high], nice=False, clamp=True), axis=y_axis)
+    lines = (
+        alt.Chart(rows_data(kept))
+        .mark_line(strokeWidth=2, interpolate="linear")
+        .encode(x, y, _colour(palette), _dash(rows), detail="model:N")
+    )
+    layers = [lines, *_shades(phases, axis, palette), *_references(references, axis, palette)]
+    if style.bands:
+        layers.append(_bands(kept, palette))
+    layers += [_points(rows, palette, pickable=style.pickable)]
+    if style.labels:
+        layers.append(_end_labels(kept, palette, gap=(high - low) * 16 / style.height))
+    if notes:
+        layers.append(_notes(notes, palette))
+    chart = alt.layer(*layers).properties(height=style.height)
+    return configured(chart, palette, right=96 if style.labels else 8)
+
+
+def _bands(rows: Sequence[Row], palette: Palette) -> alt.Chart:
+    return (
+        alt.Chart(rows_data(rows))
+        .mark_area(opacity=0.14, interpolate="linear")
+        .encode(alt.X("x:Q"), alt.Y("low:Q"), alt.Y2("high:Q"), _colour(palette), detail="model:N")
+    )
+
+
+def _points(rows: Sequence[Row], palette: Palette, *, pickable: bool) -> alt.Chart:
+    points = (
+        alt.Chart(rows_data(rows))
+        .mark_point(filled=True, size=58, strokeWidth=1.6, opacity=1)
+        .encode(
+            alt.X("x:Q"),
+            alt.Y("value:Q"),
+            _colour(palette),
+            _shape(),
+            fill=alt.condition("datum.left_out != ''", alt.value(palette.background), _colour(palette)),
+            tooltip=_tooltip(),
+        )
+    )
+    if not pickable:
+        return points
+    picked = alt.selection_point(name=PICK, fields=["model", "checkpoint"], on="click", empty=False)
+    return points.encode(size=alt.condition(picked, alt.value(160), alt.value(58))).add_params(picked)
+
+
+def _tooltip() -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip("model:N", title="Model"),
+        alt.Tooltip("checkpoint:N", title="Checkpoint"),
+        alt.Tooltip("ability:N", title="Ability"),
+        alt.Tooltip("value:Q", title="Value", format=".1%"),
+        alt.Tooltip("low:Q", title="95 % from", format=".1%"),
+        alt.Tooltip("high:Q", title="95 % to", format=".1%"),
+        alt.Tooltip("left_out:N", title="Left out"),
+    ]
+
+
+def _end_labels(rows: Sequence[Row], palette: Palette, *, gap: float) -> alt.Chart:
+    """The ability's (and model's) name at the right end of each line, moved apart where they would overlap."""
+    several = len({row["model"] for row in rows}) > 1
+    ends: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        key = (row["model"], row["ability"])
+        if key not in ends or row["x"] >= ends[key]["x"]:
+            ends[key] = row
+    heights = apart([row["value"] for row in ends.values()], gap=gap)
+    labels = [
+        {**row, "value": height, "text": f"{row['ability']} {row['model']}" if several else row["ability"]}
+        for row, height in zip(ends.values(), heights, strict=True)
+    ]
+    return (
+        alt.Chart(rows_data(labels))
+        .mark_text(align="left", dx=10, fontSize=13, fontWeight=600, limit=160)
+        .encode(alt.X("x:Q"), alt.Y("value:Q"), _colour(palette), text="text:N")
+    )
+
+
+def _references(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[alt.Chart]:
+    if not rows:
+        return []
+    data = rows_data([{**row, "x": axis.domain[1]} for row in rows])
+    rule = alt.Chart(data).mark_rule(strokeDash=[3, 3], color=palette.soft, opacity=0.8).encode(alt.Y("value:Q"))
+    words = (
+        alt.Chart(data)
+        .mark_text(align="right", baseline="bottom", dx=-6, dy=-2, color=palette.soft, fontSize=11)
+        .encode(alt.X("x:Q"), alt.Y("value:Q"), text="text:N")
+    )
+    return [rule, words]
+
+
+def _shades(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[alt.Chart]:
+    if not rows:
+        return []
+    clipped = [
+        {**row, "x": max(row["x"], axis.domain[0]), "x2": min(row["x2"], axis.domain[1])}
+        for row in rows
+        if row["x"] < axis.domain[1] and row["x2"] > axis.domain[0]
+    ]
+    data = rows_data(clipped)
+    area = (
+        alt.Chart(data)
+        .mark_rect(color=palette.shade)
+        .encode(
+            alt.X("x:Q"),
+            alt.X2("x2:Q"),
+            opacity=alt.Opacity("strength:Q", scale=alt.Scale(domain=[0, 1], range=[0, 0.42]), legend=None),
+            tooltip=[alt.Tooltip("text:N", title=" ")],
+        )
+    )
+    words = (
+        alt.Chart(data)
+        .mark_text(align="left", baseline="top", dx=4, dy=4, color=palette.soft, fontSize=11)
+        .encode(alt.X("x:Q"), alt.value(0), text="name:N")
+    )
+    return [area, words] if any(row.get("name") for row in clipped) else [area]
+
+
+def _notes(rows: Sequence[Row], palette: Palette) -> alt.LayerChart:
+    layers = []
+    for row in rows:
+        mark = {"align": row.get("align", "center"), "fontSize": 13, "fontStyle": "italic", "lineBreak": "\n"}
+        text = (
+            alt.Chart(rows_data([row]))
+            .mark_text(**mark, dy=row["dy"], dx=row.get("dx", 0), baseline="middle")
+            .encode(alt.X("x:Q"), alt.Y("value:Q"), _colour(palette), text="text:N")
+        )
+        halo = (
+            alt.Chart(rows_data([row]))
+            .mark_text(**mark, dy=row["dy"], dx=row.get("dx", 0), baseline="middle", stroke=palette.background)
+            .encode(alt.X("x:Q"), alt.Y("value:Q"), alt.StrokeWidthValue(4), text="text:N")
+        )
+        layers += [halo, text]
+    return alt.layer(*layers)
+
+
+def label_share_chart(rows: Sequence[Row], palette: Palette, *, height: int = 180) -> Any:
+    """How often each label is predicted at each checkpoint, stacked to 100 %, with the gold shares as rules.
+
+    Args:
+        rows: ``checkpoint`` (in order), ``label``, ``share`` (fraction).
+        palette: colours of the theme.
+        height: of the plot, pixels.
+    """
+    checkpoints = list(dict.fromkeys(row["checkpoint"] for row in rows))
+    labels = list(dict.fromkeys(row["label"] for row in rows))
+    colours = [palette.labels[index % len(palette.labels)] for index in range(len(labels))]
+    chart = (
+        alt.Chart(rows_data(rows))
+        .mark_bar(stroke=palette.background, strokeWidth=0.6)
+        .encode(
+            alt.X("checkpoint:N", sort=checkpoints, title=None, axis=alt.Axis(labelAngle=-60, labelOverlap=True)),
+            alt.Y("share:Q", title="Share of predictions", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1])),
+            alt.Color(
+                "label:N",
+                sort=labels,
+                scale=alt.Scale(domain=labels, range=colours),
+                legend=alt.Legend(title=None, orient="top", symbolType="square", labelLimit=120),
+            ),
+            alt.Order("order:Q"),
+            tooltip=[
+                alt.Tooltip("checkpoint:N", title="Checkpoint"),
+                alt.Tooltip("label:N", title="Label"),
+                alt.Tooltip("share:Q", title="Share", format=".1%"),
+            ],
+        )
+        .properties(height=height)
+    )
+    return configured(chart, palette)
+
+
+def confusion_chart(rows: Sequence[Row], palette: Palette, *, height: int = 220) -> Any:
+    """Gold label against predicted label.
+
+    Args:
+        rows: ``gold``, ``predicted`` (label words), ``count``, ``share`` (of the gold label's examples, fraction).
+        palette: colours of the theme.
+        height: of the plot, pixels.
+    """
+    labels = list(dict.fromkeys(row["gold"] for row in rows))
+    base = alt.Chart(rows_data(rows)).encode(
+        alt.X("predicted:N", sort=labels, title="Predicted", axis=alt.Axis(labelAngle=-35, orient="top")),
+        alt.Y("gold:N", sort=labels, title="Gold"),
+    )
+    share = alt.Color(
+        "share:Q",
+        scale=alt.Scale(domain=[0, 1], range=list(palette.ramp)),
+        legend=None,
+    )
+    tooltip = [
+        alt.Tooltip("gold:N", title="Gold"),
+        alt.Tooltip("predicted:N", title="Predicted"),
+        alt.Tooltip("count:Q", title="Examples"),
+        alt.Tooltip("share:Q", title="Share of the gold label", format=".1%"),
+    ]
+    cells = base.mark_rect(stroke=palette.background, strokeWidth=2).encode(share, tooltip=tooltip)
+    contrast = alt.condition("datum.share > 0.5", alt.value(palette.background), alt.value(palette.ink))
+    counts = base.mark_text(fontSize=12).encode(text="count:Q", color=contrast)
+    return configured(alt.layer(cells, counts).properties(height=height), palette)
+
+
+STATE_ORDER = ("complete", "partial", "missing", "failed")
+
+
+def grid_chart(rows: Sequence[Row], palette: Palette, *, row_height: int = 26) -> Any:
+    """What the store holds: models against tasks.
+
+    Args:
+        rows: ``model``, ``task``, ``state`` (complete, partial, missing), ``text`` (such as ``51/51``).
+        palette: colours of the theme.
+        row_height: pixels a model.
+    """
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    base = alt.Chart(rows_data(rows)).encode(
+        alt.X("task:N", sort=tasks, title=None, axis=alt.Axis(orient="top", labelAngle=-35, labelLimit=140)),
+        alt.Y("model:N", sort=models, title=None, axis=alt.Axis(labelLimit=200)),
+        tooltip=[
+            alt.Tooltip("model:N", title="Model"),
+            alt.Tooltip("task:N", title="Task"),
+            alt.Tooltip("state:N", title="State"),
+            alt.Tooltip("text:N", title="Checkpoints with results"),
+        ],
+    )
+    colour = alt.Color(
+        "state:N",
+        scale=alt.Scale(domain=list(STATE_ORDER[:3]), range=list(palette.states[:3])),
+        legend=alt.Legend(title=None, orient="bottom", symbolType="square"),
+    )
+    hollow = alt.condition("datum.state == 'missing'", alt.value(0.0), alt.value(0.85))
+    cells = base.mark_rect(strokeWidth=1, stroke=palette.grid, cornerRadius=3).encode(colour, fillOpacity=hollow)
+    ink = alt.condition("datum.state == 'complete'", alt.value(palette.background), alt.value(palette.ink))
+    words = base.mark_text(fontSize=11).encode(text="text:N", color=ink)
+    height = max(row_height, row_height * len(models))
+    return configured(alt.layer(cells, words).properties(height=height), palette)
+
+
+_TIMELINE_SHAPES = {
+    "stored": "circle",
+    "partial": "triangle-up",
+    "missing": "circle",
+    "running": "diamond",
+    "failed": "cross",
+    "flagged": "square",
+}
+
+
+def timeline_chart(rows: Sequence[Row], axis: XAxis, palette: Palette, *, height_per_model: int = 44) -> Any:
+    """The chosen checkpoints on their training axis, each with its state as colour and shape.
+
+    Args:
+        rows: ``model``, ``x``, ``checkpoint``, ``state`` (stored, partial, missing, running, failed, flagged),
+            ``text`` (one sentence).
+        axis: horizontal axis.
+        palette: colours of the theme.
+        height_per_model: pixels.
+    """
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    states = [state for state in _TIMELINE_SHAPES if any(row["state"] == state for row in rows)]
+    complete, partial, _, failed = palette.states
+    colours = {
+        "stored": complete,
+        "partial": partial,
+        "missing": palette.soft,
+        "running": palette.tr,
+        "failed": failed,
+        "flagged": failed,
+    }
+    legend = alt.Legend(title=None, orient="top", symbolSize=110)
+    chart = (
+        alt.Chart(rows_data(rows))
+        .mark_point(size=130, strokeWidth=2)
+        .encode(
+            axis.encode(),
+            alt.Y("model:N", sort=models, title=None, axis=alt.Axis(grid=True, labelLimit=180)),
+            alt.Color(
+                "state:N",
+                sort=states,
+                legend=legend,
+                scale=alt.Scale(domain=states, range=[colours[s] for s in states]),
+            ),
+            alt.Shape(
+                "state:N",
+                sort=states,
+                legend=legend,
+                scale=alt.Scale(domain=states, range=[_TIMELINE_SHAPES[state] for state in states]),
+            ),
+            fill=alt.condition(
+                "datum.state == 'missing' || datum.state == 'flagged'",
+                alt.value(palette.background),
+                alt.Color("state:N", scale=alt.Scale(domain=states, range=[colours[s] for s in states]), legend=None),
+            ),
+            tooltip=[
+                alt.Tooltip("model:N", title="Model"),
+                alt.Tooltip("checkpoint:N", title="Checkpoint"),
+                alt.Tooltip("state:N", title="State"),
+                alt.Tooltip("text:N", title=" "),
+            ],
+        )
+        .properties(height=max(height_per_model, height_per_model * len(models)))
+    )
+    return configured(chart, palette)

@@ -1,0 +1,194 @@
+"""The charts of competition: pure functions from plain rows to Altair charts; they compute no measure.
+
+Sources of what is drawn: arXiv 2406.14022, Eqs. 1-4 and Fig. 3; the null band is this project's addition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from pages.ui.axes import XAxis
+from pages.ui.charts import PICK, Row, rows_data
+from pages.ui.theme import Palette, configured
+
+__all__ = ["accumulation_chart", "epsilon_chart", "heat_map", "intensity_chart", "plane_chart"]
+
+
+def intensity_chart(rows: Sequence[Row], axis: XAxis, palette: Palette, *, height: int = 90) -> Any:
+    """C^S of each interval as a bar as wide as the interval.
+
+    Args:
+        rows: ``x``, ``x2``, ``intensity``, ``text`` (the interval in words), ``certainty`` (fraction or None).
+        axis: the axis of the trajectories above.
+        palette: colours of the theme.
+        height: of the plot, pixels.
+    """
+    y_axis = alt.Axis(tickCount=3, minExtent=40, maxExtent=40)
+    bars = (
+        alt.Chart(rows_data([row for row in rows if row["intensity"] > 0]))
+        .mark_rect(color=palette.shade, stroke=palette.background, strokeWidth=1, opacity=0.9)
+        .encode(
+            axis.encode(title=False, labels=False),
+            alt.X2("x2:Q"),
+            alt.Y("intensity:Q", title="Intensity", axis=y_axis, scale=alt.Scale(domainMin=0, nice=True)),
+            alt.Y2(datum=0),
+            tooltip=_interval_tooltip(),
+        )
+    )
+    return configured(bars.properties(height=height), palette, right=96)
+
+
+def _interval_tooltip() -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip("text:N", title="Interval"),
+        alt.Tooltip("delta_tr:Q", title="Change of TR", format="+.1%"),
+        alt.Tooltip("delta_tl:Q", title="Change of TL", format="+.1%"),
+        alt.Tooltip("intensity:Q", title="Intensity", format=".2f"),
+        alt.Tooltip("certainty:Q", title="Competes in replicates", format=".0%"),
+    ]
+
+
+def accumulation_chart(
+    cumulative: Sequence[Row], accuracy: Sequence[Row], axis: XAxis, palette: Palette, *, height: int = 120
+) -> Any:
+    """Accumulated intensity R as steps, with ICL accuracy on the same 0 to 100 % axis (paper Fig. 3).
+
+    Args:
+        cumulative: ``x``, ``value`` (fraction) and ``text``, one a checkpoint; empty where R is undefined.
+        accuracy: the same of ICL.
+        axis: the axis of the trajectories above.
+        palette: colours of the theme.
+        height: of the plot, pixels.
+    """
+    y_axis = alt.Axis(format=".0%", tickCount=3, minExtent=40, maxExtent=40)
+    y = alt.Y("value:Q", title="R and ICL", scale=alt.Scale(domain=[0, 1]), axis=y_axis)
+    area = (
+        alt.Chart(rows_data(cumulative))
+        .mark_area(interpolate="step-after", color=palette.shade, opacity=0.25, line={"color": palette.shade})
+        .encode(axis.encode(), y, tooltip=[alt.Tooltip("text:N", title=" "), alt.Tooltip("value:Q", format=".1%")])
+    )
+    line = (
+        alt.Chart(rows_data(accuracy))
+        .mark_line(color=palette.icl, strokeWidth=2)
+        .encode(axis.encode(), y, tooltip=[alt.Tooltip("text:N", title=" "), alt.Tooltip("value:Q", format=".1%")])
+    )
+    ends = [{**series[-1], "text": name} for series, name in ((cumulative, "R"), (accuracy, "ICL")) if series]
+    words = (
+        alt.Chart(rows_data(ends))
+        .mark_text(align="left", dx=10, fontSize=13, fontWeight=600, color=palette.ink)
+        .encode(alt.X("x:Q"), alt.Y("value:Q"), text="text:N")
+    )
+    return configured(alt.layer(area, line, words).properties(height=height), palette, right=96)
+
+
+def plane_chart(rows: Sequence[Row], palette: Palette, *, epsilon: float, height: int = 320) -> Any:
+    """Changes of TR against changes of TL, one point an interval, with the band of epsilon around both zeros.
+
+    Args:
+        rows: ``delta_tr``, ``delta_tl``, ``competes`` (bool), ``text``, ``intensity``, ``certainty``.
+        palette: colours of the theme.
+        epsilon: fraction.
+        height: of the plot, pixels.
+    """
+    reach = max([abs(row[name]) for row in rows for name in ("delta_tr", "delta_tl")] + [0.05]) * 1.15
+    scale = alt.Scale(domain=[-reach, reach], nice=False)
+    x = alt.X("delta_tr:Q", title="Change of TR", scale=scale, axis=alt.Axis(format="+.0%", tickCount=5, grid=True))
+    y = alt.Y("delta_tl:Q", title="Change of TL", scale=scale, axis=alt.Axis(format="+.0%", tickCount=5))
+    corners = [
+        {"x": -reach, "x2": -epsilon, "y": epsilon, "y2": reach},
+        {"x": epsilon, "x2": reach, "y": -reach, "y2": -epsilon},
+    ]
+    fields = {"x": alt.X("x:Q", scale=scale), "y": alt.Y("y:Q", scale=scale), "x2": "x2:Q", "y2": "y2:Q"}
+    compete = alt.Chart(rows_data(corners)).mark_rect(color=palette.shade, opacity=0.13).encode(**fields)
+    cross = [
+        {"x": -reach, "x2": reach, "y": -epsilon, "y2": epsilon},
+        {"x": -epsilon, "x2": epsilon, "y": -reach, "y2": reach},
+    ]
+    band = alt.Chart(rows_data(cross)).mark_rect(color=palette.soft, opacity=0.2).encode(**fields)
+    words = [
+        {"delta_tr": -reach, "delta_tl": reach, "text": "TR falls, TL rises", "align": "left"},
+        {"delta_tr": reach, "delta_tl": -reach, "text": "TR rises, TL falls", "align": "right"},
+    ]
+    named = [
+        alt.Chart(rows_data([row]))
+        .mark_text(align=row["align"], baseline=base, dx=dx, dy=dy, color=palette.soft, fontSize=11)
+        .encode(x, y, text="text:N")
+        for row, base, dx, dy in zip(words, ("top", "bottom"), (6, -6), (6, -6), strict=True)
+    ]
+    points = alt.Chart(rows_data(rows)).encode(x, y, tooltip=_interval_tooltip())
+    picked = alt.selection_point(name=PICK, fields=["interval"], on="click", empty=False)
+    marks = points.mark_point(filled=True, stroke=palette.ink, strokeWidth=1.2, opacity=1).encode(
+        fill=alt.condition("datum.competes", alt.value(palette.shade), alt.value(palette.background)),
+        size=alt.condition(picked, alt.value(190), alt.value(80)),
+    )
+    labels = points.transform_filter("datum.competes").mark_text(dy=-12, fontSize=11, color=palette.ink)
+    layers = [compete, band, *named, marks.add_params(picked), labels.encode(text="short:N")]
+    return configured(alt.layer(*layers).properties(height=height), palette)
+
+
+def heat_map(rows: Sequence[Row], palette: Palette, *, row_height: int = 26) -> Any:
+    """Task against interval: filled where the task's own TR and TL compete, by intensity.
+
+    Args:
+        rows: ``task``, ``interval`` (short words, in order), ``competes``, ``intensity`` and as in the plane.
+        palette: colours of the theme.
+        row_height: pixels a task.
+    """
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    intervals = list(dict.fromkeys(row["short"] for row in rows))
+    base = alt.Chart(rows_data(rows)).encode(
+        alt.X("short:N", sort=intervals, title="Interval (from one checkpoint to the next)", axis=_slanted()),
+        alt.Y("task:N", sort=tasks, title=None, axis=alt.Axis(labelLimit=160)),
+        tooltip=[alt.Tooltip("task:N", title="Task"), *_interval_tooltip()],
+    )
+    ramp = alt.Scale(domain=[0, 1], range=list(palette.ramp), clamp=True)
+    cells = base.mark_rect(stroke=palette.background, strokeWidth=2).encode(
+        alt.Color("intensity:Q", scale=ramp, legend=alt.Legend(title="Intensity", orient="right", gradientLength=80))
+    )
+    marks = base.transform_filter("datum.competes").mark_point(filled=True, size=18, color=palette.ink)
+    height = max(row_height, row_height * len(tasks))
+    return configured(alt.layer(cells, marks).properties(height=height), palette)
+
+
+def _slanted() -> alt.Axis:
+    return alt.Axis(labelAngle=-60, labelOverlap=True, labelLimit=120)
+
+
+def epsilon_chart(rows: Sequence[Row], palette: Palette, *, epsilon: float, title: str, height: int = 220) -> Any:
+    """A measure of competition against epsilon, with the range that noise alone gives and the chosen epsilon.
+
+    Args:
+        rows: ``epsilon`` (fraction), ``observed``, and ``null_low``, ``null_median``, ``null_high`` where known.
+        palette: colours of the theme.
+        epsilon: the chosen one, fraction.
+        title: of the vertical axis.
+        height: of the plot, pixels.
+    """
+    base = alt.Chart(rows_data(rows))
+    top = max([0.05, *(row["observed"] for row in rows), *(row.get("null_high") or 0.0 for row in rows)])
+    x = alt.X("epsilon:Q", title="epsilon", axis=alt.Axis(format=".1%", tickCount=6), scale=alt.Scale(nice=False))
+    y = alt.Y(
+        "observed:Q", title=title, scale=alt.Scale(domain=[0, top * 1.05], nice=False), axis=alt.Axis(tickCount=4)
+    )
+    layers = [
+        base.mark_line(color=palette.ink, strokeWidth=2, interpolate="step-after").encode(
+            x,
+            y,
+            tooltip=[
+                alt.Tooltip("epsilon:Q", format=".2%"),
+                alt.Tooltip("observed:Q", title="Observed", format=".3f"),
+                alt.Tooltip("null_median:Q", title="Noise alone, median", format=".3f"),
+            ],
+        )
+    ]
+    if any(row.get("null_high") is not None for row in rows):
+        band = base.mark_area(color=palette.soft, opacity=0.22, interpolate="monotone")
+        layers.append(band.encode(x, alt.Y("null_low:Q"), alt.Y2("null_high:Q")))
+        median = base.mark_line(color=palette.soft, strokeDash=[4, 3], strokeWidth=1.5)
+        layers.append(median.encode(x, alt.Y("null_median:Q")))
+    chosen = alt.Chart(rows_data([{"epsilon": epsilon}])).mark_rule(color=palette.shade, strokeWidth=2)
+    layers.append(chosen.encode(alt.X("epsilon:Q")))
+    return configured(alt.layer(*layers).properties(height=height), palette)

@@ -1,0 +1,87 @@
+"""The choices of the analysis, shared by the pages that analyse: measure, normalisation, task, axis.
+
+They stand beside the chart they change and are in the URL; each is made once for all pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import streamlit as st
+
+from icl_core.analysis.statistics import MEASURES, Measure
+from icl_core.analysis.trajectories import NORMALISATIONS, Normalisation
+from pages.ui.axes import Quantity, ScaleName
+from pages.ui.words import task_title
+
+__all__ = ["MEASURE_TITLES", "View", "axis_controls", "measure_controls", "task_control"]
+
+MEASURE_TITLES = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "macro_f1": "Macro F1"}
+_NORMALISATION_TITLES = {"sum": "Sum of tokens", "per_token": "Mean per token", "calibrated": "Calibrated"}
+_QUANTITY_TITLES = {"step": "Steps", "tokens": "Tokens", "share": "Share"}
+_ALL = "Mean over tasks"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is looked at, and how it is scored."""
+
+    measure: Measure
+    normalisation: Normalisation
+    task: str | None
+
+
+def task_control(tasks: Sequence[str]) -> str | None:
+    """The mean over the tasks (None), or one of them."""
+    chosen = st.selectbox(
+        "Shown",
+        [_ALL, *tasks],
+        format_func=lambda name: name if name == _ALL else task_title(name),
+        key="on",
+        bind="query-params",
+    )
+    return None if chosen == _ALL else chosen
+
+
+def measure_controls() -> tuple[Measure, Normalisation]:
+    """The measure, and how the scores of labels of several tokens are compared."""
+    measure = st.selectbox(
+        "Measure",
+        list(MEASURES),
+        format_func=lambda name: MEASURE_TITLES[name],
+        key="measure",
+        bind="query-params",
+        help="Balanced accuracy is the mean recall over labels: naming one label for everything gives chance.",
+    )
+    normalisation = st.selectbox(
+        "Label score",
+        list(NORMALISATIONS),
+        format_func=lambda name: _NORMALISATION_TITLES[name],
+        key="norm",
+        bind="query-params",
+        help="Sum of the log-probabilities of the label's tokens (default), their mean, or the sum minus that for the "
+        "content-free query N/A under the same demonstrations.",
+    )
+    return measure, normalisation
+
+
+def axis_controls(quantities: Sequence[Quantity]) -> tuple[Quantity, ScaleName]:
+    """What the horizontal axis counts, and its scale."""
+    options: Any = list(_QUANTITY_TITLES)
+    quantity = st.segmented_control(
+        "Axis",
+        options,
+        default="step",
+        required=True,
+        format_func=lambda name: _QUANTITY_TITLES[name],
+        key="x",
+        bind="query-params",
+    )
+    scale = st.segmented_control(
+        "Scale", ["symlog", "linear"], default="symlog", required=True, key="scale", bind="query-params",
+        help="symlog is linear up to the first checkpoint after 0 and logarithmic from there.",
+    )  # fmt: skip
+    shown = quantity if quantity in quantities else "step"
+    return cast(Quantity, shown), cast(ScaleName, scale)

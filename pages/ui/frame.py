@@ -1,0 +1,90 @@
+"""What stands around every page: the style sheet and the current study in the sidebar, five lines, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import streamlit as st
+
+from icl_core.errors import ObservatoryError
+from pages.ui import cached, selection
+from pages.ui.theme import Palette, palette_for
+from pages.ui.words import count, joined, plain, task_title
+
+__all__ = ["draw", "heading", "palette"]
+
+_STYLE = Path(__file__).with_name("style.css")
+_MORE = ("template", "words", "alphabet", "sampling", "dtype", "attention", "data")
+
+
+def palette() -> Palette:
+    """The colours of the theme that the browser shows."""
+    return palette_for(st.context.theme.type)
+
+
+def heading(title: str, question: str) -> None:
+    """A page's title and the question that it answers."""
+    st.title(title, anchor=False)
+    st.caption(question)
+
+
+@contextmanager
+def _line(name: str, value: str) -> Iterator[None]:
+    with st.popover(f"**{name}**  {plain(value)}", type="tertiary", width="stretch", wrap=False):
+        yield
+
+
+def draw() -> None:
+    """The style sheet and the study's five lines; every picker exists on every page."""
+    st.html(_STYLE)
+    with st.sidebar:
+        try:
+            selection.keep_in_url()
+            defaults = selection.defaults_for(st.session_state.get("model", ()) or _models_in_url())
+            _pickers(defaults)
+            _completeness()
+        except ObservatoryError as error:
+            st.error(plain(str(error)))
+            st.stop()
+
+
+def _models_in_url() -> Sequence[str]:
+    known = set(selection.model_options())
+    return [name for name in st.query_params.get_all("model") if name in known]
+
+
+def _pickers(defaults: selection.Defaults) -> None:
+    held = {name: st.session_state.get(name, getattr(defaults, name)) for name in selection.KEYS}
+    st.markdown("##### Study")
+    models = [*held["model"], *([Path(held["local"]).name] if held["local"].strip() else [])]
+    with _line("Models", joined(models, most=2) or "none"):
+        for name in ("model", "local"):
+            selection.field(name, "sidebar", defaults)
+    with _line("Checkpoints", held["checkpoints"]):
+        selection.field("checkpoints", "sidebar", defaults)
+    tasks = [task_title(name) for name in held["task"]]
+    with _line("Tasks", joined(tasks, most=1) or "none"):
+        selection.field("task", "sidebar", defaults)
+    words = f"{'/'.join(held['setting'])}, {held['shots']} shots"
+    with _line("Settings", words if len(held["setting"]) < 3 else f"all three, {held['shots']} shots"):
+        for name in ("setting", "seeds", "shots", "examples", *_MORE):
+            selection.field(name, "sidebar", defaults)
+
+
+def _completeness() -> None:
+    try:
+        counts = cached.completeness(selection.study_of(selection.current_choice()))
+    except ObservatoryError as error:
+        with _line("Results", "not a study yet"):
+            st.warning(plain(str(error)))
+        return
+    done, total = (sum(pair[index] for pair in counts.values()) for index in (0, 1))
+    with _line("Results", f"{done:,} of {total:,} cells"):
+        st.progress(done / total)
+        full = sum(pair[0] == pair[1] for pair in counts.values())
+        st.caption(f"{full} of {count(len(counts), 'checkpoint')} are complete. A cell is one checkpoint, task, "
+                   "label setting and demonstration seed.")  # fmt: skip
+        if done < total:
+            st.page_link("pages/evaluate/page.py", label="Evaluate what is missing")

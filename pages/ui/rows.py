@@ -1,0 +1,182 @@
+"""From curves and measures of the core to the plain rows that charts draw, tables show and CSV files hold.
+
+Values are copied as they are; only steps are turned into tokens or shares of training for the horizontal axis.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from icl_core.analysis.competition import Competition
+from icl_core.analysis.trajectories import AbilityCurves, LabelShares
+from icl_core.records import CheckpointRef
+from icl_core.registry.families import MODELS
+from pages.ui.axes import Quantity
+from pages.ui.theme import ABILITY_BY_SETTING
+from pages.ui.words import checkpoint_name, percent, short_number
+
+__all__ = [
+    "as_csv",
+    "confusion_rows",
+    "curve_rows",
+    "interval_rows",
+    "phase_rows",
+    "positions",
+    "quantities",
+    "reference_rows",
+    "share_rows",
+]
+
+Row = dict[str, Any]
+
+
+def quantities(refs: Iterable[CheckpointRef]) -> tuple[Quantity, ...]:
+    """What the horizontal axis can count for these checkpoints."""
+    refs = list(refs)
+    found: list[Quantity] = ["step"]
+    if refs and all(ref.tokens_seen is not None for ref in refs):
+        found.append("tokens")
+    if refs and all(ref.step is not None for ref in refs):
+        found.append("share")
+    return tuple(found)
+
+
+def positions(refs: Sequence[CheckpointRef], quantity: Quantity) -> dict[CheckpointRef, float]:
+    """Where each checkpoint of one model stands; by order where a name tells no step."""
+    last = max((ref.step or 0 for ref in refs), default=0)
+    places: dict[CheckpointRef, float] = {}
+    for index, ref in enumerate(refs):
+        if quantity == "tokens" and ref.tokens_seen is not None:
+            places[ref] = float(ref.tokens_seen)
+        elif quantity == "share" and ref.step is not None and last:
+            places[ref] = ref.step / last
+        else:
+            places[ref] = float(index if ref.step is None else ref.step)
+    return places
+
+
+def curve_rows(
+    curves: AbilityCurves, places: Mapping[CheckpointRef, float], *, task: str | None = None, left_out: str = ""
+) -> list[Row]:
+    """One row for each setting and checkpoint, of the mean over tasks or of one task."""
+    rows = []
+    for setting, curve in curves.curves.items():
+        part: Any = curve if task is None else curve.by_task[task]
+        for index, ref in enumerate(curve.checkpoints):
+            rows.append(
+                {
+                    "model": curves.model,
+                    "ability": ABILITY_BY_SETTING[setting],
+                    "x": places[ref],
+                    "checkpoint": checkpoint_name(ref),
+                    "revision": ref.revision,
+                    "value": float(part.value[index]),
+                    "low": float(part.low[index]),
+                    "high": float(part.high[index]),
+                    "left_out": left_out or curves.excluded.get(ref, ""),
+                }
+            )
+    return rows
+
+
+def reference_rows(curves: AbilityCurves, *, task: str | None = None) -> list[Row]:
+    """Chance and majority as horizontal lines; one line where they are equal."""
+    chance = curves.chance if task is None else curves.chance_by_task[task]
+    majority = curves.majority if task is None else curves.majority_by_task[task]
+    if abs(chance - majority) < 0.005:
+        return [{"value": chance, "text": f"chance and majority {percent(chance)}"}]
+    return [
+        {"value": chance, "text": f"chance {percent(chance)}"},
+        {"value": majority, "text": f"always the commonest label {percent(majority)}"},
+    ]
+
+
+def phase_rows(model: str, places: Mapping[CheckpointRef, float], quantity: Quantity) -> list[Row]:
+    """The curriculum phases of a registered model on its axis of steps; none on other axes."""
+    if quantity != "step" or model not in MODELS:
+        return []
+    return [
+        {
+            "x": float(phase.start_step),
+            "x2": float(phase.end_step),
+            "name": phase.name,
+            "text": f"{phase.name}: {short_number(phase.start_step)} to {short_number(phase.end_step)}",
+            "strength": 0.12 + 0.14 * (index % 2),
+        }
+        for index, phase in enumerate(MODELS[model].phases)
+    ]
+
+
+def interval_rows(
+    result: Competition,
+    checkpoints: Sequence[CheckpointRef],
+    places: Mapping[CheckpointRef, float],
+    *,
+    certainty: Sequence[float] | None = None,
+) -> list[Row]:
+    """One row for each interval between neighbouring checkpoints, with its changes and what the equations say."""
+    rows = []
+    for index, (first, second) in enumerate(itertools.pairwise(checkpoints)):
+        rows.append(
+            {
+                "interval": index,
+                "x": places[first],
+                "x2": places[second],
+                "text": f"{checkpoint_name(first)} to {checkpoint_name(second)}",
+                "short": f"{_short(first)}–{_short(second)}",
+                "delta_tr": float(result.delta_tr[index]),
+                "delta_tl": float(result.delta_tl[index]),
+                "competes": bool(result.indicator[index]),
+                "intensity": float(result.intensity[index]),
+                "certainty": None if certainty is None else float(certainty[index]),
+            }
+        )
+    return rows
+
+
+def _short(ref: CheckpointRef) -> str:
+    return short_number(ref.step) if ref.step is not None else ref.revision
+
+
+def share_rows(shares: LabelShares) -> list[Row]:
+    """How often each label is predicted at each checkpoint, seeds averaged, and how often it is right."""
+    rows = []
+    for index, ref in enumerate(shares.checkpoints):
+        for order, word in enumerate(shares.label_words):
+            share = float(shares.shares[index, :, order].mean())
+            rows.append({"checkpoint": _short(ref), "label": word, "share": share, "order": order})
+    for order, word in enumerate(shares.label_words):
+        rows.append({"checkpoint": "gold", "label": word, "share": float(shares.gold_shares[order]), "order": order})
+    return rows
+
+
+def confusion_rows(counts: npt.NDArray[np.int64], words: Sequence[str]) -> list[Row]:
+    """One row for each pair of gold and predicted label."""
+    totals = counts.sum(axis=1)
+    return [
+        {
+            "gold": gold,
+            "predicted": predicted,
+            "count": int(counts[i, j]),
+            "share": float(counts[i, j] / totals[i]) if totals[i] else 0.0,
+        }
+        for i, gold in enumerate(words)
+        for j, predicted in enumerate(words)
+    ]
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Rows as a CSV file; columns in the order in which they first come."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,344 @@
+"""The current study: its widgets in the sidebar, their place in the URL, and the checked value that pages read.
+
+The sidebar's pickers own the URL's keys on every page. A page that shows the same choice at large (evaluate) draws
+mirrors, which write back into the pickers. Values from a URL are only names: each is checked again when the study is
+made from them, and by ``validate_study`` before anything runs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import streamlit as st
+
+from icl_core.errors import StudyError
+from icl_core.evaluation.store import CellSummary
+from icl_core.evaluation.study import ATTENTIONS, DTYPES, MAX_SHOTS, MAX_TEST_EXAMPLES, Study
+from icl_core.models.hub import embedded_members, local_checkpoints
+from icl_core.records import LABEL_SETTINGS, CheckpointRef, LabelSetting
+from icl_core.registry.families import MODELS, choose_checkpoints
+from icl_core.registry.tasks import TASKS, list_tasks
+from icl_core.settings import DEFAULT_DEMO_SEEDS, DEFAULT_N_SHOTS, DEFAULT_N_TEST, store_path
+from pages.ui import cached
+from pages.ui.theme import ABILITY_BY_SETTING
+from pages.ui.words import task_title
+
+__all__ = ["Choice", "Defaults", "current_choice", "defaults_for", "field", "study_of", "task_options"]
+
+Place = Literal["sidebar", "page"]
+KEYS = (
+    *("model", "checkpoints", "task", "setting", "seeds", "shots", "examples", "local"),
+    *("template", "words", "alphabet", "sampling", "dtype", "attention", "data"),
+)
+TEMPLATES = ("minimal", "natural")
+WORD_SETS = ("natural", "true_false", "reference_code")
+ALPHABETS = ("symbols", "numbers", "letters")
+SAMPLINGS = ("uniform", "balanced")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The pickers' values as they stand, unchecked; each field has its widget, keyed as in the URL.
+
+    Attributes:
+        model: names of models.
+        checkpoints: ``all``, ``paper``, a count, or steps and revisions separated by commas.
+        task: names of tasks.
+        setting: label settings.
+        seeds: numbers separated by commas.
+        shots, examples: numbers of demonstrations and of test rows.
+        local: path of checkpoints of one's own, "" for none.
+        template, words, alphabet, sampling, dtype, attention: options by name.
+        data: directory in Hub layout, "" for the Hub.
+    """
+
+    model: tuple[str, ...]
+    checkpoints: str
+    task: tuple[str, ...]
+    setting: tuple[str, ...]
+    seeds: str
+    shots: int
+    examples: int
+    local: str
+    template: str
+    words: str
+    alphabet: str
+    sampling: str
+    dtype: str
+    attention: str
+    data: str
+
+
+Defaults = Choice
+
+
+def task_options() -> list[str]:
+    """Names of all tasks that can be picked: known ones, uploaded files, and files with results in the store."""
+    uploaded = [f"file:{path}" for path in sorted((store_path() / "uploads").glob("*.*"))]
+    stored = [summary.task for summary in cached.summaries() if summary.task.startswith("file:")]
+    return list(dict.fromkeys([*list_tasks(), *uploaded, *stored]))
+
+
+def model_options() -> list[str]:
+    """Names of all models that can be picked: shipped, registered, and those with results in the store."""
+    return list(dict.fromkeys([*embedded_members(), *MODELS, *(summary.model for summary in cached.summaries())]))
+
+
+def defaults_for(models: Sequence[str]) -> Defaults:
+    """What the pickers hold before anyone has picked: the options under which these models have most results.
+
+    Without models the shipped suite's first member stands in; without results, the paper's settings.
+    """
+    summaries = [summary for summary in cached.summaries() if summary.split == "test"]
+    if not models:
+        shipped = embedded_members()
+        held = Counter(summary.model for summary in summaries)
+        models = shipped[:1] or [name for name, _ in held.most_common(1)]
+    mine = [summary for summary in summaries if summary.model in models]
+    usual = Counter(_options(summary) for summary in mine).most_common(1)
+    if not usual:
+        return _paper_defaults(models)
+    options = usual[0][0]
+    alike = [summary for summary in mine if _options(summary) == options]
+    shots, examples, template, words, sampling, dtype, attention, data = options
+    return Choice(
+        model=tuple(models),
+        checkpoints="all",
+        task=tuple(dict.fromkeys(summary.task for summary in alike)),
+        setting=LABEL_SETTINGS,
+        seeds=", ".join(str(seed) for seed in sorted({summary.demo_seed for summary in alike})),
+        shots=shots,
+        examples=examples,
+        local="",
+        template=template,
+        words=words,
+        alphabet=next((s.spec.alphabet for s in alike if s.label_setting == "abstract"), "symbols"),
+        sampling=sampling,
+        dtype=dtype,
+        attention=attention,
+        data=data or "",
+    )
+
+
+def _options(summary: CellSummary) -> tuple[Any, ...]:
+    spec = summary.spec
+    return (
+        *(spec.n_shots, spec.n_examples, spec.template, spec.label_word_set),
+        *(spec.sampling, spec.dtype, spec.attention, spec.data_dir),
+    )
+
+
+def _paper_defaults(models: Sequence[str]) -> Defaults:
+    own = [name for name in list_tasks() if name not in TASKS]
+    tiny = bool(models) and all(name in embedded_members() for name in models)
+    return Choice(
+        model=tuple(models),
+        checkpoints="all" if tiny else "paper",
+        task=tuple(own) if tiny and own else tuple(TASKS),
+        setting=LABEL_SETTINGS,
+        seeds=", ".join(str(seed) for seed in DEFAULT_DEMO_SEEDS),
+        shots=DEFAULT_N_SHOTS,
+        examples=DEFAULT_N_TEST,
+        local="",
+        template="minimal",
+        words="natural",
+        alphabet="symbols",
+        sampling="uniform",
+        dtype="float32",
+        attention="sdpa",
+        data="",
+    )
+
+
+def current_choice() -> Choice:
+    """The pickers' values of this run; the sidebar has drawn them before any page asks."""
+    values = {item.name: st.session_state[item.name] for item in fields(Choice)}
+    for name in ("model", "task", "setting"):
+        values[name] = tuple(values[name])
+    return Choice(**values)
+
+
+def study_of(choice: Choice) -> Study:
+    """The study that the pickers ask for.
+
+    Raises:
+        StudyError: nothing is picked, or a seed is no number.
+        UnknownNameError: a checkpoint is not among the known ones.
+        CheckpointError: the path of one's own holds no checkpoint.
+    """
+    refs = [ref for model in choice.model for ref in checkpoints_for(model, choice.checkpoints)]
+    if choice.local.strip():
+        refs += _chosen(local_checkpoints(Path(choice.local.strip())), choice.checkpoints)
+    if not refs:
+        raise StudyError("The study names no model; pick one under Models, or give a folder of your own.")
+    if not choice.task:
+        raise StudyError("The study names no task; pick at least one under Tasks.")
+    if not choice.setting:
+        raise StudyError("The study names no label setting; pick gold, random, abstract, or all three.")
+    return Study(
+        checkpoints=tuple(dict.fromkeys(refs)),
+        tasks=choice.task,
+        label_settings=tuple(cast(LabelSetting, name) for name in LABEL_SETTINGS if name in choice.setting),
+        demo_seeds=_seeds(choice.seeds),
+        n_shots=choice.shots,
+        n_test=choice.examples,
+        template=choice.template,
+        label_word_set=choice.words,
+        alphabet=cast(Any, choice.alphabet),
+        sampling=cast(Any, choice.sampling),
+        dtype=choice.dtype,
+        attention=choice.attention,
+        data_dir=choice.data.strip() or None,
+    )
+
+
+def checkpoints_for(model: str, text: str) -> tuple[CheckpointRef, ...]:
+    """The checkpoints of one model that a choice names."""
+    return _chosen(cached.checkpoints_of(model), text)
+
+
+def _chosen(refs: Sequence[CheckpointRef], text: str) -> tuple[CheckpointRef, ...]:
+    if not refs:
+        return ()
+    count = sum(ref.step is not None for ref in refs) or len(refs)
+    if text.isdecimal() and int(text) > count and int(text) not in {ref.step for ref in refs}:
+        text = "all"  # a count for a longer list of another model
+    return choose_checkpoints(refs, text.strip() or "all")
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    wrong = next((part for part in parts if not part.isdecimal() or len(part) > 10), None)
+    if wrong is not None:
+        raise StudyError(f"{wrong!r} is not a demonstration seed; give whole numbers separated by commas.")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+# Widgets
+
+
+def keep_in_url() -> None:
+    """Restates the pickers' values, or a page switch would drop them from the URL though they still hold."""
+    for name in KEYS:
+        if name in st.session_state:
+            st.session_state[name] = st.session_state[name]
+
+
+def _copy_back(name: str) -> None:
+    st.session_state[name] = st.session_state[f"page_{name}"]
+    if name == "model":
+        follow_models()
+
+
+def follow_models() -> None:
+    """Gives every other picker its default when the models change: their results were made under other options."""
+    defaults = defaults_for(st.session_state["model"])
+    for name in KEYS:
+        if name not in ("model", "local"):
+            value = getattr(defaults, name)
+            st.session_state[name] = list(value) if isinstance(value, tuple) else value
+
+
+def _placed(name: str, place: Place) -> dict[str, Any]:
+    """Key and binding of the sidebar's picker, or of its mirror on a page."""
+    if place == "sidebar":
+        bound: dict[str, Any] = {"key": name, "bind": "query-params"}
+        return {**bound, "on_change": follow_models} if name == "model" else bound
+    st.session_state[f"page_{name}"] = st.session_state[name]
+    return {"key": f"page_{name}", "on_change": _copy_back, "args": (name,)}
+
+
+def field(name: str, place: Place, defaults: Defaults) -> None:
+    """Draws the widget of one field of the choice."""
+    _WIDGETS[name](_placed(name, place), defaults)
+
+
+def _models(placed: dict[str, Any], defaults: Defaults) -> None:
+    help_text = "Families whose checkpoints were published during pre-training, and the shipped tiny suite."
+    st.multiselect(
+        "Models", model_options(), default=list(defaults.model), help=help_text, placeholder="Pick models", **placed
+    )
+
+
+def _checkpoints(placed: dict[str, Any], defaults: Defaults) -> None:
+    st.text_input(
+        "Checkpoints",
+        value=defaults.checkpoints,
+        max_chars=4000,
+        help="all, paper (the paper's grid, else 17 evenly spread), a count such as 9, or steps: 0, 512, 1000",
+        **placed,
+    )
+
+
+def _tasks(placed: dict[str, Any], defaults: Defaults) -> None:
+    st.multiselect("Tasks", task_options(), default=list(defaults.task), format_func=task_title, **placed)
+
+
+def _settings(placed: dict[str, Any], defaults: Defaults) -> None:
+    st.pills(
+        "Label settings",
+        list(LABEL_SETTINGS),
+        selection_mode="multi",
+        default=list(defaults.setting),
+        format_func=lambda name: f"{name} ({ABILITY_BY_SETTING[name]})",
+        help="How the demonstrations are labelled: true labels (ICL), random labels (task recognition, TR), "
+        "symbols that stand for the labels (task learning, TL).",
+        **placed,
+    )
+
+
+def _seeds_field(placed: dict[str, Any], defaults: Defaults) -> None:
+    st.text_input(
+        "Demonstration seeds",
+        value=defaults.seeds,
+        max_chars=1200,
+        help="Each seed draws its own demonstrations, random labels and symbols.",
+        **placed,
+    )
+
+
+def _shots(placed: dict[str, Any], defaults: Defaults) -> None:
+    st.number_input("Demonstrations", 1, MAX_SHOTS, value=defaults.shots, **placed)
+
+
+def _examples(placed: dict[str, Any], defaults: Defaults) -> None:
+    st.number_input("Test rows a task, at most", 1, MAX_TEST_EXAMPLES, value=defaults.examples, **placed)
+
+
+def _text(label: str, name: str, help_text: str) -> Callable[[dict[str, Any], Defaults], None]:
+    def draw(placed: dict[str, Any], defaults: Defaults) -> None:
+        st.text_input(label, value=getattr(defaults, name), max_chars=1000, help=help_text, **placed)
+
+    return draw
+
+
+def _one_of(label: str, name: str, options: Sequence[str]) -> Callable[[dict[str, Any], Defaults], None]:
+    def draw(placed: dict[str, Any], defaults: Defaults) -> None:
+        value = getattr(defaults, name)
+        known = list(options) if value in options else [*options, value]
+        st.selectbox(label, known, index=known.index(value), **placed)
+
+    return draw
+
+
+_WIDGETS: dict[str, Callable[[dict[str, Any], Defaults], None]] = {
+    "model": _models,
+    "checkpoints": _checkpoints,
+    "task": _tasks,
+    "setting": _settings,
+    "seeds": _seeds_field,
+    "shots": _shots,
+    "examples": _examples,
+    "local": _text("Folder or GGUF file of your own", "local", "Absolute path on the machine that runs the app."),
+    "template": _one_of("Template", "template", TEMPLATES),
+    "words": _one_of("Label words", "words", WORD_SETS),
+    "alphabet": _one_of("Symbols of the abstract setting", "alphabet", ALPHABETS),
+    "sampling": _one_of("Drawing of demonstrations", "sampling", SAMPLINGS),
+    "dtype": _one_of("Number format", "dtype", DTYPES),
+    "attention": _one_of("Attention", "attention", ATTENTIONS),
+    "data": _text("Data directory", "data", "A folder in Hub layout for work without a network; empty for the Hub."),
+}

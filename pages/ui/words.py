@@ -1,0 +1,147 @@
+"""How numbers and other people's text are written: percent, steps, tokens, bytes, durations, escaped names.
+
+It changes display units only; nothing here computes a measure.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from icl_core.errors import ObservatoryError
+from icl_core.records import CheckpointRef
+
+__all__ = [
+    "byte_count",
+    "checkpoint_name",
+    "count",
+    "duration",
+    "interval",
+    "joined",
+    "p_value",
+    "percent",
+    "plain",
+    "points",
+    "reported",
+    "short_number",
+    "task_title",
+    "when",
+]
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>$:<&])")
+
+
+def plain(text: str) -> str:
+    r"""Text of a user or a file, written so that Markdown shows it letter by letter.
+
+    >>> plain("*a* <b>")
+    '\\*a\\* \\<b\\>'
+    """
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def percent(fraction: float) -> str:
+    """A fraction in percent with one decimal: ``62.5 %``."""
+    return f"{100 * fraction:.1f} %"
+
+
+def points(fraction: float) -> str:
+    """A change of a fraction in percentage points with its sign: ``+6.2 points``."""
+    return f"{100 * fraction:+.1f} points".replace("-", "−")
+
+
+def interval(low: float, high: float) -> str:
+    """Two fractions as a range in percent: ``58.1 to 66.0 %``."""
+    return f"{100 * low:.1f} to {100 * high:.1f} %"
+
+
+def p_value(value: float) -> str:
+    """A p-value to two significant digits: ``p = 0.021``."""
+    return f"p = {value:.2g}"
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: ``1 cell``, ``4,080 cells``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def short_number(number: float) -> str:
+    """A large number in k, M, B or T: ``1k``, ``2.1 B``.
+
+    >>> short_number(1000), short_number(2_097_152_000), short_number(110)
+    ('1k', '2.1 B', '110')
+    """
+    for size, unit in ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, "k")):
+        if abs(number) >= size:
+            return f"{number / size:.1f}".removesuffix(".0") + unit
+    return f"{number:g}"
+
+
+def byte_count(number: float) -> str:
+    """Bytes in a fitting unit: ``410 MB``."""
+    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:.0f} B"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: ``40 s``, ``3 min``, ``2 h 10 min``.
+
+    >>> duration(0.4), duration(95), duration(7800)
+    ('under 1 s', '1 min 35 s', '2 h 10 min')
+    """
+    if not math.isfinite(seconds):
+        return "unknown"
+    whole = round(seconds)
+    if whole < 1:
+        return "under 1 s"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 600:
+        minutes, rest = divmod(whole, 60)
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    minutes = round(whole / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
+    return f"{hours / 24:.0f} days"
+
+
+def when(timestamp: float) -> str:
+    """Seconds since 1970 as local date and time."""
+    return datetime.fromtimestamp(timestamp, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def checkpoint_name(ref: CheckpointRef) -> str:
+    """A checkpoint in words: its step where it has one, else its revision."""
+    return f"step {ref.step:,}" if ref.step is not None else ref.weight_file or ref.revision
+
+
+def task_title(name: str) -> str:
+    """A task's name as shown: the file name for a file of one's own."""
+    return name.rsplit("/", 1)[-1] if name.startswith("file:") else name
+
+
+def joined(names: Sequence[str], *, most: int = 3) -> str:
+    """Names in a row, the rest as a number: ``a, b, c and 4 more``."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Shows a typed error as its own sentence and ends the page's run there."""
+    try:
+        yield
+    except ObservatoryError as error:
+        st.error(plain(str(error)))
+        st.stop()
