@@ -1,0 +1,251 @@
+"""The shape of the project, held by its source text: who imports whom, what is public, what is never used."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+LAYERS = (
+    ("errors", "records", "settings"),
+    ("registry",),
+    ("data", "models", "analysis"),
+    ("scoring", "pretraining"),
+    ("evaluation",),
+    ("cli",),
+    ("__main__",),
+)
+"""A part of icl_core imports from itself and from earlier layers."""
+NEVER = {("pretraining", "analysis"), ("evaluation", "pretraining")}
+"""(who, whom) that the order of the layers would allow."""
+BASE_ORDER = ("errors", "records", "settings")
+
+PAGE_SIDE = (
+    *("errors", "records", "settings"),
+    *("registry.families", "registry.tasks"),
+    *("analysis.competition", "analysis.fusion", "analysis.statistics", "analysis.trajectories"),
+    *("data.prompts", "data.label_settings", "models.hub"),
+    *(f"evaluation.{name}" for name in ("study", "cells", "store", "bundle", "upkeep", "jobs", "cost")),
+)
+"""Modules of icl_core that load without torch, transformers and streamlit."""
+
+CORE_FILES = sorted((ROOT / "icl_core").rglob("*.py"))
+PAGE_FILES = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
+ALL_FILES = [*CORE_FILES, *PAGE_FILES, *sorted((ROOT / "benchmarks").rglob("*.py"))]
+for_each_core_file = pytest.mark.parametrize("path", CORE_FILES, ids=lambda p: str(p.relative_to(ROOT)))
+for_each_file = pytest.mark.parametrize("path", ALL_FILES, ids=lambda p: str(p.relative_to(ROOT)))
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def module_of(path: Path) -> str:
+    """``icl_core.evaluation.store`` of a file; packages are named without ``__init__``."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def file_of(module: str) -> Path | None:
+    path = ROOT.joinpath(*module.split("."))
+    found = [p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()]
+    return found[0] if found else None
+
+
+def part_of(module: str) -> str:
+    """The part of icl_core that a module belongs to: ``evaluation`` of ``icl_core.evaluation.store``."""
+    return module.split(".")[1]
+
+
+def imports_of(tree: ast.AST) -> list[tuple[str, str | None]]:
+    """(module, name) of every import, also inside functions; name is None for whole modules."""
+    found: list[tuple[str, str | None]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, None) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            for alias in node.names:
+                module = f"{node.module}.{alias.name}"
+                found.append((module, None) if file_of(module) else (str(node.module), alias.name))
+    return found
+
+
+def core_imports_of(path: Path) -> list[tuple[str, str | None]]:
+    return [(m, name) for m, name in imports_of(tree_of(path)) if m.startswith("icl_core.")]
+
+
+def exported_by(tree: ast.Module) -> list[str] | None:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
+            return list(ast.literal_eval(node.value))
+    return None
+
+
+def bound_by(tree: ast.Module) -> set[str]:
+    """Names that the top level of a module binds, imports included."""
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+        else:
+            names |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return names
+
+
+def calls_in(tree: ast.AST) -> list[tuple[str, ast.Call]]:
+    """(dotted name, call) of every call of a plain or dotted name."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [(ast.unparse(c.func), c) for c in calls if isinstance(c.func, ast.Name | ast.Attribute)]
+
+
+def keyword(call: ast.Call, name: str) -> object:
+    return next((ast.literal_eval(k.value) for k in call.keywords if k.arg == name and is_literal(k.value)), None)
+
+
+def is_literal(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant)
+
+
+# Direction
+
+
+def test_every_part_has_its_layer():
+    parts = {part_of(module_of(p)) for p in CORE_FILES if module_of(p) != "icl_core"}
+    assert parts <= {part for layer in LAYERS for part in layer}
+
+
+@for_each_core_file
+def test_imports_point_to_earlier_layers(path):
+    layer_of = {part: index for index, layer in enumerate(LAYERS) for part in layer}
+    if (who := module_of(path)) == "icl_core":
+        return
+    for module, _ in core_imports_of(path):
+        source, target = part_of(who), part_of(module)
+        assert (source, target) not in NEVER, f"{who} imports {module}"
+        if source in BASE_ORDER and target in BASE_ORDER:
+            assert BASE_ORDER.index(target) < BASE_ORDER.index(source), f"{who} imports {module}"
+        elif source != target:
+            assert layer_of[target] < layer_of[source], f"{who} imports {module}"
+
+
+@for_each_core_file
+def test_the_core_never_draws_and_never_imports_pages(path):
+    roots = {module.split(".")[0] for module, _ in imports_of(tree_of(path))}
+    assert not roots & {"streamlit", "altair", "pages", "app", "tests", "benchmarks"}
+
+
+@pytest.mark.parametrize("path", [p for p in CORE_FILES if p.parent.name == "analysis"], ids=lambda p: p.name)
+def test_analysis_knows_arrays_alone(path):
+    roots = {module.split(".")[0] for module, _ in imports_of(tree_of(path))}
+    assert not roots & {"torch", "transformers", "tokenizers", "datasets", "huggingface_hub", "diskcache"}
+
+
+def test_pages_do_not_import_heavy_libraries_themselves():
+    for path in PAGE_FILES:
+        roots = {module.split(".")[0] for module, _ in imports_of(tree_of(path))}
+        assert not roots & {"torch", "transformers", "datasets"}, path
+
+
+# Light on the page side
+
+
+def test_page_side_modules_exist():
+    assert [name for name in PAGE_SIDE if file_of(f"icl_core.{name}") is None] == []
+
+
+def test_whatever_pages_import_loads_without_torch_and_does_not_draw():
+    wanted = {f"icl_core.{name}" for name in PAGE_SIDE}
+    wanted |= {module for path in PAGE_FILES for module, _ in core_imports_of(path)}
+    code = (
+        "import importlib, sys\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'streamlit', 'altair'}\n"
+        "for name in sys.argv[1:]:\n"
+        "    importlib.import_module(name)\n"
+        "    if found := heavy & set(sys.modules):\n"
+        "        sys.exit(f'{name} loads {sorted(found)}')\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code, *sorted(wanted)], cwd=ROOT, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+
+
+# Public names
+
+
+@for_each_core_file
+def test_all_is_what_is_public(path):
+    exported, tree = exported_by(tree_of(path)), tree_of(path)
+    if path.name in ("__init__.py", "__main__.py") and exported is None:
+        return
+    assert exported is not None, "the module has no __all__"
+    assert exported == list(dict.fromkeys(exported))
+    assert set(exported) <= bound_by(tree), "a name in __all__ is not there"
+    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    assert {name for name in defined if not name.startswith("_")} <= set(exported), "a public name is not in __all__"
+    assert not [name for name in exported if name.startswith("_")]
+
+
+@pytest.mark.parametrize("path", [*CORE_FILES, *PAGE_FILES], ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_public_names_are_imported(path):
+    for module, name in core_imports_of(path):
+        file = file_of(module)
+        assert file is not None, f"{module} does not exist"
+        if name is not None:
+            assert name in (exported_by(tree_of(file)) or ()), f"{name} is not in __all__ of {module}"
+
+
+# What is never used
+
+
+@for_each_file
+def test_only_open_cache_opens_a_cache(path):
+    tree = tree_of(path)
+    opener = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == "open_cache"]
+    allowed = {id(call) for node in opener for _, call in calls_in(node)} if path.name == "store.py" else set()
+    kinds = {"Cache", "FanoutCache", "DjangoCache", "Deque", "Index", "JSONDisk"}
+    opened = [
+        name
+        for name, call in calls_in(tree)
+        if id(call) not in allowed and (name in kinds or name.removeprefix("diskcache.") in kinds)
+    ]
+    assert opened == []
+    if any(module.split(".")[0] == "diskcache" for module, _ in imports_of(tree)):
+        assert module_of(path) in ("icl_core.evaluation.store", "icl_core.evaluation.upkeep")
+
+
+@for_each_file
+def test_nothing_is_pickled(path):
+    tree = tree_of(path)
+    roots = {module.split(".")[0] for module, _ in imports_of(tree)}
+    assert not roots & {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+    for name, call in calls_in(tree):
+        assert name.split(".")[-1] not in ("read_pickle", "to_pickle") and name != "torch.save", f"line {call.lineno}"
+        if name == "torch.load":
+            assert keyword(call, "weights_only") is True, f"line {call.lineno}"
+        assert keyword(call, "allow_pickle") is not True, f"line {call.lineno}"
+
+
+@for_each_file
+def test_remote_code_is_off_unless_a_caller_asks(path):
+    tree = tree_of(path)
+    asked = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name.endswith("_with_remote_code")]
+    allowed = {id(call) for node in asked for _, call in calls_in(node)}
+    for _, call in calls_in(tree):
+        assert keyword(call, "allow_remote_code") is not True, f"line {call.lineno}"
+        assert id(call) in allowed or keyword(call, "trust_remote_code") is not True, f"line {call.lineno}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            named = [*node.args.args, *node.args.kwonlyargs]
+            defaults = [*[None] * (len(node.args.args) - len(node.args.defaults)), *node.args.defaults]
+            for argument, default in zip(named, [*defaults, *node.args.kw_defaults], strict=True):
+                if argument.arg in ("allow_remote_code", "trust_remote_code") and default is not None:
+                    assert ast.unparse(default) == "False", f"line {node.lineno}"
