@@ -6,6 +6,7 @@ or cell that fails is reported and the others go on; what is stored is never com
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -22,14 +23,15 @@ import psutil
 
 from icl_core.data.datasets import TaskData, load_task_data
 from icl_core.data.encoding import EncodedCell
-from icl_core.errors import CheckpointError, ObservatoryError, ScoringError, StoreError, StudyError
+from icl_core.errors import CheckpointError, JobError, ObservatoryError, ScoringError, StoreError, StudyError
 from icl_core.evaluation.cell_work import all_requests, cell_queries, encode_spec, make_record, n_characters
 from icl_core.evaluation.cells import make_cell_key
 from icl_core.evaluation.exclusions import note_duplicates
+from icl_core.evaluation.jobs import JobContext, Outcome
 from icl_core.evaluation.rates import MeasuredCell, MeasuredLoad, Pace, note
 from icl_core.evaluation.shapes import ModelShape, count_work, shape_of_config, work_flops
 from icl_core.evaluation.store import Store
-from icl_core.evaluation.study import Study, study_cells, validate_study
+from icl_core.evaluation.study import Study, study_cells, study_from_json, validate_study
 from icl_core.models.hub import duplicate_weights, identify_checkpoint
 from icl_core.records import (
     CellKey,
@@ -42,7 +44,15 @@ from icl_core.registry.tasks import get_task
 if TYPE_CHECKING:
     from icl_core.models.checkpoints import LoadedCheckpoint
 
-__all__ = ["Failure", "ProgressInfo", "RunReport", "resolve_device", "resolve_dtype", "run_study"]
+__all__ = [
+    "Failure",
+    "ProgressInfo",
+    "RunReport",
+    "evaluate_job",
+    "resolve_device",
+    "resolve_dtype",
+    "run_study",
+]
 
 CLAIM_BEAT_SECONDS = 4.0
 STALE_CLAIM_SECONDS = 20.0
@@ -150,6 +160,40 @@ def run_study(
     run.on_progress = on_progress
     with run.beating():
         return run.go()
+
+
+def evaluate_job(payload: Mapping[str, object], context: JobContext) -> Outcome:
+    """Does a job of the kind ``evaluate``: runs its study and reports to the job table and the log.
+
+    Raises:
+        ObservatoryError: as ``run_study``; also where not one cell of the study has a result.
+    """
+    study = study_from_json(json.dumps(payload["study"]))
+    logged = -1
+
+    def report(done: int, total: int, info: ProgressInfo) -> None:
+        nonlocal logged
+        rates = {"units_per_second": info.cells_per_second, "eta_seconds": info.eta_seconds}
+        context.report(done, total, current=info.current, **rates)
+        if done != logged:
+            _LOG.info("%d of %d cells: %s", done, total, info.current)
+            logged = done
+
+    result = run_study(
+        study,
+        Store.open(context.store_path),
+        on_progress=report,
+        should_stop=context.should_stop,
+        device=str(payload["device"]),
+        offline=bool(payload["offline"]),
+    )
+    for failure in result.failures:
+        _LOG.warning("failed: %s: %s", failure.what, failure.message)
+    for reason in result.duplicates.values():
+        _LOG.warning("shared weights: %s", reason)
+    if result.complete and result.n_failed == result.n_cells:
+        raise JobError(f"Nothing could be computed: {result.failures[0].what}: {result.failures[0].message}")
+    return Outcome(result.message, complete=result.complete)
 
 
 def resolve_device(device: str) -> str:

@@ -1,0 +1,78 @@
+"""Command line: ``python -m icl_core COMMAND``, the same functions as the pages.
+
+Errors are one sentence on standard error and exit code 2; an interrupt is 130. It computes nothing itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from icl_core.cli.output import Command, OneSentenceParser, complain
+from icl_core.errors import ObservatoryError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and gives its exit code."""
+    try:
+        options = _parser().parse_args(arguments)
+        _prepare(options)
+        run: Command = options.run
+        return run(options)
+    except ObservatoryError as error:
+        complain(f"error: {error}")
+        return 2
+    except KeyboardInterrupt:
+        complain("Interrupted; everything finished before is stored.")
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, such as head, has enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # kept open until exit, so that the last flush succeeds
+        return 0
+    except Exception as error:
+        if os.environ.get("ICL_OBSERVATORY_DEBUG"):
+            raise
+        complain(f"error: unexpected {type(error).__name__}: {error} (ICL_OBSERVATORY_DEBUG=1 shows where)")
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    from icl_core.cli import doctor, evaluate, exchange, listing, score, train
+
+    parser = OneSentenceParser(prog="python -m icl_core", description="How in-context learning emerges.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run: Command, help: str) -> Any:
+        command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        command.add_argument("--json", action="store_true", help="machine-readable output")
+        command.add_argument("--store", type=Path, metavar="DIR", help="folder of the results")
+        command.set_defaults(run=run)
+        return command
+
+    for module in (listing, evaluate, exchange, score, doctor, train):
+        module.add_commands(add)
+    return parser
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    """Settings for this process and those it starts; libraries read them when they are imported."""
+    if options.store is not None:
+        os.environ["ICL_OBSERVATORY_STORE"] = str(options.store.expanduser().resolve())
+    quiet = {"TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "true", "TQDM_DISABLE": "1"}
+    if sys.stderr.isatty():
+        del quiet["TQDM_DISABLE"]
+    for name, value in quiet.items():
+        os.environ.setdefault(name, value)
+    if getattr(options, "offline", False):
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    warnings.filterwarnings("ignore")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

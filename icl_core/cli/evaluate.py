@@ -1,0 +1,274 @@
+"""``evaluate``, ``jobs`` and ``run-job``: run a study here or in the background, and look after what runs."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from icl_core import settings
+from icl_core.cli.listing import open_store
+from icl_core.cli.output import ProgressLines, complain, emit, human_bytes, human_seconds, table
+from icl_core.errors import StudyError, UnknownNameError
+from icl_core.evaluation import jobs
+from icl_core.evaluation.cost import Estimate, estimate
+from icl_core.evaluation.study import ATTENTIONS, DTYPES, Study, validate_study
+from icl_core.models.hub import embedded_members, list_checkpoints
+from icl_core.records import LABEL_SETTINGS, CheckpointRef
+from icl_core.registry.families import MODELS, choose_checkpoints, get_family, get_model, known_checkpoints
+from icl_core.registry.tasks import FILE_PREFIX, TASK_GROUPS, TASKS, embedded_tasks
+
+__all__ = ["add_commands"]
+
+
+def add_commands(add: Any) -> None:
+    """Adds the three commands; ``add(name, run, help)`` gives the parser of a new one."""
+    _add_evaluate(add("evaluate", _evaluate, "compute the missing cells of a study"))
+    jobs_parser = add("jobs", _jobs, "background jobs: list, show, log, cancel, resume, wait")
+    jobs_parser.add_argument(
+        "action", nargs="?", default="list", choices=("list", "show", "log", "cancel", "resume", "wait")
+    )
+    jobs_parser.add_argument("id", nargs="?", type=int)
+    jobs_parser.add_argument("--timeout", type=float, default=86_400.0, help="longest wait in seconds")
+    run_job = add("run-job", _run_job, "do a job of the table in this process")
+    run_job.add_argument("id", type=int)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("what is evaluated")
+    what.add_argument("--family", help="model family, such as tiny, pythia or local")
+    what.add_argument("--model", action="append", help="model, folder of checkpoints, GGUF file or Hub id (repeatable)")
+    what.add_argument("--checkpoints", default="all", help="all, paper, a count, or steps and revisions with commas")
+    what.add_argument("--tasks", help="names, groups or CSV/JSONL files with commas; all for the 16 public ones")
+    what.add_argument("--settings", default=",".join(LABEL_SETTINGS), help="of gold, random, abstract")
+    what.add_argument("--seeds", default=",".join(map(str, settings.DEFAULT_DEMO_SEEDS)))
+    what.add_argument("--splits", default="test", help="test, dev or both with a comma")
+    prompt = parser.add_argument_group("prompts")
+    prompt.add_argument("--n-shots", type=int, default=settings.DEFAULT_N_SHOTS)
+    prompt.add_argument("--n-test", type=int, default=settings.DEFAULT_N_TEST, help="most test rows of a task")
+    prompt.add_argument("--template", default="minimal")
+    prompt.add_argument("--label-words", default="natural")
+    prompt.add_argument("--alphabet", default="symbols", help="symbols, numbers or letters")
+    prompt.add_argument("--sampling", default="uniform", help="uniform or balanced")
+    how = parser.add_argument_group("how it is run")
+    how.add_argument("--data-dir", type=Path, help="directory with datasets in Hub layout")
+    how.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    how.add_argument("--dtype", default="auto", help=f"auto, {', '.join(DTYPES)}")
+    how.add_argument("--attention", default="sdpa", help=", ".join(ATTENTIONS))
+    how.add_argument("--offline", action="store_true", help="use only what is on this machine")
+    how.add_argument("--dry-run", action="store_true", help="say what it would cost, and stop")
+    how.add_argument("--background", action="store_true", help="run as a job and return at once")
+
+
+# From options to a study
+
+
+def _study(options: argparse.Namespace) -> Study:
+    checkpoints = tuple(
+        ref for name in _model_names(options) for ref in choose_checkpoints(_refs(name, options), options.checkpoints)
+    )
+    from icl_core.evaluation.run import resolve_device, resolve_dtype
+
+    study = Study(
+        checkpoints=checkpoints,
+        tasks=_task_names(options.tasks, checkpoints),
+        label_settings=tuple(_words(options.settings)),  # type: ignore[arg-type]  # checked by validate_study
+        demo_seeds=tuple(_whole_number(word, "seed") for word in _words(options.seeds)),
+        n_shots=options.n_shots,
+        n_test=options.n_test,
+        splits=tuple(_words(options.splits)),  # type: ignore[arg-type]
+        template=options.template,
+        label_word_set=options.label_words,
+        alphabet=options.alphabet,
+        sampling=options.sampling,
+        dtype=resolve_dtype(options.dtype, resolve_device(options.device)),
+        attention=options.attention,
+        data_dir=None if options.data_dir is None else str(options.data_dir.expanduser().resolve()),
+    )
+    validate_study(study)
+    return study
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _whole_number(word: str, what: str) -> int:
+    if not word.isdecimal():
+        raise StudyError(f"{word!r} is no {what}; give whole numbers separated by commas.")
+    return int(word)
+
+
+def _model_names(options: argparse.Namespace) -> list[str]:
+    """The models that are meant: named ones, or those of the family where it is clear which."""
+    if options.model:
+        for name in options.model if options.family not in (None, "local", "hub", "tiny") else ():
+            if get_model(name).family != get_family(options.family).name:
+                raise UnknownNameError(f"{name} belongs to the family {MODELS[name].family}, not to {options.family}.")
+        return list(options.model)
+    if options.family is None:
+        raise StudyError("Nothing to evaluate is named; give --family or --model.")
+    if options.family in MODELS or options.family in embedded_members() or Path(options.family).exists():
+        return [options.family]
+    family = get_family(options.family)
+    models = embedded_members() if family.name == "tiny" else family.models
+    if not models:
+        raise StudyError(f"The family {family.name} needs --model with a path or Hub id.")
+    if len(models) > 1 and family.name != "tiny":
+        raise StudyError(
+            f"The family {family.name} has {len(models)} models; name one with --model: {', '.join(models)}."
+        )
+    return list(models)
+
+
+def _refs(name: str, options: argparse.Namespace) -> tuple[CheckpointRef, ...]:
+    """The checkpoints of a model; documented ones need no listing of the repository."""
+    model = MODELS.get(name)
+    if model is not None and (model.complete or (options.checkpoints == "paper" and model.paper_steps)):
+        return known_checkpoints(model)
+    return list_checkpoints(name, offline=options.offline)
+
+
+def _task_names(text: str | None, checkpoints: Sequence[CheckpointRef]) -> tuple[str, ...]:
+    """Names of tasks: groups are spelt out, existing files become tasks of one's own."""
+    is_tiny = bool(checkpoints) and all(ref.family == "tiny" for ref in checkpoints)
+    if text is None:
+        return tuple(embedded_tasks()) if is_tiny else tuple(TASKS)
+    groups = {"all": tuple(TASKS), "tiny": tuple(embedded_tasks())} | dict(TASK_GROUPS)
+    names: dict[str, None] = {}
+    for word in _words(text):
+        path = Path(word.removeprefix(FILE_PREFIX)).expanduser()
+        if word in groups:
+            names.update(dict.fromkeys(groups[word]))
+        elif word.startswith(FILE_PREFIX) or path.suffix in (".csv", ".jsonl"):
+            names[f"{FILE_PREFIX}{path.resolve()}"] = None
+        else:
+            names[word] = None
+    return tuple(names)
+
+
+# evaluate
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    study = _study(options)
+    store = open_store(options)
+    if options.dry_run:
+        found = estimate(study, store, device=options.device, offline=options.offline, data_offline=options.offline)
+        data = asdict(found) | {"tflops": found.tflops, "tflops_per_prompt": found.tflops_per_prompt}
+        emit(options, data, _estimate_words(found))
+        return 0
+    if options.background:
+        job_id = jobs.submit(study, device=options.device, offline=options.offline, store_path=store.path)
+        words = f"Job {job_id} is {jobs.read_job(job_id, store_path=store.path).state}; see `python -m icl_core jobs`."
+        emit(options, {"job": job_id}, words)
+        return 0
+    from icl_core.evaluation.run import ProgressInfo, run_study
+
+    found = estimate(study, store, device=options.device)
+    complain(
+        f"{found.n_new} of {found.n_cells} cells to compute, about {human_seconds(found.seconds)}"
+        f"{'' if found.is_calibrated or not found.n_new else ' (not calibrated yet)'}."
+    )
+    progress = ProgressLines()
+
+    def show(done: int, total: int, info: ProgressInfo) -> None:
+        eta = "" if info.eta_seconds is None else f", {human_seconds(info.eta_seconds)} left"
+        progress.show(f"{done}/{total} cells{eta}: {info.current}")
+
+    report = run_study(study, store, on_progress=show, device=options.device, offline=options.offline)
+    for failure in report.failures:
+        complain(f"failed: {failure.what}: {failure.message}")
+    for reason in report.duplicates.values():
+        complain(f"warning: {reason}.")
+    data = {
+        "n_cells": report.n_cells,
+        "n_stored": report.n_stored,
+        "n_computed": report.n_computed,
+        "n_failed": report.n_failed,
+        "seconds": round(report.seconds, 3),
+        "failures": [asdict(failure) for failure in report.failures],
+        "duplicates": [
+            {"model": ref.model, "revision": ref.revision, "reason": r} for ref, r in report.duplicates.items()
+        ],
+        "store": str(store.path),
+    }
+    emit(options, data, f"{report.message} It took {human_seconds(report.seconds)}.")
+    return 1 if report.n_failed else 0
+
+
+def _estimate_words(found: Estimate) -> str:
+    download = "not asked" if found.download_bytes is None else human_bytes(found.download_bytes)
+    rows = [
+        ("cells", f"{found.n_cells}: {found.n_stored} stored, {found.n_new} to compute"),
+        ("prompts", f"{found.n_prompts:,}"),
+        ("tokens", f"{found.tokens:,.0f} to compute; {found.tokens_per_prompt:,.0f} in a whole prompt"),
+        ("operations", f"{found.tflops:.4g} TFLOP; {found.tflops_per_prompt:.3g} TFLOP for a prompt computed alone"),
+        ("memory", human_bytes(found.memory_bytes)),
+        ("download", download),
+        ("disk", human_bytes(found.disk_bytes)),
+        ("time", human_seconds(found.seconds) + ("" if found.is_calibrated else " (not calibrated)")),
+    ]
+    return "\n".join([table(("what", "how much"), rows), *found.basis])
+
+
+# jobs
+
+
+def _jobs(options: argparse.Namespace) -> int:
+    store_path = settings.store_path()
+    if options.action == "list":
+        found = jobs.list_jobs(store_path=store_path)
+        emit(options, [_job_facts(job) for job in found], _jobs_table(found) if found else "No jobs yet.")
+        return 0
+    if options.id is None:
+        raise UnknownNameError(f"jobs {options.action} needs the number of a job; `jobs` lists them.")
+    if options.action == "log":
+        text = jobs.read_log(jobs.read_job(options.id, store_path=store_path).id, store_path=store_path)
+        emit(options, {"log": text}, text.rstrip())
+        return 0
+    if options.action == "cancel":
+        jobs.cancel(options.id, store_path=store_path)
+        job = jobs.wait_for(options.id, timeout=min(options.timeout, 30.0), store_path=store_path)
+    elif options.action == "resume":
+        job = jobs.read_job(jobs.resume(options.id, store_path=store_path), store_path=store_path)
+    elif options.action == "wait":
+        job = jobs.wait_for(options.id, timeout=options.timeout, store_path=store_path)
+    else:
+        job = jobs.read_job(options.id, store_path=store_path)
+    emit(options, _job_facts(job), _jobs_table([job]))
+    return 0
+
+
+def _job_facts(job: jobs.Job) -> dict[str, Any]:
+    return {field.name: getattr(job, field.name) for field in dataclasses.fields(job) if field.name != "payload"}
+
+
+def _jobs_table(found: Sequence[jobs.Job]) -> str:
+    rows = [
+        (
+            job.id,
+            job.state,
+            f"{job.done}/{job.total}",
+            "" if job.eta_seconds is None or not job.is_live else human_seconds(job.eta_seconds),
+            datetime.fromtimestamp(job.created, UTC).astimezone().strftime("%Y-%m-%d %H:%M"),
+            job.title,
+            job.message,
+        )
+        for job in found
+    ]
+    return table(("id", "state", "cells", "left", "asked", "what", "message"), rows)
+
+
+def _run_job(options: argparse.Namespace) -> int:
+    from icl_core.evaluation.run import evaluate_job
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
+    state = jobs.work(options.id, {"evaluate": evaluate_job}, store_path=settings.store_path())
+    return 0 if state in ("done", "cancelled") else 1

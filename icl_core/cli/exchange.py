@@ -1,0 +1,44 @@
+"""``export`` and ``import``: results as a folder to hand on."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from icl_core.cli.listing import open_store
+from icl_core.cli.output import emit
+from icl_core.evaluation.bundle import export_bundle, import_bundle
+
+__all__ = ["add_commands"]
+
+
+def add_commands(add: Any) -> None:
+    """Adds the two commands; ``add(name, run, help)`` gives the parser of a new one."""
+    export = add("export", _export, "write results as Parquet and manifest.json")
+    export.add_argument("path", type=Path, help="folder to write")
+    export.add_argument("--model", action="append", help="only this model (may be repeated)")
+    export.add_argument("--task", action="append", help="only this task (may be repeated)")
+    add("import", _import, "merge a folder written by export; repeating it changes nothing").add_argument(
+        "path", type=Path, help="folder to read"
+    )
+
+
+def _export(options: argparse.Namespace) -> int:
+    store = open_store(options)
+    specs = [
+        summary.spec
+        for summary in store.summaries()
+        if (not options.model or summary.model in options.model) and (not options.task or summary.task in options.task)
+    ]
+    manifest = export_bundle(store, options.path, specs=specs)
+    emit(options, asdict(manifest), f"{manifest.n_cells} cells written to {options.path}.")
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    report = import_bundle(open_store(options), options.path)
+    lines = [f"{report.n_new} new cells, {report.n_kept} were there already.", *report.differing]
+    emit(options, asdict(report), "\n".join(lines))
+    return 1 if report.differing else 0

@@ -1,0 +1,274 @@
+"""``families``, ``tasks`` and ``results``: what can be evaluated, and what has been."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from icl_core import settings
+from icl_core.analysis.trajectories import AbilityCurves, ability_curves, collect_predictions
+from icl_core.cli.output import emit, table
+from icl_core.errors import StudyError
+from icl_core.evaluation.bundle import ensure_embedded
+from icl_core.evaluation.exclusions import excluded_checkpoints
+from icl_core.evaluation.store import CellSummary, Store
+from icl_core.evaluation.upkeep import StoreReport, backup_store, rebuild_store, verify_store
+from icl_core.models.hub import embedded_members, list_checkpoints
+from icl_core.registry.families import FAMILIES, MODELS, checkpoint_faults, get_family, known_checkpoints
+from icl_core.registry.tasks import FileSource, list_tasks
+
+__all__ = ["add_commands", "open_store"]
+
+
+def open_store(options: argparse.Namespace) -> Store:
+    """The store that the options name; the default one also holds the shipped results."""
+    store = Store.open(settings.store_path())
+    if options.store is None:
+        ensure_embedded(store)
+    return store
+
+
+def add_commands(add: Any) -> None:
+    """Adds the three commands; ``add(name, run, help)`` gives the parser of a new one."""
+    families = add("families", _families, "model families, their models and published checkpoints")
+    families.add_argument("--family", help="list this family's models, or the checkpoints of this model")
+    add("tasks", _tasks, "tasks with their label words")
+    results = add("results", _results, "stored results by checkpoint and label setting")
+    results.add_argument("--model", help="results of this model only")
+    results.add_argument("--task", help="results on this task only")
+    results.add_argument("--split", default="test", choices=("test", "dev"))
+    results.add_argument("--measure", default="accuracy", choices=("accuracy", "balanced_accuracy", "macro_f1"))
+    results.add_argument("--normalisation", default="sum", choices=("sum", "per_token", "calibrated"))
+    results.add_argument("--by-task", action="store_true", help="one line a task instead of the mean over tasks")
+    results.add_argument("--verify", action="store_true", help="read every stored cell and report damage")
+    results.add_argument("--rebuild", action="store_true", help="make the index anew from the cell files")
+    results.add_argument("--backup", metavar="DIR", type=Path, help="copy the store into this folder")
+
+
+# Families and tasks
+
+
+def _families(options: argparse.Namespace) -> int:
+    if options.family in MODELS or options.family in embedded_members():
+        return _checkpoints(options)
+    names = [get_family(options.family).name] if options.family else list(FAMILIES)
+    data = [_family_facts(name) for name in names]
+    rows = [
+        (family["name"], model["name"], _short(model["n_parameters"]), model["n_checkpoints"], model["location"])
+        for family in data
+        for model in family["models"]
+    ]
+    emit(options, data, table(("family", "model", "parameters", "checkpoints", "where"), rows))
+    return 0
+
+
+def _family_facts(name: str) -> dict[str, Any]:
+    family = get_family(name)
+    if name == "tiny":
+        models = [{"name": member, "location": "embedded"} | _member_facts(member) for member in embedded_members()]
+    else:
+        models = [_model_facts(model) for model in family.models]
+    return {
+        "name": name,
+        "title": family.title,
+        "licence": family.licence,
+        "in_paper": family.in_paper,
+        "url": family.url,
+        "note": family.note,
+        "models": models,
+    }
+
+
+def _model_facts(name: str) -> dict[str, Any]:
+    model = MODELS[name]
+    return {
+        "name": name,
+        "location": model.location,
+        "n_parameters": model.n_parameters,
+        "n_checkpoints": len(known_checkpoints(model)),
+        "all_listed": model.complete,
+        "paper_steps": list(model.paper_steps),
+        "note": model.note,
+    }
+
+
+def _member_facts(member: str) -> dict[str, Any]:
+    return {"n_parameters": None, "n_checkpoints": len(list_checkpoints(member)), "all_listed": True, "note": ""}
+
+
+def _checkpoints(options: argparse.Namespace) -> int:
+    name = options.family
+    refs = known_checkpoints(MODELS[name]) if name in MODELS else list_checkpoints(name)
+    data = [
+        {
+            "model": ref.model,
+            "revision": ref.weight_file or ref.revision,
+            "step": ref.step,
+            "tokens_seen": ref.tokens_seen,
+            "fault": checkpoint_faults(ref),
+        }
+        for ref in refs
+    ]
+    rows = [
+        (ref.weight_file or ref.revision, ref.step, _short(ref.tokens_seen), checkpoint_faults(ref)) for ref in refs
+    ]
+    emit(options, data, table(("revision", "step", "tokens", "known fault"), rows))
+    return 0
+
+
+def _short(count: int | None) -> str:
+    """A count in thousands, millions or billions."""
+    if count is None:
+        return ""
+    for size, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return str(count)
+
+
+def _tasks(options: argparse.Namespace) -> int:
+    data: list[dict[str, Any]] = [
+        {
+            "name": task.name,
+            "title": task.title,
+            "group": task.group,
+            "label_words": {name: list(words) for name, words in task.label_words.items()},
+            "templates": dict(task.templates),
+            "source": str(task.source.path) if isinstance(task.source, FileSource) else task.source.hub_id,
+            "url": task.url,
+            "licence": task.licence,
+            "version": task.version,
+            "note": task.note,
+        }
+        for task in list_tasks().values()
+    ]
+    rows = [(task["name"], task["group"], ", ".join(task["label_words"]["natural"]), task["licence"]) for task in data]
+    emit(options, data, table(("task", "group", "label words", "licence"), rows))
+    return 0
+
+
+# Results
+
+
+def _results(options: argparse.Namespace) -> int:
+    if options.verify or options.rebuild:
+        return _check_store(options)
+    if options.backup is not None:
+        n_cells = backup_store(options.backup.resolve(), settings.store_path())
+        emit(options, {"n_cells": n_cells, "path": str(options.backup)}, f"{n_cells} cells are in {options.backup}.")
+        return 0
+    store = open_store(options)
+    rows, remarks = _result_rows(store, options)
+    header = ("model", "revision", "step", "task", "setting", options.measure, "low", "high", "seeds", "queries")
+    text = table(header, [tuple(_rounded(value) for value in row.values()) for row in rows])
+    emit(options, {"results": rows, "remarks": remarks}, "\n".join([text if rows else "No results yet.", *remarks]))
+    return 0
+
+
+def _rounded(value: object) -> object:
+    return f"{value:.4f}" if isinstance(value, float) else value
+
+
+def _check_store(options: argparse.Namespace) -> int:
+    report = rebuild_store(settings.store_path()) if options.rebuild else verify_store(settings.store_path())
+    data = {
+        "path": str(settings.store_path()),
+        "n_cells": report.n_cells,
+        "healthy": report.is_healthy,
+        "damaged": [{"digest": digest, "reason": reason} for digest, reason in report.damaged],
+        "unindexed": list(report.unindexed),
+        "fileless": list(report.fileless),
+        "faults": list(report.faults),
+    }
+    emit(options, data, _store_words(report, repaired=options.rebuild))
+    return 0 if report.is_healthy or options.rebuild else 1
+
+
+def _store_words(report: StoreReport, *, repaired: bool) -> str:
+    lines = [f"{report.n_cells} cells are healthy."]
+    lines += [f"Cell {digest[:12]} is damaged: {reason}." for digest, reason in report.damaged]
+    lines += [str(fault) for fault in report.faults]
+    if report.unindexed or report.fileless:
+        lines.append(f"{len(report.unindexed)} cells lack their index row, {len(report.fileless)} their file.")
+    if repaired and not report.is_healthy:
+        lines.append("Repaired: what had one healthy copy has two again; damaged files were renamed, not deleted.")
+    elif not report.is_healthy:
+        lines.append("`python -m icl_core results --rebuild` repairs what can be repaired.")
+    return "\n".join(lines)
+
+
+def _result_rows(store: Store, options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
+    rows: list[dict[str, Any]] = []
+    remarks: list[str] = []
+    for group in _groups(store.summaries(), options):
+        specs = [summary.spec for summary in group]
+        excluded = excluded_checkpoints(store, {spec.checkpoint for spec in specs})
+        remarks += [f"Left out of curves: {reason}." for reason in excluded.values()]
+        try:
+            found = collect_predictions(store.find_many(specs).values(), split=options.split)
+            for predictions in found.values():
+                tasks = predictions.tasks if options.by_task else (None,)
+                for task in tasks:
+                    curves = ability_curves(
+                        predictions,
+                        measure=options.measure,
+                        normalisation=options.normalisation,
+                        task=task,
+                        n_replicates=500,
+                    )
+                    rows += _curve_rows(curves)
+                    remarks += _partial_words(curves)
+        except StudyError as error:
+            remarks.append(f"Not shown: {error}")
+    return rows, list(dict.fromkeys(remarks))
+
+
+def _groups(summaries: Iterable[CellSummary], options: argparse.Namespace) -> Iterable[list[CellSummary]]:
+    """Current results that share their options, model by model."""
+    groups: dict[tuple[object, ...], list[CellSummary]] = {}
+    for summary in summaries:
+        spec = summary.spec
+        wanted = summary.is_current and spec.split == options.split
+        wanted = wanted and options.model in (None, summary.model) and options.task in (None, spec.task)
+        if wanted:
+            prompt = (spec.n_shots, spec.n_examples, spec.template, spec.label_word_set, spec.sampling)
+            groups.setdefault((summary.model, prompt, spec.dtype, spec.attention, spec.data_dir), []).append(summary)
+    return groups.values()
+
+
+def _curve_rows(curves: AbilityCurves) -> list[dict[str, Any]]:
+    task = ", ".join(curves.tasks) if len(curves.tasks) < 4 else f"{len(curves.tasks)} tasks"
+    n_queries = sum(curves.n_examples.values())
+    return [
+        {
+            "model": curves.model,
+            "revision": ref.weight_file or ref.revision,
+            "step": ref.step,
+            "task": task,
+            "setting": setting,
+            curves.measure: round(float(curve.value[index]), 6),
+            "low": round(float(curve.low[index]), 6),
+            "high": round(float(curve.high[index]), 6),
+            "n_seeds": len(curves.demo_seeds),
+            "n_queries": n_queries,
+        }
+        for setting, curve in curves.curves.items()
+        for index, ref in enumerate(curve.checkpoints)
+    ]
+
+
+def _partial_words(curves: AbilityCurves) -> list[str]:
+    by_setting: dict[str, int] = {}
+    for partial in curves.partial:
+        by_setting[partial.label_setting] = by_setting.get(partial.label_setting, 0) + 1
+    return [
+        f"{curves.model}: {count} checkpoint{'s' * (count != 1)} not shown in {setting}, since not all tasks and seeds "
+        "are there yet."
+        for setting, count in _sorted(by_setting)
+    ]
+
+
+def _sorted(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items())

@@ -1,0 +1,103 @@
+"""How commands speak: JSON or plain tables on standard output, sentences about progress and errors on standard error.
+
+It knows no command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+__all__ = ["Command", "OneSentenceParser", "ProgressLines", "complain", "emit", "human_bytes", "human_seconds", "table"]
+
+Command = Callable[[argparse.Namespace], int]
+"""What a command does with its options; gives the exit code."""
+
+
+class OneSentenceParser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence and exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program with the message."""
+        self.exit(2, f"error: {message} (python -m {self.prog.replace('python -m ', '')} --help)\n")
+
+
+def emit(options: argparse.Namespace, data: Any, text: str) -> None:
+    """Writes the data as JSON if asked for, else the text."""
+    sys.stdout.write((json.dumps(data, ensure_ascii=False, indent=1) if options.json else text) + "\n")
+
+
+def complain(sentence: str) -> None:
+    """Writes one line to standard error."""
+    sys.stderr.write(f"{sentence}\n")
+    sys.stderr.flush()
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns aligned with spaces; numbers to the right.
+
+    >>> print(table(("name", "n"), [("a", 1), ("bcdef", 10)]))
+    name    n
+    a       1
+    bcdef  10
+    """
+    texts = [list(header), *([("" if cell is None else str(cell)) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(header))]
+    right = [
+        bool(rows) and all(isinstance(row[column], int | float | None) for row in rows) for column in range(len(header))
+    ]
+    lines = []
+    for row in texts:
+        cells = [
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def human_seconds(seconds: float) -> str:
+    """A duration in words.
+
+    >>> human_seconds(42.4), human_seconds(150), human_seconds(9000)
+    ('42 s', '2.5 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.3g} min" if seconds < 6000 else f"{seconds / 3600:.3g} h"
+
+
+def human_bytes(n_bytes: float) -> str:
+    """A size in words.
+
+    >>> human_bytes(1536), human_bytes(3 * 2**30)
+    ('1.5 KiB', '3 GiB')
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if n_bytes < 1024:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1024
+    return f"{n_bytes:.3g} TiB"
+
+
+class ProgressLines:
+    """A line of progress on standard error: rewritten in place on a terminal, else at most every few seconds."""
+
+    def __init__(self, *, every_seconds: float = 5.0) -> None:
+        self._in_place = sys.stderr.isatty()
+        self._every = 0.1 if self._in_place else every_seconds
+        self._last = 0.0
+
+    def show(self, line: str, *, is_last: bool = False) -> None:
+        """Shows the line unless one was shown just now."""
+        now = time.monotonic()
+        if not is_last and now - self._last < self._every:
+            return
+        self._last = now
+        end = "\n" if is_last or not self._in_place else ""
+        sys.stderr.write(("\r\x1b[2K" if self._in_place else "") + line + end)
+        sys.stderr.flush()
