@@ -27,11 +27,13 @@ NEVER = {("pretraining", "analysis"), ("evaluation", "pretraining")}
 BASE_ORDER = ("errors", "records", "settings")
 
 PAGE_SIDE = (
-    *("errors", "records", "settings"),
-    *("registry.families", "registry.tasks"),
-    *("analysis.competition", "analysis.fusion", "analysis.statistics", "analysis.trajectories"),
-    *("data.prompts", "data.label_settings", "models.hub"),
+    *("errors", "records", "settings", "data.prompts", "data.label_settings", "models.hub"),
     *(f"evaluation.{name}" for name in ("study", "cells", "store", "bundle", "upkeep", "jobs", "cost")),
+    *(
+        f"{part}.{p.stem}"
+        for part in ("registry", "analysis")
+        for p in sorted((ROOT / "icl_core" / part).glob("[a-z]*.py"))
+    ),
 )
 """Modules of icl_core that load without torch, transformers and streamlit."""
 

@@ -379,32 +379,35 @@ def test_a_file_that_the_system_cuts_is_never_a_result(tmp_path, make_record):
 # Several processes
 
 
-def put_all(path, records, log_path):
+def put_all(path, records, log_path, start):
+    start.wait()
     results = Store.open(path)
+    start.wait()
     n_new = sum(results.put(r) for r in records)
     log_path.write_text(str(n_new))
 
 
 def test_processes_on_one_new_store_lose_and_repeat_nothing(tmp_path, make_record):
     records = [make_record(demo_seed=seed) for seed in range(12)]
-    logs = [tmp_path / f"log{i}" for i in range(3)]
-    arguments = [(tmp_path / "store", records[i * 3 :] + records[: i * 3], log) for i, log in enumerate(logs)]
+    logs, start = [tmp_path / f"log{i}" for i in range(3)], fork.Barrier(3)
+    arguments = [(tmp_path / "store", records, log, start) for log in logs]
     assert run_children(put_all, arguments) == [0, 0, 0]
     assert sum(int(log.read_text()) for log in logs) == len(records)
     assert len(Store.open(tmp_path / "store").summaries()) == len(records)
     assert verify_store(tmp_path / "store").is_healthy
 
 
-def claim_all(path, keys, owner, log_path):
+def claim_all(path, keys, log_path, start):
     results = Store.open(path)
-    log_path.write_text(json.dumps([key.demo_seed for key in keys if results.claim(key, owner)]))
+    start.wait()
+    log_path.write_text(json.dumps([key.demo_seed for key in keys if results.claim(key, log_path.name)]))
 
 
 def test_each_cell_is_claimed_by_one_process(tmp_path, make_record):
     keys = [make_record(demo_seed=seed).key for seed in range(10)]
-    logs = [tmp_path / f"log{i}" for i in range(3)]
+    logs, start = [tmp_path / f"log{i}" for i in range(3)], fork.Barrier(3)
     Store.open(tmp_path / "store")
-    arguments = [(tmp_path / "store", keys[i:] + keys[:i], f"job {i}", log) for i, log in enumerate(logs)]
+    arguments = [(tmp_path / "store", keys, log, start) for log in logs]
     assert run_children(claim_all, arguments) == [0, 0, 0]
     assert sorted(seed for log in logs for seed in json.loads(log.read_text())) == list(range(10))
 
