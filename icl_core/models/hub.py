@@ -57,7 +57,6 @@ __all__ = [
 T = TypeVar("T")
 
 _STEP_IN_NAME = re.compile(r"(?:.*[-_])?(?:step|checkpoint|ckpt|iter)[-_]?(?P<step>\d+)", re.IGNORECASE)
-_EXPECTED_EQUAL_STEPS = frozenset({0, 1, 2})
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +329,11 @@ def _resolve_at(location: str, ref: CheckpointRef, offline: bool) -> ResolvedChe
         ) from None
     if ref.weight_file is not None and ref.weight_file not in files:
         raise CheckpointError(f"{location} has no file {ref.weight_file}; list the repository for those it has.")
-    where = f"{location} at {ref.revision}" + (" (in the local cache)" if cached else "")
+    if cached and ref.weight_file is None and not _has_weights(files):
+        raise CheckpointError(
+            f"{location} at {ref.revision} is not completely in the local cache; download it while online."
+        )
+    where = f"{location} at {ref.revision}"
     weights = (ref.weight_file,) if ref.weight_file else choose_weight_files(files, where=where)
     return ResolvedCheckpoint(ref, location, commit, files, weights, cached)
 
@@ -550,8 +553,8 @@ def download_size(ref: CheckpointRef, *, offline: bool = False) -> int:
 def duplicate_weights(identities: Mapping[CheckpointRef, CheckpointIdentity]) -> Mapping[CheckpointRef, str]:
     """Checkpoints of one model that share a weight file, one shard being enough, with the reason for each.
 
-    Expected and not flagged: ``main`` and the last documented step (their content is final by name), and steps 0, 1, 2
-    among themselves (learning rate still zero). Where the right owner cannot be told, every sharer is flagged.
+    Expected and not flagged: ``main`` and the last documented step (their content is final by name), and the registry's
+    ``equal_steps`` among themselves. Where the right owner cannot be told, every sharer is flagged.
 
     Args:
         identities: checkpoints of one or more models; models are compared apart.
@@ -564,7 +567,8 @@ def duplicate_weights(identities: Mapping[CheckpointRef, CheckpointIdentity]) ->
     flagged: dict[CheckpointRef, str] = {}
     for group in sharers.values():
         refs = {ref for ref, _ in group}
-        if len(refs) < 2 or {ref.step for ref in refs} <= _EXPECTED_EQUAL_STEPS:
+        expected = {step for ref in refs for step in (MODELS[ref.model].equal_steps if ref.model in MODELS else ())}
+        if len(refs) < 2 or {ref.step for ref in refs} <= expected:
             continue
         for ref, name in group:
             if not _is_final(ref):

@@ -145,6 +145,7 @@ class Model:
         paper_steps: the grid of arXiv 2406.14022 where its code tells it, else empty.
         phases: curriculum phases, ascending.
         faults: checkpoints known to be wrong or missing.
+        equal_steps: steps that rightly hold equal weights (the learning rate was still zero).
         remap: native remap that the weights need, None for native classes.
         tokenizer_location: Hub id that has the tokenizer where the revisions lack one, None for ``location``.
         step_unit: what a step counts.
@@ -166,6 +167,7 @@ class Model:
     paper_steps: tuple[int, ...] = ()
     phases: tuple[Phase, ...] = ()
     faults: tuple[Fault, ...] = ()
+    equal_steps: tuple[int, ...] = ()
     remap: str | None = None
     tokenizer_location: str | None = None
     step_unit: str = "optimizer step"
@@ -269,6 +271,7 @@ def _pythia(variant: str, family: str, *, paper_steps: tuple[int, ...] = ()) -> 
         context_length=2048,
         paper_steps=paper_steps,
         faults=_PYTHIA_FAULTS.get(variant, ()),
+        equal_steps=(0, 1, 2),
         note=_POLYPYTHIA_NOTES.get(variant, _PYTHIA_NOTE),
     )
 
