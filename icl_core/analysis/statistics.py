@@ -228,8 +228,8 @@ class Band:
 
     Attributes:
         value: mean over tasks of mean over seeds, fraction.
-        low: lower end, not below 0.
-        high: upper end, not above 1.
+        low: lower end.
+        high: upper end.
     """
 
     value: FloatArray
@@ -237,7 +237,9 @@ class Band:
     high: FloatArray
 
 
-def hierarchical_band(tasks: Sequence[TaskReplicates], *, level: float = 0.95) -> Band:
+def hierarchical_band(
+    tasks: Sequence[TaskReplicates], *, level: float = 0.95, bounds: tuple[float, float] = (0.0, 1.0)
+) -> Band:
     """Percentile interval of the hierarchical bootstrap, widened for few seeds.
 
     The spread between n seeds is estimated with n - 1 degrees of freedom a task, which a percentile interval
@@ -247,6 +249,7 @@ def hierarchical_band(tasks: Sequence[TaskReplicates], *, level: float = 0.95) -
     Args:
         tasks: the tasks in the mean.
         level: share of replicates between the two ends.
+        bounds: smallest and largest possible value, to which the ends are cut; (-1, 1) for differences.
     """
     value = np.mean([task.value.mean(axis=1) for task in tasks], axis=0)
     deviations = hierarchical_deviations(tasks)
@@ -258,7 +261,7 @@ def hierarchical_band(tasks: Sequence[TaskReplicates], *, level: float = 0.95) -
     upper = (1 + level) / 2
     stretch = stats.t.ppf(upper, np.maximum(degrees, 1)) / stats.norm.ppf(upper)
     low, high = value + stretch * np.percentile(deviations, [100 * (1 - upper), 100 * upper], axis=0)
-    return Band(value, np.clip(low, 0, 1), np.clip(high, 0, 1))
+    return Band(value, np.clip(low, *bounds), np.clip(high, *bounds))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ with their reason and enter nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -40,6 +40,7 @@ __all__ = [
     "PredictionChange",
     "Predictions",
     "SettingScores",
+    "SettingValues",
     "TaskCurve",
     "ability_curves",
     "baselines",
@@ -51,6 +52,8 @@ __all__ = [
     "normalised_scores",
     "paired_predictions",
     "predicted_labels",
+    "select_scores",
+    "setting_values",
 ]
 
 Normalisation = Literal["sum", "per_token", "calibrated"]
@@ -254,6 +257,20 @@ def _stack_setting(
         present,
         tuple(choices),
         cells[0].row_ids,
+    )
+
+
+def select_scores(scores: SettingScores, *, checkpoints: Sequence[int], seeds: Sequence[int]) -> SettingScores:
+    """The same scores for some checkpoints and seeds, given by their positions on the first two axes."""
+    at = np.ix_(list(checkpoints), list(seeds))
+    return replace(
+        scores,
+        loglikelihoods=scores.loglikelihoods[at],
+        n_tokens=scores.n_tokens[at],
+        content_free=scores.content_free[at],
+        content_free_n_tokens=scores.content_free_n_tokens[at],
+        present=scores.present[at],
+        choices=tuple(scores.choices[i] for i in seeds),
     )
 
 
@@ -509,8 +526,8 @@ def _chosen_labels(
     normalisation: Normalisation,
 ) -> LabelArray:
     at_seed = [predictions.demo_seeds.index(seed) for seed in seeds]
-    labels = predicted_labels(predictions.scores[task, setting], normalisation=normalisation)
-    return np.asarray(labels[indices][:, at_seed])
+    chosen = select_scores(predictions.scores[task, setting], checkpoints=indices.tolist(), seeds=at_seed)
+    return predicted_labels(chosen, normalisation=normalisation)
 
 
 def _gold(predictions: Predictions, task: str) -> LabelArray:
@@ -615,6 +632,50 @@ def paired_predictions(
         gold=tuple(_gold(predictions, name) for name in tasks) if both.size else (),
         partial=tuple(item for item in partial if item.label_setting != "gold"),
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SettingValues:
+    """A measure in one setting without bands, for choosing and comparing checkpoints.
+
+    Attributes:
+        checkpoints: those with all chosen cells, in the order of training.
+        tasks: order of the first axis.
+        by_task: (n_tasks, n_checkpoints, n_seeds) fractions.
+    """
+
+    checkpoints: tuple[CheckpointRef, ...]
+    tasks: tuple[str, ...]
+    by_task: FloatArray
+
+    @property
+    def value(self) -> FloatArray:
+        """(n_checkpoints,) mean over tasks of mean over seeds."""
+        return np.asarray(self.by_task.mean(axis=(0, 2)))
+
+
+def setting_values(
+    predictions: Predictions,
+    label_setting: LabelSetting,
+    *,
+    measure: Measure = "accuracy",
+    normalisation: Normalisation = "sum",
+    task: str | Sequence[str] | None = None,
+    demo_seeds: Sequence[int] | None = None,
+) -> SettingValues:
+    """The values of ``ability_curves`` for one setting, without resampling; arguments as there.
+
+    No complete checkpoint gives empty arrays.
+    """
+    tasks, seeds = _chosen(predictions, task, demo_seeds)
+    entering, _ = _complete_checkpoints(predictions, tasks, seeds)
+    indices = entering.get(label_setting, np.zeros(0, dtype=np.intp))
+    values = np.zeros((len(tasks), indices.size, len(seeds)))
+    for index, name in enumerate(tasks):
+        if indices.size:
+            labels = _chosen_labels(predictions, name, label_setting, indices, seeds, normalisation)
+            values[index] = measure_of(labels, _gold(predictions, name), measure=measure)
+    return SettingValues(tuple(predictions.checkpoints[i] for i in indices), tasks, values)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
