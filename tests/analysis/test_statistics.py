@@ -161,8 +161,8 @@ def test_sign_flip_weighs_strata_equally_and_ignores_pairs_without_a_difference(
         sign_flip_test([[]])
 
 
-def test_sign_flip_blocks_do_not_change_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
-    difference = np.random.default_rng(0).choice([-1, 0, 1], size=5000, p=[0.1, 0.78, 0.12])
+def test_sign_flip_of_many_pairs_approaches_the_normal_law() -> None:
+    difference = np.random.default_rng(0).choice([-1, -0.4, 0, 0.4, 1], size=5000, p=[0.1, 0.1, 0.58, 0.1, 0.12])
     p = sign_flip_test([difference], n_permutations=8000).p
     z = difference.sum() / np.sqrt((difference**2).sum())
     assert p == pytest.approx(2 * stats.norm.sf(abs(z)), abs=0.02)
