@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, snapshot_download
 
 from icl_core.data.prompts import clean_text, make_example
 from icl_core.errors import DataError
@@ -307,32 +307,48 @@ def _read_hub(task: Task, source: HubSource, offline: bool) -> dict[str, Example
 
     The main branch serves the repositories whose script has meanwhile been replaced by Parquet files.
     """
-    attempts: list[tuple[str, dict[str, str | None]]] = [("main", {"name": source.config})]
-    if source.convert:
-        attempts.insert(0, (_CONVERT_REVISION, {"data_dir": source.convert_data_dir}))
     failures = []
-    for revision, options in attempts:
+    for branch, load in (("convert branch", _load_converted), ("main", _load_main))[not source.convert :]:
         try:
-            return _load_hub(task, source, revision, options, offline)
+            with _offline_mode(offline):
+                return _rows_of_splits(task, source, load(source))
         except Exception as error:  # the clients' errors (HTTP, Parquet, script, configuration) share no base class
-            failures.append(f"{revision}: {error}")
+            failures.append(f"{branch}: {error}")
     advice = (
         "load it once while online" if offline else "check the connection, or give a local directory with --data-dir"
     )
     raise DataError(f"Cannot load {source.hub_id} ({'; '.join(failures)}); {advice}.")
 
 
-def _load_hub(
-    task: Task, source: HubSource, revision: str, options: Mapping[str, str | None], offline: bool
-) -> dict[str, ExampleRows]:
+def _load_converted(source: HubSource) -> Any:
+    """The files are fetched first: the client, given the branch, joins all configurations or cannot go offline."""
     import datasets
 
-    with _offline_mode(offline):
-        commit = None if datasets.config.HF_HUB_OFFLINE else HfApi().dataset_info(source.hub_id, revision=revision).sha
-        loaded = datasets.load_dataset(source.hub_id, revision=commit, **options)
+    folder = snapshot_download(
+        source.hub_id,
+        repo_type="dataset",
+        revision=_CONVERT_REVISION,
+        allow_patterns=f"{source.config}/*",
+        local_files_only=datasets.config.HF_HUB_OFFLINE,
+    )
+    files = {split: sorted(map(str, Path(folder, source.config, split).glob("*.parquet"))) for split in source.n_rows}
+    missing = [split for split, paths in files.items() if not paths]
+    if missing:
+        raise DataError(f"no Parquet files of {source.config}/{missing[0]}")
+    return datasets.load_dataset("parquet", data_files=files)
+
+
+def _load_main(source: HubSource) -> Any:
+    import datasets
+
+    commit = None if datasets.config.HF_HUB_OFFLINE else HfApi().dataset_info(source.hub_id, revision="main").sha
+    return datasets.load_dataset(source.hub_id, source.config, revision=commit)
+
+
+def _rows_of_splits(task: Task, source: HubSource, loaded: Mapping[str, Any]) -> dict[str, ExampleRows]:
     missing = [split for split in source.n_rows if split not in loaded]
     if missing:
-        raise DataError(f"{source.hub_id} has no split {', '.join(missing)} (present: {', '.join(loaded)}).")
+        raise DataError(f"no split {', '.join(missing)} (present: {', '.join(loaded)})")
     return {split: _rows_of_dataset(task, split, loaded[split]) for split in source.n_rows}
 
 

@@ -49,15 +49,13 @@ class HubSource:
         config: configuration, and folder name of a local copy in Hub layout.
         n_rows: rows of each split on the Hub, by split name; checked after loading.
         convert: the main branch holds a loading script, which current clients refuse; the Parquet files are on
-            the branch ``refs/convert/parquet``.
-        convert_data_dir: folder to choose on that branch; without it several configurations would be joined.
+            the branch ``refs/convert/parquet``, in ``<config>/<split>/``.
     """
 
     hub_id: str
     config: str
     n_rows: Mapping[str, int] = field(hash=False)
     convert: bool = False
-    convert_data_dir: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +188,7 @@ def _ethos(column: str, title: str) -> Task:
         name=f"ethos_{column}",
         title=title,
         group=TOXICITY,
-        source=HubSource(hub_id, "multilabel", {"train": 433}, convert=True, convert_data_dir="multilabel"),
+        source=HubSource(hub_id, "multilabel", {"train": 433}, convert=True),
         text_columns=("text",),
         label_column=column,
         label_names=("false", "true"),
@@ -273,7 +271,6 @@ _FINANCIAL_PHRASEBANK = Task(
         "sentences_allagree",
         {"train": 2_264},
         convert=True,
-        convert_data_dir="sentences_allagree",
     ),
     text_columns=("sentence",),
     label_column="label",
