@@ -1,0 +1,118 @@
+"""Summaries over models, subsampling of checkpoints, Fig. 2's points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from icl_core.analysis.comparison import (
+    ModelTrajectory,
+    evenly_spread,
+    family_occurrence,
+    intensity_against_icl,
+    model_trajectory,
+    subsample,
+    summarise,
+)
+from icl_core.analysis.competition import competition
+from icl_core.analysis.trajectories import collect_predictions
+from icl_core.errors import StudyError
+from icl_core.records import CellRecord, CheckpointRef
+
+Make = Callable[..., CellRecord]
+
+GOLD = [0, 1, 0, 1]
+HITS = {"gold": [1, 2, 3], "random": [3, 1, 2], "abstract": [0, 2, 1]}
+
+
+def cells_of(make: Make, hits: dict[str, list[int]], *, model: str = "m-1", task: str = "t") -> list[CellRecord]:
+    return [
+        make(
+            [g if i < n else 1 - g for i, g in enumerate(GOLD)],
+            GOLD,
+            step=10 * at,
+            setting=setting,
+            model=model,
+            task=task,
+        )
+        for setting, counts in hits.items()
+        for at, n in enumerate(counts)
+    ]
+
+
+def test_trajectory_and_summary_hand_worked(make_record: Make) -> None:
+    trajectory = model_trajectory(collect_predictions(cells_of(make_record, HITS))["m-1"])
+    np.testing.assert_allclose(trajectory.tr, [0.75, 0.25, 0.5])
+    np.testing.assert_allclose(trajectory.tl, [0, 0.5, 0.25])
+    summary = summarise(trajectory, epsilon=0.01)
+    assert summary.competition.ratio == 1 and summary.competition.mean_intensity == 1  # -.5/+.5, -.25/+.25
+    assert summary.final_icl == 0.75 and summary.final_checkpoint.step == 20 and summary.n_intervals == 2
+
+
+def test_mean_first_and_by_task_are_different_quantities(make_record: Make) -> None:
+    opposite = {"gold": [1, 1], "random": [1, 3], "abstract": [3, 1]}  # competes
+    together = {"gold": [1, 1], "random": [1, 3], "abstract": [0, 4]}  # both rise, TL by twice as much
+    cells = cells_of(make_record, opposite, task="a") + cells_of(make_record, together, task="b")
+    trajectory = model_trajectory(collect_predictions(cells)["m-1"])
+    assert summarise(trajectory, epsilon=0.01).competition.ratio == 0
+    assert trajectory.competition_by_task(epsilon=0.01).indicator.tolist() == [[True], [False]]
+
+
+def test_checkpoints_that_lack_an_ability_are_left_out_and_icl_may_be_missing(make_record: Make) -> None:
+    hits = {"gold": [1, 2], "random": [3, 1, 2], "abstract": [0, 2, 1]}
+    trajectory = model_trajectory(collect_predictions(cells_of(make_record, hits))["m-1"])
+    assert len(trajectory.checkpoints) == 3 and len(trajectory.icl) == 2
+    assert summarise(trajectory, epsilon=0.01).final_icl is None
+    with pytest.raises(StudyError, match="m-1 has 1 checkpoints with complete TR and TL"):
+        model_trajectory(collect_predictions(cells_of(make_record, {"random": [3, 1], "abstract": [2]}))["m-1"])
+    with pytest.raises(StudyError, match="m-1 has 0 checkpoints"):
+        model_trajectory(collect_predictions(cells_of(make_record, {"random": [3, 1]}))["m-1"])
+
+
+def test_evenly_spread_keeps_both_ends_and_never_repeats() -> None:
+    assert evenly_spread(17, 16) == tuple(range(17))
+    assert evenly_spread(17, 8) == tuple(range(0, 17, 2))
+    assert evenly_spread(6, 2) == (0, 3, 5)
+    for n_points in range(2, 40):
+        for n_intervals in range(1, n_points):
+            kept = evenly_spread(n_points, n_intervals)
+            assert kept[0] == 0 and kept[-1] == n_points - 1 and len(set(kept)) == n_intervals + 1
+    for n_intervals in (0, 17):
+        with pytest.raises(StudyError, match="checkpoints, there are 17"):
+            evenly_spread(17, n_intervals)
+
+
+def made(model: str, family: str, tr: list[float], tl: list[float], final_icl: float | None) -> ModelTrajectory:
+    refs = tuple(CheckpointRef(family, model, f"step{i}", "hub", "x", step=i) for i in range(len(tr)))
+    values = np.array(tr), np.array(tl)
+    icl = {} if final_icl is None else {refs[-1]: final_icl}
+    return ModelTrajectory(model, family, ("t",), refs, *values, values[0][None], values[1][None], icl)
+
+
+def test_subsampling_joins_intervals() -> None:
+    trajectory = made("m", "f", [0.4, 0.5, 0.3, 0.6, 0.7], [0.3, 0.2, 0.5, 0.4, 0.3], 0.9)
+    fewer = subsample(trajectory, n_intervals=2)
+    assert [ref.step for ref in fewer.checkpoints] == [0, 2, 4] and list(fewer.icl.values()) == [0.9]
+    expected = competition([0.4, 0.3, 0.7], [0.3, 0.5, 0.3], epsilon=0.01)
+    assert summarise(fewer, epsilon=0.01).competition.mean_intensity == expected.mean_intensity
+    assert fewer.competition_by_task(epsilon=0.01).ratio.tolist() == [expected.ratio]
+
+
+def test_figure_two_over_models() -> None:
+    falls = [0.02, 0.05, 0.08, 0.1]
+    finals = [0.6, 0.55, 0.56, 0.4]
+    summaries = [
+        summarise(made(f"m{i}", "one" if i < 3 else "two", [0.5, 0.5 - fall], [0.3, 0.4], icl), epsilon=0.01)
+        for i, (fall, icl) in enumerate(zip(falls, finals, strict=True))
+    ]
+    without = summarise(made("m9", "two", [0.5, 0.5], [0.3, 0.4], None), epsilon=0.01)
+    result = intensity_against_icl([*summaries, without])
+    assert result.n == 4 and result.r == pytest.approx(stats.pearsonr(np.array(falls) / 0.1, finals).statistic)
+    one, two = family_occurrence([*summaries, without])
+    assert (one.family, one.ratio, one.models) == ("one", 1.0, ("m0", "m1", "m2"))
+    assert (two.family, two.ratio, two.models) == ("two", 0.5, ("m3", "m9"))
+    assert intensity_against_icl([replace(summaries[0])]).r is None
