@@ -161,7 +161,7 @@ PHRASE = ["a", "film", "that", "is", "not", "so", "bad", "after", "all", "but", 
 
 
 def _rows(task):
-    texts = [" ".join((PHRASE * 3)[i % 5 : i % 5 + 12 + i % 7]) for i in range(60)]
+    texts = [" ".join((PHRASE * 3)[i % 5 : i % 5 + 12 + i % 7]) for i in range(36)]
     n_texts = len(TASKS[task].text_columns)
     return [make_example(f"row:{i}", [f"{i} {text}", f"{text} {i}"][:n_texts], i % 2) for i, text in enumerate(texts)]
 
@@ -201,10 +201,10 @@ def test_the_cut_is_the_largest_that_fits(tokenizer, share, task):
     cell = _cell(tokenizer, context_length, task)
     assert _n_longest(cell) <= context_length
     texts = encoding._CuttableTexts(tokenizer, _rows(task))
-    one_more = _render(task)(texts.cut(range(16), cell.context_cut + 1), texts.cut(range(16, 60), cell.context_cut + 1))
+    one_more = _render(task)(texts.cut(range(16), cell.context_cut + 1), texts.cut(range(16, 36), cell.context_cut + 1))
     longer = encode_requests_plain(tokenizer, one_more.contexts, one_more.choices)
     assert max(len(r.context_ids) + max(map(len, r.continuation_ids)) for r in longer) > context_length
-    assert 0 < cell.n_shortened <= 60
+    assert 0 < cell.n_shortened <= 36
 
 
 def test_cut_texts_are_heads_of_the_whole_ones(smollm2_tokenizer):
