@@ -14,7 +14,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -261,20 +261,22 @@ class Store:
         self._point(record.spec, record.key, only_if_stale=True)
         self._bump()
 
-    def restore(self, digest: str, text: str) -> None:
-        """Writes a healthy text where file or index row lacks it; for upkeep.py.
+    def restore(self, texts: Mapping[str, str]) -> None:
+        """Writes healthy texts, by digest, where file or index row lacks them; for upkeep.py.
 
         Raises:
-            StoreError: the text is damaged.
+            StoreError: a text is damaged.
         """
-        record = decode_record(text, digest=digest)
 
-        def write() -> None:
-            if not self.cell_path(digest).exists():
-                _write_file(self.cell_path(digest), text)
-            self._add_rows(record, digest, text)
+        def write(batch: Sequence[str]) -> None:
+            for digest in batch:
+                record = decode_record(texts[digest], digest=digest)
+                if not self.cell_path(digest).exists():
+                    _write_file(self.cell_path(digest), texts[digest])
+                self._add_rows(record, digest, texts[digest])
 
-        self.write(write)
+        for batch in _batches(texts, _INDEX_BATCH):
+            self.write(functools.partial(write, batch))
 
     def get(self, key: CellKey) -> CellRecord | None:
         """The result of a key, None if there is none.
@@ -557,10 +559,10 @@ def _difference(stored: CellRecord, offered: CellRecord) -> str | None:
     return None
 
 
-def _batches(records: Iterable[CellRecord], size: int) -> Iterator[Sequence[CellRecord]]:
-    batch: list[CellRecord] = []
-    for record in records:
-        batch.append(record)
+def _batches(items: Iterable[T], size: int) -> Iterator[Sequence[T]]:
+    batch: list[T] = []
+    for item in items:
+        batch.append(item)
         if len(batch) == size:
             yield batch
             batch = []

@@ -77,11 +77,10 @@ def rebuild_store(path: Path | None = None) -> StoreReport:
     _make_openable(path / "index")
     store = Store.open(path)
     rows, damaged = _row_texts(store), {digest for digest, _ in found.damaged}
-    for digest in _newest_first(path, rows):
-        if digest in damaged:
-            _set_aside(store, digest)
-        else:
-            _mend(store, digest, rows.get(digest))
+    for digest in damaged:
+        _set_aside(store, digest)
+    healthy = [digest for digest in _newest_first(path, rows) if digest not in damaged]
+    store.restore({digest: _healthy_text(store, digest, rows) for digest in healthy})
     store.write(lambda: _drop_unreadable_resolutions(store))
     return found
 
@@ -184,16 +183,15 @@ def _make_openable(folder: Path) -> None:
         folder.rename(folder.with_name(f"{folder.name}.damaged-{time.time_ns()}"))
 
 
-def _mend(store: Store, digest: str, row: str | None) -> None:
-    """Gives a cell that has one healthy copy the other one too."""
+def _healthy_text(store: Store, digest: str, rows: dict[str, str]) -> str:
+    """The healthy copy of a cell that has one; a damaged file is renamed."""
     file = store.cell_path(digest)
     text = _file_text(file)
-    if text is None or _fault(text, digest):
-        text = row
-        if file.exists():
-            file.rename(file.with_name(f"{file.name}.damaged"))
+    if text is not None and _fault(text, digest) is None:
+        return text
     if text is not None:
-        store.restore(digest, text)
+        file.rename(file.with_name(f"{file.name}.damaged"))
+    return rows[digest]
 
 
 def _set_aside(store: Store, digest: str) -> None:
