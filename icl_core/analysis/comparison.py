@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from icl_core.analysis.competition import Competition, CompetitionMeasures, competition, competition_measures
+from icl_core.analysis.predictions import Normalisation, Predictions
 from icl_core.analysis.statistics import Measure, PearsonResult, pearson
-from icl_core.analysis.trajectories import Normalisation, Predictions, setting_values
+from icl_core.analysis.trajectories import setting_values
 from icl_core.errors import StudyError
 from icl_core.records import CheckpointRef
 

@@ -19,18 +19,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from icl_core.analysis.statistics import (
-    Measure,
-    hierarchical_band,
-    measure_of,
-    replicate_task,
-)
-from icl_core.analysis.trajectories import (
+from icl_core.analysis.predictions import (
     Normalisation,
     Predictions,
     SettingScores,
     normalised_scores,
     select_scores,
+)
+from icl_core.analysis.statistics import (
+    Measure,
+    hierarchical_band,
+    measure_of,
+    replicate_task,
 )
 from icl_core.errors import StudyError
 from icl_core.records import CheckpointRef, LabelSetting

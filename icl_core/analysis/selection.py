@@ -22,8 +22,9 @@ from icl_core.analysis.fusion import (
     equal_weights,
     fused_answers,
 )
+from icl_core.analysis.predictions import Normalisation
 from icl_core.analysis.statistics import Measure
-from icl_core.analysis.trajectories import Normalisation, setting_values
+from icl_core.analysis.trajectories import setting_values
 from icl_core.errors import StudyError
 from icl_core.records import CheckpointRef, LabelSetting
 

@@ -19,7 +19,7 @@ from icl_core.analysis.comparison import (
     summarise,
 )
 from icl_core.analysis.competition import competition
-from icl_core.analysis.trajectories import collect_predictions
+from icl_core.analysis.predictions import collect_predictions
 from icl_core.errors import StudyError
 from icl_core.records import CellRecord, CheckpointRef
 

@@ -32,8 +32,8 @@ from icl_core.analysis.fusion import (
     weight_curve,
 )
 from icl_core.analysis.gains import answer_differences, diversity, gain_table
+from icl_core.analysis.predictions import collect_predictions
 from icl_core.analysis.selection import ablation_grid, equal_gold_ensemble, select_checkpoint
-from icl_core.analysis.trajectories import collect_predictions
 from icl_core.errors import StudyError
 from icl_core.records import CellRecord, CheckpointRef
 

@@ -9,18 +9,9 @@ from math import log
 import numpy as np
 import pytest
 
-from icl_core.analysis.trajectories import (
-    ability_curves,
-    baselines,
-    changed_predictions,
-    collect_predictions,
-    confusion,
-    correct,
-    label_shares,
-    normalised_scores,
-    paired_predictions,
-    predicted_labels,
-)
+from icl_core.analysis.drilldown import changed_predictions, confusion, label_shares
+from icl_core.analysis.predictions import collect_predictions, correct, normalised_scores, predicted_labels
+from icl_core.analysis.trajectories import ability_curves, baselines, paired_predictions
 from icl_core.errors import StudyError
 from icl_core.records import CellRecord, CheckpointRef
 
