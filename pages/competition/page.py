@@ -1,3 +1,35 @@
+"""Competition: do TR and TL really compete, and when?"""
+
+from __future__ import annotations
+
 import streamlit as st
 
-st.write("soon")
+from pages.competition import details, parts
+from pages.ui import blocks, frame
+from pages.ui.words import reported
+
+frame.heading("Competition", "Do task recognition and task learning really compete, and when?")
+with reported():
+    study = blocks.study_or_stop()
+    found = blocks.results_or_stop(study)
+    sentence = st.container()
+    epsilon = parts.epsilon_controls()
+    with st.container(horizontal=True, vertical_alignment="bottom", key="competition-controls"):
+        model, view = parts.view_controls(found)
+        look = parts.look_controls(found, model)
+    seen = parts.observe(study, found, model, view, epsilon)
+    with sentence:
+        parts.finding(seen)
+    parts.panels(found, seen, view, look)
+    parts.left_out(seen)
+    tabs = st.tabs(
+        ["Changes", "Epsilon", "Tasks", "What changed", "Table and downloads"],
+        key="part",
+        on_change="rerun",
+        bind="query-params",
+    )
+    for tab, draw in zip(tabs, details.PARTS, strict=True):
+        with tab:
+            if tab.open:
+                draw(study, found, seen, view)
+    parts.how_computed(seen)

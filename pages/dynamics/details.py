@@ -1,8 +1,8 @@
-"""What stands below the curves: one small chart a task, predicted labels, and one checkpoint's confusion and answers."""
+"""What stands below the curves: a small chart a task, predicted labels, one checkpoint's confusion and answers."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import streamlit as st
 
@@ -32,6 +32,7 @@ def small_multiples(found: cached.Collected, study: Study, view: View, look: Loo
         order = sorted(gold, key=lambda task: curves.chance_by_task[task] - float(gold[task].value[-1]))
         if len(found.predictions) > 1:
             st.markdown(f"**{plain(model)}**")
+        st.caption("ICL, TR and TL on each task, those first whose ICL ends farthest above chance (dotted).")
         columns = st.columns(3)
         for index, task in enumerate(order):
             part, places = model_rows(found, curves, look, task=task)
@@ -40,7 +41,7 @@ def small_multiples(found: cached.Collected, study: Study, view: View, look: Loo
                 x_axis(list(places.values()), quantity=look.quantity, scale=look.scale),
                 frame.palette(),
                 style=charts.Style(height=150, bands=look.bands, labels=False, domain=(0.0, 1.0), title=""),
-                references=rows.reference_rows(curves, task=task)[:1],
+                references=[{"value": curves.chance_by_task[task], "text": ""}],
             )
             with columns[index % 3]:
                 st.markdown(f"**{plain(task_title(task))}**")
@@ -55,12 +56,9 @@ def _model(found: cached.Collected) -> Predictions:
 
 
 def _task(predictions: Predictions, view: View) -> str:
-    if view.task in predictions.tasks:
-        return cast(str, view.task)
-    return cast(
-        str,
-        st.selectbox("Task", list(predictions.tasks), format_func=task_title, key="task_shown", bind="query-params"),
-    )
+    if view.task is not None and view.task in predictions.tasks:
+        return view.task
+    return st.selectbox("Task", list(predictions.tasks), format_func=task_title, key="task_shown", bind="query-params")
 
 
 def label_shares(found: cached.Collected, view: View) -> None:
@@ -105,7 +103,6 @@ def checkpoint(found: cached.Collected, study: Study, view: View) -> None:
         setting = st.segmented_control(
             "Labels", list(LABEL_SETTINGS), default="gold", required=True, key="labels", bind="query-params"
         )
-    setting = cast(LabelSetting, setting)
     if (task, setting) not in predictions.scores:
         st.info(f"{plain(task_title(task))} has no results with {setting} labels.")
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -74,9 +75,8 @@ def curves_of(study: Study, found: cached.Collected, view: View) -> Curves:
 
 def finding(drawn: Curves, view: View) -> None:
     """One sentence for one model, one short one each for several."""
-    sentences = [findings.curves_sentence(curves, moments(curves)) for curves in list(drawn.values())[:3]]
-    if view.task is not None:
-        sentences[0] = f"On {plain(task_title(view.task))}: {sentences[0]}"
+    shown = list(drawn.values())[:3]
+    sentences = [findings.curves_sentence(curves, moments(curves), task=view.task) for curves in shown]
     if len(drawn) > 3:
         sentences.append(f"{count(len(drawn) - 3, 'further model')} below.")
     blocks.finding("\n\n".join(sentences))
@@ -132,7 +132,7 @@ def main_chart(found: cached.Collected, drawn: Curves, view: View, look: Look) -
             figure,
             key=key,
             alt=f"{controls.MEASURE_TITLES[view.measure]} of ICL, TR and TL over training for {', '.join(group)}",
-            on_pick=lambda key=key: pick_checkpoint(key),
+            on_pick=partial(pick_checkpoint, key),
         )
     return figure, everything
 

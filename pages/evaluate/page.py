@@ -1,3 +1,28 @@
+"""Evaluate: what will it cost, and is it running?"""
+
+from __future__ import annotations
+
 import streamlit as st
 
-st.write("soon")
+from icl_core.errors import ObservatoryError
+from pages.evaluate import form, jobs_view, preflight, timeline
+from pages.ui import frame, selection
+from pages.ui.words import plain, reported
+
+frame.heading("Evaluate", "What will it cost, and is it running?")
+with reported():
+    jobs_view.live()
+    form.models_and_checkpoints()
+    spot = st.container()
+    form.tasks()
+    form.settings()
+    run = form.run_options()
+    try:
+        study = form.study_to_run(run)
+    except ObservatoryError as error:
+        spot.info(plain(str(error)))
+    else:
+        with spot:
+            timeline.draw(study, selection.current_choice())
+        preflight.box(study, run)
+    jobs_view.past()

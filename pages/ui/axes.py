@@ -49,7 +49,11 @@ class XAxis:
         if self.scale == "symlog":
             scale = alt.Scale(type="symlog", constant=self.constant, domain=list(self.domain), nice=False)
         axis = alt.Axis(
-            values=list(self.ticks), labelExpr=_LABELS[self.quantity], labels=labels, ticks=labels, labelOverlap=True
+            values=list(self.ticks),
+            labelExpr=_LABELS[self.quantity],
+            labels=labels,
+            ticks=labels,
+            labelOverlap="greedy",
         )
         return alt.X(f"{field}:Q", title=_TITLES[self.quantity] if title else None, scale=scale, axis=axis)
 
@@ -61,6 +65,8 @@ def x_axis(values: Sequence[float], *, quantity: Quantity = "step", scale: Scale
     positive = [value for value in values if value > 0]
     constant = float(min(positive)) if positive else 1.0
     ticks = _even_ticks(low, high) if scale == "linear" else _log_ticks(low, high, constant)
+    if scale == "symlog" and high < 100 * constant:
+        ticks = tuple(sorted(float(value) for value in set(values)))
     return XAxis(quantity, scale, constant, (float(low), float(high)), ticks)
 
 

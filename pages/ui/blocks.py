@@ -64,11 +64,12 @@ def left_out(reasons: Mapping[str, str]) -> None:
                 st.markdown(f"- **{plain(name)}**: {plain(reason)}")
 
 
-def table(
-    rows: Sequence[Mapping[str, Any]], *, name: str, figure: Any, study: Study, formats: Mapping[str, str]
-) -> None:
+_PERCENT = ("value", "low", "high", "delta_tr", "delta_tl", "certainty")
+
+
+def table(rows: Sequence[Mapping[str, Any]], *, name: str, figure: Any, study: Study) -> None:
     """The rows behind a chart with their downloads; fractions are shown in percent."""
-    config = {column: st.column_config.NumberColumn(format="percent") for column in formats}
+    config = {column: st.column_config.NumberColumn(format="percent") for column in _PERCENT}
     st.dataframe(list(rows), hide_index=True, column_config=config, height=320, alt=f"Rows of {name}")
     with st.container(horizontal=True):
         st.download_button("CSV", lambda: as_csv(rows), file_name=f"{name}.csv", mime="text/csv", key=f"{name}-csv")

@@ -6,8 +6,9 @@ with each stored cell. It computes nothing itself.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import streamlit as st
@@ -42,6 +43,7 @@ __all__ = [
     "Collected",
     "Paired",
     "against_epsilon",
+    "ask_hub",
     "checkpoints_of",
     "collected",
     "completeness",
@@ -92,9 +94,22 @@ def checkpoints_of(model: str) -> tuple[CheckpointRef, ...]:
     if model in embedded_members():
         return list_checkpoints(model)
     known = list(known_checkpoints(MODELS[model])) if model in MODELS else []
+    listed = store().get_note("checkpoints", model)
+    if listed:
+        known = [CheckpointRef(**entry) for entry in json.loads(listed)]
     named = {ref.revision for ref in known}
     known += [ref for ref in _stored_checkpoints(model, generation()) if ref.revision not in named]
     return tuple(sorted(known, key=lambda ref: (ref.step is None, ref.step or 0, ref.revision)))
+
+
+def ask_hub(model: str) -> None:
+    """Lists a model's checkpoints on the Hub and keeps the list with the store.
+
+    Raises:
+        CheckpointError: the Hub cannot be reached.
+    """
+    refs = [asdict(ref) for ref in list_checkpoints(model)]
+    store().put_note("checkpoints", model, json.dumps(refs))
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import altair as alt
@@ -17,17 +18,21 @@ from pages.ui.theme import ABILITIES, Palette, configured
 
 __all__ = [
     "PICK",
+    "TIMELINE_STATES",
     "Row",
     "Style",
     "ability_chart",
     "confusion_chart",
     "grid_chart",
     "label_share_chart",
+    "room_for_labels",
     "rows_data",
     "timeline_chart",
 ]
 
 Row = Mapping[str, Any]
+LABEL_ROOM = 84
+"""Pixels to the right of the plot for direct labels."""
 PICK = "pick"
 """Name of the selection that reruns a page when a mark is clicked."""
 
@@ -55,9 +60,9 @@ class Style:
     title: str = "Accuracy"
 
 
-def rows_data(rows: Iterable[Row]) -> alt.Data:
+def rows_data(rows: Iterable[Row]) -> alt.InlineData:
     """Rows as the data of one chart."""
-    return alt.Data(values=[dict(row) for row in rows])
+    return alt.InlineData(values=[dict(row) for row in rows])
 
 
 def _colour(palette: Palette) -> alt.Color:
@@ -119,7 +124,7 @@ def ability_chart(
     """
     low, high = _y(style, rows, references)
     kept = [row for row in rows if not row["left_out"]]
-    x = axis.encode(title=style.x_labels, labels=style.x_labels)
+    x = axis.encode(title=style.x_labels and style.labels, labels=style.x_labels)
     y_axis = alt.Axis(format=".0%", tickCount=5, minExtent=40, maxExtent=40)
     y = alt.Y("value:Q", title=style.title, scale=alt.Scale(domain=[low, high], nice=False, clamp=True), axis=y_axis)
     lines = (
@@ -127,19 +132,19 @@ def ability_chart(
         .mark_line(strokeWidth=2, interpolate="linear")
         .encode(x, y, _colour(palette), _dash(rows), detail="model:N")
     )
-    layers = [lines, *_shades(phases, axis, palette), *_references(references, axis, palette)]
+    layers: list[Any] = [lines, *_shades(phases, axis, palette), *_references(references, axis, palette)]
     if style.bands:
         layers.append(_bands(kept, palette))
     layers += [_points(rows, palette, pickable=style.pickable)]
     if style.labels:
-        layers.append(_end_labels(kept, palette, gap=(high - low) * 16 / style.height))
+        layers += [_end_labels(kept, palette, gap=(high - low) * 16 / style.height), room_for_labels(axis, palette)]
     if notes:
         layers.append(_notes(notes, palette))
     chart = alt.layer(*layers).properties(height=style.height)
-    return configured(chart, palette, right=96 if style.labels else 8)
+    return configured(chart, palette)
 
 
-def _bands(rows: Sequence[Row], palette: Palette) -> alt.Chart:
+def _bands(rows: Sequence[Row], palette: Palette) -> Any:
     return (
         alt.Chart(rows_data(rows))
         .mark_area(opacity=0.14, interpolate="linear")
@@ -147,7 +152,7 @@ def _bands(rows: Sequence[Row], palette: Palette) -> alt.Chart:
     )
 
 
-def _points(rows: Sequence[Row], palette: Palette, *, pickable: bool) -> alt.Chart:
+def _points(rows: Sequence[Row], palette: Palette, *, pickable: bool) -> Any:
     points = (
         alt.Chart(rows_data(rows))
         .mark_point(filled=True, size=58, strokeWidth=1.6, opacity=1)
@@ -178,7 +183,13 @@ def _tooltip() -> list[alt.Tooltip]:
     ]
 
 
-def _end_labels(rows: Sequence[Row], palette: Palette, *, gap: float) -> alt.Chart:
+def room_for_labels(axis: XAxis, palette: Palette) -> Any:
+    """An unseen mark to the right of the plot, so that panels with longer and shorter labels keep one width."""
+    spot = alt.Chart(rows_data([{"x": axis.domain[1]}])).mark_point(xOffset=LABEL_ROOM, size=1, opacity=0)
+    return spot.encode(alt.X("x:Q"), tooltip=alt.value(None))
+
+
+def _end_labels(rows: Sequence[Row], palette: Palette, *, gap: float) -> Any:
     """The ability's (and model's) name at the right end of each line, moved apart where they would overlap."""
     several = len({row["model"] for row in rows}) > 1
     ends: dict[tuple[str, str], Row] = {}
@@ -193,12 +204,12 @@ def _end_labels(rows: Sequence[Row], palette: Palette, *, gap: float) -> alt.Cha
     ]
     return (
         alt.Chart(rows_data(labels))
-        .mark_text(align="left", dx=10, fontSize=13, fontWeight=600, limit=160)
+        .mark_text(align="left", dx=10, fontSize=13, fontWeight=600, limit=LABEL_ROOM)
         .encode(alt.X("x:Q"), alt.Y("value:Q"), _colour(palette), text="text:N")
     )
 
 
-def _references(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[alt.Chart]:
+def _references(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[Any]:
     if not rows:
         return []
     data = rows_data([{**row, "x": axis.domain[1]} for row in rows])
@@ -211,7 +222,7 @@ def _references(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[alt.
     return [rule, words]
 
 
-def _shades(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[alt.Chart]:
+def _shades(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[Any]:
     if not rows:
         return []
     clipped = [
@@ -233,12 +244,12 @@ def _shades(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[alt.Char
     words = (
         alt.Chart(data)
         .mark_text(align="left", baseline="top", dx=4, dy=4, color=palette.soft, fontSize=11)
-        .encode(alt.X("x:Q"), alt.value(0), text="name:N")
+        .encode(alt.X("x:Q"), y=alt.value(0), text="name:N")
     )
     return [area, words] if any(row.get("name") for row in clipped) else [area]
 
 
-def _notes(rows: Sequence[Row], palette: Palette) -> alt.LayerChart:
+def _notes(rows: Sequence[Row], palette: Palette) -> Any:
     layers = []
     for row in rows:
         mark = {"align": row.get("align", "center"), "fontSize": 13, "fontStyle": "italic", "lineBreak": "\n"}
@@ -277,7 +288,7 @@ def label_share_chart(rows: Sequence[Row], palette: Palette, *, height: int = 18
                 "label:N",
                 sort=labels,
                 scale=alt.Scale(domain=labels, range=colours),
-                legend=alt.Legend(title=None, orient="top", symbolType="square", labelLimit=120),
+                legend=alt.Legend(title=None, orient="top", columns=3, symbolType="square", labelLimit=90),
             ),
             alt.Order("order:Q"),
             tooltip=[
@@ -357,61 +368,52 @@ def grid_chart(rows: Sequence[Row], palette: Palette, *, row_height: int = 26) -
     return configured(alt.layer(cells, words).properties(height=height), palette)
 
 
-_TIMELINE_SHAPES = {
-    "stored": "circle",
-    "partial": "triangle-up",
-    "missing": "circle",
-    "running": "diamond",
-    "failed": "cross",
-    "flagged": "square",
-}
+TIMELINE_STATES = MappingProxyType(
+    {
+        "stored": "circle",
+        "partial": "triangle-up",
+        "missing": "circle",
+        "queued": "stroke",
+        "running": "diamond",
+        "failed": "cross",
+        "flagged": "square",
+        "not chosen": "circle",
+    }
+)
+"""The states of a checkpoint on the timeline, each with its shape."""
 
 
-def timeline_chart(rows: Sequence[Row], axis: XAxis, palette: Palette, *, height_per_model: int = 44) -> Any:
-    """The chosen checkpoints on their training axis, each with its state as colour and shape.
+def timeline_chart(rows: Sequence[Row], axis: XAxis, palette: Palette, *, height_per_model: int = 40) -> Any:
+    """The checkpoints on their training axis, each with its state as colour and shape.
 
     Args:
-        rows: ``model``, ``x``, ``checkpoint``, ``state`` (stored, partial, missing, running, failed, flagged),
-            ``text`` (one sentence).
+        rows: ``model``, ``x``, ``checkpoint``, ``name``, ``state`` (of TIMELINE_STATES), ``text`` (one sentence).
         axis: horizontal axis.
         palette: colours of the theme.
         height_per_model: pixels.
     """
     models = list(dict.fromkeys(row["model"] for row in rows))
-    states = [state for state in _TIMELINE_SHAPES if any(row["state"] == state for row in rows)]
+    states = [state for state in TIMELINE_STATES if any(row["state"] == state for row in rows)]
     complete, partial, _, failed = palette.states
-    colours = {
-        "stored": complete,
-        "partial": partial,
-        "missing": palette.soft,
-        "running": palette.tr,
-        "failed": failed,
-        "flagged": failed,
-    }
+    colours = {"stored": complete, "partial": partial, "running": palette.tr, "failed": failed, "flagged": failed}
+    colours |= {"missing": palette.ink, "queued": palette.tr, "not chosen": palette.soft}
+    colour_scale = alt.Scale(domain=states, range=[colours[state] for state in states])
+    shape_scale = alt.Scale(domain=states, range=[TIMELINE_STATES[state] for state in states])
     legend = alt.Legend(title=None, orient="top", symbolSize=110)
+    picked = alt.selection_point(name=PICK, fields=["name"], on="click", empty=False, toggle=False)
+    hollow = "indexof(['missing', 'flagged', 'not chosen'], datum.state) >= 0"
     chart = (
         alt.Chart(rows_data(rows))
-        .mark_point(size=130, strokeWidth=2)
+        .mark_point(strokeWidth=1.8)
         .encode(
             axis.encode(),
             alt.Y("model:N", sort=models, title=None, axis=alt.Axis(grid=True, labelLimit=180)),
-            alt.Color(
-                "state:N",
-                sort=states,
-                legend=legend,
-                scale=alt.Scale(domain=states, range=[colours[s] for s in states]),
-            ),
-            alt.Shape(
-                "state:N",
-                sort=states,
-                legend=legend,
-                scale=alt.Scale(domain=states, range=[_TIMELINE_SHAPES[state] for state in states]),
-            ),
-            fill=alt.condition(
-                "datum.state == 'missing' || datum.state == 'flagged'",
-                alt.value(palette.background),
-                alt.Color("state:N", scale=alt.Scale(domain=states, range=[colours[s] for s in states]), legend=None),
-            ),
+            alt.Color("state:N", sort=states, legend=legend, scale=colour_scale),
+            alt.Shape("state:N", sort=states, legend=legend, scale=shape_scale),
+            fill=alt.when(hollow)
+            .then(alt.value(palette.background))
+            .otherwise(alt.Fill("state:N", sort=states, scale=colour_scale, legend=None)),
+            size=alt.condition("datum.state == 'not chosen'", alt.value(28), alt.value(120)),
             tooltip=[
                 alt.Tooltip("model:N", title="Model"),
                 alt.Tooltip("checkpoint:N", title="Checkpoint"),
@@ -419,6 +421,7 @@ def timeline_chart(rows: Sequence[Row], axis: XAxis, palette: Palette, *, height
                 alt.Tooltip("text:N", title=" "),
             ],
         )
+        .add_params(picked)
         .properties(height=max(height_per_model, height_per_model * len(models)))
     )
     return configured(chart, palette)

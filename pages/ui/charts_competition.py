@@ -10,14 +10,14 @@ from typing import Any
 
 import altair as alt
 
-from pages.ui.axes import XAxis
-from pages.ui.charts import PICK, Row, rows_data
+from pages.ui.axes import XAxis, apart
+from pages.ui.charts import PICK, Row, room_for_labels, rows_data
 from pages.ui.theme import Palette, configured
 
 __all__ = ["accumulation_chart", "epsilon_chart", "heat_map", "intensity_chart", "plane_chart"]
 
 
-def intensity_chart(rows: Sequence[Row], axis: XAxis, palette: Palette, *, height: int = 90) -> Any:
+def intensity_chart(rows: Sequence[Row], axis: XAxis, palette: Palette, *, height: int = 70) -> Any:
     """C^S of each interval as a bar as wide as the interval.
 
     Args:
@@ -38,7 +38,8 @@ def intensity_chart(rows: Sequence[Row], axis: XAxis, palette: Palette, *, heigh
             tooltip=_interval_tooltip(),
         )
     )
-    return configured(bars.properties(height=height), palette, right=96)
+    layers = alt.layer(bars, room_for_labels(axis, palette))
+    return configured(layers.properties(height=height), palette)
 
 
 def _interval_tooltip() -> list[alt.Tooltip]:
@@ -52,7 +53,7 @@ def _interval_tooltip() -> list[alt.Tooltip]:
 
 
 def accumulation_chart(
-    cumulative: Sequence[Row], accuracy: Sequence[Row], axis: XAxis, palette: Palette, *, height: int = 120
+    cumulative: Sequence[Row], accuracy: Sequence[Row], axis: XAxis, palette: Palette, *, height: int = 100
 ) -> Any:
     """Accumulated intensity R as steps, with ICL accuracy on the same 0 to 100 % axis (paper Fig. 3).
 
@@ -75,13 +76,16 @@ def accumulation_chart(
         .mark_line(color=palette.icl, strokeWidth=2)
         .encode(axis.encode(), y, tooltip=[alt.Tooltip("text:N", title=" "), alt.Tooltip("value:Q", format=".1%")])
     )
-    ends = [{**series[-1], "text": name} for series, name in ((cumulative, "R"), (accuracy, "ICL")) if series]
+    named = [(series[-1], name) for series, name in ((cumulative, "R"), (accuracy, "ICL")) if series]
+    heights = apart([row["value"] for row, _ in named], gap=16 / height)
+    ends = [{**row, "value": at, "text": name} for (row, name), at in zip(named, heights, strict=True)]
     words = (
         alt.Chart(rows_data(ends))
         .mark_text(align="left", dx=10, fontSize=13, fontWeight=600, color=palette.ink)
         .encode(alt.X("x:Q"), alt.Y("value:Q"), text="text:N")
     )
-    return configured(alt.layer(area, line, words).properties(height=height), palette, right=96)
+    layers = alt.layer(area, line, words, room_for_labels(axis, palette))
+    return configured(layers.properties(height=height), palette)
 
 
 def plane_chart(rows: Sequence[Row], palette: Palette, *, epsilon: float, height: int = 320) -> Any:
@@ -108,15 +112,16 @@ def plane_chart(rows: Sequence[Row], palette: Palette, *, epsilon: float, height
         {"x": -epsilon, "x2": epsilon, "y": -reach, "y2": reach},
     ]
     band = alt.Chart(rows_data(cross)).mark_rect(color=palette.soft, opacity=0.2).encode(**fields)
-    words = [
+    words: list[dict[str, Any]] = [
         {"delta_tr": -reach, "delta_tl": reach, "text": "TR falls, TL rises", "align": "left"},
         {"delta_tr": reach, "delta_tl": -reach, "text": "TR rises, TL falls", "align": "right"},
     ]
+    corners_of_words: Any = zip(words, ("top", "bottom"), (6, -6), (6, -6), strict=True)
     named = [
         alt.Chart(rows_data([row]))
         .mark_text(align=row["align"], baseline=base, dx=dx, dy=dy, color=palette.soft, fontSize=11)
         .encode(x, y, text="text:N")
-        for row, base, dx, dy in zip(words, ("top", "bottom"), (6, -6), (6, -6), strict=True)
+        for row, base, dx, dy in corners_of_words
     ]
     points = alt.Chart(rows_data(rows)).encode(x, y, tooltip=_interval_tooltip())
     picked = alt.selection_point(name=PICK, fields=["interval"], on="click", empty=False)
@@ -148,7 +153,8 @@ def heat_map(rows: Sequence[Row], palette: Palette, *, row_height: int = 26) -> 
     cells = base.mark_rect(stroke=palette.background, strokeWidth=2).encode(
         alt.Color("intensity:Q", scale=ramp, legend=alt.Legend(title="Intensity", orient="right", gradientLength=80))
     )
-    marks = base.transform_filter("datum.competes").mark_point(filled=True, size=18, color=palette.ink)
+    contrast = alt.condition("datum.intensity > 0.5", alt.value(palette.background), alt.value(palette.ink))
+    marks = base.transform_filter("datum.competes").mark_point(filled=True, size=22, opacity=1).encode(color=contrast)
     height = max(row_height, row_height * len(tasks))
     return configured(alt.layer(cells, marks).properties(height=height), palette)
 

@@ -9,7 +9,7 @@ from icl_core.analysis.competition import Competition, EpsilonCurves, NoiseFloor
 from icl_core.analysis.moments import Moment
 from icl_core.analysis.trajectories import AbilityCurves
 from pages.ui.theme import ABILITY_BY_SETTING
-from pages.ui.words import checkpoint_name, count, interval, p_value, percent, plain
+from pages.ui.words import checkpoint_name, count, interval, p_value, percent, plain, task_title
 
 __all__ = ["band_sentence", "competition_sentence", "curves_sentence", "moment_words"]
 
@@ -25,7 +25,7 @@ def moment_words(moment: Moment) -> str:
     return f"{ability} {_VERBS[moment.kind]} {span} by {checkpoint_name(moment.end)}"
 
 
-def curves_sentence(curves: AbilityCurves, found: tuple[Moment, ...]) -> str:
+def curves_sentence(curves: AbilityCurves, found: tuple[Moment, ...], *, task: str | None = None) -> str:
     """Where the three abilities end, and what clearly happened on the way."""
     ends = []
     for setting, curve in curves.curves.items():
@@ -33,7 +33,10 @@ def curves_sentence(curves: AbilityCurves, found: tuple[Moment, ...]) -> str:
         ends.append(f"{ABILITY_BY_SETTING[setting]} **{percent(float(curve.value[-1]))}** ({band})")
     last = max((curve.checkpoints[-1] for curve in curves.curves.values()), key=lambda ref: ref.step or 0)
     model, chance = plain(curves.model), percent(curves.chance)
-    end = f"At {checkpoint_name(last)}, **{model}** has {', '.join(ends)}; chance is {chance}."
+    start = (
+        f"At {checkpoint_name(last)}" if task is None else f"On {plain(task_title(task))}, at {checkpoint_name(last)}"
+    )
+    end = f"{start}, **{model}** has {', '.join(ends)}; chance is {chance}."
     if not found:
         return f"{end} No change of TR or TL is clear of its 95 % bands."
     return f"{end} On the way, {'; '.join(moment_words(moment) for moment in found)}."

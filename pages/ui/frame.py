@@ -71,6 +71,12 @@ def _pickers(defaults: selection.Defaults) -> None:
     with _line("Settings", words if len(held["setting"]) < 3 else f"all three, {held['shots']} shots"):
         for name in ("setting", "seeds", "shots", "examples", *_MORE):
             selection.field(name, "sidebar", defaults)
+    if any(list(_many(st.session_state[name])) != list(_many(held[name])) for name in selection.KEYS):
+        st.rerun()  # a first visit by URL: the lines above were labelled before their pickers had read it
+
+
+def _many(value: object) -> Sequence[object]:
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def _completeness() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from icl_core.analysis.competition import Competition
+from icl_core.analysis.competition import Competition, EpsilonCurve
 from icl_core.analysis.trajectories import AbilityCurves, LabelShares
 from icl_core.records import CheckpointRef
 from icl_core.registry.families import MODELS
@@ -26,6 +26,7 @@ __all__ = [
     "as_csv",
     "confusion_rows",
     "curve_rows",
+    "epsilon_rows",
     "interval_rows",
     "phase_rows",
     "positions",
@@ -139,6 +140,21 @@ def interval_rows(
             }
         )
     return rows
+
+
+def epsilon_rows(epsilons: npt.NDArray[np.float64], curve: EpsilonCurve) -> list[Row]:
+    """One row for each epsilon: the measure, and what noise alone gives."""
+    return [
+        {
+            "epsilon": float(epsilons[index]),
+            "observed": float(curve.observed[index]),
+            "null_low": float(curve.null_low[index]),
+            "null_median": float(curve.null_median[index]),
+            "null_high": float(curve.null_high[index]),
+            "p": float(curve.p[index]),
+        }
+        for index in range(len(epsilons))
+    ]
 
 
 def _short(ref: CheckpointRef) -> str:

@@ -7,6 +7,7 @@ made from them, and by ``validate_study`` before anything runs.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -19,7 +20,7 @@ from icl_core.errors import StudyError
 from icl_core.evaluation.store import CellSummary
 from icl_core.evaluation.study import ATTENTIONS, DTYPES, MAX_SHOTS, MAX_TEST_EXAMPLES, Study
 from icl_core.models.hub import embedded_members, local_checkpoints
-from icl_core.records import LABEL_SETTINGS, CheckpointRef, LabelSetting
+from icl_core.records import LABEL_SETTINGS, CheckpointRef
 from icl_core.registry.families import MODELS, choose_checkpoints
 from icl_core.registry.tasks import TASKS, list_tasks
 from icl_core.settings import DEFAULT_DEMO_SEEDS, DEFAULT_N_SHOTS, DEFAULT_N_TEST, store_path
@@ -27,7 +28,17 @@ from pages.ui import cached
 from pages.ui.theme import ABILITY_BY_SETTING
 from pages.ui.words import task_title
 
-__all__ = ["Choice", "Defaults", "current_choice", "defaults_for", "field", "study_of", "task_options"]
+__all__ = [
+    "Choice",
+    "Defaults",
+    "current_choice",
+    "defaults_for",
+    "field",
+    "log_spaced",
+    "short_name",
+    "study_of",
+    "task_options",
+]
 
 Place = Literal["sidebar", "page"]
 KEYS = (
@@ -182,7 +193,7 @@ def study_of(choice: Choice) -> Study:
     return Study(
         checkpoints=tuple(dict.fromkeys(refs)),
         tasks=choice.task,
-        label_settings=tuple(cast(LabelSetting, name) for name in LABEL_SETTINGS if name in choice.setting),
+        label_settings=tuple(name for name in LABEL_SETTINGS if name in choice.setting),
         demo_seeds=_seeds(choice.seeds),
         n_shots=choice.shots,
         n_test=choice.examples,
@@ -208,6 +219,25 @@ def _chosen(refs: Sequence[CheckpointRef], text: str) -> tuple[CheckpointRef, ..
     if text.isdecimal() and int(text) > count and int(text) not in {ref.step for ref in refs}:
         text = "all"  # a count for a longer list of another model
     return choose_checkpoints(refs, text.strip() or "all")
+
+
+def short_name(ref: CheckpointRef) -> str:
+    """How a checkpoint is named in the text of a choice: its step, else its revision or weight file."""
+    return str(ref.step) if ref.step is not None else ref.weight_file or ref.revision
+
+
+def log_spaced(steps: Sequence[int], n: int) -> tuple[int, ...]:
+    """At most ``n`` of the steps, nearest to equal ratios; the first and the last are among them.
+
+    >>> log_spaced([0, 1, 2, 4, 8, 16, 32, 64], 4)
+    (0, 4, 16, 64)
+    """
+    if n < 2 or len(steps) <= n:
+        return tuple(steps)
+    places = [math.log1p(step) for step in steps]
+    wanted = [places[0] + (places[-1] - places[0]) * index / (n - 1) for index in range(n)]
+    nearest = {min(range(len(steps)), key=lambda i: abs(places[i] - at)) for at in wanted}
+    return tuple(steps[index] for index in sorted(nearest))
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -81,13 +81,12 @@ def palette_for(theme_type: str | None) -> Palette:
     return DARK if theme_type == "dark" else LIGHT
 
 
-def configured(chart: alt.TopLevelMixin, palette: Palette, *, right: int = 8) -> Any:
+def configured(chart: Any, palette: Palette) -> Any:
     """The chart with the app's fonts and lines, drawn as SVG so that marks and axes can be read aloud.
 
     Args:
         chart: layers without any configuration of their own.
         palette: colours of the theme.
-        right: space for direct labels beside the plot, pixels.
     """
     axis = {
         "labelFont": FONT,
@@ -103,7 +102,7 @@ def configured(chart: alt.TopLevelMixin, palette: Palette, *, right: int = 8) ->
         "labelPadding": 6,
         "titlePadding": 10,
     }
-    config = {
+    config: dict[str, Any] = {
         "background": "transparent",
         "font": FONT,
         "view": {"stroke": None},
@@ -120,9 +119,9 @@ def configured(chart: alt.TopLevelMixin, palette: Palette, *, right: int = 8) ->
         },
         "legend": {"labelFont": FONT, "titleFont": FONT, "labelColor": palette.soft, "titleColor": palette.soft},
     }
-    placed: Any = chart.properties(  # type: ignore[attr-defined]
+    placed: Any = chart.properties(
         autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),  # the height is the plot's, without its axes
-        padding={"left": 2, "right": right, "top": 6, "bottom": 4},
+        padding={"left": 2, "right": 8, "top": 6, "bottom": 4},
         usermeta={"embedOptions": {"renderer": "svg"}},
     )
     placed.config = alt.Config(**config)

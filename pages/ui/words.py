@@ -77,9 +77,9 @@ def short_number(number: float) -> str:
     ('1k', '2.1 B', '110')
     """
     for size, unit in ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, "k")):
-        if abs(number) >= size:
+        if abs(number) >= size * 0.9995:
             return f"{number / size:.1f}".removesuffix(".0") + unit
-    return f"{number:g}"
+    return f"{number:.3g}"
 
 
 def byte_count(number: float) -> str:

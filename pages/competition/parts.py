@@ -1,0 +1,231 @@
+"""The first screen of the competition page: epsilon, the sentence, and three panels over one axis of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from icl_core.analysis.competition import (
+    EPSILON_PAPER,
+    EPSILON_REFERENCE_CODE,
+    Competition,
+    EpsilonCurves,
+    NoiseFloor,
+    competition,
+    noise_floor_of,
+)
+from icl_core.analysis.trajectories import AbilityCurves
+from icl_core.errors import StudyError
+from icl_core.evaluation.study import Study
+from pages.ui import blocks, cached, charts, charts_competition, controls, findings, frame, rows
+from pages.ui.axes import Quantity, ScaleName, x_axis
+from pages.ui.controls import View
+from pages.ui.words import checkpoint_name, count, percent, plain
+
+__all__ = ["Seen", "epsilon_controls", "finding", "how_computed", "left_out", "look_controls", "observe", "panels"]
+
+MOST_EPSILON = 0.1
+PRESETS = {"paper 0.01": EPSILON_PAPER, "reference code 0.0001": EPSILON_REFERENCE_CODE}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the page shows, computed once for all its parts.
+
+    Attributes:
+        model: whose trajectories.
+        curves: ICL, TR and TL.
+        pair: TR and TL at the checkpoints that are complete in both.
+        result: Eqs. 1-4 at the chosen epsilon.
+        floor: the same under noise alone.
+        at_epsilon: the null's range at this epsilon.
+    """
+
+    model: str
+    curves: AbilityCurves
+    pair: cached.Paired
+    result: Competition
+    floor: NoiseFloor
+    at_epsilon: EpsilonCurves
+
+
+def _preset(value: float) -> None:
+    st.session_state["eps"] = value
+
+
+def _from_number() -> None:
+    st.session_state["eps"] = st.session_state["eps_number"]
+
+
+def epsilon_controls() -> float:
+    """The smallest change that counts: slider, number, and the two published values."""
+    with st.container(horizontal=True, vertical_alignment="bottom", key="epsilon-controls"):
+        epsilon = st.slider(
+            "epsilon: smallest change of accuracy that counts",
+            0.0,
+            MOST_EPSILON,
+            EPSILON_PAPER,
+            step=0.0001,
+            format="%.4f",
+            key="eps",
+            bind="query-params",
+            help="A fraction: 0.01 is one percentage point. The paper says 0.01; its code compares percentages with "
+            "0.01, which is 0.0001 here.",
+        )
+        st.session_state["eps_number"] = epsilon
+        st.number_input(
+            f"epsilon ({100 * epsilon:.2f} %)",
+            0.0,
+            MOST_EPSILON,
+            step=0.0001,
+            format="%.4f",
+            key="eps_number",
+            on_change=_from_number,
+            width=150,
+        )
+        for name, value in PRESETS.items():
+            st.button(name, key=f"preset-{value}", on_click=_preset, args=(value,))
+    return epsilon
+
+
+def view_controls(found: cached.Collected) -> tuple[str, View]:
+    """Whose trajectories, over which tasks, under which measure."""
+    models = list(found.predictions)
+    model = models[0] if len(models) == 1 else st.selectbox("Model", models, key="who", bind="query-params")
+    task = controls.task_control(found.predictions[model].tasks)
+    measure, normalisation = controls.measure_controls()
+    return model, View(measure, normalisation, task)
+
+
+def look_controls(found: cached.Collected, model: str) -> tuple[Quantity, ScaleName]:
+    """The axis of training."""
+    return controls.axis_controls(rows.quantities(found.predictions[model].checkpoints))
+
+
+def observe(study: Study, found: cached.Collected, model: str, view: View, epsilon: float) -> Seen:
+    """Everything the page shows at this epsilon.
+
+    Raises:
+        StudyError: fewer than two checkpoints have TR and TL.
+    """
+    kind: dict[str, Any] = {"measure": view.measure, "normalisation": view.normalisation, "task": view.task}
+    pair = cached.paired(study, model, **kind)
+    at_epsilon = cached.against_epsilon(study, model, (epsilon,), **kind)
+    if pair.replicates is None or at_epsilon is None:
+        raise StudyError(
+            f"{model} has {count(len(pair.checkpoints), 'checkpoint')} with both TR and TL; competition needs at least "
+            "two to have an interval. Evaluate more checkpoints."
+        )
+    return Seen(
+        model=model,
+        curves=cached.curves(study, model, **kind),
+        pair=pair,
+        result=competition(pair.tr, pair.tl, epsilon=epsilon),
+        floor=noise_floor_of(pair.replicates, epsilon=epsilon),
+        at_epsilon=at_epsilon,
+    )
+
+
+def finding(seen: Seen) -> None:
+    """The page's sentence."""
+    blocks.finding(findings.competition_sentence(seen.result, seen.floor, seen.at_epsilon))
+
+
+def intervals(seen: Seen, places: dict[Any, float]) -> list[dict[str, Any]]:
+    """One row for each interval, with its certainty."""
+    return rows.interval_rows(
+        seen.result, seen.pair.checkpoints, places, certainty=seen.floor.interval_certainty.tolist()
+    )
+
+
+def panels(found: cached.Collected, seen: Seen, view: View, look: tuple[Quantity, ScaleName]) -> None:
+    """Trajectories with competing intervals shaded, C^S as bars, and R over ICL; one axis for all three."""
+    quantity, scale = look
+    palette = frame.palette()
+    places = rows.positions(found.predictions[seen.model].checkpoints, quantity)
+    axis = x_axis(list(places.values()), quantity=quantity, scale=scale)
+    parts = intervals(seen, places)
+    shades = [
+        {
+            "x": row["x"],
+            "x2": row["x2"],
+            "strength": 0.85 if row["certainty"] >= 0.95 else 0.35,
+            "text": f"{row['text']}: competes in {row['certainty']:.0%} of resamples",
+        }
+        for row in parts
+        if row["competes"]
+    ]
+    figure = charts.ability_chart(
+        rows.curve_rows(seen.curves, places),
+        axis,
+        palette,
+        style=charts.Style(height=240, x_labels=False, title=controls.MEASURE_TITLES[view.measure]),
+        references=rows.reference_rows(seen.curves)[:1],
+        phases=shades,
+    )
+    n = len(shades)
+    blocks.chart(figure, key="trajectories", alt=f"TR, TL and ICL of {seen.model}; {count(n, 'interval')} shaded")
+    blocks.chart(
+        charts_competition.intensity_chart(parts, axis, palette),
+        key="intensity",
+        alt=f"Competition intensity of each interval, mean {seen.result.mean_intensity:.2f}",
+    )
+    accuracy = [row for row in rows.curve_rows(seen.curves, places) if row["ability"] == "ICL"]
+    icl = [{"x": row["x"], "value": row["value"], "text": f"ICL at {row['checkpoint']}"} for row in accuracy]
+    blocks.chart(
+        charts_competition.accumulation_chart(accumulated(seen, places), icl, axis, palette),
+        key="accumulation",
+        alt="Accumulated competition intensity R and ICL accuracy over training",
+    )
+    if seen.result.cumulative_by_checkpoint is None:
+        st.caption("No competition at this epsilon: R is 0/0 and is not drawn.")
+    st.caption(
+        "Shaded: TR and TL move in opposite directions, both by more than epsilon; saturated where 95 % of resamples "
+        "agree. Bars: fall over rise (Eq. 3). R: share of the summed intensity so far (Eq. 4)."
+    )
+
+
+def accumulated(seen: Seen, places: dict[Any, float]) -> list[dict[str, Any]]:
+    """R at each checkpoint; nothing where it is undefined."""
+    values = seen.result.cumulative_by_checkpoint
+    if values is None:
+        return []
+    return [
+        {"x": places[ref], "value": float(value), "text": f"R at {checkpoint_name(ref)}"}
+        for ref, value in zip(seen.pair.checkpoints, values, strict=True)
+    ]
+
+
+def left_out(seen: Seen) -> None:
+    """Which checkpoints the intervals pass over, and why."""
+    reasons = {
+        f"{seen.model} {checkpoint_name(ref)}": "cells of TR or TL are missing; the interval joins its neighbours."
+        for ref in seen.pair.partial
+    }
+    reasons |= {f"{seen.model} {checkpoint_name(ref)}": reason for ref, reason in seen.curves.excluded.items()}
+    blocks.left_out(reasons)
+
+
+def how_computed(seen: Seen) -> None:
+    """The equations and the noise floor."""
+    with st.expander("How this is computed"):
+        st.latex(
+            r"C^H_i = [\,\Delta TR_i \cdot \Delta TL_i < 0 \wedge |\Delta TR_i| > \varepsilon "
+            r"\wedge |\Delta TL_i| > \varepsilon\,]"
+        )
+        st.latex(r"C^S_i = C^H_i \cdot |\mathrm{fall}_i| / |\mathrm{rise}_i|")
+        st.latex(r"R_i = \sum_{j \le i} C^S_j / \sum_j C^S_j")
+        st.markdown(
+            "Equations 1 to 4 of arXiv 2406.14022 on the mean trajectory: averaged over tasks and seeds first, then "
+            "compared. Comparisons are strict, and differences that equal epsilon up to rounding do not exceed it. "
+            "**Noise alone**: each example's change of correctness is centred within its task, seeds and examples are "
+            f"resampled {len(seen.floor.null_ratio):,} times with one draw for both abilities and all intervals, and "
+            "the equations are computed on every draw; p is the share of draws with at least the observed ratio. An "
+            "interval is **clear** where it competes in 95 % of draws without centring. One standard error of a change "
+            f"is {percent(seen.floor.standard_error)}."
+        )
+        if seen.floor.n_seeds == 1:
+            st.warning("With one seed the noise between seeds is unknown: the p-values are too small.")
+        st.caption(plain(findings.band_sentence(seen.curves)))

@@ -1,0 +1,255 @@
+"""The form of the evaluate page: the study at large, each field a mirror of the sidebar's picker, and how to run it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from icl_core.errors import ObservatoryError, StudyError
+from icl_core.evaluation.study import Study, validate_study
+from icl_core.registry.families import MODELS
+from icl_core.registry.tasks import FILE_PREFIX, TASK_GROUPS, get_task, list_tasks
+from icl_core.settings import store_path
+from pages.ui import cached, selection
+from pages.ui.words import checkpoint_name, count, plain, task_title
+
+__all__ = ["RunOptions", "models_and_checkpoints", "run_options", "settings", "study_to_run", "tasks"]
+
+MAX_UPLOAD_BYTES = 20_000_000
+WAYS = {"all": "All", "paper": "The paper's grid", "even": "Evenly spaced", "log": "Log-spaced", "hand": "By hand"}
+OWN_GROUP, TINY_GROUP = "own files", "tiny suite"
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a study is run; none of it changes a number.
+
+    Attributes:
+        device: auto, cpu or cuda.
+        offline: keep off the network.
+        dev: evaluate the development split too.
+    """
+
+    device: str
+    offline: bool
+    dev: bool
+
+
+def _defaults() -> selection.Defaults:
+    return selection.defaults_for(st.session_state["model"])
+
+
+def models_and_checkpoints() -> None:
+    """Which models, which of their checkpoints, and what should be known about them first."""
+    left, right = st.columns(2)
+    with left:
+        selection.field("model", "page", _defaults())
+        selection.field("local", "page", _defaults())
+    with right:
+        _checkpoint_way()
+    for model in st.session_state["model"]:
+        note = MODELS[model].note if model in MODELS else ""
+        if note:
+            st.caption(f"{plain(model)}: {plain(note)}")
+    _unlisted([model for model in st.session_state["model"] if not cached.checkpoints_of(model)])
+
+
+def _unlisted(models: Sequence[str]) -> None:
+    for model in models:
+        st.info(f"The checkpoints of {plain(model)} are not documented in full; the Hub has to be asked for them.")
+        if st.button(f"Ask the Hub about {model}", key=f"list-{model}"):
+            with st.spinner("Asking the Hub"):
+                cached.ask_hub(model)
+            st.rerun()
+
+
+def _way_of(text: str) -> str:
+    return text if text in ("all", "paper") else "even" if text.strip().isdecimal() else "hand"
+
+
+def _set_way() -> None:
+    way = st.session_state["page_way"]
+    models = st.session_state["model"]
+    refs = cached.checkpoints_of(models[0]) if models else ()
+    steps = [ref.step for ref in refs if ref.step is not None]
+    n = min(9, max(1, len(steps)))
+    if way in ("all", "paper"):
+        text = way
+    elif way == "even":
+        text = str(n)
+    elif way == "log":
+        text = ", ".join(str(step) for step in selection.log_spaced(steps, n))
+    else:
+        chosen = selection.checkpoints_for(models[0], st.session_state["checkpoints"]) if models else ()
+        text = ", ".join(selection.short_name(ref) for ref in chosen)
+    st.session_state["checkpoints"] = text or "all"
+
+
+def _set_by_hand() -> None:
+    st.session_state["checkpoints"] = ", ".join(st.session_state["page_hand"]) or "paper"
+
+
+def _checkpoint_way() -> None:
+    """How checkpoints are chosen, and the choice itself as text, steps or a number."""
+    way = _way_of(st.session_state["checkpoints"])
+    st.session_state["page_way"] = way
+    st.segmented_control(
+        "Choose checkpoints",
+        list(WAYS),
+        required=True,
+        format_func=lambda name: WAYS[name],
+        key="page_way",
+        on_change=_set_way,
+        help="By hand: click points on the timeline, or name steps.",
+    )
+    models = st.session_state["model"]
+    if way == "hand" and len(models) == 1:
+        try:
+            chosen = selection.checkpoints_for(models[0], st.session_state["checkpoints"])
+        except ObservatoryError:
+            chosen = ()
+        names = {selection.short_name(ref): checkpoint_name(ref) for ref in cached.checkpoints_of(models[0])}
+        st.session_state["page_hand"] = [selection.short_name(ref) for ref in chosen]
+        st.multiselect(
+            "Checkpoints", list(names), format_func=lambda name: names[name], key="page_hand", on_change=_set_by_hand
+        )
+    else:
+        selection.field("checkpoints", "page", _defaults())
+
+
+def _groups() -> dict[str, list[str]]:
+    own = [name for name in selection.task_options() if name.startswith(FILE_PREFIX)]
+    shipped = [name for name in list_tasks() if get_task(name).group == TINY_GROUP]
+    groups = {TINY_GROUP: shipped, **{group: list(names) for group, names in TASK_GROUPS.items()}, OWN_GROUP: own}
+    return {group: names for group, names in groups.items() if names}
+
+
+def _gather_tasks() -> None:
+    st.session_state["task"] = [name for group in _groups() for name in st.session_state.get(f"page_task_{group}", [])]
+
+
+def tasks() -> None:
+    """The tasks by group, and files of one's own."""
+    st.subheader("Tasks", anchor=False)
+    columns = st.columns(2)
+    for index, (group, names) in enumerate(_groups().items()):
+        st.session_state[f"page_task_{group}"] = [name for name in names if name in st.session_state["task"]]
+        columns[index % 2].pills(
+            group.capitalize(),
+            names,
+            selection_mode="multi",
+            format_func=task_title,
+            key=f"page_task_{group}",
+            on_change=_gather_tasks,
+            wrap=True,
+        )
+    with st.expander("A file of your own"):
+        st.file_uploader(
+            "CSV or JSONL with the columns text and label, and split (demonstrations, dev, test) if you like",
+            type=["csv", "jsonl"],
+            key="upload",
+            on_change=_take_upload,
+        )
+        if problem := st.session_state.get("upload_problem"):
+            st.error(plain(problem))
+
+
+def _take_upload() -> None:
+    """Keeps an uploaded file under its content hash in the store's folder and picks it as a task."""
+    uploaded = st.session_state["upload"]
+    st.session_state["upload_problem"] = ""
+    if uploaded is None:
+        return
+    try:
+        name = save_upload(uploaded.name, uploaded.getvalue())
+    except ObservatoryError as error:
+        st.session_state["upload_problem"] = str(error)
+        return
+    st.session_state["task"] = list(dict.fromkeys([*st.session_state["task"], name]))
+
+
+def save_upload(file_name: str, content: bytes) -> str:
+    """Writes the file, checks that it is a task, and gives the task's name.
+
+    Raises:
+        StudyError: the file is too large.
+        DataError: the file cannot be used as a task; it is removed again.
+    """
+    if len(content) > MAX_UPLOAD_BYTES:
+        raise StudyError(f"The file has {len(content):,} bytes, more than the {MAX_UPLOAD_BYTES:,} allowed.")
+    stem, _, suffix = file_name.rpartition(".")
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:40].strip("-") or "file"
+    suffix = suffix.lower() if suffix.lower() in ("csv", "jsonl") else "csv"
+    folder = store_path() / "uploads"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / f"{safe}-{hashlib.sha256(content).hexdigest()[:12]}.{suffix}"
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+    try:
+        return get_task(f"{FILE_PREFIX}{path}").name
+    except ObservatoryError:
+        path.unlink()
+        raise
+
+
+def settings() -> None:
+    """Label settings, seeds, sizes, and the options of prompt and arithmetic."""
+    st.subheader("Settings", anchor=False)
+    defaults = _defaults()
+    rows: tuple[tuple[str, ...], ...] = (("setting", "seeds"), ("shots", "examples", "dtype"))
+    for names in rows:
+        for column, name in zip(st.columns(len(names)), names, strict=True):
+            with column:
+                selection.field(name, "page", defaults)
+    with st.expander("Prompt, data and attention"):
+        names = ("template", "words", "alphabet", "sampling", "attention")
+        for column, name in zip(st.columns(len(names)), names, strict=True):
+            with column:
+                selection.field(name, "page", defaults)
+        selection.field("data", "page", defaults)
+
+
+def run_options() -> RunOptions:
+    """Device, network, and the development split."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        device = st.selectbox("Device", ["auto", "cpu", "cuda"], key="device", bind="query-params", width=140)
+        offline = st.toggle(
+            "Keep off the network", key="offline", bind="query-params", help="Use what is on this machine only."
+        )
+        dev = st.toggle(
+            "Also evaluate the development set, for fusion",
+            key="dev",
+            bind="query-params",
+            help="300 further rows a task, which choose checkpoints and fusion weights.",
+        )
+    return RunOptions(device, offline, dev)
+
+
+def study_to_run(run: RunOptions) -> Study:
+    """The checked study.
+
+    Raises:
+        ObservatoryError: something cannot be run as asked; the sentence says what.
+    """
+    study = selection.study_of(selection.current_choice())
+    if run.dev:
+        splits: Any = ("dev", "test")
+        study = dataclasses.replace(study, splits=splits)
+    validate_study(study)
+    return study
+
+
+def summary(study: Study) -> str:
+    """The study in a line."""
+    return (
+        f"{count(len(study.checkpoints), 'checkpoint')} × {count(len(study.tasks), 'task')} × "
+        f"{count(len(study.label_settings), 'setting')} × {count(len(study.demo_seeds), 'seed')}"
+    )
