@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -181,7 +182,7 @@ def _load_native(folder: Path, safetensors: bool, dtype: str, attention: str) ->
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{folder} cannot be loaded: {_first_line(error)}") from error
     _refuse_incomplete(str(folder), info, unexpected=False)
     return model
@@ -237,7 +238,15 @@ def read_state_dict(paths: list[Path]) -> dict[str, torch.Tensor]:
                 state |= load_file(path)
             else:
                 state |= torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-        except (SafetensorError, RuntimeError, ValueError, EOFError, TypeError, OSError) as error:
+        except (
+            SafetensorError,
+            pickle.UnpicklingError,
+            RuntimeError,
+            ValueError,
+            EOFError,
+            TypeError,
+            OSError,
+        ) as error:
             raise CheckpointError(f"{path} cannot be read as weights: {_first_line(error)}") from error
     return state
 
@@ -284,17 +293,31 @@ def _refuse_incomplete(where: str, info: Mapping[str, Any], *, unexpected: bool)
 def _load_tokenizer(folder: Path, remap: str | None, allow_remote_code: bool = False) -> Any:
     import transformers
 
-    name = None
-    if remap is not None:
-        from icl_core.models.remaps import get_remap
-
-        name = get_remap(remap).tokenizer_class
-    tokenizer_class = getattr(transformers, name or "AutoTokenizer")
-    code = {} if name else {"trust_remote_code": allow_remote_code}
     try:
-        return tokenizer_class.from_pretrained(folder, local_files_only=True, **code)
+        if remap is None:
+            return transformers.AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=allow_remote_code
+            )
+        # A remapped checkpoint names classes of its own code; its vocabulary files need none.
+        if (folder / "tokenizer.json").is_file():
+            return transformers.PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+        return _sentencepiece_tokenizer(folder)
     except (OSError, ValueError, ImportError, AttributeError) as error:
         raise CheckpointError(f"The tokenizer in {folder} cannot be loaded: {_first_line(error)}") from error
+
+
+def _sentencepiece_tokenizer(folder: Path) -> Any:
+    """A Llama tokenizer that treats spaces as the SentencePiece model itself does (Baichuan2 adds no leading one)."""
+    from sentencepiece import sentencepiece_model_pb2
+    from tokenizers import normalizers
+    from transformers import LlamaTokenizer
+
+    tokenizer = LlamaTokenizer.from_pretrained(folder, local_files_only=True)
+    model = sentencepiece_model_pb2.ModelProto.FromString((folder / "tokenizer.model").read_bytes())
+    steps = [normalizers.Prepend("▁")] if model.normalizer_spec.add_dummy_prefix else []
+    tokenizer.backend_tokenizer.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "▁")])
+    tokenizer.backend_tokenizer.pre_tokenizer = None
+    return tokenizer
 
 
 def _convert_gguf(path: Path, sha256: str) -> Path:

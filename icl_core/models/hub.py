@@ -567,13 +567,17 @@ def duplicate_weights(identities: Mapping[CheckpointRef, CheckpointIdentity]) ->
     flagged: dict[CheckpointRef, str] = {}
     for group in sharers.values():
         refs = {ref for ref, _ in group}
-        expected = {step for ref in refs for step in (MODELS[ref.model].equal_steps if ref.model in MODELS else ())}
-        if len(refs) < 2 or {ref.step for ref in refs} <= expected:
+        if len(refs) < 2 or _rightly_equal(refs):
             continue
         for ref, name in group:
             if not _is_final(ref):
                 flagged.setdefault(ref, _sharing_reason(ref, name, refs))
     return flagged
+
+
+def _rightly_equal(refs: set[CheckpointRef]) -> bool:
+    model = MODELS.get(next(iter(refs)).model)
+    return model is not None and {ref.step for ref in refs} <= set(model.equal_steps)
 
 
 def _sharing_reason(ref: CheckpointRef, name: str, refs: set[CheckpointRef]) -> str:

@@ -36,12 +36,10 @@ class Remap:
         config: from the checkpoint's config.json to the native configuration.
         weights: from the checkpoint's state dict to the native one; consumes its argument, so that both never stay
             in memory.
-        tokenizer_class: native tokenizer class by name, where the checkpoint names one of its own code.
     """
 
     config: Callable[[Mapping[str, Any]], PreTrainedConfig]
     weights: Callable[[StateDict, PreTrainedConfig], StateDict]
-    tokenizer_class: str | None = None
 
 
 def get_remap(name: str) -> Remap:
@@ -208,8 +206,8 @@ def _crystalcoder_weights(state: StateDict, config: PreTrainedConfig) -> StateDi
 REMAPS: Mapping[str, Remap] = MappingProxyType(
     {
         "minicpm_to_granite": Remap(_minicpm_config, _llama_names),
-        "baichuan2_to_llama": Remap(_baichuan2_config, _baichuan2_weights, "LlamaTokenizer"),
-        "olmo_to_native": Remap(_olmo_config, _olmo_weights, "PreTrainedTokenizerFast"),
-        "crystalcoder": Remap(_crystalcoder_config, _crystalcoder_weights, "PreTrainedTokenizerFast"),
+        "baichuan2_to_llama": Remap(_baichuan2_config, _baichuan2_weights),
+        "olmo_to_native": Remap(_olmo_config, _olmo_weights),
+        "crystalcoder": Remap(_crystalcoder_config, _crystalcoder_weights),
     }
 )

@@ -50,7 +50,11 @@ def tiny_run(tmp_path: Path) -> Path:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=320, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        vocab_size=320,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
         max_position_embeddings=128,
     )
     for seed, name in enumerate(("checkpoint-3000", "step-1000", "step2000")):
@@ -58,3 +62,84 @@ def tiny_run(tmp_path: Path) -> Path:
         LlamaForCausalLM(config).half().save_pretrained(tmp_path / "run" / name)
         train_tokenizer(tmp_path / "run" / name)
     return tmp_path / "run"
+
+
+@pytest.fixture
+def tiny_gguf(tmp_path: Path) -> tuple[Path, Any]:
+    """A GGUF file (float32, Llama) with a byte-level BPE tokenizer, and the model whose weights it holds."""
+    import gguf
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=320,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        rms_norm_eps=1e-5,
+    )
+    model = LlamaForCausalLM(config)
+    path = tmp_path / "tiny.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(256)
+    writer.add_embedding_length(32)
+    writer.add_block_count(2)
+    writer.add_feed_forward_length(64)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_rope_dimension_count(8)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(320)
+    _write_gguf_tokenizer(writer, tmp_path / "tokenizer")
+    for name, tensor in model.state_dict().items():
+        writer.add_tensor(*_gguf_tensor(name, tensor))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path, model.eval()
+
+
+def _write_gguf_tokenizer(writer: Any, folder: Path) -> None:
+    train_tokenizer(folder)
+    trained = json.loads((folder / "tokenizer.json").read_text())["model"]
+    vocabulary = sorted(trained["vocab"], key=trained["vocab"].get)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(vocabulary)
+    writer.add_token_types([3 if token == "<|endoftext|>" else 1 for token in vocabulary])
+    writer.add_token_merges([" ".join(merge) for merge in trained["merges"]])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(0)
+    writer.add_add_bos_token(False)
+
+
+def _gguf_tensor(name: str, tensor: Any) -> tuple[str, Any]:
+    """llama.cpp's name, and its order of rotary dimensions (neighbours) for queries and keys."""
+    short = {
+        "model.embed_tokens": "token_embd",
+        "model.norm": "output_norm",
+        "lm_head": "output",
+        "self_attn.q_proj": "attn_q",
+        "self_attn.k_proj": "attn_k",
+        "self_attn.v_proj": "attn_v",
+        "self_attn.o_proj": "attn_output",
+        "mlp.gate_proj": "ffn_gate",
+        "mlp.up_proj": "ffn_up",
+        "mlp.down_proj": "ffn_down",
+        "input_layernorm": "attn_norm",
+        "post_attention_layernorm": "ffn_norm",
+    }
+    array = tensor.detach().numpy().copy()
+    if "q_proj" in name or "k_proj" in name:
+        array = array.reshape(-1, 2, 4, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
+    stem = name.removesuffix(".weight")
+    if stem.startswith("model.layers."):
+        _, _, layer, rest = stem.split(".", 3)
+        return f"blk.{layer}.{short[rest]}.weight", array
+    return f"{short[stem]}.weight", array

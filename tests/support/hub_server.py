@@ -89,7 +89,7 @@ class HubServer:
 
     @property
     def storage_url(self) -> str:
-        """Where large files are: another host by name, as on the Hub (clients treat redirects within a host otherwise)."""
+        """Where large files are: another host by name, as on the Hub (clients follow redirects within a host)."""
         return self.url.replace("127.0.0.1", "localhost")
 
     def start(self) -> HubServer:
@@ -111,7 +111,7 @@ class HubServer:
         self.stop()
 
     def environment(self, home: Path) -> dict[str, str]:
-        """Environment for a client process: this server is its Hub, ``home`` its cache. Works after ``stop`` too if taken before."""
+        """Environment for a client process: this server is its Hub, ``home`` its cache (take it before ``stop``)."""
         keep = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
         return keep | {
             "HF_ENDPOINT": self.url,
@@ -318,7 +318,7 @@ def _tree(files: Mapping[str, StoredFile], folder: str, recursive: bool) -> list
 def make_tiny_hub(folder: Path) -> HubServer:
     """A server (not started) with tiny random models laid out as published ones are, and one dataset.
 
-    - ``EleutherAI/pythia-14m``: GPT-NeoX, safetensors, tokenizer in every branch; steps 0, 1 and 2 equal (as published),
+    - ``EleutherAI/pythia-14m``: GPT-NeoX, safetensors, tokenizer in every branch; steps 0, 1 and 2 equal, as published;
       1000, 2000, 3000, 143000 = ``main``; ``step4000`` serves the weights of ``step2000``; ``step5000`` has no weights.
     - ``IFM/Amber`` (the alias; ``LLM360/Amber`` answers 404): Llama, two pickled shards a branch, ``ckpt_000`` to
       ``ckpt_002``, tokenizer on ``main`` only; ``ckpt_001`` and ``ckpt_002`` share their first shard.
