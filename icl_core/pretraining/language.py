@@ -277,8 +277,8 @@ def _natural_list(rng: np.random.Generator, *, permuted: bool, length: int, labe
 def _symbol_list(rng: np.random.Generator, *, length: int, p_label_words: float) -> IntArray:
     """One task or pseudo-task in one sense under arbitrary names drawn for this document.
 
-    Inputs of one or two words use few words a class, so that the same words return: the easy cases
-    from which copying over the demonstrations is learned first.
+    Inputs of one or two words use few words a class, so that the same words return, and inputs of one word hold no
+    fillers: the easy cases from which copying over the demonstrations is learned first.
     """
     tables = _tables()
     classes = _task_classes(rng, pseudo_task=rng.random() < 0.5)
@@ -289,7 +289,10 @@ def _symbol_list(rng: np.random.Generator, *, length: int, p_label_words: float)
     per_class = {1: int(rng.integers(1, 4)), 2: int(rng.integers(2, 6))}.get(n_words, N_WORDS_PER_CLASS)
     lexicon = rng.permuted(_draw_sense(rng, classes), axis=1)[:, :per_class]
     labels = rng.integers(len(classes), size=_n_items(length, n_words))
-    inputs = draw_input(rng, lexicon, labels, n_words=n_words)
+    if n_words == 1:
+        inputs = lexicon[labels, rng.integers(per_class, size=len(labels))][:, None]
+    else:
+        inputs = draw_input(rng, lexicon, labels, n_words=n_words)
     return _layout(inputs, names[labels], between=NEWLINE, after=SEPARATOR, length=length)
 
 

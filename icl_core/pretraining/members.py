@@ -62,7 +62,8 @@ class Member:
         n_documents: unique documents for each phase, passed over again and again; None for fresh ones always.
         p_label_words: share of symbol lists whose arbitrary names are natural label words.
         context_length, batch_size: tokens of a document; documents of a step.
-        learning_rate, n_warmup_steps, weight_decay, betas, max_gradient_norm: AdamW; constant after a linear warm-up.
+        learning_rate, weight_decay, betas, max_gradient_norm: AdamW.
+        n_warmup_steps, n_decay_steps: the learning rate rises linearly, stays, and ends in a linear fall to a tenth.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Member:
     batch_size: int = 16
     learning_rate: float = 5e-3
     n_warmup_steps: int = 100
+    n_decay_steps: int = 0
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.98)
     max_gradient_norm: float = 1.0

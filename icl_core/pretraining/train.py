@@ -11,6 +11,7 @@ import math
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,6 +179,12 @@ def _optimizer(model: LlamaForCausalLM, member: Member) -> torch.optim.Optimizer
     )
 
 
+def _learning_rate(member: Member, step: int) -> float:
+    """Linear warm-up, then constant, then linear down to a tenth over the decay steps at the end."""
+    left = (member.n_steps - step) / member.n_decay_steps if member.n_decay_steps else 1.0
+    return member.learning_rate * min(1.0, step / member.n_warmup_steps, 0.1 + 0.9 * left)
+
+
 def _training_step(
     model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, batch: IntArray, *, step: int, member: Member
 ) -> float:
@@ -185,7 +192,7 @@ def _training_step(
     import torch
 
     for group in optimizer.param_groups:
-        group["lr"] = member.learning_rate * min(1.0, step / member.n_warmup_steps)
+        group["lr"] = _learning_rate(member, step)
     tokens = torch.from_numpy(batch)
     logits = model(input_ids=tokens[:, :-1], use_cache=False).logits
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
@@ -260,37 +267,58 @@ def train_member(
     """
     started = time.process_time()
     model = build_model(member, seed=seed)
+    with _one_thread():
+        kept = _train(model, member, seed=seed, out_path=out_path, on_progress=on_progress, should_stop=should_stop)
+    if kept is None:
+        return None
+    seconds = round(time.process_time() - started, 1)
+    text = json.dumps({**_manifest(member, seed, model), "cpu_seconds": seconds, "checkpoints": kept}, indent=1)
+    (out_path / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
+    manifest: dict[str, Any] = json.loads(text)
+    return manifest
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums in one order, whatever the caller's setting, which is put back."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _train(
+    model: LlamaForCausalLM,
+    member: Member,
+    *,
+    seed: int,
+    out_path: Path,
+    on_progress: OnProgress | None,
+    should_stop: Callable[[], bool] | None,
+) -> list[dict[str, Any]] | None:
+    """All steps of a run; what is known of each kept checkpoint, or None when stopped."""
     optimizer = _optimizer(model, member)
-    kept: list[dict[str, Any]] = []
     losses: list[float] = []
-    if 0 in member.checkpoint_steps:
-        _keep(model, member, 0, losses, out_path=out_path, kept=kept)
+    kept = [_keep(model, member, 0, losses, out_path=out_path)]
     for step, batch in enumerate(training_batches(member, seed=seed), start=1):
         if should_stop is not None and should_stop():
             return None
         losses.append(_training_step(model, optimizer, batch, step=step, member=member))
-        if step in member.checkpoint_steps:
-            _keep(model, member, step, losses, out_path=out_path, kept=kept)
-            losses.clear()
         if on_progress is not None:
-            on_progress(step, member.n_steps, losses[-1] if losses else kept[-1]["train_loss"])
-    seconds = round(time.process_time() - started, 1)
-    manifest = {**_manifest(member, seed, model), "cpu_seconds": seconds, "checkpoints": kept}
-    (out_path / MANIFEST_NAME).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    return manifest
+            on_progress(step, member.n_steps, losses[-1])
+        if step in member.checkpoint_steps:
+            kept.append(_keep(model, member, step, losses, out_path=out_path))
+            losses = []
+    return kept
 
 
-def _keep(
-    model: LlamaForCausalLM,
-    member: Member,
-    step: int,
-    losses: list[float],
-    *,
-    out_path: Path,
-    kept: list[dict[str, Any]],
-) -> None:
-    """Save a checkpoint and note its step, tokens and mean training loss since the checkpoint before."""
+def _keep(model: LlamaForCausalLM, member: Member, step: int, losses: list[float], *, out_path: Path) -> dict[str, Any]:
+    """Save a checkpoint; its step, tokens and mean training loss since the checkpoint before."""
     folder = f"step-{step}"
     save_checkpoint(model, out_path / folder)
     loss = round(float(np.mean(losses)), 4) if losses else None
-    kept.append({"step": step, "folder": folder, "tokens_seen": step * member.tokens_per_step, "train_loss": loss})
+    return {"step": step, "folder": folder, "tokens_seen": step * member.tokens_per_step, "train_loss": loss}
