@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import settings
 
+from icl_core.analysis.fusion import FusionData, Member, ModelSplits, collect_members
+from icl_core.analysis.predictions import collect_predictions
 from icl_core.records import CellKey, CellRecord, CellSpec, CheckpointRef, digest_of
 
 # Deadlines measure the machine's load, and a failure must come back when the test is run again.
@@ -44,7 +48,14 @@ def _record(
     if loglikelihoods is None:
         loglikelihoods = np.where(np.arange(n_labels) == np.asarray(predicted)[:, None], -0.5, -2.0)
     scores = np.asarray(loglikelihoods, dtype=np.float32)
-    spec = CellSpec(_ref(step, model), task, options.pop("split", "test"), setting, demo_seed, 16, len(gold), **options)
+    spec = CellSpec(
+        checkpoint=_ref(step, model),
+        task=task,
+        label_setting=setting,
+        demo_seed=demo_seed,
+        n_examples=len(gold),
+        **{"split": "test", "n_shots": 16, **options},
+    )
     key = CellKey(
         commit=f"c{step}",
         weight_files=(("model", f"sha{step}"),),
@@ -90,3 +101,57 @@ def make_ref() -> Callable[..., CheckpointRef]:
 @pytest.fixture(scope="session")
 def make_record() -> Callable[..., CellRecord]:
     return _record
+
+
+GOLD = {"a": [0, 0, 1, 1, 0, 1], "b": [0, 1, 2, 2, 1, 0]}
+N_LABELS = {"a": 2, "b": 3}
+SEEDS = (13, 21)
+
+
+def _scores(text: str, task: str) -> npt.NDArray[np.float64]:
+    seed = [ord(character) for character in text]
+    return np.round(np.random.default_rng(seed).normal(size=(6, N_LABELS[task])), 3)
+
+
+def _splits(model: str = "m-1", **change: Any) -> ModelSplits:
+    """Three steps, all settings, two tasks, two seeds, both splits, with scores that depend on their names alone."""
+    cells = [
+        _record(
+            [0] * 6,
+            GOLD[task],
+            step=step,
+            task=task,
+            setting=setting,
+            demo_seed=seed,
+            n_labels=N_LABELS[task],
+            model=model,
+            loglikelihoods=_scores(f"{model}{step}{setting}{seed}{task}{split}", task),
+            split=split,
+            **change,
+        )
+        for step, setting, seed, task, split in product(
+            (0, 10, 20), ("gold", "random", "abstract"), SEEDS, GOLD, ("dev", "test")
+        )
+    ]
+    return ModelSplits(collect_predictions(cells)[model], collect_predictions(cells, split="dev")[model])
+
+
+@pytest.fixture(scope="session")
+def scores_for() -> Callable[[str, str], npt.NDArray[np.float64]]:
+    """Log-likelihoods (6, n_labels) of a cell of ``make_splits`` from model, step, setting, seed, task and split."""
+    return _scores
+
+
+@pytest.fixture(scope="session")
+def make_splits() -> Callable[..., ModelSplits]:
+    return _splits
+
+
+@pytest.fixture(scope="session")
+def splits() -> ModelSplits:
+    return _splits()
+
+
+@pytest.fixture(scope="session")
+def data(splits: ModelSplits) -> FusionData:
+    return collect_members([Member(splits, _ref(10), "random"), Member(splits, _ref(20), "abstract")])

@@ -1,9 +1,9 @@
-"""Fusion by hand and by property: weights, exact ends, order of members and labels, refusals, selection, gains."""
+"""Fusion by hand and by property: weights, exact ends, order of members and labels, refusals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise, product
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,15 +31,14 @@ from icl_core.analysis.fusion import (
     oracle_weights,
     weight_curve,
 )
-from icl_core.analysis.gains import answer_differences, diversity, gain_table
 from icl_core.analysis.predictions import collect_predictions
-from icl_core.analysis.selection import ablation_grid, equal_gold_ensemble, select_checkpoint
 from icl_core.errors import StudyError
 from icl_core.records import CellRecord, CheckpointRef
 
 Make = Callable[..., CellRecord]
 MakeRef = Callable[..., CheckpointRef]
 FloatArray = npt.NDArray[np.float64]
+ScoresFor = Callable[[str, str], FloatArray]
 
 fractions = st.floats(0, 1)
 
@@ -53,9 +52,6 @@ def member_probs(draw: st.DrawFn, n_members: int = 2) -> list[FloatArray]:
 
 def _normalised(values: FloatArray) -> FloatArray:
     return np.asarray(values / values.sum(axis=-1, keepdims=True))
-
-
-# ------------------------------------------------------------------------------------------------ weights
 
 
 def test_weights_hand_worked() -> None:
@@ -90,9 +86,6 @@ def test_a_better_member_never_weighs_less(accuracies: list[float], chance: floa
 def test_bad_accuracies_are_refused(accuracies: Any) -> None:
     with pytest.raises(StudyError, match="fraction"):
         adaptive_weights(accuracies, 0.3)
-
-
-# --------------------------------------------------------------------------------------------------- fuse
 
 
 @given(member_probs())
@@ -140,56 +133,25 @@ def test_what_cannot_be_fused_is_refused(probs: Any, weights: list[float], messa
         fuse(probs, weights)
 
 
-# ----------------------------------------------------------------------------------------- stored results
+@given(st.permutations(range(3)), fractions)
+def test_permuting_labels_of_a_task_permutes_predictions(order: list[int], w: float) -> None:
+    rng = np.random.default_rng(0)
+    probs = [_normalised(rng.random((50, 3))) for _ in range(2)]
+    plain = fuse(probs, [w, 1 - w]).argmax(axis=-1)
+    permuted = fuse([member[:, order] for member in probs], [w, 1 - w]).argmax(axis=-1)
+    np.testing.assert_array_equal(np.array(order)[permuted], plain)
+
 
 GOLD = {"a": [0, 0, 1, 1, 0, 1], "b": [0, 1, 2, 2, 1, 0]}
 N_LABELS = {"a": 2, "b": 3}
 SEEDS = (13, 21)
 
 
-def scores_for(text: str, task: str) -> FloatArray:
-    """Log-likelihoods that depend on the text alone."""
-    seed = [ord(character) for character in text]
-    return np.round(np.random.default_rng(seed).normal(size=(6, N_LABELS[task])), 3)
-
-
-def model(make: Make, name: str = "m-1", *, steps: Sequence[int] = (0, 10, 20), **change: Any) -> ModelSplits:
-    cells = [
-        make(
-            [0] * 6,
-            GOLD[task],
-            step=step,
-            task=task,
-            setting=setting,
-            demo_seed=seed,
-            n_labels=N_LABELS[task],
-            model=name,
-            loglikelihoods=scores_for(f"{name}{step}{setting}{seed}{task}{split}", task),
-            split=split,
-            **change,
-        )
-        for step, setting, seed, task, split in product(
-            steps, ("gold", "random", "abstract"), SEEDS, GOLD, ("dev", "test")
-        )
-    ]
-    return ModelSplits(collect_predictions(cells)[name], collect_predictions(cells, split="dev")[name])
-
-
-@pytest.fixture(scope="module")
-def splits(make_record: Make) -> ModelSplits:
-    return model(make_record)
-
-
-@pytest.fixture(scope="module")
-def data(splits: ModelSplits, make_ref: MakeRef) -> FusionData:
-    return collect_members([Member(splits, make_ref(10), "random"), Member(splits, make_ref(20), "abstract")])
-
-
 def softmax(values: FloatArray) -> FloatArray:
     return np.asarray(np.exp(values) / np.exp(values).sum(axis=-1, keepdims=True))
 
 
-def test_stored_members_fuse_as_by_hand(data: FusionData) -> None:
+def test_stored_members_fuse_as_by_hand(data: FusionData, scores_for: ScoresFor) -> None:
     answers = fused_answers(data, given_weights(data, [0.3, 0.7]))
     for task, gold in GOLD.items():
         for at, seed in enumerate(SEEDS):
@@ -215,7 +177,9 @@ def test_curve_ends_are_the_members_and_the_oracle_is_the_best_point(data: Fusio
     assert per_task.by_task == pytest.approx({task: values.max() for task, values in curve.by_task.items()})
 
 
-def test_development_weights_come_from_development_accuracy_in_each_members_setting(data: FusionData) -> None:
+def test_development_weights_come_from_development_accuracy_in_each_members_setting(
+    data: FusionData, scores_for: ScoresFor
+) -> None:
     accuracies = {
         task: [
             np.mean([(scores_for(f"m-1{at}{seed}{task}dev", task).argmax(-1) == GOLD[task]).mean() for seed in SEEDS])
@@ -262,19 +226,18 @@ def test_three_members_and_one_member(splits: ModelSplits, make_ref: MakeRef, da
     [
         ({"row_ids": tuple(f"test:{i}" for i in range(1, 7))}, r"test rows differ \(2 rows are in one only"),
         ({"row_ids": tuple(f"test:{i}" for i in (1, 0, 2, 3, 4, 5))}, "same rows in another order"),
-        ({"n_shots_": 4}, "has n_shots 16 and"),
+        ({"n_shots": 4}, "has n_shots 16 and m-2 step0 .abstract. has 4"),
         ({"sampling": "balanced"}, "has sampling uniform and"),
     ],
 )
 def test_members_that_do_not_pair_are_refused_with_what_differs(
-    splits: ModelSplits, make_record: Make, make_ref: MakeRef, change: dict[str, Any], message: str
+    splits: ModelSplits,
+    make_splits: Callable[..., ModelSplits],
+    make_ref: MakeRef,
+    change: dict[str, Any],
+    message: str,
 ) -> None:
-    from dataclasses import replace
-
-    n_shots = change.get("n_shots_")
-    other = model(make_record, "m-2", **{k: v for k, v in change.items() if k != "n_shots_"})
-    if n_shots:
-        other = ModelSplits(replace(other.test, options={**other.test.options, "n_shots": n_shots}), other.dev)
+    other = make_splits("m-2", **change)
     with pytest.raises(StudyError, match=message):
         collect_members([Member(splits, make_ref(0), "random"), Member(other, make_ref(0, "m-2"), "abstract")])
 
@@ -307,141 +270,3 @@ def test_missing_seeds_tasks_checkpoints_and_development_results_are_named(
         collect_members([Member(splits, make_ref(77), "random")])
     with pytest.raises(StudyError, match="at least one member"):
         collect_members([])
-
-
-# ---------------------------------------------------------------------------------------------- selection
-
-
-def chosen(make: Make, dev_hits: dict[tuple[int, str], int]) -> ModelSplits:
-    """A model whose development accuracy at (step, setting) is the number of hits of 4."""
-    gold = [0, 1, 0, 1]
-    cells = []
-    for (step, setting), hits in dev_hits.items():
-        predicted = [g if i < hits else 1 - g for i, g in enumerate(gold)]
-        for split, labels in (("dev", predicted), ("test", [1 - p for p in predicted])):
-            cells.append(make(labels, gold, step=step, setting=setting, split=split))
-    return ModelSplits(collect_predictions(cells)["m-1"], collect_predictions(cells, split="dev")["m-1"])
-
-
-HITS = {
-    (0, "random"): 3, (10, "random"): 3, (20, "random"): 1,
-    (0, "abstract"): 2, (10, "abstract"): 4, (20, "abstract"): 4,
-    (0, "gold"): 1, (10, "gold"): 2, (20, "gold"): 4,
-}  # fmt: skip
-
-
-def test_selection_reads_development_accuracy_and_ties_go_to_the_earlier_step(make_record: Make) -> None:
-    splits = chosen(make_record, HITS)
-    picked = {rule: select_checkpoint(splits, rule) for rule in ("TR-best", "TL-best", "ICL-best", "none")}  # type: ignore[arg-type]
-    assert {rule: ref and ref.step for rule, ref in picked.items()} == {
-        "TR-best": 0,
-        "TL-best": 10,
-        "ICL-best": 20,
-        "none": None,
-    }
-    steps = {select_checkpoint(splits, "random", rng=np.random.default_rng(i)).step for i in range(30)}  # type: ignore[union-attr]
-    assert steps == {0, 10, 20}
-    with pytest.raises(StudyError, match="generator"):
-        select_checkpoint(splits, "random")
-    with pytest.raises(StudyError, match="no development results"):
-        select_checkpoint(ModelSplits(splits.test), "TR-best")
-
-
-def test_equal_ensemble_takes_the_two_best_under_gold_over_all_models(make_record: Make) -> None:
-    splits = chosen(make_record, HITS)
-    best, second = equal_gold_ensemble([splits, splits])
-    assert (best.checkpoint.step, second.checkpoint.step) == (20, 10)
-    assert {best.label_setting, second.label_setting} == {"gold"}
-
-
-def test_ablation_grid_follows_its_rules(splits: ModelSplits) -> None:
-    rows = {(row.tr_rule, row.tl_rule): row for row in ablation_grid(splits, splits, n_draws=4)}
-    tr, tl = select_checkpoint(splits, "TR-best"), select_checkpoint(splits, "TL-best")
-    assert tr is not None and tl is not None
-    alone = collect_members([Member(splits, tr, "random")])
-    assert rows["TR-best", "none"].scores.mean == pytest.approx(answer_scores(member_answers(alone)).mean)
-    both = collect_members([Member(splits, tr, "random"), Member(splits, tl, "abstract")])
-    fused = answer_scores(fused_answers(both, development_weights(both))).mean
-    assert rows["TR-best", "TL-best"].scores.mean == pytest.approx(fused)
-    assert rows["random", "random"].n_draws == 4 and rows["TR-best", "TL-best"].n_draws == 1
-    again = {(row.tr_rule, row.tl_rule): row for row in ablation_grid(splits, splits, n_draws=4)}
-    assert again["random", "random"].scores.mean == rows["random", "random"].scores.mean
-    assert len(rows) == 9
-
-
-# -------------------------------------------------------------------------------------------------- gains
-
-
-def answers_of(make: Make, predicted: list[list[int]], gold: list[int]) -> Any:
-    cells = [make(labels, gold, demo_seed=seed) for seed, labels in zip((13, 21, 42), predicted, strict=False)]
-    test = collect_predictions(cells)["m-1"]
-    return member_answers(collect_members([Member(ModelSplits(test), test.checkpoints[0], "gold")]))
-
-
-def test_gain_hand_worked(make_record: Make) -> None:
-    gold = [0, 0, 0, 1]
-    better = answers_of(make_record, [[0, 0, 0, 1], [0, 0, 1, 1]], gold)
-    base = answers_of(make_record, [[0, 0, 0, 0], [0, 0, 0, 0]], gold)
-    mean, task = gain_table(better, base, n_replicates=200)
-    assert (mean.task, task.task) == (None, "t")
-    assert (mean.value, mean.baseline) == (0.875, 0.75) and mean.gain == pytest.approx(0.125)
-    # By query, mean over seeds: 0, 0, -1/2, +1: none of the 4 flips of the two that move comes nearer to 0.
-    assert mean.p_examples == pytest.approx(1.0) and mean.n_examples == 4
-    assert mean.p_seeds == pytest.approx(0.5) and mean.n_seeds == 2  # differences .25 and 0
-    balanced = gain_table(better, base, measure="balanced_accuracy", n_replicates=50)[0]
-    assert balanced.value == pytest.approx((1 + (2 / 3 + 1) / 2) / 2) and balanced.baseline == 0.5
-    assert gain_table(better, base, measure="macro_f1", n_replicates=50)[0].p_examples is None
-    assert [(d.row_id, d.demo_seed, d.outcome) for d in answer_differences(better, base, task="t")] == [
-        ("test:3", 13, "gained"),
-        ("test:2", 21, "lost"),
-        ("test:3", 21, "gained"),
-    ]
-
-
-def test_query_weights_of_the_sign_flip_add_up_to_the_gain(data: FusionData) -> None:
-    from icl_core.analysis.gains import _query_differences
-
-    fused, base = fused_answers(data, equal_weights(data)), member_answers(data, 0)
-    for measure in ("accuracy", "balanced_accuracy"):
-        for row in gain_table(fused, base, measure=measure, n_replicates=20)[1:]:  # type: ignore[arg-type]
-            assert row.task is not None
-            differences = _query_differences(fused, base, row.task, measure)  # type: ignore[arg-type]
-            assert differences.mean() == pytest.approx(row.gain)
-
-
-def test_a_clear_gain_is_clear_and_no_gain_is_not(make_record: Make) -> None:
-    rng = np.random.default_rng(0)
-    gold = rng.integers(0, 2, 300).tolist()
-    draw = lambda rate: [np.where(rng.random(300) < rate, gold, 1 - np.array(gold)).tolist() for _ in range(3)]  # noqa: E731
-    good, base, same = (answers_of(make_record, draw(rate), gold) for rate in (0.9, 0.6, 0.6))
-    clear, none = gain_table(good, base)[0], gain_table(same, base)[0]
-    assert clear.p_examples == pytest.approx(1 / 2001) and clear.low > 0.1
-    assert none.p_examples is not None and none.p_examples > 0.05 and none.low < 0 < none.high
-
-
-def test_diversity_hand_worked(make_record: Make) -> None:
-    gold = [0, 0, 1, 1]
-    one, other = answers_of(make_record, [[0, 1, 1, 0]], gold), answers_of(make_record, [[0, 0, 0, 0]], gold)
-    result = diversity(one, other)
-    assert (result.agreement, result.double_fault, result.either_right) == (0.5, 0.25, 0.75)
-
-
-def test_answers_on_other_rows_or_seeds_are_refused(make_record: Make, data: FusionData) -> None:
-    one = answers_of(make_record, [[0, 1]], [0, 1])
-    with pytest.raises(StudyError, match="different demo seeds"):
-        gain_table(one, answers_of(make_record, [[0, 1], [0, 1]], [0, 1]))
-    with pytest.raises(StudyError, match="different test rows"):
-        diversity(one, answers_of(make_record, [[0, 1, 1]], [0, 1, 1]))
-    with pytest.raises(StudyError, match="different tasks"):
-        diversity(one, member_answers(data))
-    with pytest.raises(StudyError, match="no answers on zzz"):
-        answer_differences(one, one, task="zzz")
-
-
-@given(st.permutations(range(3)), fractions)
-def test_permuting_labels_of_a_task_permutes_predictions(order: list[int], w: float) -> None:
-    rng = np.random.default_rng(0)
-    probs = [_normalised(rng.random((50, 3))) for _ in range(2)]
-    plain = fuse(probs, [w, 1 - w]).argmax(axis=-1)
-    permuted = fuse([member[:, order] for member in probs], [w, 1 - w]).argmax(axis=-1)
-    np.testing.assert_array_equal(np.array(order)[permuted], plain)

@@ -154,7 +154,7 @@ def test_accuracy_bands_cover(demonstration_effect: float) -> None:
 @pytest.mark.parametrize("n_seeds", [2, 5])
 @pytest.mark.parametrize("demonstration_effect", [0.0, 0.3, 0.6])
 def test_type_one_error_over_designs(n_tasks: int, n_seeds: int, demonstration_effect: float) -> None:
-    assert_valid(null_replicates(1000, n_tasks=n_tasks, n_seeds=n_seeds, demonstration_effect=demonstration_effect))
+    assert_valid(null_replicates(500, n_tasks=n_tasks, n_seeds=n_seeds, demonstration_effect=demonstration_effect))
 
 
 @pytest.mark.slow

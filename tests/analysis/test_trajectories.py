@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
-from math import log
 
 import numpy as np
 import pytest
 
-from icl_core.analysis.drilldown import changed_predictions, confusion, label_shares
-from icl_core.analysis.predictions import collect_predictions, correct, normalised_scores, predicted_labels
+from icl_core.analysis.predictions import collect_predictions
 from icl_core.analysis.trajectories import ability_curves, baselines, paired_predictions
 from icl_core.errors import StudyError
 from icl_core.records import CellRecord, CheckpointRef
@@ -104,41 +102,6 @@ def test_order_of_records_does_not_matter(make_record: Make) -> None:
         np.testing.assert_array_equal(one.curves[setting].low, other.curves[setting].low)
 
 
-def test_models_and_splits_are_kept_apart(make_record: Make) -> None:
-    cells = [
-        make_record([0, 0], [0, 1], model="m-1"),
-        make_record([0, 1], [0, 1], model="m-2"),
-        make_record([1, 0], [0, 1], model="m-2", split="dev"),
-    ]
-    test, dev = collect_predictions(cells), collect_predictions(cells, split="dev")
-    assert set(test) == {"m-1", "m-2"} and set(dev) == {"m-2"}
-    assert ability_curves(test["m-2"], n_replicates=5).curves["gold"].value.tolist() == [1.0]
-    assert ability_curves(dev["m-2"], n_replicates=5).curves["gold"].value.tolist() == [0.0]
-    assert collect_predictions([]) == {}
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"dtype": "bfloat16"}, r"differ in dtype \(bfloat16, float32\)"),
-        ({"template": "natural"}, "differ in template"),
-        ({"fingerprint": "other"}, "differ in the version of the dataset"),
-        ({"row_ids": ("test:5", "test:6")}, "differ in the rows evaluated"),
-        ({"label_words": ("x", "y")}, "differ in the label words"),
-        ({"alphabet": "letters", "setting": "abstract"}, r"differ in alphabet \(letters, symbols\)"),
-    ],
-)
-def test_refuses_to_mix(make_record: Make, change: dict[str, object], message: str) -> None:
-    cells = [make_record([0, 0], [0, 1]), make_record([0, 0], [0, 1], setting="abstract")]
-    with pytest.raises(StudyError, match=message):
-        collect_predictions([*cells, make_record([0, 0], [0, 1], step=10, **change)])
-
-
-def test_the_alphabet_of_gold_cells_does_not_matter(make_record: Make) -> None:
-    cells = [make_record([0, 0], [0, 1], alphabet="letters"), make_record([0, 0], [0, 1], setting="abstract")]
-    assert collect_predictions(cells)["m-1"].options["alphabet"] == "symbols"
-
-
 def test_unknown_task_or_seed_is_named(make_record: Make) -> None:
     predictions = collect_predictions(grid(make_record))["m-1"]
     with pytest.raises(StudyError, match="task zzz; there are: a, b"):
@@ -153,68 +116,6 @@ def test_competition_needs_both_abilities(make_record: Make) -> None:
     predictions = collect_predictions([make_record([0, 0], [0, 1]), make_record([0, 0], [0, 1], setting="random")])
     with pytest.raises(StudyError, match="no TL results"):
         paired_predictions(predictions["m-1"])
-
-
-def test_three_normalisations_hand_worked(make_record: Make) -> None:
-    # sum prefers label 0 (-3 > -4), per token label 1 (-3/1 < -4/2), calibrated label 1 (-3+1 < -4+3).
-    record = make_record(
-        [0, 0],
-        [1, 1],
-        loglikelihoods=[[-3.0, -4.0], [-2.0, -2.0]],
-        n_tokens=[[1, 2], [1, 1]],
-        content_free=[-1.0, -3.0],
-    )
-    scores = collect_predictions([record])["m-1"].scores["t", "gold"]
-    assert predicted_labels(scores)[0, 0].tolist() == [0, 0]  # the second is a tie: lowest index
-    assert predicted_labels(scores, normalisation="per_token")[0, 0].tolist() == [1, 0]
-    assert predicted_labels(scores, normalisation="calibrated")[0, 0].tolist() == [1, 1]
-    np.testing.assert_allclose(normalised_scores(scores, normalisation="calibrated")[0, 0], [[-2, -1], [-1, 1]])
-    assert correct(scores, normalisation="calibrated").tolist() == [[[True, True]]]
-
-
-def test_missing_cells_predict_nothing(make_record: Make) -> None:
-    predictions = collect_predictions(grid(make_record, skip={(10, "a", "gold", 13)}))["m-1"]
-    labels = predicted_labels(predictions.scores["a", "gold"])
-    assert labels[1, 0].tolist() == [-1] * 4 and bool((labels[1, 1] >= 0).all())
-
-
-def test_label_shares_and_entropy(make_record: Make) -> None:
-    cells = [
-        make_record([0, 0, 1, 1], GOLD_A, setting="abstract", demo_seed=13),
-        make_record([1, 1, 1, 1], GOLD_A, setting="abstract", demo_seed=21),
-    ]
-    shares = label_shares(collect_predictions(cells)["m-1"], task="t", label_setting="abstract")
-    assert shares.shares.tolist() == [[[0.5, 0.5], [0.0, 1.0]]]
-    assert shares.entropy.tolist() == [0.5]  # 1 for the even seed, 0 for the constant one
-    assert shares.gold_shares.tolist() == [0.5, 0.5] and shares.gold_entropy == pytest.approx(1)
-    three = collect_predictions([make_record([0, 0, 0, 1], [0, 1, 2, 2], n_labels=3)])["m-1"]
-    expected = -(0.75 * log(0.75) + 0.25 * log(0.25)) / log(3)
-    assert label_shares(three, task="t", label_setting="gold").entropy[0] == pytest.approx(expected)
-
-
-def test_confusion_counts_rows_gold_columns_predicted(make_record: Make, make_ref: MakeRef) -> None:
-    cells = [
-        make_record([0, 2, 2, 1], [0, 1, 2, 2], n_labels=3),
-        make_record([0] * 4, [0, 1, 2, 2], n_labels=3, demo_seed=21),
-    ]
-    counts = confusion(collect_predictions(cells)["m-1"], task="t", label_setting="gold", checkpoint=make_ref(0))
-    assert counts.tolist() == [[2, 0, 0], [1, 0, 1], [2, 1, 1]]
-
-
-def test_changed_predictions_name_gained_and_lost(make_record: Make, make_ref: MakeRef) -> None:
-    gold = [0, 1, 2, 2]
-    cells = [
-        make_record([1, 1, 0, 2], gold, step=0, n_labels=3),
-        make_record([0, 0, 1, 2], gold, step=10, n_labels=3),
-    ]
-    changes = changed_predictions(
-        collect_predictions(cells)["m-1"], make_ref(0), make_ref(10), task="t", label_setting="gold"
-    )
-    assert [(c.row_id, c.outcome, c.before, c.after) for c in changes] == [
-        ("test:0", "gained", 1, 0),
-        ("test:1", "lost", 1, 0),
-        ("test:2", "other", 0, 1),
-    ]
 
 
 def test_baselines_under_macro_f1() -> None:

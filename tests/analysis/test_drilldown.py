@@ -1,0 +1,55 @@
+"""Label shares, confusion and changed queries, hand-worked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import log
+
+import pytest
+
+from icl_core.analysis.drilldown import changed_predictions, confusion, label_shares
+from icl_core.analysis.predictions import collect_predictions
+from icl_core.records import CellRecord, CheckpointRef
+
+Make = Callable[..., CellRecord]
+MakeRef = Callable[..., CheckpointRef]
+GOLD_A = [0, 0, 1, 1]
+
+
+def test_label_shares_and_entropy(make_record: Make) -> None:
+    cells = [
+        make_record([0, 0, 1, 1], GOLD_A, setting="abstract", demo_seed=13),
+        make_record([1, 1, 1, 1], GOLD_A, setting="abstract", demo_seed=21),
+    ]
+    shares = label_shares(collect_predictions(cells)["m-1"], task="t", label_setting="abstract")
+    assert shares.shares.tolist() == [[[0.5, 0.5], [0.0, 1.0]]]
+    assert shares.entropy.tolist() == [0.5]  # 1 for the even seed, 0 for the constant one
+    assert shares.gold_shares.tolist() == [0.5, 0.5] and shares.gold_entropy == pytest.approx(1)
+    three = collect_predictions([make_record([0, 0, 0, 1], [0, 1, 2, 2], n_labels=3)])["m-1"]
+    expected = -(0.75 * log(0.75) + 0.25 * log(0.25)) / log(3)
+    assert label_shares(three, task="t", label_setting="gold").entropy[0] == pytest.approx(expected)
+
+
+def test_confusion_counts_rows_gold_columns_predicted(make_record: Make, make_ref: MakeRef) -> None:
+    cells = [
+        make_record([0, 2, 2, 1], [0, 1, 2, 2], n_labels=3),
+        make_record([0] * 4, [0, 1, 2, 2], n_labels=3, demo_seed=21),
+    ]
+    counts = confusion(collect_predictions(cells)["m-1"], task="t", label_setting="gold", checkpoint=make_ref(0))
+    assert counts.tolist() == [[2, 0, 0], [1, 0, 1], [2, 1, 1]]
+
+
+def test_changed_predictions_name_gained_and_lost(make_record: Make, make_ref: MakeRef) -> None:
+    gold = [0, 1, 2, 2]
+    cells = [
+        make_record([1, 1, 0, 2], gold, step=0, n_labels=3),
+        make_record([0, 0, 1, 2], gold, step=10, n_labels=3),
+    ]
+    changes = changed_predictions(
+        collect_predictions(cells)["m-1"], make_ref(0), make_ref(10), task="t", label_setting="gold"
+    )
+    assert [(c.row_id, c.outcome, c.before, c.after) for c in changes] == [
+        ("test:0", "gained", 1, 0),
+        ("test:1", "lost", 1, 0),
+        ("test:2", "other", 0, 1),
+    ]

@@ -1,0 +1,89 @@
+"""Gains, their two tests, diversity, and the queries behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from icl_core.analysis.fusion import (
+    FusionData,
+    Member,
+    ModelSplits,
+    collect_members,
+    equal_weights,
+    fused_answers,
+    member_answers,
+)
+from icl_core.analysis.gains import _query_differences, answer_differences, diversity, gain_table
+from icl_core.analysis.predictions import collect_predictions
+from icl_core.errors import StudyError
+from icl_core.records import CellRecord
+
+Make = Callable[..., CellRecord]
+
+
+def answers_of(make: Make, predicted: list[list[int]], gold: list[int]) -> Any:
+    cells = [make(labels, gold, demo_seed=seed) for seed, labels in zip((13, 21, 42), predicted, strict=False)]
+    test = collect_predictions(cells)["m-1"]
+    return member_answers(collect_members([Member(ModelSplits(test), test.checkpoints[0], "gold")]))
+
+
+def test_gain_hand_worked(make_record: Make) -> None:
+    gold = [0, 0, 0, 1]
+    better = answers_of(make_record, [[0, 0, 0, 1], [0, 0, 1, 1]], gold)
+    base = answers_of(make_record, [[0, 0, 0, 0], [0, 0, 0, 0]], gold)
+    mean, task = gain_table(better, base, n_replicates=200)
+    assert (mean.task, task.task) == (None, "t")
+    assert (mean.value, mean.baseline) == (0.875, 0.75) and mean.gain == pytest.approx(0.125)
+    # By query, mean over seeds: 0, 0, -1/2, +1: none of the 4 flips of the two that move comes nearer to 0.
+    assert mean.p_examples == pytest.approx(1.0) and mean.n_examples == 4
+    assert mean.p_seeds == pytest.approx(0.5) and mean.n_seeds == 2  # differences .25 and 0
+    balanced = gain_table(better, base, measure="balanced_accuracy", n_replicates=50)[0]
+    assert balanced.value == pytest.approx((1 + (2 / 3 + 1) / 2) / 2) and balanced.baseline == 0.5
+    assert gain_table(better, base, measure="macro_f1", n_replicates=50)[0].p_examples is None
+    assert [(d.row_id, d.demo_seed, d.outcome) for d in answer_differences(better, base, task="t")] == [
+        ("test:3", 13, "gained"),
+        ("test:2", 21, "lost"),
+        ("test:3", 21, "gained"),
+    ]
+
+
+def test_query_weights_of_the_sign_flip_add_up_to_the_gain(data: FusionData) -> None:
+    fused, base = fused_answers(data, equal_weights(data)), member_answers(data, 0)
+    for measure in ("accuracy", "balanced_accuracy"):
+        for row in gain_table(fused, base, measure=measure, n_replicates=20)[1:]:  # type: ignore[arg-type]
+            assert row.task is not None
+            differences = _query_differences(fused, base, row.task, measure)  # type: ignore[arg-type]
+            assert differences.mean() == pytest.approx(row.gain)
+
+
+def test_a_clear_gain_is_clear_and_no_gain_is_not(make_record: Make) -> None:
+    rng = np.random.default_rng(0)
+    gold = rng.integers(0, 2, 300).tolist()
+    draw = lambda rate: [np.where(rng.random(300) < rate, gold, 1 - np.array(gold)).tolist() for _ in range(3)]  # noqa: E731
+    good, base, same = (answers_of(make_record, draw(rate), gold) for rate in (0.9, 0.6, 0.6))
+    clear, none = gain_table(good, base)[0], gain_table(same, base)[0]
+    assert clear.p_examples == pytest.approx(1 / 2001) and clear.low > 0.1
+    assert none.p_examples is not None and none.p_examples > 0.05 and none.low < 0 < none.high
+
+
+def test_diversity_hand_worked(make_record: Make) -> None:
+    gold = [0, 0, 1, 1]
+    one, other = answers_of(make_record, [[0, 1, 1, 0]], gold), answers_of(make_record, [[0, 0, 0, 0]], gold)
+    result = diversity(one, other)
+    assert (result.agreement, result.double_fault, result.either_right) == (0.5, 0.25, 0.75)
+
+
+def test_answers_on_other_rows_or_seeds_are_refused(make_record: Make, data: FusionData) -> None:
+    one = answers_of(make_record, [[0, 1]], [0, 1])
+    with pytest.raises(StudyError, match="different demo seeds"):
+        gain_table(one, answers_of(make_record, [[0, 1], [0, 1]], [0, 1]))
+    with pytest.raises(StudyError, match="different test rows"):
+        diversity(one, answers_of(make_record, [[0, 1, 1]], [0, 1, 1]))
+    with pytest.raises(StudyError, match="different tasks"):
+        diversity(one, member_answers(data))
+    with pytest.raises(StudyError, match="no answers on zzz"):
+        answer_differences(one, one, task="zzz")
