@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from icl_core.errors import CheckpointError
+from icl_core.models.files import choose_weight_files
 from icl_core.models.hub import duplicate_weights
 from icl_core.records import CheckpointIdentity, CheckpointRef
 from icl_core.registry.families import MODELS, checkpoint_ref
@@ -30,7 +32,7 @@ def online(hub_server: HubServer, ask_hub: Any, tmp_path_factory: pytest.TempPat
         "no repository": ["names", "nobody/nothing", False],
         "identity": ["identify", "pythia-14m", "step1000", False],
         "alias identity": ["identify", "amber-7b", "ckpt_001", False],
-        "load": ["load", "pythia-14m", "step1000,step3000", False],
+        "load": ["load", "pythia-14m", "step1000,step3000,main", False],
         "alias load": ["load", "amber-7b", "ckpt_001", False],
         "size after": ["size", "pythia-14m", "step1000", False],
         "dataset": ["dataset", "example/reviews", "validation", False],
@@ -41,7 +43,7 @@ def online(hub_server: HubServer, ask_hub: Any, tmp_path_factory: pytest.TempPat
         "alias names": ["names", "amber-7b", True],
         "identity": ["identify", "pythia-14m", "step1000", True],
         "alias identity": ["identify", "amber-7b", "ckpt_001", True],
-        "load": ["load", "pythia-14m", "step1000,step3000", True],
+        "load": ["load", "pythia-14m", "step1000,step3000,main", True],
         "alias load": ["load", "amber-7b", "ckpt_001", True],
         "not cached": ["identify_revision", "pythia-14m", "step2000", True],
         "never seen": ["names", "nobody/nothing", True],
@@ -114,7 +116,7 @@ def test_loads_in_the_dtype_asked_for(online):
 
 def test_works_from_the_cache_alone(online):
     offline = online["offline"]
-    assert [name for name, _, _ in offline["names"]] == ["step1000", "step3000"]
+    assert [name for name, _, _ in offline["names"]] == ["step1000", "step3000", "main"]
     assert [name for name, _, _ in offline["alias names"]] == ["ckpt_001"]
     for what in ("identity", "alias identity", "load", "alias load"):
         assert offline[what] == online[what], what
@@ -125,8 +127,11 @@ def test_works_from_the_cache_alone(online):
 
 
 def test_one_weight_format_is_downloaded(online, hub_server):
-    fetched = {path for method, path in hub_server.requests if method == "GET" and path.startswith("/lfs/")}
-    assert len(fetched) == len(set(fetched)) == 5  # two Pythia files, two Amber shards, one parquet file... by content
+    repository = hub_server.repositories["model", "EleutherAI/pythia-14m"]
+    main = repository.commits[repository.refs["main"]]
+    fetched = [path for method, path in hub_server.requests if method == "GET"]
+    assert f"/lfs/{main['model.safetensors'].sha256}" in fetched
+    assert f"/lfs/{main['pytorch_model.bin'].sha256}" not in fetched
 
 
 def test_dataset_in_the_convert_branch_layout(online):
@@ -141,7 +146,7 @@ def _identities(model: str, weights: dict[str, str]) -> dict[CheckpointRef, Chec
     }
 
 
-def test_pythia_1_4b_like_repository_with_final_weights_in_early_branches():
+def test_a_repository_with_final_weights_in_early_branches():
     identities = _identities(
         "pythia-2.8b", {"step0": "A", "step1": "A", "step1000": "A", "step66000": "u", "step143000": "B", "main": "A"}
     )
@@ -173,7 +178,32 @@ def test_a_model_with_two_weight_files_of_one_name_is_not_its_own_duplicate():
     ref = CheckpointRef("local", "run", "step-1", "folder", "/x", 1)
     identity = CheckpointIdentity("", (("a.bin", "same"), ("b.bin", "same")), "t", 8)
     assert not duplicate_weights({ref: identity})
-    with pytest.raises(CheckpointError, match="holds no weights"):
-        from icl_core.models.files import choose_weight_files
 
-        choose_weight_files(["config.json"], where="x")
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (["model.safetensors", "pytorch_model.bin"], ("model.safetensors",)),
+        (["pytorch_model.bin", "config.json"], ("pytorch_model.bin",)),
+        (
+            ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"],
+            ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"),
+        ),
+    ],
+)
+def test_one_complete_format_is_chosen(names, chosen):
+    assert choose_weight_files(names, where="x") == chosen
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        (["config.json"], "holds no weights"),
+        (["model-00001-of-00002.safetensors", "model.safetensors.index.json"], "model-00002-of-00002.safetensors is"),
+        (["pytorch_model-00001-of-00001.bin"], "pytorch_model.bin.index.json is missing"),
+        (["model.safetensors.index.json", "pytorch_model.bin"], "every shard is missing"),
+    ],
+)
+def test_incomplete_sets_are_refused(names, missing):
+    with pytest.raises(CheckpointError, match=re.escape(missing)):
+        choose_weight_files(names, where="x")

@@ -319,7 +319,8 @@ def make_tiny_hub(folder: Path) -> HubServer:
     """A server (not started) with tiny random models laid out as published ones are, and one dataset.
 
     - ``EleutherAI/pythia-14m``: GPT-NeoX, safetensors, tokenizer in every branch; steps 0, 1 and 2 equal, as published;
-      1000, 2000, 3000, 143000 = ``main``; ``step4000`` serves the weights of ``step2000``; ``step5000`` has no weights.
+      1000, 2000, 3000, 143000 = ``main``; ``step4000`` serves the weights of ``step2000``; ``step5000`` has none;
+      ``main`` has pickled weights beside the safetensors.
     - ``IFM/Amber`` (the alias; ``LLM360/Amber`` answers 404): Llama, two pickled shards a branch, ``ckpt_000`` to
       ``ckpt_002``, tokenizer on ``main`` only; ``ckpt_001`` and ``ckpt_002`` share their first shard.
     - dataset ``example/reviews``: parquet on ``refs/convert/parquet`` (``default/train``, ``default/validation``).
@@ -375,6 +376,8 @@ def _add_pythia(hub: HubServer, folder: Path) -> None:
         train_tokenizer(branch)
         if revision == "step5000":
             (branch / "model.safetensors").unlink()
+        if revision == "main":  # two formats, as published: a client should take one
+            torch.save(model.state_dict(), branch / "pytorch_model.bin")
         hub.add("EleutherAI/pythia-14m", revision, branch)
 
 
