@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import streamlit as st
+from streamlit.testing.v1 import AppTest
 
 from icl_core.evaluation.cells import make_cell_key
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells
 from icl_core.records import CellRecord, CellSpec, CheckpointIdentity, CheckpointRef, digest_of
 from icl_core.registry.tasks import get_task
+from icl_core.settings import project_path
 
 STEPS = (0, 110, 220, 330, 440, 550, 660, 770, 880, 990)
 CURVES = {
@@ -88,7 +91,7 @@ def made_up_study(*, tasks: tuple[str, ...] = ("sst2", "mrpc"), n_test: int = 20
 def store_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An own store for one test, with no shipped results in it."""
     monkeypatch.setenv("ICL_OBSERVATORY_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr("icl_core.settings.embedded_results_path", lambda: tmp_path / "none")
+    monkeypatch.setattr("icl_core.evaluation.bundle.embedded_results_path", lambda: tmp_path / "none")
     st.cache_data.clear()
     st.cache_resource.clear()
     yield tmp_path / "store"
@@ -98,18 +101,29 @@ def store_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
 
 @pytest.fixture
 def fill_store(store_folder: Path) -> Callable[..., Study]:
-    """Fills the store with a made-up study and gives the study."""
+    """Fills the store with a made-up study, or with its first checkpoints only, and gives the whole study."""
 
     def filled(*, only: int | None = None) -> Study:
         study = made_up_study()
         store = Store.open(store_folder)
-        part = study if only is None else Study(study.checkpoints[:only], *_rest(study))
-        fill(store, part)
+        fill(store, dataclasses.replace(study, checkpoints=study.checkpoints[:only]))
         store.close()
         return study
 
     return filled
 
 
-def _rest(study: Study) -> tuple[object, ...]:
-    return (study.tasks, study.label_settings, study.demo_seeds, study.n_shots, study.n_test)
+@pytest.fixture
+def open_page(store_folder: Path) -> Callable[..., AppTest]:
+    """Opens a page of the app, with a query if given."""
+
+    def opened(name: str, **query: str | list[str]) -> AppTest:
+        app = AppTest.from_file(str(project_path() / "app.py"), default_timeout=60)
+        for key, value in query.items():
+            app.query_params[key] = value
+        app.run()
+        if name != "home":
+            app.switch_page(f"pages/{name}/page.py").run()
+        return app
+
+    return opened

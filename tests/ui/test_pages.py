@@ -1,0 +1,212 @@
+"""Every page with an empty, a partly filled and a full store, in Streamlit's own test runner."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from icl_core.evaluation.jobs import list_jobs
+from icl_core.evaluation.store import Store
+from icl_core.evaluation.study import Study
+from icl_core.settings import project_path
+
+PAGES = ("home", "evaluate", "dynamics", "competition")
+
+
+def words(app: AppTest) -> str:
+    """Everything that the page says in sentences."""
+    said = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error, *app.title, *app.subheader]
+    return "\n".join(str(item.value) for item in said)
+
+
+def charts(app: AppTest) -> int:
+    return len(app.get("vega_lite_chart"))
+
+
+def assert_whole(app: AppTest, title: str) -> None:
+    """No exception, the page's own title, and the frame with the study's five lines around it."""
+    assert not app.exception, [item.value for item in app.exception]
+    assert app.title[0].value == title
+    labels = " ".join(item.proto.popover.label for item in app.get("popover"))
+    for line in ("Models", "Checkpoints", "Tasks", "Settings", "Results"):
+        assert line in labels
+
+
+TITLES = {"home": "ICL Observatory"} | {name: name.capitalize() for name in PAGES[1:]}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_with_an_empty_store(name: str, open_page: Callable[..., AppTest]) -> None:
+    app = open_page(name, model="pythia-410m")
+    assert_whole(app, TITLES[name])
+    if name in ("dynamics", "competition"):
+        assert "Nothing of this study is computed yet" in words(app)
+        assert charts(app) == 0
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_with_a_full_store(name: str, open_page: Callable[..., AppTest], fill_store: Callable[..., Study]) -> None:
+    fill_store()
+    app = open_page(name, model="someone-model")
+    assert_whole(app, TITLES[name])
+    assert charts(app) >= 1
+    app.run()
+    assert_whole(app, TITLES[name])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_with_a_partly_filled_store(
+    name: str, open_page: Callable[..., AppTest], fill_store: Callable[..., Study]
+) -> None:
+    fill_store(only=4)
+    app = open_page(name, model="someone-model")
+    assert_whole(app, TITLES[name])
+    assert charts(app) >= 1
+
+
+def test_dynamics_says_what_happened_in_numbers_of_the_store(
+    open_page: Callable[..., AppTest], fill_store: Callable[..., Study]
+) -> None:
+    fill_store()
+    said = words(open_page("dynamics", model="someone-model"))
+    assert "At step 990" in said
+    assert "TR rises from" in said and "by step 440" in said
+    assert "TL jumps from" in said and "between step 550 and step 660" in said
+    assert "TR falls from" in said and "by step 990" in said
+
+
+def test_competition_sentence_follows_epsilon(
+    open_page: Callable[..., AppTest], fill_store: Callable[..., Study]
+) -> None:
+    fill_store()
+    app = open_page("competition", model="someone-model")
+    assert "of 9 intervals** at epsilon 0.01" in words(app)
+    assert "noise alone gives" in words(app)
+    app.slider(key="eps").set_value(0.1).run()
+    assert "epsilon 0.1" in words(app)
+    app.button(key="preset-0.0001").click().run()
+    assert app.slider(key="eps").value == pytest.approx(0.0001)
+    assert "This epsilon is inside noise" in words(app)
+
+
+def test_competition_without_an_interval_says_so(
+    open_page: Callable[..., AppTest], fill_store: Callable[..., Study]
+) -> None:
+    fill_store(only=1)
+    app = open_page("competition", model="someone-model")
+    assert not app.exception
+    assert "needs at least two" in words(app)
+
+
+@pytest.mark.parametrize("tab", ["Tasks", "Predicted labels", "One checkpoint", "Table and downloads"])
+def test_tabs_of_dynamics(tab: str, open_page: Callable[..., AppTest], fill_store: Callable[..., Study]) -> None:
+    fill_store()
+    app = open_page("dynamics", model="someone-model", tab=tab)
+    assert_whole(app, "Dynamics")
+    assert charts(app) + len(app.dataframe) >= 2
+
+
+@pytest.mark.parametrize("tab", ["Changes", "Epsilon", "Tasks", "What changed", "Table and downloads"])
+def test_tabs_of_competition(tab: str, open_page: Callable[..., AppTest], fill_store: Callable[..., Study]) -> None:
+    fill_store()
+    app = open_page("competition", model="someone-model", part=tab)
+    assert_whole(app, "Competition")
+    assert charts(app) + len(app.dataframe) >= 4
+
+
+def test_evaluate_counts_the_missing_cells_and_starts_a_job(
+    open_page: Callable[..., AppTest],
+    fill_store: Callable[..., Study],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Study] = []
+    fill_store(only=4)
+    monkeypatch.setattr("icl_core.evaluation.jobs.submit", lambda study, **_: asked.append(study) or 1)
+    app = open_page("evaluate", model="someone-model", seeds="13, 21, 42")
+    assert "**24** to compute, 48 stored already" in words(app)
+    app.button(key="start").click().run()
+    assert len(asked) == 1 and asked[0].demo_seeds == (13, 21, 42)
+
+
+def test_evaluate_shows_a_wrong_seed_as_a_sentence(
+    open_page: Callable[..., AppTest], fill_store: Callable[..., Study]
+) -> None:
+    fill_store()
+    app = open_page("evaluate", model="someone-model", seeds="13, x")
+    assert not app.exception
+    assert "is not a demonstration seed" in words(app)
+    assert not [button for button in app.button if button.key == "start"]
+
+
+def test_unknown_values_of_a_url_do_no_harm(
+    open_page: Callable[..., AppTest], fill_store: Callable[..., Study]
+) -> None:
+    fill_store()
+    app = open_page(
+        "dynamics", model=["someone-model", "<script>"], task="none", shots="9999", measure="x", checkpoints="zzz"
+    )
+    assert not app.exception
+    assert "zzz" in words(app)
+    assert "<script>" not in words(app)
+
+
+def test_no_job_appears_by_opening_pages(open_page: Callable[..., AppTest], store_folder: Path) -> None:
+    for name in PAGES:
+        open_page(name)
+    assert list_jobs(store_path=store_folder) == ()
+
+
+def test_page_switch_keeps_the_study(open_page: Callable[..., AppTest], fill_store: Callable[..., Study]) -> None:
+    fill_store()
+    app = open_page("dynamics", model="someone-model")
+    app.number_input(key="examples").set_value(77).run()
+    app.switch_page("pages/competition/page.py").run()
+    assert app.session_state["examples"] == 77
+    assert app.session_state["model"] == ["someone-model"]
+
+
+def test_entry_files_are_the_declared_pages() -> None:
+    folder = project_path() / "pages"
+    entries = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    declared = {path.parent.name for path in folder.glob("*/page.py")} - {"home"}
+    source = (project_path() / "app.py").read_text()
+    assert entries == declared
+    assert all(f'"{name}"' in source for name in declared)
+    for name in entries:
+        lines = (folder / f"{name}.py").read_text().splitlines()
+        assert lines[-2:] == ["", "main()"] or lines[-1] == "main()"
+        assert len([line for line in lines if line and not line.startswith('"""')]) == 2
+
+
+def test_pages_are_short() -> None:
+    for page in (project_path() / "pages").glob("*/page.py"):
+        assert len(page.read_text().splitlines()) <= 150, page
+
+
+def test_the_pages_side_loads_without_torch() -> None:
+    code = (
+        "import sys; import pages.ui.frame, pages.ui.blocks, pages.evaluate.form, pages.evaluate.preflight, "
+        "pages.evaluate.jobs_view, pages.evaluate.timeline, pages.dynamics.details, pages.competition.details, "
+        "pages.home.parts; print([n for n in ('torch', 'transformers', 'datasets') if n in sys.modules])"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], cwd=project_path(), capture_output=True, text=True, check=True, timeout=120
+    )
+    assert shown.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_store_is_opened_once_and_never_written_by_looking(
+    open_page: Callable[..., AppTest], fill_store: Callable[..., Study], store_folder: Path
+) -> None:
+    fill_store()
+    store = Store.open(store_folder)
+    before = store.generation()
+    for name in PAGES:
+        open_page(name, model="someone-model")
+    assert store.generation() == before
+    store.close()
