@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from icl_core.errors import CheckpointError, UnknownNameError
-from icl_core.models.files import CONFIG_NAME, read_json
+from icl_core.models.files import CONFIG_NAME, file_hashes, read_json
 from icl_core.models.hub import (
     ResolvedCheckpoint,
     checkpoint_folder,
@@ -93,15 +93,16 @@ def load_checkpoint(
     """
     if dtype not in DTYPES:
         raise UnknownNameError(f"Unknown dtype {dtype!r}; known are {', '.join(DTYPES)}.")
+    _check_device(device)
     resolved = resolve_checkpoint(ref, offline=offline)
-    identity = identity_of(resolved, hash_cache=hash_cache)
     try:
         if ref.source == "gguf":
-            folder = _convert_gguf(Path(ref.location), identity.weight_files[0][1])
+            folder = _convert_gguf(Path(ref.location), hash_cache)
             model, tokenizer = _load_native(folder, True, dtype, attention), _load_tokenizer(folder, None)
         else:
             model = _load_model(resolved, dtype, attention, allow_remote_code)
             tokenizer = _load_tokenizer(tokenizer_folder(resolved), ref.remap, allow_remote_code)
+        identity = identity_of(resolved, hash_cache=hash_cache)
         return LoadedCheckpoint(ref, model.to(device).eval().requires_grad_(False), tokenizer, identity)
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise CheckpointError(f"{ref.model} at {ref.revision} does not fit into the memory of {device}.") from error
@@ -115,8 +116,7 @@ def load_tokenizer(ref: CheckpointRef, *, offline: bool = False, allow_remote_co
     """
     resolved = resolve_checkpoint(ref, offline=offline)
     if ref.source == "gguf":
-        sha256 = identity_of(resolved).weight_files[0][1]
-        return _load_tokenizer(_convert_gguf(Path(ref.location), sha256), None)
+        return _load_tokenizer(_convert_gguf(Path(ref.location), None), None)
     return _load_tokenizer(tokenizer_folder(resolved), ref.remap, allow_remote_code)
 
 
@@ -126,6 +126,15 @@ def release(loaded: LoadedCheckpoint) -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def _check_device(device: str) -> None:
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise UnknownNameError(f"Unknown device {device!r}; use cpu, cuda, or cuda: and a number.") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise CheckpointError("No CUDA device is available here; use the device cpu.")
 
 
 def _load_model(resolved: ResolvedCheckpoint, dtype: str, attention: str, allow_remote_code: bool) -> Any:
@@ -320,9 +329,9 @@ def _sentencepiece_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def _convert_gguf(path: Path, sha256: str) -> Path:
+def _convert_gguf(path: Path, hash_cache: Path | None) -> Path:
     """The folder of the file's float32 weights and tokenizer, written once; its existence means it is whole."""
-    folder = converted_folder(sha256)
+    folder = converted_folder(file_hashes([path], hash_cache=hash_cache)[path])
     if folder.is_dir():
         return folder
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig

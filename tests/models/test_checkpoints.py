@@ -123,6 +123,11 @@ def test_loads_half_precision_files_in_the_dtype_asked_for_and_releases(tiny_run
     assert {parameter.device.type for parameter in loaded.model.parameters()} == {"meta"}
     with pytest.raises(UnknownNameError, match="float32"):
         load_checkpoint(ref, dtype="int7")
+    with pytest.raises(UnknownNameError, match="use cpu"):
+        load_checkpoint(ref, dtype="float32", device="abacus")
+    if not torch.cuda.is_available():
+        with pytest.raises(CheckpointError, match="No CUDA device"):
+            load_checkpoint(ref, dtype="float32", device="cuda")
 
 
 def test_a_weight_that_is_missing_is_an_error_not_a_random_start(tiny_run):
@@ -237,6 +242,9 @@ def test_damaged_gguf_is_refused(tiny_gguf, tmp_path, monkeypatch):
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(CheckpointError, match="damaged or cut short"):
         identify_checkpoint(local_checkpoints(path)[0])
+    with pytest.raises(CheckpointError, match="cannot be converted"):
+        load_checkpoint(local_checkpoints(path)[0], dtype="float32")
+    assert list((tmp_path / "store" / "converted").glob("*")) == []
     path.write_bytes(b"text")
     with pytest.raises(CheckpointError, match="not a GGUF file"):
         identify_checkpoint(local_checkpoints(path)[0])
