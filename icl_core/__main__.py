@@ -22,6 +22,7 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit code."""
     try:
+        _quieten()
         options = _parser().parse_args(arguments)
         _prepare(options)
         run: Command = options.run
@@ -60,18 +61,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _prepare(options: argparse.Namespace) -> None:
-    """Settings for this process and those it starts; libraries read them when they are imported."""
-    if options.store is not None:
-        os.environ["ICL_OBSERVATORY_STORE"] = str(options.store.expanduser().resolve())
+def _quieten() -> None:
+    """Keeps other libraries' bars and warnings off standard error; they read these settings when imported."""
     quiet = {"TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "true", "TQDM_DISABLE": "1"}
     if sys.stderr.isatty():
-        del quiet["TQDM_DISABLE"]
+        del quiet["TQDM_DISABLE"]  # downloads take long; a person wants to see them move
     for name, value in quiet.items():
         os.environ.setdefault(name, value)
+    warnings.filterwarnings("ignore")
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    """Settings that hold for this process and those it starts."""
+    if options.store is not None:
+        os.environ["ICL_OBSERVATORY_STORE"] = str(options.store.expanduser().resolve())
     if getattr(options, "offline", False):
         os.environ["HF_HUB_OFFLINE"] = "1"
-    warnings.filterwarnings("ignore")
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def _gguf_path(options: argparse.Namespace, path: Path) -> Path:
     if path.is_dir():
         if not (path / options.gguf_file).is_file():
             raise CheckpointError(f"{path} holds no file {options.gguf_file!r}.")
-        return path / options.gguf_file
+        return Path(path, options.gguf_file)
     from huggingface_hub import hf_hub_download
 
     try:

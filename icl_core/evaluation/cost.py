@@ -27,7 +27,13 @@ from icl_core.evaluation.shapes import ModelShape, WorkCount, prompt_flops, shap
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, validate_study
 from icl_core.models.files import context_length_of, read_json
-from icl_core.models.hub import download_size, resolve_checkpoint, tokenizer_folder
+from icl_core.models.hub import (
+    converted_folder,
+    download_size,
+    identify_checkpoint,
+    resolve_checkpoint,
+    tokenizer_folder,
+)
 from icl_core.records import CellSpec, CheckpointRef, LabelSetting
 from icl_core.registry.families import MODELS
 from icl_core.registry.tasks import get_task
@@ -177,13 +183,21 @@ class _Counting:
     def shape(self, ref: CheckpointRef) -> ModelShape:
         """The shape of a model, read from its first checkpoint; the registry's size where none is here."""
         if ref.model not in self._shapes:
-            config = _config(ref)
+            config = _config(ref, self._converted(ref))
             if config is not None:
                 self._shapes[ref.model] = shape_of_config(config)
                 self._contexts[ref.model] = context_length_of(config) or 0
             else:
                 self._shapes[ref.model] = self._rough_shape(ref)
         return self._shapes[ref.model]
+
+    def _converted(self, ref: CheckpointRef) -> Path | None:
+        """The folder with the converted form of a GGUF file, None before its first use and for other sources."""
+        if ref.source != "gguf":
+            return None
+        identity = identify_checkpoint(ref, hash_cache=self._store.path / "hashes.json")
+        folder = converted_folder(identity.weight_files[0][1])
+        return folder if folder.is_dir() else None
 
     def _rough_shape(self, ref: CheckpointRef) -> ModelShape:
         model = MODELS.get(ref.model)
@@ -268,8 +282,8 @@ class _Counting:
         from tokenizers import Tokenizer
 
         try:
-            path = tokenizer_folder(resolve_checkpoint(ref, offline=True)) / "tokenizer.json"
-            tokenizer = Tokenizer.from_file(str(path))
+            folder = self._converted(ref) or tokenizer_folder(resolve_checkpoint(ref, offline=True))
+            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception:  # absent, in another format, or damaged (the binding raises plain Exception): not fatal here
             return None
         self._say(f"Tokens of {ref.model}: its tokenizer on up to {N_SAMPLED_QUERIES} prompts a cell (within 3 %).")
@@ -356,9 +370,11 @@ def _cut(work: WorkCount, context_length: int) -> WorkCount:
     return WorkCount(work.n_queries, work.prefix_tokens * share, work.query_tokens * share, work.read_positions)
 
 
-def _config(ref: CheckpointRef) -> Mapping[str, Any] | None:
+def _config(ref: CheckpointRef, converted: Path | None) -> Mapping[str, Any] | None:
     """The configuration of a checkpoint if it is on this machine."""
     try:
+        if converted is not None:
+            return read_json(converted / "config.json")
         if ref.source == "gguf":
             return _gguf_config(Path(ref.location))
         resolved = resolve_checkpoint(ref, offline=True)

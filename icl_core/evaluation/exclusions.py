@@ -9,42 +9,42 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
+from icl_core.evaluation.codec import from_plain
 from icl_core.evaluation.store import Store
-from icl_core.records import CheckpointIdentity, CheckpointRef, digest_of
+from icl_core.models.hub import duplicate_weights
+from icl_core.records import CheckpointIdentity, CheckpointRef, canonical_json
 from icl_core.registry.families import checkpoint_faults
 
-__all__ = ["excluded_checkpoints", "note_duplicates"]
+__all__ = ["excluded_checkpoints", "note_identities"]
 
-_NAMESPACE = "duplicate-weights"
+_NAMESPACE = "identities"
+
+Identities = dict[CheckpointRef, CheckpointIdentity]
 
 
-def note_duplicates(
-    store: Store, identities: Mapping[CheckpointRef, CheckpointIdentity], reasons: Mapping[CheckpointRef, str]
-) -> None:
-    """Keeps with the store which of the identified checkpoints share weights with another revision, and why.
-
-    A note stays when the checkpoint is met again without its double; it goes when the checkpoint itself has changed.
-    """
-    for ref, identity in identities.items():
-        found = digest_of(asdict(identity))
-        old = _read(store, ref)
-        if ref in reasons or (old is not None and old["identity"] != found):
-            new = {"identity": found, "reason": reasons.get(ref, "")}
-            if new != old:
-                store.put_note(_NAMESPACE, digest_of(asdict(ref)), json.dumps(new))
+def note_identities(store: Store, identities: Mapping[CheckpointRef, CheckpointIdentity]) -> None:
+    """Keeps with the store what checkpoints were found to be, so that doubles are known when one is met alone."""
+    for model in {ref.model for ref in identities}:
+        found = {ref: identity for ref, identity in identities.items() if ref.model == model}
+        if any(_read(store, model).get(ref) != identity for ref, identity in found.items()):
+            pairs = [[asdict(ref), asdict(identity)] for ref, identity in (_read(store, model) | found).items()]
+            store.put_note(_NAMESPACE, model, canonical_json(pairs))
 
 
 def excluded_checkpoints(store: Store, refs: Iterable[CheckpointRef]) -> dict[CheckpointRef, str]:
-    """Those of the checkpoints that belong in no trajectory, each with the reason as one sentence."""
-    excluded = {}
-    for ref in refs:
-        note = _read(store, ref)
-        reason = (note["reason"] if note else "") or checkpoint_faults(ref)
-        if reason:
-            excluded[ref] = reason
-    return excluded
+    """Those of the checkpoints that belong in no trajectory, each with the reason as one sentence.
+
+    Doubles are looked for among all checkpoints of the same models that were ever identified with this store.
+    """
+    asked = list(refs)
+    doubles: dict[CheckpointRef, str] = {}
+    for model in {ref.model for ref in asked}:
+        doubles |= duplicate_weights(_read(store, model))
+    reasons = {ref: doubles.get(ref) or checkpoint_faults(ref) for ref in asked}
+    return {ref: reason for ref, reason in reasons.items() if reason}
 
 
-def _read(store: Store, ref: CheckpointRef) -> dict[str, str] | None:
-    text = store.get_note(_NAMESPACE, digest_of(asdict(ref)))
-    return None if text is None else dict(json.loads(text))
+def _read(store: Store, model: str) -> Identities:
+    text = store.get_note(_NAMESPACE, model)
+    pairs = json.loads(text) if text else []
+    return {from_plain(CheckpointRef, ref): from_plain(CheckpointIdentity, identity) for ref, identity in pairs}

@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-
-import psutil
 
 from icl_core.data.datasets import TaskData, load_task_data
 from icl_core.data.encoding import EncodedCell
 from icl_core.errors import CheckpointError, JobError, ObservatoryError, ScoringError, StoreError, StudyError
 from icl_core.evaluation.cell_work import all_requests, cell_queries, encode_spec, make_record, n_characters
 from icl_core.evaluation.cells import make_cell_key
-from icl_core.evaluation.exclusions import note_duplicates
+from icl_core.evaluation.claims import Claims
+from icl_core.evaluation.exclusions import note_identities
 from icl_core.evaluation.jobs import JobContext, Outcome
 from icl_core.evaluation.rates import MeasuredCell, MeasuredLoad, Pace, note
 from icl_core.evaluation.shapes import ModelShape, count_work, shape_of_config, work_flops
@@ -54,9 +51,9 @@ __all__ = [
     "run_study",
 ]
 
-CLAIM_BEAT_SECONDS = 4.0
-STALE_CLAIM_SECONDS = 20.0
-"""A cell claimed by a process that has not beaten for so long is free again."""
+CLAIM_AHEAD_SECONDS = 2.0
+MOST_CLAIMED = 32
+"""Cells are claimed for about so many seconds ahead, at most so many: each claim waits for the disk."""
 WAIT_SECONDS = 0.5
 """Time between two looks at cells that another process computes."""
 
@@ -156,10 +153,12 @@ def run_study(
             disk); cells finished before are stored.
     """
     validate_study(study)
-    run = _Run(study, store, device=resolve_device(device), offline=offline, should_stop=should_stop)
-    run.on_progress = on_progress
-    with run.beating():
-        return run.go()
+    device = resolve_device(device)
+    try:
+        with Claims(store) as claims:
+            return _Run(study, store, claims, device, offline, should_stop, on_progress).go()
+    finally:
+        store.close()
 
 
 def evaluate_job(payload: Mapping[str, object], context: JobContext) -> Outcome:
@@ -227,18 +226,17 @@ class _Run:
 
     study: Study
     store: Store
+    claims: Claims
     device: str
     offline: bool
     should_stop: Callable[[], bool]
-    on_progress: OnProgress = lambda done, total, info: None
-    owner: str = field(default_factory=lambda: f"{os.getpid()}@{psutil.Process().create_time()}-{os.urandom(4).hex()}")
+    on_progress: OnProgress
     total: int = 0
     n_stored: int = 0
     n_computed: int = 0
     failures: list[Failure] = field(default_factory=list)
     identities: dict[CheckpointRef, CheckpointIdentity] = field(default_factory=dict)
     duplicates: Mapping[CheckpointRef, str] = field(default_factory=dict)
-    claims: dict[CellKey, None] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
     stopped: bool = False
     work_left: float = 0.0
@@ -300,7 +298,7 @@ class _Run:
         except Exception as error:
             self._fail(_name(ref), error, self._unfinished(specs))
         finally:
-            self._release_claims()
+            self.claims.give_back()
 
     # What is there already
 
@@ -360,9 +358,9 @@ class _Run:
         while waiting and not self._stops():
             self._report(f"{_name(waiting[0][0].checkpoint)}: waiting for another process")
             waiting = [(spec, key) for spec, key in waiting if not self._is_stored(spec, key)]
-            free = [(spec, key) for spec, key in waiting if self._claim(key)]
+            free = set(self.claims.take(key for _, key in waiting))
             if free:
-                return free
+                return [(spec, key) for spec, key in waiting if key in free]
             time.sleep(WAIT_SECONDS if waiting else 0)
         return []
 
@@ -405,11 +403,8 @@ class _Run:
     ) -> Iterator[tuple[CellSpec, CellKey, Future[EncodedCell]]]:
         """The cells that this run could claim, each one handed out after the encoding of the next has begun."""
         ready = None
-        for spec, key in missing:
-            if not self._claim(key):
-                continue
+        for spec, key in self._claimed(missing):
             if self._is_stored(spec, key):  # finished by another process between looking and claiming
-                self._release(key)
                 continue
             data = cast(TaskData, self._task(spec.task))  # cells of tasks that failed are finished already
             context_length = self.identities[spec.checkpoint].context_length
@@ -419,6 +414,15 @@ class _Run:
             ready = (spec, key, future)
         if ready is not None:
             yield ready
+
+    def _claimed(self, missing: Sequence[tuple[CellSpec, CellKey]]) -> Iterator[tuple[CellSpec, CellKey]]:
+        """Claims a few cells at a time and hands out those that this run got."""
+        left = list(missing)
+        while left:
+            n_ahead = round(CLAIM_AHEAD_SECONDS * (self.pace.units_per_second or 0.0))
+            some, left = left[: (n := max(1, min(n_ahead, MOST_CLAIMED)))], left[n:]
+            mine = set(self.claims.take(key for _, key in some))
+            yield from ((spec, key) for spec, key in some if key in mine)
 
     def _do_cell(self, loaded: LoadedCheckpoint, spec: CellSpec, key: CellKey, encoded: Future[EncodedCell]) -> None:
         from icl_core.scoring.engine import score_requests
@@ -440,7 +444,7 @@ class _Run:
             self._fail(_cell_name(spec), error, [spec])
             return
         finally:
-            self._release(key)
+            self.claims.spend(key)
         self.n_computed += 1
         self._measure(spec, cell)
         self._finish([spec])
@@ -499,7 +503,8 @@ class _Run:
 
     def _finish(self, specs: Sequence[CellSpec]) -> None:
         self.finished.update(specs)
-        self.work_left = max(0.0, self.work_left - sum(map(self._expected_work, specs)))
+        work_left = self.work_left - sum(map(self._expected_work, specs))
+        self.work_left = max(0.0, work_left) if len(self.finished) < self.total else 0.0
         self._report(_cell_name(specs[-1]))
 
     def _report(self, current: str) -> None:
@@ -525,45 +530,7 @@ class _Run:
 
     def _find_duplicates(self) -> None:
         self.duplicates = duplicate_weights(self.identities)
-        note_duplicates(self.store, self.identities, self.duplicates)
-
-    # Claims
-
-    def _claim(self, key: CellKey) -> bool:
-        taken = key in self.claims or self.store.claim(key, self.owner, stale_after_s=STALE_CLAIM_SECONDS)
-        if taken:
-            self.claims[key] = None
-        return taken
-
-    def _release(self, key: CellKey) -> None:
-        self.claims.pop(key, None)
-        with suppress(StoreError):
-            self.store.release(key, self.owner)
-
-    def _release_claims(self) -> None:
-        for key in list(self.claims):
-            self._release(key)
-
-    @contextmanager
-    def beating(self) -> Iterator[None]:
-        """Renews this run's claims from a thread, so that a long cell does not look abandoned."""
-        ended = threading.Event()
-
-        def beat() -> None:
-            while not ended.wait(CLAIM_BEAT_SECONDS):
-                for key in list(self.claims):
-                    with suppress(StoreError):
-                        self.store.heartbeat(key, self.owner)
-
-        thread = threading.Thread(target=beat, name="claims", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
-            self._release_claims()
-            self.store.close()
+        note_identities(self.store, self.identities)
 
 
 def _shape(model: Any) -> ModelShape | None:
