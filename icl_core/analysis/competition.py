@@ -8,8 +8,9 @@ interval? The changes of every task are resampled with the hierarchical bootstra
 within tasks, examples within tasks, tasks fixed); each replicate's deviation from the observed change is a
 change under the null (the changes centred on their mean), and Eqs. 1-4 are recomputed on it. One draw serves
 both abilities and all intervals, so the correlations between TR and TL (same queries, same demonstrations) and
-between neighbouring intervals (a shared checkpoint) survive. The ratio is discrete: the claim is validity
-(type-I error at most alpha), not uniform p-values.
+between neighbouring intervals (a shared checkpoint) survive. As the spread between few seeds is itself uncertain,
+replicates are studentised; without that, one task or two seeds would find competition in noise too often. The
+ratio is discrete: the claim is validity (type-I error at most alpha), not uniform p-values.
 
 Conventions: accuracies and epsilon are fractions in [0, 1]; an interval lies between two consecutive
 checkpoints, so n_intervals = n_checkpoints - 1. ``|change| > epsilon`` is strict, and changes within
@@ -24,7 +25,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from icl_core.analysis.statistics import Measure, hierarchical_deviations, replicate_task
+from icl_core.analysis.statistics import (
+    Measure,
+    degrees_of_freedom,
+    hierarchical_deviations,
+    replicate_task,
+    studentised,
+)
 from icl_core.errors import StudyError
 
 __all__ = [
@@ -201,6 +208,8 @@ class ChangeReplicates:
         delta_tl: (n_intervals,) the same for TL.
         deviations_tr: (n_replicates, n_intervals) changes under the null: no true change anywhere.
         deviations_tl: the same draws for TL.
+        standard_error: typical standard error of a change (root mean square over abilities and intervals), fraction;
+            an epsilon below it cannot tell a change from noise.
         n_seeds: smallest number of seeds of a task; with 1 the noise between seeds is unknown and left out.
     """
 
@@ -208,15 +217,8 @@ class ChangeReplicates:
     delta_tl: FloatArray
     deviations_tr: FloatArray
     deviations_tl: FloatArray
+    standard_error: float
     n_seeds: int
-
-    @property
-    def standard_error(self) -> float:
-        """Typical standard error of a change (root mean square over abilities and intervals), fraction.
-
-        An epsilon below it cannot tell a change from noise.
-        """
-        return float(np.sqrt(np.mean([self.deviations_tr.var(axis=0), self.deviations_tl.var(axis=0)])))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -321,13 +323,15 @@ def resample_changes(
         both = replicate_task(np.concatenate([tr, tl]), labels, measure=measure, n_replicates=n_replicates, rng=rng)
         tasks.append(both.mapped(_changes_of_both))
     observed = np.mean([task.value.mean(axis=1) for task in tasks], axis=0)
-    deviations = hierarchical_deviations(tasks)
+    plain = hierarchical_deviations(tasks)
+    deviations = studentised(plain, degrees_of_freedom(tasks, plain), np.random.default_rng([seed, len(tasks)]))
     half = observed.size // 2
     return ChangeReplicates(
         delta_tr=observed[:half],
         delta_tl=observed[half:],
         deviations_tr=deviations[:, :half],
         deviations_tl=deviations[:, half:],
+        standard_error=float(np.sqrt(plain.var(axis=0).mean())),
         n_seeds=min(task.value.shape[1] for task in tasks),
     )
 

@@ -37,6 +37,7 @@ __all__ = [
     "TaskReplicates",
     "accuracy",
     "balanced_accuracy",
+    "degrees_of_freedom",
     "hierarchical_band",
     "hierarchical_deviations",
     "macro_f1",
@@ -46,6 +47,7 @@ __all__ = [
     "replicate_task",
     "resample_counts",
     "sign_flip_test",
+    "studentised",
     "wilson_interval",
 ]
 
@@ -222,6 +224,36 @@ def _share_of_seeds(tasks: Sequence[TaskReplicates]) -> FloatArray:
     return np.asarray(np.clip(share, 0, 1))
 
 
+def degrees_of_freedom(tasks: Sequence[TaskReplicates], deviations: FloatArray) -> FloatArray:
+    """(K,) Welch-Satterthwaite degrees of freedom of the variance of ``deviations``, at least 1, inf without seeds.
+
+    Only the spread between n seeds is uncertain, with n - 1 degrees a task; the examples are many.
+    """
+    variances = np.array([_seed_variance(task) for task in tasks]) / len(tasks) ** 2
+    n_free = np.array([[max(task.value.shape[1] - 1, 1)] for task in tasks])
+    noise = (variances**2 / n_free).sum(axis=0)
+    total = deviations.var(axis=0) ** 2
+    degrees = np.divide(total, noise, out=np.full(total.shape, np.inf), where=noise > 0)
+    return np.asarray(np.maximum(degrees, 1))
+
+
+def studentised(deviations: FloatArray, degrees: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Deviations whose spread is as uncertain as its estimate: each replicate times sqrt(degrees / chi2).
+
+    Normal deviations become Student's t. One quantile a replicate serves all K points, so correlations stay.
+
+    Args:
+        deviations: (n_replicates, K).
+        degrees: (K,) of freedom, inf for a known spread.
+        rng: one draw a replicate.
+    """
+    quantile = rng.random((deviations.shape[0], 1))
+    scale = np.ones(deviations.shape)
+    finite = np.isfinite(degrees)
+    scale[:, finite] = np.sqrt(degrees[finite] / stats.chi2.ppf(quantile, degrees[finite]))
+    return np.asarray(deviations * scale)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Band:
     """A mean with its interval; every array is (K,).
@@ -253,13 +285,9 @@ def hierarchical_band(
     """
     value = np.mean([task.value.mean(axis=1) for task in tasks], axis=0)
     deviations = hierarchical_deviations(tasks)
-    seed_variances = np.array([_seed_variance(task) for task in tasks]) / len(tasks) ** 2
-    n_free = np.array([[max(task.value.shape[1] - 1, 1)] for task in tasks])
-    noise = (seed_variances**2 / n_free).sum(axis=0)
-    total = deviations.var(axis=0) ** 2
-    degrees = np.divide(total, noise, out=np.full(total.shape, np.inf), where=noise > 0)
+    degrees = degrees_of_freedom(tasks, deviations)
     upper = (1 + level) / 2
-    stretch = stats.t.ppf(upper, np.maximum(degrees, 1)) / stats.norm.ppf(upper)
+    stretch = stats.t.ppf(upper, degrees) / stats.norm.ppf(upper)
     low, high = value + stretch * np.percentile(deviations, [100 * (1 - upper), 100 * upper], axis=0)
     return Band(value, np.clip(low, *bounds), np.clip(high, *bounds))
 

@@ -98,7 +98,7 @@ def test_null_distribution_has_the_right_height() -> None:
     observed = np.mean([floor.observed_ratio for floor in floors])
     expected = np.mean([floor.null_ratio.mean() for floor in floors])
     assert 0.15 < observed < 0.5
-    assert expected == pytest.approx(observed, abs=0.02)
+    assert expected == pytest.approx(observed, abs=0.03)
 
 
 def planted(n_intervals: list[int], standard_error: float, *, size: float = 3) -> npt.NDArray[np.float64]:
@@ -177,7 +177,7 @@ def test_certainty_of_a_clear_and_of_an_absent_competition() -> None:
     rates = np.array([[0.7, 0.5, 0.5], [0.3, 0.5, 0.5]])  # interval 0 competes, interval 1 is noise
     correct = [rng.random((3, 5, 400)) < rate[:, None, None] for rate in rates]
     floor = noise_floor([correct[0]], [correct[1]], epsilon=0.05)
-    assert floor.interval_certainty[0] == 1 and floor.clear.tolist() == [True, False]
+    assert floor.interval_certainty[0] > 0.97 and floor.clear.tolist() == [True, False]
     assert floor.observed_ratio == 0.5
     # No null replicate moves by .05: the observed half can only be matched by nobody.
     assert floor.p_ratio == pytest.approx(1 / 1001) and floor.null_ratio.shape == (1000,)

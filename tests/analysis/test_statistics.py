@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -10,6 +12,7 @@ from icl_core.analysis.statistics import (
     TaskReplicates,
     accuracy,
     balanced_accuracy,
+    degrees_of_freedom,
     hierarchical_band,
     hierarchical_deviations,
     macro_f1,
@@ -19,6 +22,7 @@ from icl_core.analysis.statistics import (
     replicate_task,
     resample_counts,
     sign_flip_test,
+    studentised,
     wilson_interval,
 )
 from icl_core.errors import StudyError
@@ -102,6 +106,27 @@ def test_few_seeds_widen_the_band_as_students_t_does() -> None:
     # (three times the same seed, 1 in 27) is the 97.5 % point.
     extreme = 0.1 * np.sqrt(3 / 2)
     assert band.high[0] == pytest.approx(0.5 + extreme * stats.t.ppf(0.975, 2) / stats.norm.ppf(0.975), abs=0.01)
+
+
+def test_degrees_of_freedom_hand_worked() -> None:
+    values = np.array([[0.4, 0.5, 0.6], [0.5, 0.5, 0.5]])
+    counts = resample_counts(3, 50_000, np.random.default_rng(0))
+    task = TaskReplicates(values, np.zeros((2, 3, 50_000)), counts)
+    one = [task]
+    # All spread lies between the seeds: n - 1 = 2 degrees; a point without any spread has no uncertain one.
+    np.testing.assert_allclose(degrees_of_freedom(one, hierarchical_deviations(one)), [2, np.inf], rtol=0.03)
+    both = [task, replace(task, seed_counts=counts[::-1])]
+    np.testing.assert_allclose(degrees_of_freedom(both, hierarchical_deviations(both))[0], 4, rtol=0.03)
+
+
+def test_studentised_normal_deviations_follow_students_t_and_keep_their_signs() -> None:
+    rng = np.random.default_rng(0)
+    deviations = np.repeat(rng.normal(size=(40_000, 1)), 3, axis=1)
+    result = studentised(deviations, np.array([4.0, 20.0, np.inf]), rng)
+    np.testing.assert_array_equal(np.sign(result), np.sign(deviations))
+    np.testing.assert_array_equal(result[:, 2], deviations[:, 2])
+    for column, degrees in ((0, 4), (1, 20)):
+        assert stats.kstest(result[:, column], stats.t(degrees).cdf).statistic < 0.01
 
 
 def test_equal_points_move_together() -> None:
