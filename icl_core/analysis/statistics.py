@@ -1,8 +1,8 @@
 """Measures of a set of predictions and the uncertainty of their means: one definition of each number.
 
 It knows arrays only: no records, no label settings, no figures. Sources: Efron and Tibshirani (1993), An
-Introduction to the Bootstrap; Owen (2007), The pigeonhole bootstrap, arXiv 0712.1111 (seeds x examples);
-Wilson (1927). What scipy has is taken from scipy.
+Introduction to the Bootstrap; Owen (2007), The pigeonhole bootstrap, doi 10.1214/07-AOAS122 (seeds x examples).
+What scipy has is taken from scipy.
 
 **The hierarchical bootstrap** estimates how far a mean over tasks of means over demonstration seeds of a
 measure over examples would move with other seeds and other examples; tasks are fixed. Seeds are resampled
@@ -13,7 +13,8 @@ measure) and a seed part (the mean of the seeds' values under resampled seeds, m
 corrections make it honest with few seeds: the seed part is scaled by sqrt(n / (n - 1)), since n resampled
 seeds spread by that factor too little; and it is shrunk by the share of the spread between seeds that
 resampled examples already explain, which would otherwise be counted twice (resampling seeds and examples
-together counts the noise of single answers three times, arXiv 0712.1111, section 4).
+together without it counts the noise of single answers three times). Bands and null distributions further
+allow for the spread between few seeds being itself uncertain (``degrees_of_freedom``).
 """
 
 from __future__ import annotations

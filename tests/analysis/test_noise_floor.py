@@ -179,8 +179,8 @@ def test_certainty_of_a_clear_and_of_an_absent_competition() -> None:
     floor = noise_floor([correct[0]], [correct[1]], epsilon=0.05)
     assert floor.interval_certainty[0] > 0.97 and floor.clear.tolist() == [True, False]
     assert floor.observed_ratio == 0.5
-    # No null replicate moves by .05: the observed half can only be matched by nobody.
-    assert floor.p_ratio == pytest.approx(1 / 1001) and floor.null_ratio.shape == (1000,)
+    assert floor.null_ratio.shape == (1000,)
+    assert floor.p_ratio == (1 + np.count_nonzero(floor.null_ratio >= 0.5)) / 1001 < 0.01
 
 
 def test_observed_values_are_those_of_competition_and_a_flat_run_has_p_one() -> None:
