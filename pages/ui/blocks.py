@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import altair
 import streamlit as st
 
 from icl_core.errors import ObservatoryError
@@ -13,6 +14,7 @@ from icl_core.evaluation.study import Study, study_to_json
 from pages.ui import cached, selection
 from pages.ui.charts import PICK
 from pages.ui.rows import as_csv
+from pages.ui.theme import Figure
 from pages.ui.words import count, plain
 
 __all__ = ["chart", "finding", "left_out", "results_or_stop", "study_or_stop", "table"]
@@ -24,12 +26,14 @@ def finding(sentence: str) -> None:
         st.markdown(sentence)
 
 
-def chart(figure: Any, *, key: str, alt: str, on_pick: Callable[[], None] | None = None) -> None:
+def chart(figure: Figure, *, key: str, alt: str, on_pick: Callable[[], None] | None = None) -> None:
     """A chart at full width with its takeaway for screen readers; a click on a mark calls ``on_pick``."""
     if on_pick is None:
-        st.altair_chart(figure, width="stretch", theme=None, key=key, alt=alt)
+        st.vega_lite_chart(None, figure, width="stretch", theme=None, key=key, alt=alt)
     else:
-        st.altair_chart(figure, width="stretch", theme=None, key=key, alt=alt, on_select=on_pick, selection_mode=[PICK])
+        st.vega_lite_chart(
+            None, figure, width="stretch", theme=None, key=key, alt=alt, on_select=on_pick, selection_mode=[PICK]
+        )
 
 
 def study_or_stop() -> Study:
@@ -67,17 +71,25 @@ def left_out(reasons: Mapping[str, str]) -> None:
 _PERCENT = ("value", "low", "high", "delta_tr", "delta_tl", "certainty")
 
 
-def table(rows: Sequence[Mapping[str, Any]], *, name: str, figure: Any, study: Study) -> None:
+def table(rows: Sequence[Mapping[str, Any]], *, name: str, figure: Figure, study: Study) -> None:
     """The rows behind a chart with their downloads; fractions are shown in percent."""
     config = {column: st.column_config.NumberColumn(format="percent") for column in _PERCENT}
     st.dataframe(list(rows), hide_index=True, column_config=config, height=320, alt=f"Rows of {name}")
     with st.container(horizontal=True):
         st.download_button("CSV", lambda: as_csv(rows), file_name=f"{name}.csv", mime="text/csv", key=f"{name}-csv")
         st.download_button(
-            "Chart as JSON", figure.to_json, file_name=f"{name}.vl.json", mime="application/json", key=f"{name}-json"
+            "Chart as JSON",
+            lambda: json.dumps(figure).encode(),
+            file_name=f"{name}.vl.json",
+            mime="application/json",
+            key=f"{name}-json",
         )
         st.download_button(
-            "Chart as HTML", figure.to_html, file_name=f"{name}.html", mime="text/html", key=f"{name}-html"
+            "Chart as HTML",
+            lambda: altair.Chart.from_dict(figure).to_html().encode(),
+            file_name=f"{name}.html",
+            mime="text/html",
+            key=f"{name}-html",
         )
         st.download_button(
             "SVG", lambda: _svg(figure), file_name=f"{name}.svg", mime="image/svg+xml", key=f"{name}-svg"
@@ -91,9 +103,8 @@ def table(rows: Sequence[Mapping[str, Any]], *, name: str, figure: Any, study: S
         )
 
 
-def _svg(figure: Any) -> bytes:
+def _svg(figure: Figure) -> bytes:
     import vl_convert
 
-    fixed = figure.properties(width=660)
-    svg: str = vl_convert.vegalite_to_svg(fixed.to_dict())
+    svg: str = vl_convert.vegalite_to_svg({**figure, "width": 660})
     return svg.encode()

@@ -14,7 +14,7 @@ from typing import Any
 import altair as alt
 
 from pages.ui.axes import XAxis, apart, percent_domain
-from pages.ui.theme import ABILITIES, Palette, configured
+from pages.ui.theme import ABILITIES, Figure, Palette, configured, remembered
 
 __all__ = [
     "PICK",
@@ -100,6 +100,7 @@ def _y(style: Style, rows: Sequence[Row], references: Sequence[Row]) -> tuple[fl
     return percent_domain([*lows, *heights], [*highs, *heights])
 
 
+@remembered
 def ability_chart(
     rows: Sequence[Row],
     axis: XAxis,
@@ -109,7 +110,7 @@ def ability_chart(
     references: Sequence[Row] = (),
     phases: Sequence[Row] = (),
     notes: Sequence[Row] = (),
-) -> Any:
+) -> Figure:
     """ICL, TR and TL over training with bands, direct labels and reference lines.
 
     Args:
@@ -267,7 +268,8 @@ def _notes(rows: Sequence[Row], palette: Palette) -> Any:
     return alt.layer(*layers)
 
 
-def label_share_chart(rows: Sequence[Row], palette: Palette, *, height: int = 180) -> Any:
+@remembered
+def label_share_chart(rows: Sequence[Row], palette: Palette, *, height: int = 180) -> Figure:
     """How often each label is predicted at each checkpoint, stacked to 100 %, with the gold shares as rules.
 
     Args:
@@ -302,7 +304,8 @@ def label_share_chart(rows: Sequence[Row], palette: Palette, *, height: int = 18
     return configured(chart, palette)
 
 
-def confusion_chart(rows: Sequence[Row], palette: Palette, *, height: int = 220) -> Any:
+@remembered
+def confusion_chart(rows: Sequence[Row], palette: Palette, *, height: int = 220) -> Figure:
     """Gold label against predicted label.
 
     Args:
@@ -335,7 +338,8 @@ def confusion_chart(rows: Sequence[Row], palette: Palette, *, height: int = 220)
 STATE_ORDER = ("complete", "partial", "missing", "failed")
 
 
-def grid_chart(rows: Sequence[Row], palette: Palette, *, row_height: int = 26) -> Any:
+@remembered
+def grid_chart(rows: Sequence[Row], palette: Palette, *, row_height: int = 26) -> Figure:
     """What the store holds: models against tasks.
 
     Args:
@@ -383,7 +387,8 @@ TIMELINE_STATES = MappingProxyType(
 """The states of a checkpoint on the timeline, each with its shape."""
 
 
-def timeline_chart(rows: Sequence[Row], axis: XAxis, palette: Palette, *, height_per_model: int = 40) -> Any:
+@remembered
+def timeline_chart(rows: Sequence[Row], axis: XAxis, palette: Palette, *, height_per_model: int = 40) -> Figure:
     """The checkpoints on their training axis, each with its state as colour and shape.
 
     Args:

@@ -12,12 +12,13 @@ import altair as alt
 
 from pages.ui.axes import XAxis, apart
 from pages.ui.charts import PICK, Row, room_for_labels, rows_data
-from pages.ui.theme import Palette, configured
+from pages.ui.theme import Figure, Palette, configured, remembered
 
 __all__ = ["accumulation_chart", "epsilon_chart", "heat_map", "intensity_chart", "plane_chart"]
 
 
-def intensity_chart(rows: Sequence[Row], axis: XAxis, palette: Palette, *, height: int = 70) -> Any:
+@remembered
+def intensity_chart(rows: Sequence[Row], axis: XAxis, palette: Palette, *, height: int = 70) -> Figure:
     """C^S of each interval as a bar as wide as the interval.
 
     Args:
@@ -52,9 +53,10 @@ def _interval_tooltip() -> list[alt.Tooltip]:
     ]
 
 
+@remembered
 def accumulation_chart(
     cumulative: Sequence[Row], accuracy: Sequence[Row], axis: XAxis, palette: Palette, *, height: int = 100
-) -> Any:
+) -> Figure:
     """Accumulated intensity R as steps, with ICL accuracy on the same 0 to 100 % axis (paper Fig. 3).
 
     Args:
@@ -88,7 +90,8 @@ def accumulation_chart(
     return configured(layers.properties(height=height), palette)
 
 
-def plane_chart(rows: Sequence[Row], palette: Palette, *, epsilon: float, height: int = 320) -> Any:
+@remembered
+def plane_chart(rows: Sequence[Row], palette: Palette, *, epsilon: float, height: int = 320) -> Figure:
     """Changes of TR against changes of TL, one point an interval, with the band of epsilon around both zeros.
 
     Args:
@@ -134,7 +137,8 @@ def plane_chart(rows: Sequence[Row], palette: Palette, *, epsilon: float, height
     return configured(alt.layer(*layers).properties(height=height), palette)
 
 
-def heat_map(rows: Sequence[Row], palette: Palette, *, row_height: int = 26) -> Any:
+@remembered
+def heat_map(rows: Sequence[Row], palette: Palette, *, row_height: int = 26) -> Figure:
     """Task against interval: filled where the task's own TR and TL compete, by intensity.
 
     Args:
@@ -163,7 +167,8 @@ def _slanted() -> alt.Axis:
     return alt.Axis(labelAngle=-60, labelOverlap=True, labelLimit=120)
 
 
-def epsilon_chart(rows: Sequence[Row], palette: Palette, *, epsilon: float, title: str, height: int = 220) -> Any:
+@remembered
+def epsilon_chart(rows: Sequence[Row], palette: Palette, *, epsilon: float, title: str, height: int = 220) -> Figure:
     """A measure of competition against epsilon, with the range that noise alone gives and the chosen epsilon.
 
     Args:
