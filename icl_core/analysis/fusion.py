@@ -99,7 +99,10 @@ def _excess(accuracies: npt.ArrayLike, chance: npt.ArrayLike) -> FloatArray:
     values = np.asarray(accuracies, dtype=np.float64)
     if values.ndim == 0 or values.shape[-1] == 0 or not bool(np.all((values >= 0) & (values <= 1))):
         raise StudyError("Fusion weights need one accuracy a member, each a fraction between 0 and 1.")
-    above = values - np.asarray(chance, dtype=np.float64)[..., None]
+    guessing = np.asarray(chance, dtype=np.float64)
+    if guessing.shape not in ((), values.shape[:-1]) or not bool(np.all((guessing >= 0) & (guessing <= 1))):
+        raise StudyError("Fusion weights need one chance accuracy a task, a fraction between 0 and 1.")
+    above = values - guessing[..., None]
     # An accuracy that equals chance must not gain a weight from binary rounding (1 - 2/3 against 1/3).
     return np.where(above > 1e-12, above, 0.0)
 

@@ -146,18 +146,16 @@ def collect_predictions(
 def _stack_model(
     model: str, cells: Sequence[CellRecord], split: Split, excluded: Mapping[CheckpointRef, str]
 ) -> Predictions:
-    options = _shared_options(model, cells)
-    seen = {cell.spec.checkpoint for cell in cells}
-    checkpoints = tuple(sorted((ref for ref in seen if ref not in excluded), key=_training_order))
-    tasks = tuple(dict.fromkeys(cell.spec.task for cell in cells))
-    demo_seeds = tuple(sorted({cell.spec.demo_seed for cell in cells}))
-    by_setting: dict[tuple[str, LabelSetting], list[CellRecord]] = {}
-    for cell in cells:
-        if cell.spec.checkpoint not in excluded:
-            by_setting.setdefault((cell.spec.task, cell.spec.label_setting), []).append(cell)
+    kept = [cell for cell in cells if cell.spec.checkpoint not in excluded]
+    options = _shared_options(model, kept)
+    checkpoints = tuple(sorted({cell.spec.checkpoint for cell in kept}, key=_training_order))
+    tasks = tuple(dict.fromkeys(cell.spec.task for cell in kept))
+    demo_seeds = tuple(sorted({cell.spec.demo_seed for cell in kept}))
     for task in tasks:
-        _refuse_different_rows(model, task, [cell for cell in cells if cell.spec.task == task])
-    scores = {at: _stack_setting(group, checkpoints, demo_seeds) for at, group in by_setting.items()}
+        _refuse_different_rows(model, task, [cell for cell in kept if cell.spec.task == task])
+    by_setting: dict[tuple[str, LabelSetting], list[CellRecord]] = {}
+    for cell in kept:
+        by_setting.setdefault((cell.spec.task, cell.spec.label_setting), []).append(cell)
     return Predictions(
         model=model,
         split=split,
@@ -165,8 +163,8 @@ def _stack_model(
         tasks=tasks,
         demo_seeds=demo_seeds,
         options=options,
-        scores=scores,
-        label_words={cell.spec.task: cell.key.label_words for cell in cells},
+        scores={at: _stack_setting(group, checkpoints, demo_seeds) for at, group in by_setting.items()},
+        label_words={cell.spec.task: cell.key.label_words for cell in kept},
         excluded={ref: reason for ref, reason in excluded.items() if ref.model == model},
     )
 

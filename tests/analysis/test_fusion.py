@@ -88,6 +88,12 @@ def test_bad_accuracies_are_refused(accuracies: Any) -> None:
         adaptive_weights(accuracies, 0.3)
 
 
+@pytest.mark.parametrize("chance", [[0.3, 0.3], 33, -0.1])
+def test_bad_chance_is_refused(chance: Any) -> None:
+    with pytest.raises(StudyError, match="one chance accuracy a task"):
+        adaptive_weights([0.5, 0.4], chance)
+
+
 @given(member_probs())
 def test_weight_one_gives_a_member_back_exactly(probs: list[FloatArray]) -> None:
     np.testing.assert_array_equal(fuse(probs, [1, 0]), probs[0])

@@ -94,6 +94,16 @@ def test_excluded_checkpoints_are_listed_and_enter_nothing(make_record: Make, ma
         predictions.checkpoint_index(make_ref(10))
 
 
+def test_nothing_complete_gives_no_curves_and_everything_excluded_says_so(make_record: Make, make_ref: MakeRef) -> None:
+    cells = [make_record([0, 1], [0, 1], demo_seed=13), make_record([0, 1], [0, 1], step=10, demo_seed=21)]
+    curves = ability_curves(collect_predictions(cells)["m-1"], n_replicates=5)
+    assert curves.curves == {} and len(curves.partial) == 2
+    gone = collect_predictions(cells, excluded={make_ref(0): "flagged", make_ref(10): "flagged"})["m-1"]
+    assert gone.checkpoints == () and len(gone.excluded) == 2
+    with pytest.raises(StudyError, match="there are: none"):
+        ability_curves(gone)
+
+
 def test_order_of_records_does_not_matter(make_record: Make) -> None:
     cells = grid(make_record)
     one = ability_curves(collect_predictions(cells)["m-1"], task=("a", "b"), n_replicates=30)
