@@ -183,6 +183,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         progress.show(f"{done}/{total} cells{eta}: {info.current}")
 
     report = run_study(study, store, on_progress=show, device=options.device, offline=options.offline)
+    progress.end(f"{report.n_computed + report.n_stored + report.n_failed}/{report.n_cells} cells")
     for failure in report.failures:
         complain(f"failed: {failure.what}: {failure.message}")
     for reason in report.duplicates.values():

@@ -92,12 +92,16 @@ class ProgressLines:
         self._every = 0.1 if self._in_place else every_seconds
         self._last = 0.0
 
-    def show(self, line: str, *, is_last: bool = False) -> None:
+    def show(self, line: str) -> None:
         """Shows the line unless one was shown just now."""
         now = time.monotonic()
-        if not is_last and now - self._last < self._every:
+        if now - self._last < self._every:
             return
         self._last = now
-        end = "\n" if is_last or not self._in_place else ""
-        sys.stderr.write(("\r\x1b[2K" if self._in_place else "") + line + end)
+        sys.stderr.write(f"\r\x1b[2K{line}" if self._in_place else f"{line}\n")
+        sys.stderr.flush()
+
+    def end(self, line: str) -> None:
+        """Shows the last line in any case."""
+        sys.stderr.write(("\r\x1b[2K" if self._in_place else "") + line + "\n")
         sys.stderr.flush()

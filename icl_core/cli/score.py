@@ -89,7 +89,8 @@ def _scored_lines(loaded: LoadedCheckpoint, path: Path, n_requests: int) -> Iter
             row = {"loglikelihoods": score.loglikelihoods.tolist(), "n_tokens": score.n_tokens.tolist()}
             yield json.dumps(row) + "\n"
         done += len(window)
-        progress.show(f"{done} of {n_requests} requests", is_last=done == n_requests and n_requests > WINDOW)
+        progress.show(f"{done} of {n_requests} requests")
+    progress.end(f"{done} of {n_requests} requests")
 
 
 def _requests(path: Path) -> Iterator[Request]:

@@ -36,7 +36,7 @@ def _train(options: argparse.Namespace) -> int:
     for member in members:
 
         def show(step: int, n_steps: int, loss: float, name: str = member.name) -> None:
-            progress.show(f"{name}: step {step} of {n_steps}, loss {loss:.3f} nats", is_last=step == n_steps)
+            progress.show(f"{name}: step {step} of {n_steps}, loss {loss:.3f} nats")
 
         manifest = train_member(member, seed=options.seed, out_path=folder / member.name, on_progress=show) or {}
         rows.append({"member": member.name, "seed": options.seed, "cpu_seconds": manifest.get("cpu_seconds")})

@@ -255,7 +255,7 @@ class _Counting:
             template=spec.template,
             alphabet=spec.alphabet,
         )
-        shared = _shared_characters(prompts.contexts)
+        shared = _shared_characters((*prompts.contexts, prompts.content_free_context))
         (n_prefix,) = count([prompts.contexts[0][:shared]])
         n_tail = fmean(count([context[shared:] for context in prompts.contexts]))
         n_inner = sum(max(0.0, n - 1) for n in count(prompts.choices))

@@ -118,7 +118,7 @@ def _read(folder: Path, kind: str, record: type[Measured]) -> list[Measured]:
             row = json.loads(line)
             if (row.pop("kind"), row.pop("machine")) == (kind, platform.node()):
                 rows.append(from_plain(record, row))
-        except (ValueError, KeyError, AttributeError):  # a first line cut in two, a line torn by a full disk
+        except (ValueError, KeyError, AttributeError, TypeError):  # a first line cut in two, a line torn by a full disk
             continue
     return rows
 
