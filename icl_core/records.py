@@ -41,7 +41,7 @@ LabelSetting = Literal["gold", "random", "abstract"]
 Split = Literal["dev", "test"]
 Sampling = Literal["uniform", "balanced"]
 Alphabet = Literal["symbols", "numbers", "letters"]
-CheckpointSource = Literal["hub", "folder", "gguf", "embedded"]
+CheckpointSource = Literal["hub", "folder", "gguf", "embedded", "fused"]
 LABEL_SETTINGS: tuple[LabelSetting, ...] = ("gold", "random", "abstract")
 
 
@@ -85,7 +85,8 @@ class CheckpointRef:
         model: unique name of the model, such as ``pythia-410m``.
         revision: git reference on the Hub, folder name of a local checkpoint, or file name of a GGUF.
         source: where the weights come from.
-        location: Hub id; parent folder of the checkpoint folders; path of the GGUF file; member name.
+        location: Hub id; parent folder of the checkpoint folders; path of the GGUF file; member name; for mixed
+            parameters the canonical JSON of both parents and the weight.
         step: optimizer step, None where the name does not tell it.
         tokens_seen: training tokens up to this step, None where unknown.
         weight_file: the file on the revision that holds the weights, where checkpoints are files.

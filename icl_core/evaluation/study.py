@@ -16,6 +16,7 @@ from pathlib import Path
 from icl_core.data.label_settings import abstract_symbols
 from icl_core.errors import StudyError, UnknownNameError
 from icl_core.evaluation.codec import from_plain
+from icl_core.models.parameter_fusion import fusion_parents
 from icl_core.records import (
     Alphabet,
     CellSpec,
@@ -207,7 +208,7 @@ def _check_folder(what: str, path: str) -> None:
 def _check_checkpoint(ref: CheckpointRef) -> None:
     """Family, model and source are known and fit together; a local path exists."""
     family = get_family(ref.family)
-    _check_choice("checkpoint source", ref.source, ("hub", "folder", "gguf", "embedded"))
+    _check_choice("checkpoint source", ref.source, ("hub", "folder", "gguf", "embedded", "fused"))
     if not (ref.model and ref.revision and ref.location):
         raise StudyError(f"A checkpoint of {ref.model or ref.family} lacks its model, revision or location.")
     if ref.step is not None:
@@ -216,6 +217,10 @@ def _check_checkpoint(ref: CheckpointRef) -> None:
         raise StudyError(f"{ref.model} belongs to the family {MODELS[ref.model].family}, not to {ref.family}.")
     if ref.source == "folder":
         _check_folder(f"The checkpoint folder of {ref.model}", ref.location)
+    if ref.source == "fused":
+        parents = fusion_parents(ref)
+        _check_checkpoint(parents.tr)
+        _check_checkpoint(parents.tl)
     if ref.source == "gguf" and not Path(ref.location).is_file():
         raise StudyError(f"The GGUF file {ref.location!r} of {ref.model} does not exist.")
 

@@ -25,10 +25,12 @@ from icl_core.models.hub import (
     ResolvedCheckpoint,
     checkpoint_folder,
     converted_folder,
+    identify_checkpoint,
     identity_of,
     resolve_checkpoint,
     tokenizer_folder,
 )
+from icl_core.models.parameter_fusion import fusion_parents, mix_parameters, refuse_different_configurations
 from icl_core.records import CheckpointIdentity, CheckpointRef
 
 __all__ = [
@@ -94,8 +96,12 @@ def load_checkpoint(
     if dtype not in DTYPES:
         raise UnknownNameError(f"Unknown dtype {dtype!r}; known are {', '.join(DTYPES)}.")
     _check_device(device)
-    resolved = resolve_checkpoint(ref, offline=offline)
     try:
+        if ref.source == "fused":
+            identity = identify_checkpoint(ref, offline=offline, hash_cache=hash_cache)
+            model, tokenizer = _load_fused(ref, dtype, attention, offline, hash_cache)
+            return LoadedCheckpoint(ref, model.to(device).eval().requires_grad_(False), tokenizer, identity)
+        resolved = resolve_checkpoint(ref, offline=offline)
         if ref.source == "gguf":
             folder = _convert_gguf(Path(ref.location), hash_cache)
             model, tokenizer = _load_native(folder, True, dtype, attention), _load_tokenizer(folder, None)
@@ -197,6 +203,41 @@ def _load_native(folder: Path, safetensors: bool, dtype: str, attention: str) ->
     return model
 
 
+def _load_fused(
+    ref: CheckpointRef, dtype: str, attention: str, offline: bool, hash_cache: Path | None
+) -> tuple[Any, Any]:
+    """Model and tokenizer of mixed parameters; the tokenizers of both parents have to be the same."""
+    parents = fusion_parents(ref)
+    (folder, tr_paths), (other, tl_paths) = (
+        _weight_paths(parent, offline, hash_cache) for parent in (parents.tr, parents.tl)
+    )
+    where = f"{parents.tr.model} {parents.tr.revision} and {parents.tl.model} {parents.tl.revision}"
+    source = read_json(folder / CONFIG_NAME)
+    refuse_different_configurations(source, read_json(other / CONFIG_NAME), where=where)
+    tokenizer, second = (load_tokenizer(parent, offline=offline) for parent in (parents.tr, parents.tl))
+    if tokenizer.get_vocab() != second.get_vocab():
+        raise CheckpointError(f"{where} have different tokenizers; fuse their predictions instead.")
+    state = mix_parameters(tr_paths, tl_paths, weight=parents.weight, dtype=DTYPES[dtype])
+    if ref.remap is None:
+        config = _native_config(folder)
+        return model_from_state_dict(config, state, dtype=dtype, attention=attention, allow_unused=True), tokenizer
+    from icl_core.models.remaps import get_remap
+
+    remap = get_remap(ref.remap)
+    config = remap.config(source)
+    return model_from_state_dict(config, remap.weights(state, config), dtype=dtype, attention=attention), tokenizer
+
+
+def _weight_paths(ref: CheckpointRef, offline: bool, hash_cache: Path | None) -> tuple[Path, list[Path]]:
+    """The folder of a checkpoint's configuration on this machine, and its weight files."""
+    if ref.source == "gguf":
+        folder = _convert_gguf(Path(ref.location), hash_cache)
+        return folder, sorted(folder.glob("*.safetensors"))
+    resolved = resolve_checkpoint(ref, offline=offline)
+    folder = checkpoint_folder(resolved)
+    return folder, [folder / name for name in resolved.weight_names]
+
+
 def _load_with_remote_code(resolved: ResolvedCheckpoint, dtype: str) -> Any:
     from transformers import AutoModelForCausalLM
 
@@ -260,8 +301,12 @@ def read_state_dict(paths: list[Path]) -> dict[str, torch.Tensor]:
     return state
 
 
-def model_from_state_dict(config: Any, state: dict[str, torch.Tensor], *, dtype: str, attention: str = "sdpa") -> Any:
+def model_from_state_dict(
+    config: Any, state: dict[str, torch.Tensor], *, dtype: str, attention: str = "sdpa", allow_unused: bool = False
+) -> Any:
     """A causal LM built from a configuration and weights in memory; every weight has to fit, none may be left over.
+
+    ``allow_unused`` lets tensors be left over that the class does not read, as old files hold them (tables, masks).
 
     Raises:
         CheckpointError: names or shapes differ from what the configuration asks for.
@@ -286,7 +331,7 @@ def model_from_state_dict(config: Any, state: dict[str, torch.Tensor], *, dtype:
         )
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"The weights do not fit {model_class.__name__}: {_first_line(error)}") from error
-    _refuse_incomplete(model_class.__name__, info, unexpected=True)
+    _refuse_incomplete(model_class.__name__, info, unexpected=not allow_unused)
     return model
 
 

@@ -27,6 +27,7 @@ from icl_core.models.files import (
     remap_of,
     tokenizer_files,
 )
+from icl_core.models.parameter_fusion import fused_identity, fusion_parents
 from icl_core.records import CheckpointIdentity, CheckpointRef
 from icl_core.registry.families import (
     MODELS,
@@ -303,13 +304,15 @@ def resolve_checkpoint(ref: CheckpointRef, *, offline: bool = False) -> Resolved
     """Pins a checkpoint to a commit (Hub) or a folder, and finds its weight files without reading them.
 
     Args:
-        ref: the checkpoint.
+        ref: the checkpoint; of mixed parameters the TR parent is resolved, whose configuration and tokenizer they have.
         offline: use the local Hub cache only; it is used too where the Hub cannot be reached.
 
     Raises:
         UnknownNameError: the Hub has no such revision; the message names the nearest.
         CheckpointError: there are no weights, shards are missing, or the place cannot be read.
     """
+    if ref.source == "fused":
+        return resolve_checkpoint(fusion_parents(ref).tr, offline=offline)
     if ref.source != "hub":
         return _resolve_local(ref)
     model = _model_of(ref)
@@ -376,6 +379,12 @@ def identify_checkpoint(
         UnknownNameError: the Hub has no such revision.
         CheckpointError: the checkpoint is missing, incomplete, or does not tell its context length.
     """
+    if ref.source == "fused":
+        parents = fusion_parents(ref)
+        tr, tl = (
+            identify_checkpoint(parent, offline=offline, hash_cache=hash_cache) for parent in (parents.tr, parents.tl)
+        )
+        return fused_identity(parents, tr, tl)
     return identity_of(resolve_checkpoint(ref, offline=offline), hash_cache=hash_cache)
 
 
@@ -533,6 +542,9 @@ def _download(resolved: ResolvedCheckpoint) -> Path:
 
 def download_size(ref: CheckpointRef, *, offline: bool = False) -> int:
     """Bytes of configuration and weights that loading would still download; 0 for local files and cached ones."""
+    if ref.source == "fused":
+        parents = fusion_parents(ref)
+        return sum(download_size(parent, offline=offline) for parent in dict.fromkeys((parents.tr, parents.tl)))
     resolved = resolve_checkpoint(ref, offline=offline)
     if resolved.offline:
         return 0

@@ -683,6 +683,13 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 "https://huggingface.co/models",
                 note="Steps are read from branch names that end in a step number.",
             ),
+            _family(
+                "fused",
+                "Mixed parameters",
+                "as of both parents",
+                "https://arxiv.org/abs/2203.05482",
+                note="Parameters of two checkpoints of one architecture, mixed with a weight when they are loaded.",
+            ),
         )
     }
 )
