@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -130,12 +131,9 @@ def _hub(offline: bool) -> list[Finding]:
 
     if offline or constants.HF_HUB_OFFLINE:
         return [Finding("Hub", "good", "offline mode: only what is on this machine is used")]
-    import httpx2 as httpx
-
     try:
-        answer = httpx.head(constants.ENDPOINT, timeout=5.0, follow_redirects=True)
-        state: Literal["good", "warning"] = "good" if answer.status_code < 500 else "warning"
-        return [Finding("Hub", state, f"{constants.ENDPOINT} answers with {answer.status_code}")]
-    except httpx.HTTPError as error:
-        words = f"{constants.ENDPOINT} does not answer ({type(error).__name__}); local models and data still work"
+        with urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=5) as answer:
+            return [Finding("Hub", "good", f"{constants.ENDPOINT} answers with {answer.status}")]
+    except (OSError, ValueError) as error:
+        words = f"{constants.ENDPOINT} does not answer ({error}); local models and data still work"
         return [Finding("Hub", "warning", words)]
