@@ -38,7 +38,7 @@ from icl_core.records import CellSpec, CheckpointRef, LabelSetting
 from icl_core.registry.families import MODELS
 from icl_core.registry.tasks import get_task
 
-__all__ = ["Estimate", "estimate"]
+__all__ = ["Estimate", "estimate", "flops_of_prompts"]
 
 DTYPE_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 CHARACTERS_PER_TOKEN = 4.0
@@ -140,6 +140,24 @@ def estimate(
         is_calibrated=is_calibrated,
         basis=tuple(counted.basis),
     )
+
+
+def flops_of_prompts(study: Study, store: Store, *, checkpoints: Sequence[CheckpointRef]) -> dict[str, float]:
+    """Operations of one whole prompt by model name, mean over the study's tasks; 0 where a model's shape is not known.
+
+    Args:
+        study: tasks, shots and template; its first demonstration seed stands for the others.
+        store: tells how many characters a token has where a tokenizer is not on this machine.
+        checkpoints: one of each model is enough.
+    """
+    counted = _Counting(study, store, device=_device_kind("auto"), offline=True)
+    found = {}
+    for ref in {ref.model: ref for ref in checkpoints}.values():
+        asked = replace(study, checkpoints=(ref,), label_settings=("gold",), splits=("test",))
+        cells = study_cells(replace(asked, demo_seeds=study.demo_seeds[:1]))
+        shape = counted.shape(ref)
+        found[ref.model] = fmean(prompt_flops(shape, counted.work(spec).mean_prompt_tokens) for spec in cells)
+    return found
 
 
 def _device_kind(device: str) -> str:

@@ -1,0 +1,142 @@
+"""From the store to what a fusion needs: both splits of the models, mixed parameters, further models, costs.
+
+It weighs, chooses and compares nothing (``analysis.fusion_report`` does) and computes no cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from icl_core.analysis.fusion import ModelSplits
+from icl_core.analysis.predictions import Predictions, collect_predictions
+from icl_core.errors import CheckpointError, StudyError
+from icl_core.evaluation.exclusions import excluded_checkpoints
+from icl_core.evaluation.store import CellSummary, Store
+from icl_core.evaluation.study import Study, study_cells
+from icl_core.models.parameter_fusion import FUSED_FAMILY, fused_checkpoint, fusion_parents
+from icl_core.records import LABEL_SETTINGS, CellRecord, CellSpec, CheckpointRef
+
+__all__ = ["FusionResults", "collect_results", "fusion_study", "mixing_study"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FusionResults:
+    """What the store holds for fusions of a study's models.
+
+    Attributes:
+        models: the study's models with test results, by name.
+        mixed: gold results of mixed parameters, by the model's name.
+        others: last checkpoints of other models with gold results on all of the study's tasks and seeds.
+        problems: models whose results cannot share a table, with the sentence that says why.
+    """
+
+    models: Mapping[str, ModelSplits]
+    mixed: Mapping[str, Predictions]
+    others: Mapping[str, ModelSplits]
+    problems: Mapping[str, str]
+
+    def mixed_of(self, tr: CheckpointRef, tl: CheckpointRef) -> tuple[Predictions, ...]:
+        """The results of mixed parameters of these two checkpoints."""
+        try:
+            name = fused_checkpoint(tr, tl, weight=0.5).model
+        except CheckpointError:
+            return ()
+        return (self.mixed[name],) if name in self.mixed else ()
+
+
+def fusion_study(study: Study) -> Study:
+    """The study with all three label settings and both splits, which a fusion draws on."""
+    return replace(study, label_settings=LABEL_SETTINGS, splits=("dev", "test"))
+
+
+def mixing_study(study: Study, tr: CheckpointRef, tl: CheckpointRef, weights: Sequence[float]) -> Study:
+    """Mixed parameters of two checkpoints under gold labels on the test split, one checkpoint for each weight.
+
+    Raises:
+        CheckpointError: a weight is not between 0 and 1, or the two cannot be mixed.
+        StudyError: no weight is given.
+    """
+    refs = tuple(dict.fromkeys(fused_checkpoint(tr, tl, weight=weight) for weight in weights))
+    if not refs:
+        raise StudyError("No weight is given; name at least one between 0 and 1.")
+    return replace(study, checkpoints=refs, label_settings=("gold",), splits=("test",))
+
+
+def collect_results(study: Study, store: Store) -> FusionResults:
+    """Reads all that fusions of the study's models draw on."""
+    wanted = fusion_study(study)
+    summaries = [summary for summary in store.summaries() if summary.is_current and _fits(summary.spec, study)]
+    gold = [summary for summary in summaries if summary.split == "test" and summary.label_setting == "gold"]
+    own = {ref.model for ref in study.checkpoints}
+    specs = [*study_cells(wanted), *_mixed_specs(gold, own), *_other_specs(gold, study, own)]
+    by_model: dict[str, list[CellRecord]] = {}
+    for record in store.find_many(dict.fromkeys(specs)).values():
+        by_model.setdefault(record.spec.checkpoint.model, []).append(record)
+    found: dict[str, ModelSplits] = {}
+    problems: dict[str, str] = {}
+    for model, records in by_model.items():
+        try:
+            splits = _splits(records, store)
+        except StudyError as error:
+            problems[model] = str(error)
+        else:
+            if splits is not None:
+                found[model] = splits
+    families = {model: records[0].spec.checkpoint.family for model, records in by_model.items()}
+    return FusionResults(
+        models={model: splits for model, splits in found.items() if model in own},
+        mixed={m: splits.test for m, splits in found.items() if families[m] == FUSED_FAMILY and m not in own},
+        others={m: s for m, s in found.items() if m not in own and families[m] != FUSED_FAMILY},
+        problems=problems,
+    )
+
+
+def _splits(records: Sequence[CellRecord], store: Store) -> ModelSplits | None:
+    """Both splits of one model, None without test results."""
+    excluded = excluded_checkpoints(store, {record.spec.checkpoint for record in records})
+    test, dev = (
+        next(iter(collect_predictions(records, split=split, excluded=excluded).values()), None)
+        for split in ("test", "dev")
+    )
+    return None if test is None else ModelSplits(test, dev)
+
+
+def _fits(spec: CellSpec, study: Study) -> bool:
+    """Whether a cell was made under the study's options, on its tasks and seeds."""
+    names = ("n_shots", "template", "label_word_set", "sampling", "dtype", "attention", "data_dir")
+    same = all(getattr(spec, name) == getattr(study, name) for name in names)
+    sized = spec.split == "dev" or spec.n_examples == study.n_test
+    return same and sized and spec.task in study.tasks and spec.demo_seed in study.demo_seeds
+
+
+def _mixed_specs(gold: Sequence[CellSummary], own: set[str]) -> list[CellSpec]:
+    """Cells of mixed parameters whose parents belong to the study's models."""
+    return [
+        summary.spec
+        for summary in gold
+        if summary.spec.checkpoint.family == FUSED_FAMILY and _parent_models(summary.spec.checkpoint) <= own
+    ]
+
+
+def _parent_models(ref: CheckpointRef) -> set[str]:
+    try:
+        parents = fusion_parents(ref)
+    except CheckpointError:
+        return {""}
+    return {parents.tr.model, parents.tl.model}
+
+
+def _other_specs(gold: Sequence[CellSummary], study: Study, own: set[str]) -> list[CellSpec]:
+    """Gold cells of the last checkpoint of every other model that has them for all tasks and seeds."""
+    by_ref: dict[CheckpointRef, list[CellSpec]] = {}
+    for summary in gold:
+        ref = summary.spec.checkpoint
+        if ref.model not in own and ref.family != FUSED_FAMILY:
+            by_ref.setdefault(ref, []).append(summary.spec)
+    n_cells = len(study.tasks) * len(study.demo_seeds)
+    last: dict[str, CheckpointRef] = {}
+    for ref, specs in by_ref.items():
+        if len(specs) == n_cells and (ref.step or 0) >= (last[ref.model].step or 0 if ref.model in last else -1):
+            last[ref.model] = ref
+    return [spec for ref in last.values() for spec in by_ref[ref]]
