@@ -1,0 +1,149 @@
+"""The app in its own process on a free port with its own store, and a browser that notes every request."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlparse
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from icl_core.evaluation.store import Store
+from icl_core.settings import project_path
+from tests.support.made_up import fill, made_up_study
+
+WAIT_MS = 60_000
+"""Longest wait for a text; a loaded machine is slow, and a passing test does not wait."""
+
+
+@dataclass
+class App:
+    """A running server.
+
+    Attributes:
+        url: its address, without a path.
+        store: its store's folder.
+        process: the server.
+    """
+
+    url: str
+    store: Path
+    process: subprocess.Popen[bytes]
+
+    def loads_torch(self) -> bool:
+        """Whether the server's process has torch's library in its memory."""
+        return "libtorch" in Path(f"/proc/{self.process.pid}/maps").read_text()
+
+
+@dataclass
+class Tab:
+    """One page of the browser with what it asked for."""
+
+    page: Page
+    requests: list[str] = field(default_factory=list)
+
+    def open(self, url: str, text: str) -> None:
+        """Goes to an address and waits for a text in the page's body."""
+        self.page.goto(url)
+        self.says(text)
+
+    def says(self, text: str) -> None:
+        """Waits until the body holds a text."""
+        expect(self.page.get_by_test_id("stMain")).to_contain_text(text, timeout=WAIT_MS)
+
+    def settled(self) -> None:
+        """Waits until no run is going on."""
+        self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=WAIT_MS)
+
+    def address_holds(self, *parts: str) -> None:
+        """Waits until the address holds all the parts."""
+        self.page.wait_for_function("parts => parts.every(p => location.search.includes(p))", arg=list(parts))
+
+    @property
+    def foreign(self) -> list[str]:
+        """Requests to anything but this machine."""
+        known = ("127.0.0.1", "localhost", "")
+        return [url for url in self.requests if (urlparse(url).hostname or "") not in known]
+
+
+@contextmanager
+def running_app(store: Path, log: Path) -> Iterator[App]:
+    """Starts the server and ends it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    environment = os.environ | {"ICL_OBSERVATORY_STORE": str(store), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, cwd=project_path(), env=environment, stdout=file, stderr=file)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2)
+                break
+            except OSError:
+                assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
+                time.sleep(0.1)
+        yield App(f"http://127.0.0.1:{port}", store, process)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium of the system."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("needs chromium; un-skip with: apt-get install chromium")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def new_tab(browser: Browser) -> Iterator[Callable[[], Tab]]:
+    """Opens tabs, each with cookies and state of its own."""
+    contexts = []
+
+    def opened() -> Tab:
+        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        context.set_default_timeout(WAIT_MS)
+        contexts.append(context)
+        tab = Tab(context.new_page())
+        tab.page.on("request", lambda request: tab.requests.append(request.url))
+        return tab
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """One server for the tests of a file, with a made-up study in its store."""
+    folder = tmp_path_factory.mktemp("app")
+    store = Store.open(folder / "store")
+    fill(store, made_up_study())
+    store.close()
+    with running_app(folder / "store", folder / "server.log") as running:
+        yield running
+
+
+@pytest.fixture
+def fresh_app(tmp_path: Path) -> Iterator[App]:
+    """A server that nobody has visited, with an empty store."""
+    with running_app(tmp_path / "store", tmp_path / "server.log") as running:
+        yield running

@@ -1,0 +1,125 @@
+"""Evaluating in a real browser: a folder of one's own, the shipped suite, closed tabs, cancelling."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from icl_core.evaluation.jobs import Job, list_jobs
+from icl_core.models.hub import embedded_members
+from tests.e2e.conftest import App, Tab
+from tests.support.tiny_models import save_trajectory
+
+pytestmark = pytest.mark.e2e
+
+TASK = "task=tiny_size"
+
+
+@pytest.fixture(scope="module")
+def own_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three checkpoint folders of a random model."""
+    return save_trajectory(tmp_path_factory.mktemp("checkpoints") / "random-run")
+
+
+def ended(app: App, *, within: float = 120) -> Job:
+    """The newest job once it has ended."""
+    deadline = time.monotonic() + within
+    while (job := list_jobs(store_path=app.store)[0]).is_live:
+        assert time.monotonic() < deadline, job
+        time.sleep(0.2)
+    return job
+
+
+def test_own_folder_from_the_form_to_the_curves(app: App, own_run: Path, new_tab: Callable[[], Tab]) -> None:
+    tab = new_tab()
+    tab.open(f"{app.url}/evaluate?model=&local={own_run}&{TASK}&seeds=13&shots=4&examples=20", "= 9 cells")
+    tab.says("9 to compute")
+    tab.page.locator(".st-key-start button").click()
+    tab.says("Past jobs")
+    job = ended(app)
+    assert job.state == "done", job.message
+    tab.says("Every cell is stored already")
+    tab.page.get_by_test_id("stSidebarNavLink").filter(has_text="Dynamics").click()
+    tab.says("At step 2,000")
+    expect(tab.page.locator(".st-key-curves-0 svg").first).to_be_visible()
+    assert tab.foreign == []
+    assert not app.loads_torch()
+
+
+def test_closed_tab_keeps_the_job_and_another_tab_cancels_it(
+    app: App, own_run: Path, new_tab: Callable[[], Tab]
+) -> None:
+    address = f"{app.url}/evaluate?model=&local={own_run}&{TASK}&shots=16&examples=900&seeds=1,2,3,4,5,6,7,8,9,10,11,12"
+    tab = new_tab()
+    tab.open(address, "= 108 cells")
+    tab.page.locator(".st-key-start button").click()
+    tab.says("Job ")
+    tab.page.close()
+    time.sleep(2)
+    assert list_jobs(store_path=app.store)[0].is_live
+    other = new_tab()
+    other.open(f"{app.url}/evaluate", "of 108 cells")
+    other.page.get_by_role("button", name="Cancel").click()
+    job = ended(app)
+    assert job.state == "cancelled"
+    other.says("cancelled")
+    other.page.get_by_text(f"Job {job.id} · cancelled").click()
+    expect(other.page.get_by_role("button", name="Resume")).to_be_visible()
+
+
+def test_uploaded_file_becomes_a_task(app: App, new_tab: Callable[[], Tab], tmp_path: Path) -> None:
+    rows = "\n".join(f"sentence number {n},{'good' if n % 2 else '<b>bad</b>'}" for n in range(60))
+    path = tmp_path / "my task.csv"
+    path.write_text(f"text,label\n{rows}\n")
+    tab = new_tab()
+    tab.open(f"{app.url}/evaluate?model=someone-model", "Tasks")
+    tab.page.get_by_text("A file of your own").first.click()
+    tab.page.locator(".st-key-upload input[type=file]").set_input_files(path)
+    tab.says("my-task-")
+    tab.says("3 tasks")
+    bad = tmp_path / "bad.csv"
+    bad.write_text("a,b\n1,2\n")
+    tab.page.locator(".st-key-upload input[type=file]").set_input_files(bad)
+    tab.says("lacks the column text and label")
+
+
+@pytest.mark.skipif(not embedded_members(), reason="needs the shipped suite; un-skip when its weights are there")
+def test_shipped_suite_from_home_to_competition(fresh_app: App, new_tab: Callable[[], Tab]) -> None:
+    member = embedded_members()[0]
+    tab = new_tab()
+    tab.open(fresh_app.url, "ICL Observatory")
+    tab.page.locator(".st-key-door-evaluate button").click()
+    tab.says("What will it cost")
+    tab.page.locator(".st-key-page_way button", has_text="Evenly spaced").click()
+    count = tab.page.locator(".st-key-page_checkpoints input")
+    count.fill("6")
+    count.press("Enter")
+    tab.says("6 checkpoints chosen")
+    for key, value in (("page_seeds", "7"), ("page_examples", "40")):
+        tab.page.locator(f".st-key-{key} input").fill(value)
+        tab.page.locator(f".st-key-{key} input").press("Enter")
+    tab.says("1 seed")
+    tab.page.locator(".st-key-start button").click()
+    tab.says("Past jobs")
+    job = ended(fresh_app)
+    assert job.state == "done", job.message
+    tab.page.get_by_test_id("stSidebarNavLink").filter(has_text="Dynamics").click()
+    tab.says(member)
+    expect(tab.page.locator(".st-key-curves-0 svg").first).to_be_visible()
+    for ability in ("ICL", "TR", "TL"):
+        expect(tab.page.locator(".st-key-curves-0 svg text", has_text=ability).first).to_be_visible()
+    tab.page.get_by_test_id("stSidebarNavLink").filter(has_text="Competition").click()
+    tab.says("at epsilon 0.01")
+    tab.page.get_by_role("button", name="reference code 0.0001").click()
+    tab.says("at epsilon 0.0001")
+    tab.address_holds("eps=0.0001", "examples=40", "seeds=7")
+    sentence = tab.page.locator(".st-key-finding").inner_text()
+    tab.page.reload()
+    tab.says("at epsilon 0.0001")
+    assert tab.page.locator(".st-key-finding").inner_text() == sentence
+    assert tab.foreign == []
+    assert not fresh_app.loads_torch()
