@@ -19,7 +19,7 @@ from icl_core.records import EncodedRequest
 from icl_core.scoring.checks import log_softmax
 from icl_core.scoring.memory import run_halving
 
-__all__ = ["score_group"]
+__all__ = ["prefill", "score_group"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ def score_group(
     n_prefix_tokens: int,
     token_budget: int,
     memory_bytes: int,
+    cache: DynamicCache | None = None,
 ) -> dict[int, list[float]]:
     """Scores requests that share their first tokens, whose keys and values are computed once.
 
@@ -55,13 +56,14 @@ def score_group(
         n_prefix_tokens: shared tokens; less than each context's length.
         token_budget: most tokens in one forward pass after the prefix, padding included.
         memory_bytes: most memory for the copies of the prefix's keys and values.
+        cache: keys and values of the prefix where they are known (see ``prefill``); they are left as they are.
 
     Returns:
         Log-likelihoods (nats) of the choices of each request; not checked to be finite.
     """
     rows = sorted(_rows(requests, n_prefix_tokens), key=lambda row: len(row.tokens))
     prefix_ids = next(iter(requests.values())).context_ids[:n_prefix_tokens]
-    cache = _prefill(model, prefix_ids)
+    cache = prefill(model, prefix_ids) if cache is None else cache
     values = {index: [0.0] * len(request.continuation_ids) for index, request in requests.items()}
 
     def run(part: Sequence[_Row]) -> None:
@@ -90,7 +92,7 @@ def _rows(requests: Mapping[int, EncodedRequest], n_prefix_tokens: int) -> list[
     return rows
 
 
-def _prefill(model: torch.nn.Module, prefix_ids: tuple[int, ...]) -> DynamicCache:
+def prefill(model: torch.nn.Module, prefix_ids: tuple[int, ...]) -> DynamicCache:
     """Keys and values of the prefix for one row; empty without prefix."""
     cache = DynamicCache(config=model.config)
     if prefix_ids:
