@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from icl_core.errors import ScoringError
@@ -51,7 +52,7 @@ def _problem(request: EncodedRequest, n_vocab: int | None, context_length: int |
     return None
 
 
-def label_scores(loglikelihoods: Sequence[float], request: EncodedRequest, index: int) -> LabelScores:
+def label_scores(loglikelihoods: npt.ArrayLike, request: EncodedRequest, index: int) -> LabelScores:
     """The scores of one request, refused unless all are finite.
 
     Args:
@@ -81,9 +82,11 @@ def log_softmax(logits: torch.Tensor) -> torch.Tensor:
 def inference(model: torch.nn.Module) -> Iterator[None]:
     """Runs its block without gradients and without dropout, and leaves the model's mode as it was."""
     was_training = model.training
-    model.eval()
+    if was_training:
+        model.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        model.train(was_training)
+        if was_training:
+            model.train()

@@ -2,8 +2,8 @@
 
 It sees token ids only. Requests are sorted by their contexts; the longest common prefixes of neighbours
 form a tree (the longest-common-prefix intervals of Abouelhoda et al. 2004,
-https://doi.org/10.1016/S1570-8667(03)00065-0), and the partition into groups with one prefix each that
-computes the fewest tokens is read off that tree exactly.
+https://doi.org/10.1016/S1570-8667(03)00065-0), and a partition into groups with one prefix each that computes
+few tokens is read off that tree: an interval joins the group around it as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class _Node:
     n_leaves: int
     n_tokens: int
     cost: int
-    """Fewest tokens to compute for all its leaves."""
+    """Tokens to compute for all its leaves, prefixes and GROUP_COST included."""
     children: list[_Node] = field(default_factory=list)
     is_group: bool = False
     leaf: int = -1
 
 
 def group_by_prefix(requests: Sequence[EncodedRequest]) -> list[PrefixGroup]:
-    """Splits requests into groups with a shared prefix such that the fewest context tokens are computed.
+    """Splits requests into groups with a shared prefix, so that few context tokens are computed.
 
     Args:
         requests: any mixture of prompts, in any order.
@@ -108,7 +108,7 @@ def _joined(node: _Node, depth: int) -> int:
 
 
 def _collect(root: _Node, groups: list[PrefixGroup]) -> None:
-    """Appends the groups of the cheapest partition under the root."""
+    """Appends the groups of the partition whose cost the root has."""
     pending = [root]
     while pending:
         node = pending.pop()

@@ -36,14 +36,15 @@ def score_requests(
     check_requests(model, requests)
     rows = [(request.context_ids, ids) for request in requests for ids in request.continuation_ids]
     values: list[float] = []
+    scores: list[LabelScores] = []
     with inference(model):
         for start in range(0, len(rows), batch_size):
             values += _score_rows(model, rows[start : start + batch_size])
-    scores, offset = [], 0
-    for index, request in enumerate(requests):
-        n_choices = len(request.continuation_ids)
-        scores.append(label_scores(values[offset : offset + n_choices], request, index))
-        offset += n_choices
+            while len(scores) < len(requests) and len(values) >= len(requests[len(scores)].continuation_ids):
+                request = requests[len(scores)]
+                n_choices = len(request.continuation_ids)
+                scores.append(label_scores(values[:n_choices], request, len(scores)))
+                del values[:n_choices]
     return scores
 
 

@@ -10,6 +10,7 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
+    Gemma2Config,
     Gemma3TextConfig,
     GPT2Config,
     GPTNeoXConfig,
@@ -45,6 +46,9 @@ CONFIGS = {
         sliding_window=12,
         layer_types=["sliding_attention", "full_attention", "sliding_attention"],
     ),
+    "gemma2": lambda: Gemma2Config(
+        **SIZES, num_key_value_heads=2, head_dim=8, sliding_window=12, attn_logit_softcapping=5.0
+    ),
     "granite": lambda: GraniteConfig(**SIZES, num_key_value_heads=2, logits_scaling=2.0, residual_multiplier=0.5),
     "qwen2": lambda: Qwen2Config(**SIZES, num_key_value_heads=2),
     "bloom": lambda: BloomConfig(
@@ -74,9 +78,10 @@ def make_model() -> Callable[..., PreTrainedModel]:
     def make(architecture: str, dtype: torch.dtype = torch.float64, **changes: object) -> PreTrainedModel:
         torch.manual_seed(0)
         config = CONFIGS[architecture]()
+        attention = "eager" if architecture == "gemma2" else None  # the fused kernels know no soft cap
         for name, value in changes.items():
             setattr(config, name, value)
-        model = AutoModelForCausalLM.from_config(config).to(dtype).eval()
+        model = AutoModelForCausalLM.from_config(config, attn_implementation=attention).to(dtype).eval()
         for parameter in model.parameters():  # biases too, so that nothing is left at zero
             parameter.data += 0.05 * torch.randn_like(parameter)
         return model

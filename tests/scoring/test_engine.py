@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 
 from icl_core.errors import ScoringError
 from icl_core.records import EncodedRequest
-from icl_core.scoring import cached, reference
-from icl_core.scoring.engine import EngineOptions, score_requests
+from icl_core.scoring import cached, packed, reference
+from icl_core.scoring.engine import EngineOptions, choose_path, score_requests, score_stream
 
-ARCHITECTURES = ["gpt_neox", "llama", "olmo", "gemma3", "granite", "qwen2", "gpt2", "bloom"]
+PATH_BY_ARCHITECTURE = {
+    "gpt_neox": "packed",
+    "llama": "packed",
+    "olmo": "packed",
+    "gemma3": "packed",
+    "granite": "packed",
+    "qwen2": "packed",
+    "gpt2": "packed",
+    "bloom": "cached",  # its position bias does not pass through the attention interface
+    "gemma2": "cached",  # its soft cap changes the softmax
+}
 CLOSE_IN_FLOAT64 = {"bloom": 1e-5}  # transformers computes BLOOM's position bias in float32
-PATHS = ["auto", "cached"]
+PATHS = ["packed", "cached"]
+CASES = [(architecture, path) for architecture, best in PATH_BY_ARCHITECTURE.items() for path in {best, "cached"}]
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(("architecture", "path"), PATH_BY_ARCHITECTURE.items())
+def test_the_path_that_an_architecture_gets(make_model, make_requests, architecture: str, path: str) -> None:
+    assert choose_path(make_model(architecture), make_requests()) == path
+
+
+@pytest.mark.parametrize(("architecture", "path"), CASES)
 def test_equals_the_reference_in_float64(
     make_model, make_requests, largest_difference, architecture: str, path: str
 ) -> None:
@@ -27,8 +45,7 @@ def test_equals_the_reference_in_float64(
     assert difference < CLOSE_IN_FLOAT64.get(architecture, 1e-8)
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(("architecture", "path"), CASES)
 def test_equals_the_reference_in_float32(
     make_model, make_requests, largest_difference, architecture: str, path: str
 ) -> None:
@@ -94,8 +111,8 @@ def test_prefix_cache_is_unchanged_after_scoring(make_model, make_requests, monk
         caches.append((cache, [(layer.keys.clone(), layer.values.clone()) for layer in cache.layers]))
         return cache
 
-    original = cached._prefill
-    monkeypatch.setattr(cached, "_prefill", prefill)
+    original = cached.prefill
+    monkeypatch.setattr(cached, "prefill", prefill)
     with torch.inference_mode():
         cached.score_group(model, requests, n_prefix_tokens=30, token_budget=16, memory_bytes=2**20)
     ((cache, before),) = caches
@@ -119,12 +136,151 @@ def test_a_custom_module_is_recomputed_in_full(make_model, make_requests, larges
     model, requests = make_model("llama"), make_requests(n_queries=3)
     scores = score_requests(Wrapped(model), requests)
     assert largest_difference(scores, reference.score_requests(model, requests)) < 1e-12
+    with pytest.raises(ScoringError, match="packed path does not agree with a full recompute on Wrapped"):
+        score_requests(Wrapped(model), requests, options=EngineOptions(path="packed"))
 
 
 def test_nan_is_an_error_that_names_the_request(make_model, make_requests) -> None:
-    model, requests = make_model("llama"), make_requests(n_queries=3)
-    bad = requests[2].context_ids[-1]
-    requests = [request for request in requests[:2] if bad not in request.context_ids] + [requests[2]]
-    model.get_input_embeddings().weight.data[bad] = float("nan")
-    with pytest.raises(ScoringError, match=f"Request {len(requests) - 1} got the log-likelihood nan"):
+    for bad, named in ((77, "Request 2 got the"), (6, "Request 0 got the")):  # in one context; in a choice
+        model = make_model("llama")
+        requests = [EncodedRequest((*range(10, 40), last), ((5,), (6, 7))) for last in (50, 51, 77)]
         score_requests(model, requests)
+        model.get_input_embeddings().weight.data[bad] = float("nan")
+        with pytest.raises(ScoringError, match=named):
+            score_requests(model, requests)
+
+
+def test_a_model_that_gives_nan_from_the_start(make_model, make_requests) -> None:
+    model = make_model("llama")
+    model.model.norm.weight.data[3] = float("nan")
+    with pytest.raises(ScoringError, match="Request 0 got the log-likelihood nan for its choice 0"):
+        score_requests(model, make_requests())
+
+
+def test_each_token_passes_the_model_once(make_model, make_requests, monkeypatch) -> None:
+    model, requests = make_model("llama"), make_requests(n_queries=12)
+    seen: list[int] = []
+    choose_path(model, requests)  # runs the probe
+    handle = model.get_input_embeddings().register_forward_hook(lambda module, args, _: seen.append(args[0].numel()))
+    score_requests(model, requests, options=EngineOptions(token_budget=4096))
+    handle.remove()
+    inner = [(6,), (9,), (9, 10)]
+    nodes = {r.context_ids[:n] for r in requests for n in range(1, len(r.context_ids) + 1)}
+    assert seen == [len(nodes) + len(requests) * len(inner)]
+
+
+def test_logits_are_computed_at_read_positions_only(make_model, make_requests) -> None:
+    model, requests = make_model("llama"), make_requests(n_queries=4)
+    choose_path(model, requests)
+    shapes: list[torch.Size] = []
+    handle = model.lm_head.register_forward_hook(lambda module, args, output: shapes.append(output.shape))
+    score_requests(model, requests)
+    handle.remove()
+    assert shapes == [(1, 4 * 4, 96)]
+
+
+def test_many_vocabulary_rows_are_split(make_model, make_requests, largest_difference) -> None:
+    model, requests = make_model("llama"), make_requests(n_queries=9)
+    shapes: list[torch.Size] = []
+    choose_path(model, requests)
+    handle = model.lm_head.register_forward_hook(lambda module, args, output: shapes.append(output.shape))
+    scores = score_requests(model, requests, options=EngineOptions(memory_bytes=2 * 12 * 96 * 8))
+    handle.remove()
+    assert {shape[1] for shape in shapes} == {8, 4}
+    assert largest_difference(scores, reference.score_requests(model, requests)) < 1e-8
+
+
+def test_out_of_memory_halves_the_row_and_loses_nothing(
+    make_model, make_requests, largest_difference, monkeypatch
+) -> None:
+    model, requests = make_model("llama"), make_requests(n_queries=9, n_prefix=40)
+    expected = reference.score_requests(model, requests)
+    choose_path(model, requests)
+    run, n_failed = packed._run, 0
+
+    def fails_on_long_rows(model: object, row: packed._PackedRow) -> torch.Tensor:
+        nonlocal n_failed
+        logprobs = run(model, row)  # fails after the layers ran, when prefix keys were taken already
+        if row.input_ids.numel() > 60:
+            n_failed += 1
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return logprobs
+
+    monkeypatch.setattr(packed, "_run", fails_on_long_rows)
+    scores = score_requests(model, requests)
+    assert n_failed
+    assert largest_difference(scores, expected) < 1e-8
+
+
+def test_the_model_is_left_as_it_was(make_model, make_requests) -> None:
+    model = make_model("llama").train()
+    attention = model.config._attn_implementation
+    score_requests(model, make_requests(n_queries=2))
+    assert model.training
+    assert model.config._attn_implementation == attention
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_a_wrong_fast_path_is_noticed(make_model, make_requests, largest_difference, monkeypatch) -> None:
+    model, requests = make_model("llama"), make_requests()
+    run = packed._run
+    monkeypatch.setattr(packed, "_run", lambda model, row: run(model, row) + 0.01)
+    assert choose_path(model, requests) == "cached"
+    assert largest_difference(score_requests(model, requests), reference.score_requests(model, requests)) < 1e-8
+    with pytest.raises(ScoringError, match="packed path does not agree with a full recompute on LlamaForCausalLM"):
+        score_requests(model, requests, options=EngineOptions(path="packed"))
+
+
+def test_the_probe_reaches_past_a_window_when_requests_do(make_model, make_requests, monkeypatch) -> None:
+    model = make_model("gemma3", sliding_window=20)
+    monkeypatch.setattr(packed._PackedRow, "_visible", lambda *_: (0, None))  # the window over the prefix forgotten
+    short = [EncodedRequest((1, 2, 3, 4), ((5,), (6, 7)))]
+    assert choose_path(model, short) == "packed"
+    assert choose_path(model, make_requests()) == "cached"
+
+
+def test_stream_yields_cell_after_cell(make_model, make_requests, largest_difference) -> None:
+    model = make_model("llama")
+    cells = [make_requests(seed=seed, n_queries=n) for seed, n in enumerate((5, 1, 0, 8, 3))]
+    for budget in (40, 4096):
+        results = list(score_stream(model, iter(cells), options=EngineOptions(token_budget=budget)))
+        assert [len(scores) for scores in results] == [5, 1, 0, 8, 3]
+        for cell, scores in zip(cells, results, strict=True):
+            if cell:
+                assert largest_difference(scores, reference.score_requests(model, cell)) < 1e-8
+
+
+def test_stream_changes_the_path_where_a_cell_needs_it(
+    make_model, make_requests, largest_difference, monkeypatch
+) -> None:
+    model = make_model("gemma3", sliding_window=20)
+    monkeypatch.setattr(packed._PackedRow, "_visible", lambda *_: (0, None))
+    cells = [[EncodedRequest((1, 2, 3, 4), ((5,), (6, 7)))], make_requests(), make_requests(seed=4)]
+    for cell, scores in zip(cells, score_stream(model, cells), strict=True):
+        assert largest_difference(scores, reference.score_requests(model, cell)) < 1e-8
+
+
+def test_stream_encodes_in_another_thread_and_passes_its_errors_on(make_model, make_requests) -> None:
+    threads = []
+
+    def cells() -> Iterator[list[EncodedRequest]]:
+        threads.append(threading.current_thread())
+        yield make_requests(n_queries=2)
+        raise KeyError("no such file")
+
+    model = make_model("llama")
+    with pytest.raises(KeyError, match="no such file"):
+        list(score_stream(model, cells(), options=EngineOptions(path="plain")))
+    assert threads[0] is not threading.current_thread()
+
+
+def test_stream_of_nothing(make_model) -> None:
+    assert list(score_stream(make_model("llama"), [])) == []
+
+
+def test_a_stream_may_be_left_early(make_model, make_requests) -> None:
+    before = threading.active_count()
+    stream = score_stream(make_model("llama"), (make_requests(seed=seed) for seed in range(100)))
+    next(stream)
+    stream.close()
+    assert threading.active_count() == before

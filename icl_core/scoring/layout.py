@@ -1,0 +1,252 @@
+"""Lays the tokens of many queries out in one packed row, each token once.
+
+A query's tokens after the shared prefix, and the inner tokens of its choices, form paths of a trie: queries
+that begin alike share nodes, choices of several tokens branch off their query. The row holds each node once;
+for attention among themselves the paths are listed as padded rows of node numbers, which are ordinary causal
+sequences. This module handles integers only and knows neither tensors' values nor models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from icl_core.records import EncodedRequest
+from icl_core.scoring.grouping import PrefixGroup
+
+__all__ = ["Layout", "Prefix", "Query", "Segment", "batches", "lay_out", "make_queries"]
+
+Ints = npt.NDArray[np.int64]
+
+SHORT_PATH = 15
+"""Paths of up to one token more share one table, however unequal: a further table would cost more than padding."""
+
+
+@dataclass(slots=True, eq=False)
+class Prefix:
+    """Tokens shared by the queries of a group.
+
+    Attributes:
+        ids: (n_prefix_tokens,) token ids; empty for a query that shares nothing.
+        n_left: queries that have not been scored yet.
+    """
+
+    ids: tuple[int, ...]
+    n_left: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """One request as the layout sees it.
+
+    Attributes:
+        prefix: what it shares with its group.
+        suffix: ids of the rest of its context, at least one.
+        n_shared: ids of the suffix that equal those of the query before it in its group.
+        continuations: ids of each choice.
+        first_slot: number of its first choice among all choices of the call.
+        n_tokens: tokens that it adds to a row right after its neighbour.
+        n_reads: positions whose next-token distribution it needs.
+    """
+
+    prefix: Prefix
+    suffix: tuple[int, ...]
+    n_shared: int
+    continuations: tuple[tuple[int, ...], ...]
+    first_slot: int
+    n_tokens: int
+    n_reads: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segment:
+    """The part of a row that belongs to one prefix.
+
+    Attributes:
+        prefix: the shared tokens.
+        computed: (start, stop) of the prefix's own tokens in the row; None where their keys and values are kept.
+        is_kept: whether their keys and values are needed after this row.
+        suffixes: (start, stop) of its queries' nodes in the row.
+    """
+
+    prefix: Prefix
+    computed: tuple[int, int] | None
+    is_kept: bool
+    suffixes: tuple[int, int]
+
+
+@dataclass(slots=True)
+class Layout:
+    """One packed row of n_row tokens: first the prefixes that are new, then the nodes of all queries.
+
+    Attributes:
+        input_ids, position_ids: (n_row,).
+        segments: one for each prefix.
+        paths: tables (n_paths, n_longest) of positions in the row; each line is a query's path from the first
+            token after its prefix to a leaf, padded with its own first node. Lines of similar length stand together.
+        owners: (n_nodes,) for each node after the prefixes, a place where it is listed in the tables, laid end to end.
+        reads: (n_reads,) positions in the row whose next-token distribution is read.
+        targets: (n_targets, 3) row of ``reads``, token id, slot: a log-probability to add to the slot.
+    """
+
+    input_ids: Ints
+    position_ids: Ints
+    segments: tuple[Segment, ...]
+    paths: tuple[Ints, ...]
+    owners: Ints
+    reads: Ints
+    targets: Ints
+
+
+def make_queries(
+    requests: Sequence[EncodedRequest], groups: Sequence[PrefixGroup], first_slots: Sequence[int]
+) -> Iterator[Query]:
+    """The queries of all groups, those of a group in lexicographic order."""
+    inner_by_continuations: dict[tuple[tuple[int, ...], ...], int] = {}
+    for group in groups:
+        n_prefix = group.n_prefix_tokens
+        prefix = Prefix(requests[group.indices[0]].context_ids[:n_prefix], len(group.indices))
+        before: tuple[int, ...] = ()
+        for index in group.indices:
+            suffix = requests[index].context_ids[n_prefix:]
+            continuations = requests[index].continuation_ids
+            n_inner = inner_by_continuations.get(continuations)
+            if n_inner is None:
+                n_inner = len({ids[:n] for ids in continuations for n in range(1, len(ids))})
+                inner_by_continuations[continuations] = n_inner
+            shared = _n_common(before, suffix)
+            yield Query(
+                prefix, suffix, shared, continuations, first_slots[index], len(suffix) - shared + n_inner, 1 + n_inner
+            )
+            before = suffix
+
+
+def _n_common(first: Sequence[int], second: Sequence[int]) -> int:
+    """Length of the common beginning."""
+    n = 0
+    for a, b in zip(first, second, strict=False):
+        if a != b:
+            break
+        n += 1
+    return n
+
+
+def batches(queries: Iterator[Query], *, token_budget: int, read_budget: int) -> Iterator[list[Query]]:
+    """Cuts the queries into runs whose rows hold at most so many tokens and reads (or a single query)."""
+    batch: list[Query] = []
+    n_tokens = n_reads = 0
+    prefix = None
+    for query in queries:
+        added = query.n_tokens + (len(query.prefix.ids) if query.prefix is not prefix else 0)
+        if batch and (n_tokens + added > token_budget or n_reads + query.n_reads > read_budget):
+            yield batch
+            batch, n_tokens, n_reads = [], 0, 0
+            added += query.n_shared
+        batch.append(query)
+        n_tokens += added
+        n_reads += query.n_reads
+        prefix = query.prefix
+    if batch:
+        yield batch
+
+
+def lay_out(queries: Sequence[Query], kept: Container[Prefix]) -> Layout:
+    """Packs queries into one row.
+
+    Args:
+        queries: those of a prefix stand together.
+        kept: prefixes whose keys and values are known; the others' tokens are put into the row.
+
+    Returns:
+        The row; every query's choices are covered by its targets.
+    """
+    row = _Row()
+    counts: dict[Prefix, int] = {}
+    for query in queries:
+        counts[query.prefix] = counts.get(query.prefix, 0) + 1
+    computed = {prefix: row.add_prefix(prefix) for prefix in counts if prefix.ids and prefix not in kept}
+    first_node = len(row.tokens)
+    segments, position = [], 0
+    for prefix, count in counts.items():
+        start, path = len(row.tokens), list[int]()
+        for query in queries[position : position + count]:
+            path = row.add_query(query, path)
+        is_kept = bool(prefix.ids) and prefix.n_left > count
+        segments.append(Segment(prefix, computed.get(prefix), is_kept, (start, len(row.tokens))))
+        position += count
+    paths, owners = _tables(row.paths, first_node, len(row.tokens))
+    return Layout(
+        np.array(row.tokens),
+        np.array(row.positions),
+        tuple(segments),
+        paths,
+        owners,
+        np.array(row.reads),
+        np.array(row.targets),
+    )
+
+
+@dataclass(slots=True)
+class _Row:
+    """The packed row while it grows."""
+
+    tokens: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    paths: list[list[int]] = field(default_factory=list)
+    reads: list[int] = field(default_factory=list)
+    targets: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def add_prefix(self, prefix: Prefix) -> tuple[int, int]:
+        """Adds a prefix's own tokens; returns where they stand."""
+        start = len(self.tokens)
+        self._extend([], prefix.ids, 0)
+        return start, len(self.tokens)
+
+    def add_query(self, query: Query, before: list[int]) -> list[int]:
+        """Adds what a query does not share with the path of the query before it; returns its path."""
+        n_prefix, n_shared = len(query.prefix.ids), min(query.n_shared, len(before))
+        path = self._extend(before[:n_shared], query.suffix[n_shared:], n_prefix + n_shared)
+        end = n_prefix + len(query.suffix)
+        path_by_inner: dict[tuple[int, ...], list[int]] = {(): path}
+        read_by_inner: dict[tuple[int, ...], int] = {(): self._read(path)}
+        for choice, ids in enumerate(query.continuations):
+            for depth, token in enumerate(ids):
+                inner = ids[:depth]
+                if inner not in read_by_inner:
+                    path_by_inner[inner] = self._extend(path_by_inner[inner[:-1]], inner[-1:], end + depth - 1)
+                    read_by_inner[inner] = self._read(path_by_inner[inner])
+                self.targets.append((read_by_inner[inner], token, query.first_slot + choice))
+        parents = {inner[:-1] for inner in path_by_inner if inner}
+        self.paths += [path for inner, path in path_by_inner.items() if inner not in parents]
+        return path
+
+    def _extend(self, path: list[int], ids: Sequence[int], position: int) -> list[int]:
+        first = len(self.tokens)
+        self.tokens += ids
+        self.positions += range(position, position + len(ids))
+        return [*path, *range(first, first + len(ids))]
+
+    def _read(self, path: list[int]) -> int:
+        self.reads.append(path[-1])
+        return len(self.reads) - 1
+
+
+def _tables(paths: list[list[int]], first_node: int, n_row: int) -> tuple[tuple[Ints, ...], Ints]:
+    """The paths as padded tables, a factor of two in length apart, and where each node is found in them."""
+    tables, offset = [], 0
+    owners = np.zeros(n_row - first_node, dtype=np.int64)
+    by_size: dict[int, list[list[int]]] = {}
+    for path in paths:
+        by_size.setdefault(max(len(path) - 1, SHORT_PATH).bit_length(), []).append(path)
+    for lines in by_size.values():
+        lengths = np.array([len(path) for path in lines])
+        is_node = np.arange(lengths.max()) < lengths[:, None]
+        table = np.repeat([[line[0]] for line in lines], is_node.shape[1], axis=1)
+        table[is_node] = np.concatenate(lines)
+        owners[table[is_node] - first_node] = offset + np.flatnonzero(is_node)
+        tables.append(table)
+        offset += table.size
+    return tuple(tables), owners

@@ -1,0 +1,152 @@
+"""Runs cells of requests through a model by one of three paths, within the memory there is.
+
+It chooses no path and trusts the one it is told; ``icl_core.scoring.engine`` does the choosing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from icl_core.records import EncodedRequest, LabelScores
+from icl_core.scoring import cached, packed, reference
+from icl_core.scoring.checks import inference, label_scores
+from icl_core.scoring.grouping import group_by_prefix
+from icl_core.scoring.layout import Query, make_queries
+
+__all__ = ["DEFAULT_OPTIONS", "EngineOptions", "PackedStream", "Path", "score_apart"]
+
+Path = Literal["packed", "cached", "plain"]
+
+ROW_BYTES = 64 * 2**20
+"""Activations of one packed row on a CPU: beyond this, longer rows gain nothing and leave the caches."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How much the engine may hold at once, and which way it computes.
+
+    Attributes:
+        token_budget: most tokens in one forward pass beside a prefix; None for what fits into ``memory_bytes``.
+        memory_bytes: memory aimed at beside weights and prefixes; None for 256 MiB on a CPU, and a quarter of
+            what is free on another device. Batches are halved where this still does not fit.
+        path: ``auto`` takes the first of ``packed``, ``cached``, ``plain`` that agrees with the reference.
+    """
+
+    token_budget: int | None = None
+    memory_bytes: int | None = None
+    path: Literal["auto"] | Path = "auto"
+
+
+DEFAULT_OPTIONS = EngineOptions()
+
+
+def score_apart(
+    model: torch.nn.Module, requests: Sequence[EncodedRequest], path: Path, options: EngineOptions
+) -> list[LabelScores]:
+    """One cell by the plain or the cached path."""
+    if path == "plain":
+        return reference.score_requests(model, requests)
+    assert isinstance(model, PreTrainedModel)
+    memory_bytes = options.memory_bytes or _default_memory(model)
+    token_budget = options.token_budget or _token_budget(model, memory_bytes)
+    values: dict[int, list[float]] = {}
+    with inference(model):
+        for group in group_by_prefix(requests):
+            values |= cached.score_group(
+                model,
+                {index: requests[index] for index in group.indices},
+                n_prefix_tokens=group.n_prefix_tokens,
+                token_budget=token_budget,
+                memory_bytes=memory_bytes // 2,
+            )
+    return [label_scores(values[index], request, index) for index, request in enumerate(requests)]
+
+
+class PackedStream:
+    """Cells flowing through packed rows; a row may hold the end of one cell and the beginning of the next."""
+
+    def __init__(
+        self, model: PreTrainedModel, cells: Iterable[Sequence[EncodedRequest]], options: EngineOptions
+    ) -> None:
+        self._model, self._cells = model, cells
+        self._memory_bytes = options.memory_bytes or _default_memory(model)
+        self._token_budget = options.token_budget or _token_budget(model, self._memory_bytes)
+        self._open: deque[tuple[Sequence[EncodedRequest], int]] = deque()
+        self._values = np.zeros(0)
+        self._n_slots_closed = 0
+
+    def scores(self) -> Iterator[list[LabelScores]]:
+        """The scores of each cell, when its last query is through."""
+        parts: list[packed.Part] = []
+        n_done = 0
+        for part in packed.score_queries(
+            self._model,
+            self._queries(),
+            token_budget=self._token_budget,
+            read_budget=self._memory_bytes // 2 // (12 * _n_vocab(self._model)),
+        ):
+            parts.append(part)
+            n_done += part.n_queries
+            if n_done < len(self._open[0][0]):
+                continue
+            self._collect(parts)
+            parts = []
+            while self._open and n_done >= len(self._open[0][0]):
+                n_done -= len(self._open[0][0])
+                yield self._closed()
+        while self._open:  # cells without requests
+            yield self._closed()
+
+    def _queries(self) -> Iterator[Query]:
+        n_slots = 0
+        for requests in self._cells:
+            sizes = [len(request.continuation_ids) for request in requests]
+            first_slots = (n_slots + np.cumsum([0, *sizes])).tolist()
+            n_slots = first_slots[-1]
+            self._open.append((requests, sum(sizes)))
+            yield from make_queries(requests, group_by_prefix(requests), first_slots)
+
+    def _collect(self, parts: Sequence[packed.Part]) -> None:
+        """Brings what was computed to the host and adds it to the open cells."""
+        n_open = sum(n_slots for _, n_slots in self._open)
+        self._values = np.concatenate([self._values, np.zeros(n_open - len(self._values))])
+        slots = np.concatenate([part.slots for part in parts]) - self._n_slots_closed
+        np.add.at(self._values, slots, torch.cat([part.logprobs for part in parts]).cpu().numpy())
+
+    def _closed(self) -> list[LabelScores]:
+        """The scores of the first open cell, which is then forgotten."""
+        requests, n_slots = self._open.popleft()
+        scores, start = [], 0
+        for index, request in enumerate(requests):
+            stop = start + len(request.continuation_ids)
+            scores.append(label_scores(self._values[start:stop], request, index))
+            start = stop
+        self._values = self._values[n_slots:]
+        self._n_slots_closed += n_slots
+        return scores
+
+
+def _n_vocab(model: PreTrainedModel) -> int:
+    return int(model.config.get_text_config().vocab_size)
+
+
+def _default_memory(model: PreTrainedModel) -> int:
+    if model.device.type == "cuda":
+        return int(torch.cuda.mem_get_info(model.device)[0]) // 4
+    return 256 * 2**20
+
+
+def _token_budget(model: PreTrainedModel, memory_bytes: int) -> int:
+    """Tokens of a row whose activations stay inside half the memory (on a CPU, inside ROW_BYTES)."""
+    config = model.config.get_text_config()
+    n_intermediate = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    bytes_per_token = (8 * config.hidden_size + 3 * n_intermediate) * model.dtype.itemsize
+    limit = min(memory_bytes // 2, ROW_BYTES) if model.device.type == "cpu" else memory_bytes // 2
+    return int(min(max(limit // bytes_per_token, 64), 8192 if model.device.type == "cpu" else 65536))
