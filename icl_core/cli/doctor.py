@@ -28,7 +28,7 @@ LEAST_DISK = 2 * 2**30
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class _Finding:
     """One thing that was looked at."""
 
     what: str
@@ -44,7 +44,7 @@ def add_commands(add: Any) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    looks: list[Callable[[], Iterator[Finding]]] = [_python, _packages, _device, _store, _disk, _suite, _jobs]
+    looks: list[Callable[[], Iterator[_Finding]]] = [_python, _packages, _device, _store, _disk, _suite, _jobs]
     findings = [finding for look in looks for finding in look()]
     findings += _hub(options.offline)
     rows = [(finding.state, finding.what, finding.words) for finding in findings]
@@ -52,56 +52,56 @@ def _doctor(options: argparse.Namespace) -> int:
     return 1 if any(finding.state == "bad" for finding in findings) else 0
 
 
-def _python() -> Iterator[Finding]:
+def _python() -> Iterator[_Finding]:
     good = sys.version_info >= (3, 11)
     words = f"{platform.python_version()} on {platform.platform()}" + ("" if good else "; 3.11 or newer is needed")
-    yield Finding("Python", "good" if good else "bad", words)
+    yield _Finding("Python", "good" if good else "bad", words)
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Iterator[_Finding]:
     for name in PACKAGES:
         try:
-            yield Finding(name, "good", importlib.metadata.version(name))
+            yield _Finding(name, "good", importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
-            yield Finding(name, "bad", "not installed; run make run or pip install -r requirements.txt")
+            yield _Finding(name, "bad", "not installed; run make run or pip install -r requirements.txt")
 
 
-def _device() -> Iterator[Finding]:
+def _device() -> Iterator[_Finding]:
     try:
         import torch
     except (ImportError, OSError) as error:
-        yield Finding("device", "bad", f"torch cannot be imported: {error}")
+        yield _Finding("device", "bad", f"torch cannot be imported: {error}")
         return
-    yield Finding("device", "good", f"cpu with {os.cpu_count()} cores, {torch.get_num_threads()} threads")
+    yield _Finding("device", "good", f"cpu with {os.cpu_count()} cores, {torch.get_num_threads()} threads")
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         properties = torch.cuda.get_device_properties(index)
-        yield Finding(f"cuda:{index}", "good", f"{properties.name}, {human_bytes(properties.total_memory)}")
+        yield _Finding(f"cuda:{index}", "good", f"{properties.name}, {human_bytes(properties.total_memory)}")
 
 
-def _store() -> Iterator[Finding]:
+def _store() -> Iterator[_Finding]:
     path = settings.store_path()
     if not (path / "index").exists() and not (path / "cells").exists():
-        yield Finding("store", "good", f"{path}: empty")
+        yield _Finding("store", "good", f"{path}: empty")
         return
     report = verify_store(path)
     words = f"{path}: {report.n_cells} healthy cells, {len(report.damaged)} damaged"
     words += "".join(f"; {fault}" for fault in report.faults)
     n_halves = len(report.unindexed) + len(report.fileless)
     words += f"; {n_halves} to repair with `results --rebuild`" if n_halves else ""
-    yield Finding("store", "good" if report.is_healthy else "bad", words)
+    yield _Finding("store", "good" if report.is_healthy else "bad", words)
 
 
-def _disk() -> Iterator[Finding]:
+def _disk() -> Iterator[_Finding]:
     folder = settings.store_path()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    yield Finding("disk", "good" if free > LEAST_DISK else "warning", f"{human_bytes(free)} free for the store")
+    yield _Finding("disk", "good" if free > LEAST_DISK else "warning", f"{human_bytes(free)} free for the store")
     if not os.access(folder, os.W_OK):
-        yield Finding("disk", "bad", f"{folder} cannot be written")
+        yield _Finding("disk", "bad", f"{folder} cannot be written")
 
 
-def _suite() -> Iterator[Finding]:
+def _suite() -> Iterator[_Finding]:
     try:
         members = embedded_members()
         refs = [ref for member in members for ref in list_checkpoints(member)]
@@ -109,31 +109,31 @@ def _suite() -> Iterator[Finding]:
             checkpoint_folder(resolve_checkpoint(ref, offline=True))
         n_tasks = len(embedded_tasks())
     except ObservatoryError as error:
-        yield Finding("tiny suite", "bad", str(error))
+        yield _Finding("tiny suite", "bad", str(error))
         return
     words = f"{len(members)} models, {len(refs)} checkpoints, {n_tasks} tasks"
-    yield Finding("tiny suite", "good" if refs and n_tasks else "warning", words)
+    yield _Finding("tiny suite", "good" if refs and n_tasks else "warning", words)
 
 
-def _jobs() -> Iterator[Finding]:
+def _jobs() -> Iterator[_Finding]:
     try:
         found = list_jobs(store_path=settings.store_path())
     except ObservatoryError as error:
-        yield Finding("jobs", "bad", str(error))
+        yield _Finding("jobs", "bad", str(error))
         return
     n_live, n_lost = sum(job.is_live for job in found), sum(job.state == "lost" for job in found)
-    yield Finding("jobs", "good", f"{n_live} live, {n_lost} lost, {len(found)} in all")
+    yield _Finding("jobs", "good", f"{n_live} live, {n_lost} lost, {len(found)} in all")
 
 
-def _hub(offline: bool) -> list[Finding]:
+def _hub(offline: bool) -> list[_Finding]:
     """Whether the Hub answers; without it everything that is on this machine still works."""
     from huggingface_hub import constants
 
     if offline or constants.HF_HUB_OFFLINE:
-        return [Finding("Hub", "good", "offline mode: only what is on this machine is used")]
+        return [_Finding("Hub", "good", "offline mode: only what is on this machine is used")]
     try:
         with urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=5) as answer:
-            return [Finding("Hub", "good", f"{constants.ENDPOINT} answers with {answer.status}")]
+            return [_Finding("Hub", "good", f"{constants.ENDPOINT} answers with {answer.status}")]
     except (OSError, ValueError) as error:
         words = f"{constants.ENDPOINT} does not answer ({error}); local models and data still work"
-        return [Finding("Hub", "warning", words)]
+        return [_Finding("Hub", "warning", words)]

@@ -118,6 +118,8 @@ def _model_names(options: argparse.Namespace) -> list[str]:
         return [options.family]
     family = get_family(options.family)
     models = embedded_members() if family.name == "tiny" else family.models
+    if not models and family.name == "tiny":
+        raise StudyError("The tiny suite has no models here; `python -m icl_core train-suite` trains them.")
     if not models:
         raise StudyError(f"The family {family.name} needs --model with a path or Hub id.")
     if len(models) > 1 and family.name != "tiny":
