@@ -1,0 +1,382 @@
+"""One's own sentences asked of two checkpoints that stay warm in one worker process.
+
+The worker is a process of its own (spawned, so it can use a GPU, and its memory goes with it); this module is imported
+on both sides, so nothing heavy is imported at its top. It stores nothing and draws nothing. Prompts, scores and label
+settings are those of the evaluation, so a task's demonstrations and seed give the prompts that were evaluated.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from icl_core.analysis.fusion import label_probs
+from icl_core.analysis.predictions import Normalisation, SettingScores
+from icl_core.data.datasets import load_task_data
+from icl_core.data.encoding import EncodedCell, encode_cell
+from icl_core.data.label_settings import SYMBOLS, choose_demonstrations
+from icl_core.data.prompts import build_cell_prompts, clean_text
+from icl_core.errors import ObservatoryError, ScoringError, StudyError
+from icl_core.records import CheckpointRef, Example, LabelScores, LabelSetting
+from icl_core.registry.tasks import FileSource, Task, get_task
+
+if TYPE_CHECKING:
+    from icl_core.models.checkpoints import LoadedCheckpoint
+    from icl_core.scoring.prefix import KeptPrefixes
+
+__all__ = [
+    "MAX_BATCH_TEXTS",
+    "MAX_DEMONSTRATIONS",
+    "MAX_LABELS",
+    "MAX_LABEL_CHARACTERS",
+    "MAX_TEXT_CHARACTERS",
+    "OWN_NAME",
+    "Question",
+    "Reply",
+    "Role",
+    "Scored",
+    "SentPrompt",
+    "ask",
+    "check_question",
+    "exit_with_parent",
+    "probabilities",
+    "start_worker",
+    "task_demonstrations",
+]
+
+MAX_TEXT_CHARACTERS = 10_000
+MAX_LABELS = len(SYMBOLS)
+"""Each label needs a symbol in the abstract setting."""
+MAX_LABEL_CHARACTERS = 100
+MAX_DEMONSTRATIONS = 64
+MAX_BATCH_TEXTS = 500
+OWN_NAME = "own demonstrations"
+"""Keys the random labels and the symbols of demonstrations that belong to no task."""
+_N_WARM = 2
+
+Role = Literal["TR", "TL", "ICL of the TR checkpoint", "ICL of the TL checkpoint"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked.
+
+    Attributes:
+        tr: the checkpoint asked under random labels.
+        tl: the checkpoint asked under abstract labels.
+        texts: one or more inputs.
+        labels: 2 to MAX_LABELS different strings of one line.
+        demonstrations: (text, label) in the order of the prompt; none is allowed.
+        name: task or OWN_NAME; with ``demo_seed`` it keys random labels and symbols.
+        demo_seed: as in the evaluation.
+        device: as for a run.
+        offline: use only what is on this machine.
+    """
+
+    tr: CheckpointRef
+    tl: CheckpointRef
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    demonstrations: tuple[tuple[str, str], ...]
+    name: str = OWN_NAME
+    demo_seed: int = 13
+    device: str = "auto"
+    offline: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SentPrompt:
+    """A prompt as the model reads it.
+
+    Attributes:
+        pieces: the text of each token; a character of several tokens stands with the first of them.
+        token_ids: of each token.
+        n_shared: tokens at the beginning that do not depend on the input: the demonstrations.
+    """
+
+    pieces: tuple[str, ...]
+    token_ids: tuple[int, ...]
+    n_shared: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """The answers of one checkpoint in one label setting.
+
+    Attributes:
+        role: what it stands for.
+        checkpoint: who answered.
+        label_setting: of the demonstrations.
+        choices: (n_labels,) the strings scored, by label.
+        loglikelihoods: (n_texts, n_labels) nats.
+        n_tokens: (n_texts, n_labels).
+        content_free: (n_labels,) the scores of the query "N/A" before the first text.
+        content_free_n_tokens: (n_labels,).
+        prompt: of the first text.
+        n_shortened: inputs (demonstrations included) that were cut to fit the context, most over the texts.
+    """
+
+    role: Role
+    checkpoint: CheckpointRef
+    label_setting: LabelSetting
+    choices: tuple[str, ...]
+    loglikelihoods: npt.NDArray[np.float64]
+    n_tokens: npt.NDArray[np.int64]
+    content_free: npt.NDArray[np.float64]
+    content_free_n_tokens: npt.NDArray[np.int64]
+    prompt: SentPrompt
+    n_shortened: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reply:
+    """All answers to a question.
+
+    Attributes:
+        scored: TR, TL, then ICL of one or both checkpoints.
+        load_seconds: time for loading, 0 where both were warm.
+        score_seconds: the rest.
+    """
+
+    scored: tuple[Scored, ...]
+    load_seconds: float
+    score_seconds: float
+
+    def role(self, name: Role) -> Scored:
+        """The answers in one role."""
+        return next(each for each in self.scored if each.role == name)
+
+
+# On both sides
+
+
+def check_question(question: Question) -> None:
+    """Refuses what cannot be asked.
+
+    Raises:
+        StudyError: one sentence that says what is wrong and what would do.
+    """
+    if not question.texts or not all(text.strip() for text in question.texts):
+        raise StudyError("There is no text to ask about; write a sentence.")
+    longest = max(len(text) for text in (*question.texts, *(text for text, _ in question.demonstrations)))
+    if longest > MAX_TEXT_CHARACTERS:
+        raise StudyError(f"A text has {longest:,} characters; at most {MAX_TEXT_CHARACTERS:,} can be asked.")
+    if len(question.texts) > MAX_BATCH_TEXTS:
+        raise StudyError(f"{len(question.texts):,} texts are too many at once; at most {MAX_BATCH_TEXTS} can be asked.")
+    _check_labels(question.labels)
+    if len(question.demonstrations) > MAX_DEMONSTRATIONS:
+        raise StudyError(
+            f"{len(question.demonstrations)} demonstrations are too many; at most {MAX_DEMONSTRATIONS} can be shown."
+        )
+    for number, (text, label) in enumerate(question.demonstrations, start=1):
+        if not text.strip():
+            raise StudyError(f"Demonstration {number} has no text; write one or delete the row.")
+        if label not in question.labels:
+            raise StudyError(
+                f"Demonstration {number} has the label {label!r}, which is not one of {', '.join(question.labels)}."
+            )
+
+
+def _check_labels(labels: Sequence[str]) -> None:
+    if not 2 <= len(labels) <= MAX_LABELS:
+        raise StudyError(f"{len(labels)} labels cannot be compared; give 2 to {MAX_LABELS}.")
+    for label in labels:
+        if not label.strip() or label != clean_text(label):
+            raise StudyError(f"The label {label!r} is empty, has a line break, or begins or ends with a space.")
+        if len(label) > MAX_LABEL_CHARACTERS:
+            raise StudyError(f"A label has {len(label)} characters; at most {MAX_LABEL_CHARACTERS} are allowed.")
+    twice = next((label for index, label in enumerate(labels) if label in labels[:index]), None)
+    if twice is not None:
+        raise StudyError(f"The label {twice!r} is given twice; every label has to be different.")
+
+
+def task_demonstrations(
+    name: str, *, n_shots: int, demo_seed: int, data_dir: str | None = None
+) -> tuple[tuple[str, str], ...]:
+    """The demonstrations of a task as the evaluation draws them: (text, label word) in the order of the prompt.
+
+    Raises:
+        ObservatoryError: the task's rows are not on this machine, or too few.
+    """
+    data = load_task_data(get_task(name), data_dir=Path(data_dir) if data_dir else None, offline=True)
+    words = data.task.words()
+    chosen = choose_demonstrations(name, list(data.pool_labels), n_shots=n_shots, demo_seed=demo_seed)
+    examples = [data.demonstration_pool[position] for position in chosen]
+    return tuple((example.text, words[example.gold]) for example in examples)
+
+
+def probabilities(scored: Scored, *, normalisation: Normalisation = "sum") -> npt.NDArray[np.float64]:
+    """(n_texts, n_labels) label probabilities; rows sum to 1."""
+    n_texts = scored.loglikelihoods.shape[0]
+    scores = SettingScores(
+        loglikelihoods=scored.loglikelihoods[None, None].astype(np.float32),
+        n_tokens=scored.n_tokens[None, None].astype(np.int32),
+        content_free=scored.content_free[None, None].astype(np.float32),
+        content_free_n_tokens=scored.content_free_n_tokens[None, None].astype(np.int32),
+        gold=np.zeros(n_texts, dtype=np.int16),
+        present=np.ones((1, 1), dtype=np.bool_),
+        choices=(scored.choices,),
+        row_ids=tuple(str(index) for index in range(n_texts)),
+    )
+    return np.asarray(label_probs(scores, normalisation=normalisation)[0, 0])
+
+
+def exit_with_parent() -> None:
+    """Ends this process when the one that started it is gone, however it went."""
+
+    def wait() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, name="exit-with-parent", daemon=True).start()
+
+
+def start_worker() -> ProcessPoolExecutor:
+    """One spawned worker; it takes one question after another, so no lock is needed.
+
+    After a crash every ``submit`` raises ``BrokenProcessPool``: make a new one.
+    """
+    return ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"), initializer=exit_with_parent)
+
+
+# In the worker
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Warm:
+    """A checkpoint in the worker's memory, with the prefixes it met last."""
+
+    loaded: LoadedCheckpoint
+    kept: KeptPrefixes
+
+
+_WARM: dict[tuple[CheckpointRef, str], _Warm] = {}
+"""The checkpoints used last, in the worker alone."""
+
+
+def ask(question: Question) -> Reply:
+    """Answers a question; runs in the worker, which loads a checkpoint when it is first asked for.
+
+    Raises:
+        ObservatoryError: the question or a checkpoint cannot be used; anything unexpected is worded as one too, since
+            not every exception survives the way back.
+    """
+    check_question(question)
+    try:
+        start = time.perf_counter()
+        for ref in dict.fromkeys((question.tr, question.tl)):
+            _warm(ref, question)
+        loaded = time.perf_counter()
+        scored = tuple(_scored(question, role, ref, setting) for role, ref, setting in _asked(question))
+        return Reply(scored, loaded - start, time.perf_counter() - loaded)
+    except ObservatoryError:
+        raise
+    except Exception as error:
+        raise ScoringError(f"The question stopped on an unexpected {type(error).__name__}: {error}.") from None
+
+
+def _asked(question: Question) -> Iterator[tuple[Role, CheckpointRef, LabelSetting]]:
+    yield "TR", question.tr, "random"
+    yield "TL", question.tl, "abstract"
+    yield "ICL of the TR checkpoint", question.tr, "gold"
+    if question.tl != question.tr:
+        yield "ICL of the TL checkpoint", question.tl, "gold"
+
+
+def _warm(ref: CheckpointRef, question: Question) -> _Warm:
+    """The checkpoint, loaded where it is not warm; the one used longest ago makes room."""
+    key = ref, question.device
+    if key not in _WARM:
+        from icl_core.evaluation.run import resolve_device
+        from icl_core.models.checkpoints import load_checkpoint, release
+        from icl_core.scoring.prefix import KeptPrefixes
+
+        keep = {(question.tr, question.device), (question.tl, question.device)}
+        for old in [each for each in _WARM if each not in keep][: max(0, len(_WARM) - _N_WARM + 1)]:
+            release(_WARM.pop(old).loaded)
+        device = resolve_device(question.device)
+        loaded = load_checkpoint(ref, dtype="float32", device=device, offline=question.offline)
+        _WARM[key] = _Warm(loaded, KeptPrefixes(loaded.model))
+    _WARM[key] = _WARM.pop(key)
+    return _WARM[key]
+
+
+def _scored(question: Question, role: Role, ref: CheckpointRef, setting: LabelSetting) -> Scored:
+    warm = _warm(ref, question)
+    task = _task(question)
+    examples = [
+        Example(f"demonstration:{i}", clean_text(text), question.labels.index(label))
+        for i, (text, label) in enumerate(question.demonstrations)
+    ]
+    render = partial(build_cell_prompts, task, label_setting=setting, demo_seed=question.demo_seed)
+    cells: list[EncodedCell] = []
+    rows: list[LabelScores] = []
+    content_free: LabelScores | None = None
+    for index, text in enumerate(question.texts):  # each by itself: a long one must not cut the others
+        cell = encode_cell(
+            warm.loaded.tokenizer,
+            render,
+            demonstrations=examples,
+            queries=[Example(f"text:{index}", clean_text(text), 0)],
+            context_length=warm.loaded.identity.context_length,
+        )
+        requests = [*cell.requests, *([cell.content_free] if content_free is None else [])]
+        row, *rest = warm.kept.score(requests)
+        content_free = rest[0] if content_free is None else content_free
+        cells.append(cell)
+        rows.append(row)
+    assert content_free is not None
+    return Scored(
+        role=role,
+        checkpoint=ref,
+        label_setting=setting,
+        choices=cells[0].prompts.choices,
+        loglikelihoods=np.array([row.loglikelihoods for row in rows]),
+        n_tokens=np.array([row.n_tokens for row in rows]),
+        content_free=content_free.loglikelihoods,
+        content_free_n_tokens=content_free.n_tokens,
+        prompt=_sent(warm.loaded.tokenizer, cells[0]),
+        n_shortened=max(cell.n_shortened for cell in cells),
+    )
+
+
+def _task(question: Question) -> Task:
+    """A task that lives in the question alone."""
+    return Task(
+        name=question.name,
+        title=question.name,
+        group="playground",
+        source=FileSource(Path()),
+        text_columns=("text",),
+        label_column="label",
+        label_names=question.labels,
+        label_words={"natural": question.labels},
+        templates={"minimal": "{x}\n"},
+    )
+
+
+def _sent(tokenizer: Any, cell: EncodedCell) -> SentPrompt:
+    """The tokens of the first prompt with their text, up to the label."""
+    ids = cell.requests[0].context_ids
+    text = cell.prompts.contexts[0]
+    offsets = tokenizer(text + cell.prompts.choices[0], return_offsets_mapping=True)["offset_mapping"]
+    pieces, place = [], 0
+    for _, end in offsets[: len(ids)]:
+        pieces.append(text[place : max(place, end)])
+        place = max(place, end)
+    other = cell.content_free.context_ids
+    n_shared = next((i for i, (a, b) in enumerate(zip(ids, other, strict=False)) if a != b), min(len(ids), len(other)))
+    return SentPrompt(tuple(pieces), ids, n_shared)

@@ -1,0 +1,194 @@
+"""Questions of the playground: the numbers of the evaluation, caps, odd labels, and a worker that crashes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from icl_core.errors import CheckpointError, ObservatoryError, StudyError
+from icl_core.evaluation import playground
+from icl_core.evaluation.playground import Question, ask, check_question, probabilities, start_worker
+from icl_core.evaluation.run import run_study
+from icl_core.evaluation.store import Store
+from icl_core.evaluation.study import Study, study_cells
+from icl_core.models.hub import local_checkpoints
+from icl_core.settings import project_path
+from tests.support.tiny_models import save_task_file, save_trajectory
+
+
+@pytest.fixture
+def question(tmp_path: Path) -> Question:
+    tr, tl = local_checkpoints(save_trajectory(tmp_path / "run", (0, 1000)))
+    shown = (("a quiet joy", "good"), ("a dull mess", "bad"), ("never bores", "good"))
+    return Question(tr, tl, ("the film is a joy",), ("bad", "good"), shown)
+
+
+def test_numbers_are_those_of_the_evaluation(question: Question, tmp_path: Path) -> None:
+    task = f"file:{save_task_file(tmp_path / 'films.jsonl')}"
+    study = Study((question.tr, question.tl), (task,), ("gold", "random", "abstract"), (21,), n_shots=4, n_test=5)
+    store = Store.open(tmp_path / "store")
+    run_study(study, store, device="cpu", offline=True)
+    records = Store.open(tmp_path / "store").find_many(study_cells(study))
+    from icl_core.data.datasets import load_task_data
+    from icl_core.registry.tasks import get_task
+
+    data = load_task_data(get_task(task), offline=True)
+    asked = replace(
+        question,
+        texts=tuple(example.text for example in data.test[:5]),
+        labels=data.task.words(),
+        demonstrations=playground.task_demonstrations(task, n_shots=4, demo_seed=21),
+        name=task,
+        demo_seed=21,
+    )
+    reply = ask(asked)
+    assert [each.role for each in reply.scored] == [
+        *("TR", "TL", "ICL of the TR checkpoint", "ICL of the TL checkpoint")
+    ]
+    for each in reply.scored:
+        (record,) = [
+            record
+            for spec, record in records.items()
+            if spec.checkpoint == each.checkpoint and spec.label_setting == each.label_setting
+        ]
+        assert each.choices == record.choices
+        assert np.abs(each.loglikelihoods - record.loglikelihoods).max() < 1e-3
+        assert np.abs(each.content_free - record.content_free).max() < 1e-3
+
+
+def test_probabilities_follow_the_normalisation(question: Question) -> None:
+    scored = ask(replace(question, texts=("one", "two"), labels=("bad", "very very good"), demonstrations=())).role(
+        "TR"
+    )
+    plain = np.exp(scored.loglikelihoods)
+    assert np.allclose(probabilities(scored), plain / plain.sum(axis=1, keepdims=True), atol=1e-6)
+    mean = np.exp(scored.loglikelihoods / scored.n_tokens)
+    found = probabilities(scored, normalisation="per_token")
+    assert np.allclose(found, mean / mean.sum(axis=1, keepdims=True), atol=1e-6)
+    freed = np.exp(scored.loglikelihoods - scored.content_free)
+    found = probabilities(scored, normalisation="calibrated")
+    assert np.allclose(found, freed / freed.sum(axis=1, keepdims=True), atol=1e-6)
+
+
+def test_prompts_are_shown_as_they_are_sent(question: Question) -> None:
+    asked = replace(question, texts=("the film\r\nis 🎬 a <b>joy</b>",))
+    for scored in ask(asked).scored:
+        text = "".join(scored.prompt.pieces)
+        assert text.endswith("the film is 🎬 a <b>joy</b>\n")
+        assert len(scored.prompt.pieces) == len(scored.prompt.token_ids)
+        shared = "".join(scored.prompt.pieces[: scored.prompt.n_shared])
+        assert "never bores" in shared and "🎬" not in shared
+    assert ask(asked).role("TL").choices != asked.labels
+
+
+def test_a_batch_gives_each_text_its_own_answer(question: Question) -> None:
+    texts = ("one", "a long " * 900, "three")
+    together = ask(replace(question, texts=texts))
+    assert together.role("TR").n_shortened >= 1
+    for index, text in enumerate(texts):
+        alone = ask(replace(question, texts=(text,)))
+        for one, many in zip(alone.scored, together.scored, strict=True):
+            assert np.allclose(one.loglikelihoods[0], many.loglikelihoods[index], atol=1e-3)
+
+
+@pytest.mark.parametrize("labels", [("😀", "🙁"), ("<b>x</b>", "&amp;"), ("{x}", "{}"), ("yes", "yes please")])
+def test_odd_labels_are_just_labels(labels: tuple[str, ...], question: Question) -> None:
+    shown = tuple((text, labels[index % 2]) for index, (text, _) in enumerate(question.demonstrations))
+    reply = ask(replace(question, labels=labels, demonstrations=shown))
+    assert reply.role("TR").choices == labels
+    assert probabilities(reply.role("TR")).sum() == pytest.approx(1)
+    assert labels[0] in "".join(reply.role("ICL of the TR checkpoint").prompt.pieces)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"texts": ()}, "no text"),
+        ({"texts": ("  \n ",)}, "no text"),
+        ({"texts": ("x" * 10_001,)}, "10,001 characters"),
+        ({"texts": ("x",) * 501}, "at most 500"),
+        ({"labels": ("good",)}, "1 labels cannot be compared; give 2 to 8"),
+        ({"labels": tuple("abcdefghi")}, "9 labels"),
+        ({"labels": ("good", "good")}, "'good' is given twice"),
+        ({"labels": ("good", "b\nad")}, "line break"),
+        ({"labels": ("good", " ")}, "empty"),
+        ({"labels": ("good", "x" * 101)}, "101 characters"),
+        ({"demonstrations": (("x", "neither"),)}, "Demonstration 1 has the label 'neither'"),
+        ({"demonstrations": ((" ", "good"),)}, "Demonstration 1 has no text"),
+        ({"demonstrations": (("x", "good"),) * 65}, "65 demonstrations are too many"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(change: dict[str, object], words: str, question: Question) -> None:
+    for refuse in (check_question, ask):
+        with pytest.raises(StudyError, match=words):
+            refuse(replace(question, **change))
+
+
+def test_ten_thousand_characters_are_asked(question: Question) -> None:
+    assert ask(replace(question, texts=("joy " * 2500,))).role("TL").n_shortened >= 1
+
+
+def test_two_checkpoints_stay_warm_and_no_more(question: Question, tmp_path: Path) -> None:
+    more = local_checkpoints(save_trajectory(tmp_path / "more", (5, 6)))
+    ask(question)
+    assert ask(question).load_seconds < 0.01
+    ask(replace(question, tr=more[0], tl=more[1]))
+    assert {ref for ref, _ in playground._WARM} == set(more)
+    same = ask(replace(question, tl=question.tr))
+    assert len(same.scored) == 3 and len(playground._WARM) == 2
+
+
+def test_the_worker_answers_refuses_crashes_and_is_started_again(question: Question) -> None:
+    with start_worker() as pool:
+        assert pool.submit(ask, question).result(timeout=120).role("TR").loglikelihoods.shape == (1, 2)
+        gone = replace(question.tr, revision="step-7")
+        with pytest.raises(CheckpointError, match="There is no checkpoint folder"):
+            pool.submit(ask, replace(question, tr=gone)).result(timeout=60)
+        pool.submit(ask, question).result(timeout=60)
+        assert pool.submit(ask, replace(question, texts=("another joy",))).result(timeout=60).load_seconds < 0.01
+        (worker,) = psutil.Process().children()
+        worker.kill()
+        with pytest.raises(BrokenProcessPool):
+            for _ in range(100):
+                pool.submit(ask, question).result(timeout=60)
+                time.sleep(0.02)
+
+
+def test_the_worker_goes_with_its_parent(tmp_path: Path) -> None:
+    script = tmp_path / "server.py"
+    script.write_text(
+        "import os, time\n"
+        "from icl_core.evaluation.playground import start_worker\n"
+        "if __name__ == '__main__':\n"
+        "    pool = start_worker()\n"
+        "    print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    environment = dict(os.environ, PYTHONPATH=str(project_path()))
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment) as server:
+        assert server.stdout is not None
+        worker = int(server.stdout.readline())
+        server.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while psutil.pid_exists(worker) and psutil.Process(worker).status() != "zombie":
+        assert time.monotonic() < deadline, "the worker lives on"
+        time.sleep(0.1)
+
+
+def test_unexpected_errors_come_back_as_one_sentence(question: Question, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the device is on fire")
+
+    monkeypatch.setattr(playground, "encode_cell", broken)
+    with pytest.raises(ObservatoryError, match="unexpected RuntimeError: the device is on fire"):
+        ask(question)
