@@ -19,7 +19,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.gpt2.modeling_gpt2 import eager_attention_forward
 from transformers.pytorch_utils import Conv1D
 
-__all__ = ["CrystalCoderConfig", "CrystalCoderForCausalLM"]
+__all__ = ["CrystalCoderConfig", "CrystalCoderForCausalLM", "CrystalCoderModel"]
 
 
 class CrystalCoderConfig(PreTrainedConfig):  # type: ignore[misc]

@@ -21,9 +21,13 @@ import numpy.typing as npt
 
 __all__ = [
     "DOCUMENT_KINDS",
+    "END",
+    "NEWLINE",
     "N_CORE_WORDS",
     "N_WORDS_PER_CLASS",
+    "SEPARATOR",
     "TINY_TASKS",
+    "UNKNOWN",
     "DocumentKind",
     "TinyTask",
     "class_words",
