@@ -26,6 +26,8 @@ def check_requests(model: torch.nn.Module, requests: Sequence[EncodedRequest]) -
     """
     n_vocab = _vocabulary_size(model)
     context_length = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    if not requests or _all_fit(requests, n_vocab, context_length):
+        return
     for index, request in enumerate(requests):
         problem = _problem(request, n_vocab, context_length)
         if problem:
@@ -35,6 +37,20 @@ def check_requests(model: torch.nn.Module, requests: Sequence[EncodedRequest]) -
 def _vocabulary_size(model: torch.nn.Module) -> int | None:
     embeddings = getattr(model, "get_input_embeddings", lambda: None)()
     return getattr(embeddings, "num_embeddings", None)
+
+
+def _all_fit(requests: Sequence[EncodedRequest], n_vocab: int | None, context_length: int | None) -> bool:
+    """Whether all requests at once are surely without a problem; quick."""
+    contexts = [request.context_ids for request in requests]
+    choices = {ids for continuations in {request.continuation_ids for request in requests} for ids in continuations}
+    if not all(contexts) or not all(request.continuation_ids for request in requests) or not all(choices):
+        return False
+    lowest = min(min(map(min, contexts)), min(map(min, choices)))
+    highest = max(max(map(max, contexts)), max(map(max, choices)))
+    longest = max(map(len, contexts)) + max(map(len, choices))
+    return (
+        lowest >= 0 and (n_vocab is None or highest < n_vocab) and (context_length is None or longest <= context_length)
+    )
 
 
 def _problem(request: EncodedRequest, n_vocab: int | None, context_length: int | None) -> str | None:
@@ -52,25 +68,36 @@ def _problem(request: EncodedRequest, n_vocab: int | None, context_length: int |
     return None
 
 
-def label_scores(loglikelihoods: npt.ArrayLike, request: EncodedRequest, index: int) -> LabelScores:
-    """The scores of one request, refused unless all are finite.
+def label_scores(
+    loglikelihoods: npt.ArrayLike, requests: Sequence[EncodedRequest], first: int = 0
+) -> list[LabelScores]:
+    """The scores of requests, refused unless all are finite.
 
     Args:
-        loglikelihoods: (n_choices,) nats.
-        request: what was scored.
-        index: its position among the requests of the call, for the message.
+        loglikelihoods: (n_slots,) nats, the choices of all requests one after another.
+        requests: what was scored.
+        first: position of the first request among those of the call, for the message.
 
     Raises:
         ScoringError: if a log-likelihood is NaN or infinite.
     """
-    values = np.asarray(loglikelihoods, dtype=np.float64)
-    if not np.isfinite(values).all():
-        choice = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise ScoringError(
-            f"Request {index} got the log-likelihood {values[choice]} for its choice {choice}: the checkpoint's "
-            "weights or this dtype give no valid numbers; try float32, or leave this checkpoint out."
-        )
-    return LabelScores(values, np.array([len(ids) for ids in request.continuation_ids], dtype=np.int64))
+    values = np.array(loglikelihoods, dtype=np.float64)
+    bad = int(np.isfinite(values).argmin()) if len(values) else 0
+    n_tokens_by_choices: dict[tuple[tuple[int, ...], ...], npt.NDArray[np.int64]] = {}
+    scores, start = [], 0
+    for index, request in enumerate(requests, first):
+        choices = request.continuation_ids
+        stop = start + len(choices)
+        if start <= bad < stop and not np.isfinite(values[bad]):
+            raise ScoringError(
+                f"Request {index} got the log-likelihood {values[bad]} for its choice {bad - start}: the checkpoint's "
+                "weights or this dtype give no valid numbers; try float32, or leave this checkpoint out."
+            )
+        if choices not in n_tokens_by_choices:
+            n_tokens_by_choices[choices] = np.array([len(ids) for ids in choices], dtype=np.int64)
+        scores.append(LabelScores(values[start:stop], n_tokens_by_choices[choices]))
+        start = stop
+    return scores
 
 
 def log_softmax(logits: torch.Tensor) -> torch.Tensor:

@@ -11,12 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-
 from icl_core.records import EncodedRequest
 
-__all__ = ["PrefixGroup", "group_by_prefix"]
+__all__ = ["PrefixGroup", "group_by_prefix", "n_common"]
 
 GROUP_COST = 16
 """What opening a group costs beside its prefix, in tokens: a prefix shorter than this is not worth a group."""
@@ -62,9 +59,8 @@ def group_by_prefix(requests: Sequence[EncodedRequest]) -> list[PrefixGroup]:
     >>> [(g.n_prefix_tokens, g.indices) for g in group_by_prefix([EncodedRequest(i, ((0,),)) for i in ids])]
     [(37, (0, 1)), (0, (2,))]
     """
-    contexts = [np.asarray(request.context_ids, dtype=">u4") for request in requests]
-    keys = [context.tobytes() for context in contexts]
-    order = sorted(range(len(keys)), key=keys.__getitem__)
+    contexts = [request.context_ids for request in requests]
+    order = sorted(range(len(contexts)), key=contexts.__getitem__)
     groups: list[PrefixGroup] = []
     root = _interval_tree([contexts[i] for i in order], order)
     if root is not None:
@@ -72,12 +68,14 @@ def group_by_prefix(requests: Sequence[EncodedRequest]) -> list[PrefixGroup]:
     return sorted(groups, key=lambda group: min(group.indices))
 
 
-def _interval_tree(contexts: Sequence[npt.NDArray[np.uint32]], order: Sequence[int]) -> _Node | None:
+def _interval_tree(contexts: Sequence[tuple[int, ...]], order: Sequence[int]) -> _Node | None:
     """The tree of intervals, each node with the cheapest way to compute its leaves; None without contexts."""
+    by_all = n_common(contexts[0], contexts[-1]) if contexts else 0
     last: _Node | None = None
     open_nodes: list[_Node] = []
     for position, context in enumerate(contexts):
-        shared = _n_shared(contexts[position - 1], context) if position else 0
+        before = contexts[position - 1] if position else ()
+        shared = max(0, min(n_common(before, context, by_all), len(before) - 1, len(context) - 1))
         while last is not None and open_nodes and open_nodes[-1].depth > shared:
             last = _closed(open_nodes.pop(), last)
         if last is not None:
@@ -133,8 +131,13 @@ def _leaves(root: _Node) -> list[int]:
     return leaves
 
 
-def _n_shared(first: npt.NDArray[np.uint32], second: npt.NDArray[np.uint32]) -> int:
-    """Tokens that two contexts share, at least one context token left to each."""
-    n = min(len(first), len(second)) - 1
-    differs = first[:n] != second[:n]
-    return int(differs.argmax()) if differs.any() else n
+def n_common(first: Sequence[int], second: Sequence[int], start: int = 0) -> int:
+    """Length of the common beginning of two sequences that are known to share ``start`` items.
+
+    >>> n_common((1, 2, 3), (1, 2, 4, 5))
+    2
+    """
+    end = min(len(first), len(second))
+    while start < end and first[start] == second[start]:
+        start += 1
+    return start

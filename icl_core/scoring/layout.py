@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from icl_core.records import EncodedRequest
-from icl_core.scoring.grouping import PrefixGroup
+from icl_core.scoring.grouping import PrefixGroup, n_common
 
-__all__ = ["Layout", "Prefix", "Query", "Segment", "batches", "lay_out", "make_queries"]
+__all__ = ["Choices", "Layout", "Prefix", "Query", "Segment", "batches", "lay_out", "make_queries"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -39,6 +39,21 @@ class Prefix:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Choices:
+    """The continuations of a query as a trie whose root is the query's last context token.
+
+    Attributes:
+        inner: (number of the parent node, token id) of the nodes 1, 2, ...: tokens that a further token follows.
+        targets: (number of the node read, token id, choice) of each token of each choice.
+        leaves: numbers of the nodes that no other inner node follows.
+    """
+
+    inner: tuple[tuple[int, int], ...]
+    targets: tuple[tuple[int, int, int], ...]
+    leaves: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Query:
     """One request as the layout sees it.
 
@@ -46,19 +61,15 @@ class Query:
         prefix: what it shares with its group.
         suffix: ids of the rest of its context, at least one.
         n_shared: ids of the suffix that equal those of the query before it in its group.
-        continuations: ids of each choice.
+        choices: the trie of its continuations.
         first_slot: number of its first choice among all choices of the call.
-        n_tokens: tokens that it adds to a row right after its neighbour.
-        n_reads: positions whose next-token distribution it needs.
     """
 
     prefix: Prefix
     suffix: tuple[int, ...]
     n_shared: int
-    continuations: tuple[tuple[int, ...], ...]
+    choices: Choices
     first_slot: int
-    n_tokens: int
-    n_reads: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +116,7 @@ def make_queries(
     requests: Sequence[EncodedRequest], groups: Sequence[PrefixGroup], first_slots: Sequence[int]
 ) -> Iterator[Query]:
     """The queries of all groups, those of a group in lexicographic order."""
-    inner_by_continuations: dict[tuple[tuple[int, ...], ...], int] = {}
+    tries: dict[tuple[tuple[int, ...], ...], Choices] = {}
     for group in groups:
         n_prefix = group.n_prefix_tokens
         prefix = Prefix(requests[group.indices[0]].context_ids[:n_prefix], len(group.indices))
@@ -113,25 +124,24 @@ def make_queries(
         for index in group.indices:
             suffix = requests[index].context_ids[n_prefix:]
             continuations = requests[index].continuation_ids
-            n_inner = inner_by_continuations.get(continuations)
-            if n_inner is None:
-                n_inner = len({ids[:n] for ids in continuations for n in range(1, len(ids))})
-                inner_by_continuations[continuations] = n_inner
-            shared = _n_common(before, suffix)
-            yield Query(
-                prefix, suffix, shared, continuations, first_slots[index], len(suffix) - shared + n_inner, 1 + n_inner
-            )
+            choices = tries.get(continuations) or tries.setdefault(continuations, _trie(continuations))
+            yield Query(prefix, suffix, n_common(before, suffix), choices, first_slots[index])
             before = suffix
 
 
-def _n_common(first: Sequence[int], second: Sequence[int]) -> int:
-    """Length of the common beginning."""
-    n = 0
-    for a, b in zip(first, second, strict=False):
-        if a != b:
-            break
-        n += 1
-    return n
+def _trie(continuations: tuple[tuple[int, ...], ...]) -> Choices:
+    """The trie of some continuations."""
+    numbers: dict[tuple[int, ...], int] = {(): 0}
+    inner: list[tuple[int, int]] = []
+    targets: list[tuple[int, int, int]] = []
+    for choice, ids in enumerate(continuations):
+        for depth, token in enumerate(ids):
+            if ids[:depth] not in numbers:
+                inner.append((numbers[ids[: depth - 1]], ids[depth - 1]))
+                numbers[ids[:depth]] = len(inner)
+            targets.append((numbers[ids[:depth]], token, choice))
+    parents = {parent for parent, _ in inner}
+    return Choices(tuple(inner), tuple(targets), tuple(n for n in range(len(inner) + 1) if n not in parents))
 
 
 def batches(queries: Iterator[Query], *, token_budget: int, read_budget: int) -> Iterator[list[Query]]:
@@ -140,14 +150,16 @@ def batches(queries: Iterator[Query], *, token_budget: int, read_budget: int) ->
     n_tokens = n_reads = 0
     prefix = None
     for query in queries:
-        added = query.n_tokens + (len(query.prefix.ids) if query.prefix is not prefix else 0)
-        if batch and (n_tokens + added > token_budget or n_reads + query.n_reads > read_budget):
+        n_inner = len(query.choices.inner)
+        added = len(query.suffix) - query.n_shared + n_inner
+        added += len(query.prefix.ids) if query.prefix is not prefix else 0
+        if batch and (n_tokens + added > token_budget or n_reads + 1 + n_inner > read_budget):
             yield batch
             batch, n_tokens, n_reads = [], 0, 0
             added += query.n_shared
         batch.append(query)
         n_tokens += added
-        n_reads += query.n_reads
+        n_reads += 1 + n_inner
         prefix = query.prefix
     if batch:
         yield batch
@@ -208,30 +220,22 @@ class _Row:
     def add_query(self, query: Query, before: list[int]) -> list[int]:
         """Adds what a query does not share with the path of the query before it; returns its path."""
         n_prefix, n_shared = len(query.prefix.ids), min(query.n_shared, len(before))
-        path = self._extend(before[:n_shared], query.suffix[n_shared:], n_prefix + n_shared)
-        end = n_prefix + len(query.suffix)
-        path_by_inner: dict[tuple[int, ...], list[int]] = {(): path}
-        read_by_inner: dict[tuple[int, ...], int] = {(): self._read(path)}
-        for choice, ids in enumerate(query.continuations):
-            for depth, token in enumerate(ids):
-                inner = ids[:depth]
-                if inner not in read_by_inner:
-                    path_by_inner[inner] = self._extend(path_by_inner[inner[:-1]], inner[-1:], end + depth - 1)
-                    read_by_inner[inner] = self._read(path_by_inner[inner])
-                self.targets.append((read_by_inner[inner], token, query.first_slot + choice))
-        parents = {inner[:-1] for inner in path_by_inner if inner}
-        self.paths += [path for inner, path in path_by_inner.items() if inner not in parents]
-        return path
+        choices, first_read = query.choices, len(self.reads)
+        paths = [self._extend(before[:n_shared], query.suffix[n_shared:], n_prefix + n_shared)]
+        for parent, token in choices.inner:
+            paths.append(self._extend(paths[parent], (token,), n_prefix + len(paths[parent])))
+        self.reads += [path[-1] for path in paths]
+        self.targets += [
+            (first_read + node, token, query.first_slot + choice) for node, token, choice in choices.targets
+        ]
+        self.paths += [paths[leaf] for leaf in choices.leaves]
+        return paths[0]
 
     def _extend(self, path: list[int], ids: Sequence[int], position: int) -> list[int]:
         first = len(self.tokens)
         self.tokens += ids
         self.positions += range(position, position + len(ids))
         return [*path, *range(first, first + len(ids))]
-
-    def _read(self, path: list[int]) -> int:
-        self.reads.append(path[-1])
-        return len(self.reads) - 1
 
 
 def _tables(paths: list[list[int]], first_node: int, n_row: int) -> tuple[tuple[Ints, ...], Ints]:

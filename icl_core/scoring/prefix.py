@@ -16,6 +16,7 @@ from icl_core.records import EncodedRequest, LabelScores
 from icl_core.scoring import cached
 from icl_core.scoring.checks import inference, label_scores
 from icl_core.scoring.engine import EngineOptions, choose_path, score_requests
+from icl_core.scoring.grouping import n_common
 
 __all__ = ["KeptPrefixes"]
 
@@ -60,7 +61,7 @@ class KeptPrefixes:
                 memory_bytes=MEMORY_BYTES,
                 cache=self._kept[ids],
             )
-        return [label_scores(values[index], request, index) for index, request in enumerate(requests)]
+        return label_scores([value for index in range(len(requests)) for value in values[index]], requests)
 
     def _may_keep(self, requests: Sequence[EncodedRequest]) -> bool:
         """Whether the cached path gives this model's numbers; the engine decides by comparing."""
@@ -74,7 +75,7 @@ class KeptPrefixes:
     def _prefix(self, requests: Sequence[EncodedRequest]) -> tuple[int, ...]:
         """A kept prefix of all requests, or a new one, kept from now on; empty where they share too little."""
         contexts = [request.context_ids for request in requests]
-        shared = min(_n_common(min(contexts), max(contexts)), min(map(len, contexts)) - 1)
+        shared = min(n_common(min(contexts), max(contexts)), min(map(len, contexts)) - 1)
         known = [ids for ids in self._kept if shared // 2 <= len(ids) <= shared and contexts[0][: len(ids)] == ids]
         if not known:
             ids = contexts[0][: shared - MARGIN_TOKENS] if shared >= SHORTEST_TOKENS else ()
@@ -86,10 +87,3 @@ class KeptPrefixes:
         while len(self._kept) > self._most:
             del self._kept[next(iter(self._kept))]
         return ids
-
-
-def _n_common(first: Sequence[int], second: Sequence[int]) -> int:
-    """Length of the common beginning; of the least and the greatest of some sequences it is that of all."""
-    return next(
-        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
-    )

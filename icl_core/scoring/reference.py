@@ -43,7 +43,7 @@ def score_requests(
             while len(scores) < len(requests) and len(values) >= len(requests[len(scores)].continuation_ids):
                 request = requests[len(scores)]
                 n_choices = len(request.continuation_ids)
-                scores.append(label_scores(values[:n_choices], request, len(scores)))
+                scores += label_scores(values[:n_choices], [request], len(scores))
                 del values[:n_choices]
     return scores
 

@@ -66,7 +66,7 @@ def score_apart(
                 token_budget=token_budget,
                 memory_bytes=memory_bytes // 2,
             )
-    return [label_scores(values[index], request, index) for index, request in enumerate(requests)]
+    return label_scores([value for index in range(len(requests)) for value in values[index]], requests)
 
 
 class PackedStream:
@@ -123,14 +123,9 @@ class PackedStream:
     def _closed(self) -> list[LabelScores]:
         """The scores of the first open cell, which is then forgotten."""
         requests, n_slots = self._open.popleft()
-        scores, start = [], 0
-        for index, request in enumerate(requests):
-            stop = start + len(request.continuation_ids)
-            scores.append(label_scores(self._values[start:stop], request, index))
-            start = stop
-        self._values = self._values[n_slots:]
+        values, self._values = self._values[:n_slots], self._values[n_slots:]
         self._n_slots_closed += n_slots
-        return scores
+        return label_scores(values, requests)
 
 
 def _n_vocab(model: PreTrainedModel) -> int:
