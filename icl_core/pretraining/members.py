@@ -77,14 +77,14 @@ class Member:
     rope_theta: float = 10_000.0
     init_std: float = 0.1
     attention_bias_std: float = 0.0
-    previous_token_prior: float = 0.0
+    previous_token_prior: float = 6.0
     n_documents: int | None = None
     p_label_words: float = 0.15
     context_length: int = 104
     batch_size: int = 16
     learning_rate: float = 5e-3
     n_warmup_steps: int = 100
-    n_decay_steps: int = 0
+    n_decay_steps: int = 1100
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.98)
     max_gradient_norm: float = 1.0
@@ -100,15 +100,17 @@ class Member:
         return self.context_length * self.batch_size
 
 
-_KNOWLEDGE_FIRST = Mixture(0.25, 0.25, 0.10, 0.15, 0.25)
+_KNOWLEDGE_FIRST = Mixture(0.20, 0.15, 0.10, 0.30, 0.25)
 _LISTS = Mixture(0.02, 0.02, 0.26, 0.50, 0.20)
+_GRID = (0, 220, 440, 660, 880, 990, 1100, 1210, 1320, 1430, 1540, 1760, 1980, 2200, 2530, 2860, 3300)
+"""17 checkpoints, closest where task learning appears in the base member."""
 
 _BASE = Member(
     name="tiny-base",
-    title="knowledge first, then lists; 98 k parameters",
+    title="knowledge first, then lists; 99 k parameters",
     factor="",
-    phases=(TrainingPhase("knowledge first", 1320, _KNOWLEDGE_FIRST), TrainingPhase("lists", 3300, _LISTS)),
-    checkpoint_steps=tuple(range(0, 3301, 110)),
+    phases=(TrainingPhase("knowledge first", 1100, _KNOWLEDGE_FIRST), TrainingPhase("lists", 3300, _LISTS)),
+    checkpoint_steps=_GRID,
 )
 
 MEMBERS: Mapping[str, Member] = MappingProxyType({member.name: member for member in (_BASE,)})
