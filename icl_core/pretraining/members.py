@@ -6,8 +6,9 @@ It trains nothing; ``train.py`` does. A member differs from the base member in o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 from icl_core.errors import UnknownNameError
 
@@ -105,15 +106,73 @@ _LISTS = Mixture(0.02, 0.02, 0.26, 0.50, 0.20)
 _GRID = (0, 220, 440, 660, 880, 990, 1100, 1210, 1320, 1430, 1540, 1760, 1980, 2200, 2530, 2860, 3300)
 """17 checkpoints, closest where task learning appears in the base member."""
 
+_MIXED = Mixture(0.08, 0.0633, 0.2067, 0.4333, 0.2167)
+"""The base member's mixture averaged over its two phases."""
+
+
+def _two_phases(first: Mixture, second: Mixture, *, label_noise: float = 0.0) -> tuple[TrainingPhase, TrainingPhase]:
+    return (
+        TrainingPhase("knowledge first", 1100, first, label_noise=label_noise),
+        TrainingPhase("lists", 3300, second),
+    )
+
+
 _BASE = Member(
     name="tiny-base",
-    title="knowledge first, then lists; 99 k parameters",
+    title="Base: knowledge first, then lists",
     factor="",
-    phases=(TrainingPhase("knowledge first", 1100, _KNOWLEDGE_FIRST), TrainingPhase("lists", 3300, _LISTS)),
+    phases=_two_phases(_KNOWLEDGE_FIRST, _LISTS),
     checkpoint_steps=_GRID,
 )
 
-MEMBERS: Mapping[str, Member] = MappingProxyType({member.name: member for member in (_BASE,)})
+
+def _variant(name: str, title: str, factor: str, **knobs: Any) -> Member:
+    return replace(_BASE, name=name, title=title, factor=factor, **knobs)
+
+
+MEMBERS: Mapping[str, Member] = MappingProxyType(
+    {
+        member.name: member
+        for member in (
+            _BASE,
+            _variant("tiny-narrow", "Size: width 32", "size", width=32),
+            _variant("tiny-wide", "Size: width 96", "size", width=96),
+            _variant("tiny-1k-documents", "Data: 1,000 documents a phase", "documents", n_documents=1_000),
+            _variant("tiny-8k-documents", "Data: 8,000 documents a phase", "documents", n_documents=8_000),
+            _variant(
+                "tiny-noisy-first",
+                "Quality: noisy labels first, then clean",
+                "quality",
+                phases=_two_phases(_KNOWLEDGE_FIRST, _LISTS, label_noise=0.6),
+            ),
+            _variant(
+                "tiny-one-phase",
+                "Order: one mixture throughout",
+                "order",
+                phases=(TrainingPhase("mixed", 3300, _MIXED),),
+            ),
+            _variant(
+                "tiny-permuted-lists",
+                "Lists: a fifth of the lists permute natural labels",
+                "permuted",
+                phases=_two_phases(
+                    replace(_KNOWLEDGE_FIRST, symbol_lists=0.24, permuted_lists=0.06),
+                    replace(_LISTS, symbol_lists=0.40, permuted_lists=0.10),
+                ),
+            ),
+            _variant(
+                "tiny-no-symbols",
+                "Null: no list with arbitrary names",
+                "null",
+                phases=_two_phases(
+                    replace(_KNOWLEDGE_FIRST, natural_lists=0.40, symbol_lists=0.0),
+                    replace(_LISTS, natural_lists=0.76, symbol_lists=0.0),
+                ),
+            ),
+        )
+    }
+)
+"""The suite: a base member, and members that differ from it in one factor each."""
 
 
 def get_member(name: str) -> Member:

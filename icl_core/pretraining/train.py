@@ -112,7 +112,8 @@ def build_model(member: Member, *, seed: int) -> LlamaForCausalLM:
     """The untrained model of a member: an ordinary LlamaForCausalLM in float32.
 
     Every parameter is set here from the seed: ones for norms, normal with ``init_std`` for matrices,
-    ``attention_bias_std`` for query and key biases, zero for other biases; then the positional prior, where the member has one.
+    ``attention_bias_std`` for query and key biases, zero for other biases; then the
+    positional prior, where the member has one.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
