@@ -36,7 +36,7 @@ from icl_core.analysis.fusion import (
 from icl_core.analysis.gains import GainRow, gain_table
 from icl_core.analysis.predictions import Normalisation, Predictions
 from icl_core.analysis.selection import equal_gold_ensemble, select_checkpoint
-from icl_core.analysis.statistics import Measure, measure_of
+from icl_core.analysis.statistics import Measure, hierarchical_band, measure_of, replicate_task
 from icl_core.analysis.trajectories import setting_values
 from icl_core.errors import StudyError
 from icl_core.records import CheckpointRef, LabelSetting
@@ -45,6 +45,7 @@ __all__ = [
     "GAIN_MEASURES",
     "Entry",
     "EntryKind",
+    "EntryScore",
     "Gain",
     "PairGrid",
     "Table1Row",
@@ -52,6 +53,7 @@ __all__ = [
     "fusion_entries",
     "gains_over",
     "pair_grid",
+    "scored_entries",
     "shared_tasks",
     "table_1",
 ]
@@ -216,6 +218,53 @@ def _chosen_on_development(models: Sequence[ModelSplits], data: FusionData) -> l
 
 def _title(ref: CheckpointRef) -> str:
     return f"{ref.model} {ref.weight_file or ref.revision}"
+
+
+@dataclass(frozen=True, slots=True)
+class EntryScore:
+    """A measure of one entry.
+
+    Attributes:
+        value: mean over tasks of mean over seeds, fraction.
+        low: lower end of the 95 % interval.
+        high: upper end.
+        by_task: the same three for each task.
+    """
+
+    value: float
+    low: float
+    high: float
+    by_task: Mapping[str, tuple[float, float, float]]
+
+
+def scored_entries(
+    entries: Sequence[Entry], *, measure: Measure = "accuracy", n_replicates: int = 300, bootstrap_seed: int = 0
+) -> tuple[EntryScore, ...]:
+    """A measure of every entry, one draw of seeds and examples for all, so that differences are paired."""
+    tasks = tuple(entries[0].answers.predicted)
+    replicates = [
+        replicate_task(
+            np.stack([entry.answers.predicted[task] for entry in entries]),
+            entries[0].answers.gold[task],
+            measure=measure,
+            n_replicates=n_replicates,
+            rng=np.random.default_rng([bootstrap_seed, index]),
+        )
+        for index, task in enumerate(tasks)
+    ]
+    mean, *by_task = (hierarchical_band(part) for part in (replicates, *([each] for each in replicates)))
+    return tuple(
+        EntryScore(
+            float(mean.value[at]),
+            float(mean.low[at]),
+            float(mean.high[at]),
+            {
+                task: (float(band.value[at]), float(band.low[at]), float(band.high[at]))
+                for task, band in zip(tasks, by_task, strict=True)
+            },
+        )
+        for at in range(len(entries))
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,409 @@
+"""The tabs of the fusion page: tasks, cost, selection, queries, mixed parameters, downloads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from icl_core.analysis.fusion_report import Gain
+from icl_core.errors import ObservatoryError, StudyError
+from icl_core.evaluation import jobs
+from icl_core.evaluation.fusion_data import mixing_study
+from icl_core.evaluation.study import study_from_json, validate_study
+from pages.fusion import compute, parts
+from pages.fusion.compute import Asked, Line, Shown
+from pages.ui import blocks, cached, charts_fusion, controls, frame, selection
+from pages.ui.theme import Figure
+from pages.ui.words import checkpoint_name, count, percent, plain, task_title
+
+__all__ = ["Context", "draw", "how_computed"]
+
+MOST_QUERIES = 200
+MOST_WEIGHTS = 21
+PERCENT = st.column_config.NumberColumn(format="percent")
+POINTS = st.column_config.NumberColumn(format="%+.1f")
+P = st.column_config.NumberColumn(format="%.2g")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every tab is drawn from."""
+
+    asked: Asked
+    shown: Shown
+    view: parts.Look
+    weight: float
+    figure: Figure
+
+    @property
+    def fusion(self) -> Line:
+        """The fusion that is the page's result: adaptive weights, or equal ones without development results."""
+        line = self.shown.named("fusion, adaptive") or self.shown.named("fusion, fixed")
+        assert line is not None
+        return line
+
+    @property
+    def baselines(self) -> list[Line]:
+        """Everything that the fusion may be compared with; the best single checkpoint first."""
+        order = ("best gold", "control", "gold", "member", "parameter fusion", "other model")
+        lines = [line for line in self.shown.lines if line.kind in order]
+        fixed = [line for line in self.shown.of_kind("fusion") if line.name != self.fusion.name]
+        return [*sorted(lines, key=lambda line: order.index(line.kind)), *fixed]
+
+
+def draw(names: Sequence[str], context: Context) -> None:
+    """The tabs; only the open one is computed."""
+    bodies: tuple[Callable[[Context], None], ...] = (tasks, cost, chosen, queries, mixed, downloads)
+    for tab, body in zip(
+        st.tabs(names, key="fusion_part", on_change="rerun", bind="query-params"), bodies, strict=True
+    ):
+        with tab:
+            if tab.open:
+                body(context)
+
+
+def _baseline(context: Context, key: str) -> Line:
+    lines = {line.name: line for line in context.baselines}
+    options = selection.known(key, list(lines))
+    return lines[st.selectbox("Against", options, key=key, bind="query-params")]
+
+
+# Tasks
+
+
+def tasks(context: Context) -> None:
+    """Gain on every task against one baseline, with both p-values."""
+    baseline = _baseline(context, "against")
+    found = compute.gains(context.asked, context.fusion.name, baseline.name)
+    st.dataframe(
+        gain_rows(context, found),
+        hide_index=True,
+        alt=f"Gain of {context.fusion.name} over {baseline.name} by task",
+        column_config={
+            **dict.fromkeys(("fused", "baseline", "at w"), PERCENT),
+            **dict.fromkeys(("gain", "from", "to", "balanced gain", "balanced from", "balanced to"), POINTS),
+            **dict.fromkeys(("p seeds", "p queries"), P),
+            "w": st.column_config.NumberColumn(format="%.2f"),
+        },
+    )
+    st.caption(
+        f"{plain(context.fusion.name)} against {plain(baseline.name)}; gains in percentage points with 95 % intervals "
+        "(paired bootstrap), p over seeds (paired t-test, as in the paper) and over queries (sign flips). A gain under "
+        "accuracy that is gone under balanced accuracy is label bias."
+    )
+
+
+def gain_rows(context: Context, found: dict[str, Gain]) -> list[dict[str, Any]]:
+    """One row for the mean and one for each task."""
+    asked, shown = context.asked, context.shown
+    main = found[asked.measure]
+    other = found["balanced_accuracy" if asked.measure != "balanced_accuracy" else "accuracy"]
+    name = "balanced" if asked.measure != "balanced_accuracy" else "accuracy"
+    rows = []
+    for row, second in zip((main.mean, *main.tasks), (other.mean, *other.tasks), strict=True):
+        w = context.fusion.weight if row.task is None else context.fusion.weight_by_task[row.task]
+        rows.append(
+            {
+                "task": "mean" if row.task is None else task_title(row.task),
+                "w": w,
+                "fused": row.value,
+                "baseline": row.baseline,
+                "gain": 100 * row.gain,
+                "from": 100 * row.low,
+                "to": 100 * row.high,
+                "p seeds": row.p_seeds,
+                "p queries": row.p_examples,
+                f"{name} gain": 100 * second.gain,
+                f"{name} from": 100 * second.low,
+                f"{name} to": 100 * second.high,
+                "seeds": row.n_seeds,
+                "queries": row.n_examples,
+                "at w": parts.value_at(shown, context.weight, row.task),
+            }
+        )
+    return rows
+
+
+# Cost
+
+
+def cost(context: Context) -> None:
+    """Table 1: accuracy beside the operations of one prompt, and the gain over every baseline."""
+    asked, shown = context.asked, context.shown
+    flops = compute.flops(asked, shown)
+    rows = table_1_rows(shown, flops)
+    drawn = [
+        {**row, "kind": _group(row["kind"], row["name"])} for row in rows if row["tflops"] and row["kind"] != "other"
+    ]
+    left, right = st.columns([3, 4])
+    with left:
+        if drawn:
+            figure = charts_fusion.cost_chart(drawn, frame.palette(), title=controls.MEASURE_TITLES[asked.measure])
+            blocks.chart(figure, key="cost", alt="Accuracy against TFLOPs of one prompt")
+        else:
+            st.info("The cost of a prompt is not known: no configuration of these models is on this machine.")
+    with right:
+        st.dataframe(
+            [{key: row[key] for key in ("name", "kind", "tflops", "value", "low", "high")} for row in rows],
+            hide_index=True,
+            height=320,
+            column_config={
+                **dict.fromkeys(("value", "low", "high"), PERCENT),
+                "tflops": st.column_config.NumberColumn("TFLOPs", format="%.3g"),
+            },
+            alt="Accuracy and cost of every fusion and baseline, as Table 1 of the paper",
+        )
+    st.caption(
+        "TFLOPs: operations of one whole prompt computed alone, all members added, as in Table 1 of the paper. "
+        "95 % intervals beside the value."
+    )
+    if st.toggle("Test the gain over every baseline", key="all_gains", bind="query-params"):
+        st.dataframe(all_gain_rows(context), hide_index=True, alt="Gain over every baseline",
+                     column_config={**dict.fromkeys(("gain", "from", "to"), POINTS),
+                                    **dict.fromkeys(("p seeds", "p queries"), P)})  # fmt: skip
+
+
+def table_1_rows(shown: Shown, flops: dict[str, float]) -> list[dict[str, Any]]:
+    """One row for each line with its cost, None where it is not known."""
+    rows = []
+    for line in shown.lines:
+        costs = [flops.get(ref.model) or 0.0 for ref in line.checkpoints]
+        tflops = sum(costs) / 1e12 if all(costs) else None
+        score = line.score
+        rows.append({"name": line.name, "kind": line.kind, "tflops": tflops, "value": score.value, "low": score.low,
+                     "high": score.high, "label": line.name})  # fmt: skip
+    return rows
+
+
+def _group(kind: str, name: str) -> str:
+    """The colour group of a line on the cost plane."""
+    if kind == "member":
+        return name[:2]
+    return {"gold": "single, gold", "best gold": "single, gold", "other model": "single, gold",
+            "control": "equal ensemble"}.get(kind, kind)  # fmt: skip
+
+
+def all_gain_rows(context: Context) -> list[dict[str, Any]]:
+    """The mean gain over every baseline under both measures."""
+    rows = []
+    for line in context.baselines:
+        for measure, gain in compute.gains(context.asked, context.fusion.name, line.name).items():
+            row = gain.mean
+            rows.append(
+                {
+                    "baseline": line.name,
+                    "measure": measure.replace("_", " "),
+                    "gain": 100 * row.gain,
+                    "from": 100 * row.low,
+                    "to": 100 * row.high,
+                    "p seeds": row.p_seeds,
+                    "p queries": row.p_examples,
+                }
+            )
+    return rows
+
+
+# Selection
+
+
+def chosen(context: Context) -> None:
+    """Table 3, and every pair of checkpoints."""
+    asked = context.asked
+    if not context.shown.has_dev:
+        st.info("How members are chosen is compared with the development set, which is not evaluated yet.")
+        return
+    left, right = st.columns([2, 3])
+    with left:
+        st.dataframe(
+            [
+                {
+                    "TR member": row.tr_rule,
+                    "TL member": row.tl_rule,
+                    "value": row.scores.mean,
+                    "± seeds": None if row.scores.spread is None else 100 * row.scores.spread,
+                    "draws": row.n_draws,
+                }
+                for row in compute.ablation(asked)
+            ],
+            hide_index=True,
+            height=360,
+            column_config={"value": PERCENT, "± seeds": st.column_config.NumberColumn(format="%.1f")},
+            alt="Adaptive fusion for each way of choosing the members, as Table 3 of the paper",
+        )
+        st.caption("Adaptive fusion, members chosen on the development set in other ways, as Table 3 of the paper.")
+    with right:
+        found = compute.grid(asked)
+        rows = [
+            {
+                "tr": checkpoint_name(tr),
+                "tl": checkpoint_name(tl),
+                "value": float(found.value[i, j]),
+                "chosen": tr == context.shown.tr and tl == context.shown.tl,
+            }
+            for i, tr in enumerate(found.tr)
+            for j, tl in enumerate(found.tl)
+        ]
+        title = controls.MEASURE_TITLES[asked.measure]
+        blocks.chart(
+            charts_fusion.pair_chart(rows, frame.palette(), title=title),
+            key="pairs",
+            alt=f"{title} of the adaptive fusion for every pair of checkpoints",
+        )
+        st.caption(f"Adaptive fusion of all {count(len(rows), 'pair')}; the circle is the one shown above.")
+
+
+# Queries
+
+
+def queries(context: Context) -> None:
+    """Diversity of the members, and the queries that the fusion gained and lost."""
+    asked = context.asked
+    found = compute.pair_diversity(asked)
+    st.markdown(
+        f"The two members agree on **{percent(found.agreement)}** of queries and are both wrong on "
+        f"**{percent(found.double_fault)}**; a perfect choice between them would reach {percent(found.either_right)}."
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        baseline = _baseline(context, "queries_against")
+        names = list(context.shown.curve.by_task)
+        task = context.view.task or str(
+            st.selectbox(
+                "Task",
+                selection.known("queries_task", names),
+                format_func=task_title,
+                key="queries_task",
+                bind="query-params",
+            )
+        )
+    words = compute.label_words(asked, task)
+    texts = cached.texts(task, study_from_json(asked.study).data_dir, "test")
+    listed = compute.differences(asked, context.fusion.name, baseline.name, task=task)
+    gained, lost = (sum(each.outcome == outcome for each in listed) for outcome in ("gained", "lost"))
+    st.markdown(f"Against {plain(baseline.name)}: **{gained}** gained, **{lost}** lost.")
+    st.dataframe(
+        [
+            {
+                "outcome": each.outcome,
+                "text": texts.get(each.row_id, each.row_id),
+                "gold": words[each.gold],
+                "baseline": words[each.baseline],
+                "fused": words[each.answer],
+                "seed": each.demo_seed,
+            }
+            for each in listed[:MOST_QUERIES]
+        ],
+        hide_index=True,
+        height=300,
+        alt="Queries that fusion and baseline answer differently",
+    )
+    if len(listed) > MOST_QUERIES:
+        st.caption(f"The first {MOST_QUERIES} of {len(listed):,} are listed.")
+
+
+# Mixed parameters
+
+
+def mixed(context: Context) -> None:
+    """Accuracy of mixed parameters so far, and the evaluation of further weights."""
+    asked, shown = context.asked, context.shown
+    done = sorted(shown.of_kind("parameter fusion"), key=lambda line: line.mixed_weight or 0.0)
+    if done:
+        st.dataframe(
+            [{"w": line.mixed_weight, "value": line.score.value, "low": line.score.low, "high": line.score.high}
+             for line in done],
+            hide_index=True,
+            column_config={**dict.fromkeys(("value", "low", "high"), PERCENT)},
+            alt="Mixed parameters under true labels",
+        )  # fmt: skip
+    else:
+        st.markdown("The parameters of these two checkpoints have not been mixed and evaluated yet.")
+    adaptive = shown.named("fusion, pooled")
+    default = "0.5" if adaptive is None or adaptive.weight is None else f"0.5, {adaptive.weight:.2f}"
+    text = st.text_input("Weights of the TR parameters", default, max_chars=200, key="mix_weights",
+                         help="Numbers from 0 to 1 with commas; 0.5 is the paper's fixed weight, the other one its "
+                         "adaptive weight (Eq. 6, pooled over tasks).")  # fmt: skip
+    try:
+        weights = _weights(text)
+        study = mixing_study(study_from_json(asked.study), shown.tr, shown.tl, weights)
+        validate_study(study)
+    except ObservatoryError as error:
+        st.error(plain(str(error)))
+        return
+    total = len(weights) * len(study.tasks) * len(study.demo_seeds)
+    if st.button(f"Evaluate {count(len(weights), 'mixture')} ({count(total, 'cell')})", key="mix", type="primary"):
+        job = jobs.submit(study, offline=st.session_state.get("offline", False))
+        st.session_state["mix_job"] = job
+    if running := st.session_state.get("mix_job"):
+        _job(int(running))
+    st.caption(
+        "θ = w θ(TR) + (1 − w) θ(TL), evaluated under true labels through the ordinary engine and stored under its own "
+        "key. Only checkpoints of one architecture can be mixed."
+    )
+
+
+def _weights(text: str) -> list[float]:
+    weights = []
+    for part in [part.strip() for part in text.split(",") if part.strip()]:
+        try:
+            weights.append(float(part))
+        except ValueError:
+            raise StudyError(f"{part!r} is no weight; give numbers from 0 to 1 with commas.") from None
+    if len(weights) > MOST_WEIGHTS:
+        raise StudyError(f"{len(weights)} weights are too many at once; give at most {MOST_WEIGHTS}.")
+    return list(dict.fromkeys(weights))
+
+
+def _job(job_id: int) -> None:
+    """The job's progress in place; when it is done the page is drawn again with its results."""
+
+    @st.fragment(run_every=1)
+    def progress() -> None:
+        now = jobs.read_job(job_id)
+        if now.is_live:
+            st.progress(now.done / now.total if now.total else 0.0, text=f"{now.done} of {count(now.total, 'cell')}")
+            return
+        st.session_state["mix_job"] = None
+        st.session_state["mix_outcome"] = f"Job {job_id} is {now.state}. {now.message}"
+        st.rerun()
+
+    progress()
+    if outcome := st.session_state.get("mix_outcome"):
+        st.info(plain(outcome))
+
+
+# Downloads
+
+
+def downloads(context: Context) -> None:
+    """The curve's rows and the chart."""
+    task = context.view.task
+    blocks.table(
+        parts.curve_rows(context.shown, task),
+        name="fusion",
+        figure=charts_fusion.at_weight(
+            context.figure, {"w": context.weight, "value": parts.value_at(context.shown, context.weight, task)}
+        ),
+        study=study_from_json(context.asked.study),
+    )
+
+
+def how_computed(asked: Asked, shown: Shown) -> None:
+    """The equations behind the page."""
+    with st.expander("How this is computed"):
+        st.latex(r"\hat y = \arg\max_y\; w\,P_{TR}^{\mathrm{random}}(y|x) + (1-w)\,P_{TL}^{\mathrm{abstract}}(y|x)")
+        st.latex(
+            r"w = \frac{[\mathrm{Acc}_{TR} - b]_+}{[\mathrm{Acc}_{TR} - b]_+ + [\mathrm{Acc}_{TL} - b]_+}, \quad b ="
+            r" 1/|\mathcal{Y}|"
+        )
+        st.markdown(
+            "Equations 5 and 6 of arXiv 2406.14022. Probabilities are the softmax over the candidates' scores; a "
+            "symbol's probability belongs to the label that it stands for. Accuracies in the weights are those of the "
+            "development set, per task (adaptive) or averaged first (pooled); an accuracy below chance counts as no "
+            "excess. Checkpoints are chosen on the development set, ties go to the earlier step. The **equal "
+            "ensemble** averages the two checkpoints that are best under true labels: what plain ensembling gives for "
+            f"the same cost. {count(shown.n_seeds, 'seed')}, {shown.n_examples:,} queries; label score: "
+            f"{asked.normalisation}."
+        )
