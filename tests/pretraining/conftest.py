@@ -14,12 +14,19 @@ from icl_core.pretraining.members import MEMBERS, Member, Mixture, TrainingPhase
 @pytest.fixture
 def small_member() -> Member:
     phases = (
-        TrainingPhase("first", 20, Mixture(0.4, 0.2, 0.2, 0.1, 0.1)),
-        TrainingPhase("second", 40, Mixture(0.0, 0.0, 0.5, 0.5, 0.0), label_noise=0.5),
+        TrainingPhase("first", 12, Mixture(0.4, 0.2, 0.2, 0.1, 0.1)),
+        TrainingPhase("second", 24, Mixture(0.0, 0.0, 0.5, 0.5, 0.0), label_noise=0.5),
     )
     base = next(iter(MEMBERS.values()))
     return dataclasses.replace(
-        base, name="small", width=16, n_heads=2, phases=phases, checkpoint_steps=(0, 20, 40), n_warmup_steps=5
+        base,
+        name="small",
+        width=16,
+        n_heads=2,
+        phases=phases,
+        checkpoint_steps=(0, 12, 24),
+        n_warmup_steps=2,
+        n_decay_steps=0,
     )
 
 

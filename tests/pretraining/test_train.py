@@ -26,7 +26,7 @@ def run(member: Member, path: Path, seed: int = 1) -> list[float]:
 def test_equal_seeds_give_equal_bits_and_other_seeds_do_not(small_member: Member, tmp_path: Path) -> None:
     losses = [run(small_member, tmp_path / name, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))]
     assert losses[0] == losses[1] != losses[2]
-    weights = [(tmp_path / name / "step-40" / "model.safetensors").read_bytes() for name in "abc"]
+    weights = [(tmp_path / name / "step-24" / "model.safetensors").read_bytes() for name in "abc"]
     assert weights[0] == weights[1] != weights[2]
 
 
@@ -51,8 +51,8 @@ def test_training_lowers_the_loss(small_member: Member, tmp_path: Path) -> None:
 def test_folders_load_as_any_causal_language_model(small_member: Member, tmp_path: Path) -> None:
     manifest = train_member(small_member, seed=1, out_path=tmp_path)
     assert manifest == json.loads((tmp_path / "manifest.json").read_text())
-    assert [kept["folder"] for kept in manifest["checkpoints"]] == ["step-0", "step-20", "step-40"]
-    assert manifest["checkpoints"][1]["tokens_seen"] == 20 * 16 * 104
+    assert [kept["folder"] for kept in manifest["checkpoints"]] == ["step-0", "step-12", "step-24"]
+    assert manifest["checkpoints"][1]["tokens_seen"] == 12 * 16 * 104
     assert manifest["knobs"]["phases"][0]["mixture"]["knowledge"] == 0.4
     for kept in manifest["checkpoints"]:
         model = AutoModelForCausalLM.from_pretrained(tmp_path / kept["folder"], local_files_only=True)
@@ -106,6 +106,16 @@ def test_stored_half_precision_predicts_as_the_trained_weights(small_member: Mem
 def test_an_unknown_member_is_named_with_the_known_ones() -> None:
     with pytest.raises(UnknownNameError, match=next(iter(MEMBERS))):
         get_member("tiny-nothing")
+
+
+def test_the_positional_prior_makes_head_j_look_j_tokens_back() -> None:
+    model = build_model(get_member("tiny-base"), seed=1)
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        attention = model(torch.arange(30)[None], output_attentions=True).attentions[0][0]
+    for head in range(4):
+        by_offset = [float(attention[head].diagonal(-offset)[10:].mean()) for offset in range(8)]
+        assert int(np.argmax(by_offset)) == head + 1
 
 
 def test_members_are_consistent() -> None:
