@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +28,7 @@ from icl_core.data.encoding import EncodedCell, encode_cell
 from icl_core.data.label_settings import SYMBOLS, choose_demonstrations
 from icl_core.data.prompts import build_cell_prompts, clean_text
 from icl_core.errors import ObservatoryError, ScoringError, StudyError
+from icl_core.evaluation.store import CellSummary
 from icl_core.records import CheckpointRef, Example, LabelScores, LabelSetting
 from icl_core.registry.tasks import FileSource, Task, get_task
 
@@ -52,6 +53,7 @@ __all__ = [
     "exit_with_parent",
     "probabilities",
     "start_worker",
+    "strongest_checkpoint",
     "task_demonstrations",
 ]
 
@@ -214,6 +216,22 @@ def task_demonstrations(
     chosen = choose_demonstrations(name, list(data.pool_labels), n_shots=n_shots, demo_seed=demo_seed)
     examples = [data.demonstration_pool[position] for position in chosen]
     return tuple((example.text, words[example.gold]) for example in examples)
+
+
+def strongest_checkpoint(
+    summaries: Iterable[CellSummary], model: str, label_setting: LabelSetting
+) -> CheckpointRef | None:
+    """The checkpoint of a model with the highest mean accuracy in a setting, None without results.
+
+    It is what a page begins with, not a result; development cells decide where there are any. Ties go to the earlier
+    step.
+    """
+    cells = [each for each in summaries if (each.model, each.label_setting) == (model, label_setting)]
+    cells = [each for each in cells if each.split == "dev"] or cells
+    found: dict[CheckpointRef, list[float]] = {}
+    for each in sorted(cells, key=lambda each: each.step or 0):
+        found.setdefault(each.spec.checkpoint, []).append(each.accuracy)
+    return max(found, key=lambda ref: sum(found[ref]) / len(found[ref]), default=None)
 
 
 def probabilities(scored: Scored, *, normalisation: Normalisation = "sum") -> npt.NDArray[np.float64]:

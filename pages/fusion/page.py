@@ -17,8 +17,7 @@ TABS = ["Tasks", "Cost", "Selection", "Queries", "Mixed parameters", "Table and 
 def laboratory(asked: Asked, shown: Shown) -> None:
     """Slider, chart and tabs: moving w reruns these alone."""
     with reported():
-        view = parts.look(shown)
-        weight = parts.weight_slider()
+        view, weight = parts.look(shown)
         figure = parts.chart(asked, shown, view, weight)
         parts.notes(shown)
         details.draw(TABS, details.Context(asked, shown, view, weight, figure))

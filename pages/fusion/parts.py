@@ -17,7 +17,7 @@ from pages.ui import blocks, charts_fusion, controls, frame, selection
 from pages.ui.theme import Figure
 from pages.ui.words import checkpoint_name, count, percent, plain, task_title
 
-__all__ = ["Look", "ask", "chart", "curve_rows", "finding", "look", "missing", "notes", "value_at", "weight_slider"]
+__all__ = ["Look", "ask", "chart", "curve_rows", "finding", "look", "missing", "notes", "value_at"]
 
 BEST, BY_HAND = "Best on dev", "By hand"
 
@@ -96,12 +96,16 @@ def _ask_for_dev() -> None:
     st.session_state["setting"] = list(LABEL_SETTINGS)
 
 
-def look(shown: Shown) -> Look:
-    """The mean or one task, and whether each task has its own line."""
-    with st.container(horizontal=True, vertical_alignment="bottom", key="fusion-look"):
+def look(shown: Shown) -> tuple[Look, float]:
+    """The chosen w, the mean or one task, and whether each task has its own line."""
+    left, middle, right = st.columns([5, 3, 2], vertical_alignment="bottom")
+    with left:
+        weight = _weight_slider()
+    with middle:
         task = controls.task_control(list(shown.curve.by_task))
+    with right:
         every = st.toggle("A line for each task", key="each", bind="query-params", disabled=task is not None)
-    return Look(task, every and task is None)
+    return Look(task, every and task is None), weight
 
 
 def finding(asked: Asked, shown: Shown) -> None:
@@ -116,7 +120,7 @@ def finding(asked: Asked, shown: Shown) -> None:
     blocks.finding(wording.finding(asked, shown, best, against))
 
 
-def weight_slider() -> float:
+def _weight_slider() -> float:
     """The chosen w."""
     return float(
         st.slider(
@@ -139,7 +143,7 @@ def chart(asked: Asked, shown: Shown, view: Look, weight: float) -> Figure:
     figure = charts_fusion.weight_chart(
         curve_rows(shown, view.task),
         [row for line in drawn for row in _mark_rows(line, view.task)],
-        [row for line in drawn for row in _level_rows(line, view.task)],
+        [row for line in drawn for row in _level_rows(shown, line, view.task)],
         frame.palette(),
         tasks=_task_rows(shown) if view.every_task else [],
         title=controls.MEASURE_TITLES[asked.measure],
@@ -196,7 +200,9 @@ def _mark_rows(line: Line, task: str | None) -> list[dict[str, Any]]:
     name = line.name
     if line.kind == "member":
         role = name[:2]
-        return [{**_numbers(line, task), "w": float(role == "TR"), "kind": role, "name": name, "label": ""}]
+        return [
+            {**_numbers(line, task), "w": float(role == "TR"), "kind": role, "name": name, "label": f"{role} alone"}
+        ]
     if line.weight is not None:
         w = line.weight if task is None else line.weight_by_task[task]
         label = _MARK_LABELS.get(name, "")
@@ -206,12 +212,14 @@ def _mark_rows(line: Line, task: str | None) -> list[dict[str, Any]]:
     return []
 
 
-def _level_rows(line: Line, task: str | None) -> list[dict[str, Any]]:
+def _level_rows(shown: Shown, line: Line, task: str | None) -> list[dict[str, Any]]:
     """What is compared with as a horizontal line."""
     label = wording.level_label(line)
     if label is None:
         return []
     strong = line.kind in ("best gold", "control")
+    if line.kind == "gold" and any(line.checkpoints == best.checkpoints for best in shown.of_kind("best gold")):
+        return []
     return [{**_numbers(line, task), "name": line.name, "label": label, "strong": strong}]
 
 

@@ -5,6 +5,7 @@ Sources of what is drawn: arXiv 2406.14022, Eqs. 5-6, Tables 1 and 3.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ __all__ = ["at_weight", "cost_chart", "pair_chart", "weight_chart"]
 
 WORD_ROOM = 190
 """Pixels to the right of the plot for the names of horizontal lines."""
+NEAR, EDGE = 0.2, 0.05
+"""Labels of marks nearer than this along w stand on different lines; none is centred nearer to the edge."""
 _SHAPES = {
     "fusion": "diamond",
     "upper bound": "diamond",
@@ -46,7 +49,7 @@ def weight_chart(
     *,
     tasks: Sequence[Row] = (),
     title: str = "Accuracy",
-    height: int = 380,
+    height: int = 340,
 ) -> Figure:
     """The measure against w, with members, fusions, mixed parameters and what has to be beaten.
 
@@ -87,7 +90,7 @@ def weight_chart(
         tip = [alt.Tooltip("task:N"), alt.Tooltip("w:Q", format=".2f"), alt.Tooltip("value:Q", format=".1%")]
         layers.append(thin.encode(alt.X("w:Q"), alt.Y("value:Q"), detail="task:N", tooltip=tip))
     layers += _levels(levels, palette, gap=(high - low) * 15 / height)
-    layers += _marks(marks, palette)
+    layers += _marks(marks, palette, gap=(high - low) * 15 / height)
     layers += _movable(palette)
     return configured(alt.layer(*layers).properties(height=height), palette)
 
@@ -107,7 +110,7 @@ def _levels(rows: Sequence[Row], palette: Palette, *, gap: float) -> list[Any]:
     ]
 
 
-def _marks(rows: Sequence[Row], palette: Palette) -> list[Any]:
+def _marks(rows: Sequence[Row], palette: Palette, *, gap: float) -> list[Any]:
     kinds = [kind for kind in _SHAPES if any(row["kind"] == kind for row in rows)]
     colours = _colours(palette)
     colour = alt.Scale(domain=kinds, range=[colours[kind] for kind in kinds])
@@ -123,7 +126,7 @@ def _marks(rows: Sequence[Row], palette: Palette) -> list[Any]:
     whisker = alt.Chart(data).mark_rule(strokeWidth=1.4, opacity=0.75)
     point = alt.Chart(data).mark_point(size=110, strokeWidth=2, opacity=1)
     hollow = "datum.kind == 'upper bound'"
-    words = alt.Chart(data).mark_text(dy=-14, fontSize=12, fontWeight=600)
+    words = alt.Chart(rows_data(_tiered(rows, gap))).mark_text(fontSize=12, fontWeight=600)
     by_kind = alt.Color("kind:N", sort=kinds, scale=colour, legend=None)
     return [
         whisker.encode(alt.X("w:Q"), alt.Y("low:Q"), alt.Y2("high:Q"), by_kind),
@@ -137,8 +140,20 @@ def _marks(rows: Sequence[Row], palette: Palette) -> list[Any]:
             .otherwise(alt.Fill("kind:N", sort=kinds, scale=colour, legend=None)),
             tooltip=tip,
         ),
-        words.encode(alt.X("w:Q"), alt.Y("value:Q"), by_kind, text="label:N"),
+        words.encode(alt.X("w:Q"), alt.Y("place:Q"), by_kind, text="label:N"),
     ]
+
+
+def _tiered(rows: Sequence[Row], gap: float) -> list[dict[str, Any]]:
+    """Labels above their marks, one line higher for each neighbour that is too near for one line."""
+    placed: list[dict[str, Any]] = []
+    for row in sorted((row for row in rows if row["label"]), key=lambda row: row["w"]):
+        near = [other["tier"] for other in placed if row["w"] - other["w"] < NEAR]
+        tier = next(tier for tier in itertools.count() if tier not in near)
+        top = max([row["high"], *(other["high"] for other in placed if row["w"] - other["w"] < NEAR)])
+        inside = min(max(row["w"], EDGE), 1 - EDGE)
+        placed.append({**row, "tier": tier, "place": top + (0.8 + tier) * gap, "w": inside})
+    return placed
 
 
 def _movable(palette: Palette) -> list[Any]:

@@ -1,0 +1,215 @@
+"""What is asked: two checkpoints, demonstrations, labels and the text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from icl_core.errors import ObservatoryError, StudyError
+from icl_core.evaluation.playground import (
+    MAX_DEMONSTRATIONS,
+    OWN_NAME,
+    Question,
+    strongest_checkpoint,
+    task_demonstrations,
+)
+from icl_core.evaluation.study import MAX_SEED
+from icl_core.models.hub import embedded_members
+from icl_core.records import CheckpointRef, LabelSetting
+from icl_core.registry.tasks import get_task, list_tasks
+from pages.ui import cached, selection
+from pages.ui.words import checkpoint_name, plain, task_title
+
+__all__ = ["Demonstrations", "demonstrations", "members", "network", "text"]
+
+TASK, OWN, NONE = "A task's", "My own", "None"
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstrations:
+    """The demonstrations and what keys their random labels and symbols."""
+
+    name: str
+    seed: int
+    labels: tuple[str, ...]
+    rows: tuple[tuple[str, str], ...]
+
+
+def _models() -> list[str]:
+    """Models whose checkpoints can be listed without a network, those of the study first."""
+    named = [*st.session_state["model"], *embedded_members(), *(each.model for each in cached.summaries())]
+    return [name for name in dict.fromkeys(named) if cached.checkpoints_of(name)]
+
+
+def members() -> tuple[CheckpointRef, CheckpointRef]:
+    """The two checkpoints.
+
+    Raises:
+        StudyError: there is no model to choose.
+    """
+    names = _models()
+    if not names:
+        raise StudyError("There is no model to ask: pick one under Models in the sidebar.")
+    tr_column, tl_column = st.columns(2)
+    with tr_column:
+        tr = _member("TR", "play_tr", "random", names)
+    with tl_column:
+        tl = _member("TL", "play_tl", "abstract", names)
+    return tr, tl
+
+
+def _member(role: str, key: str, setting: LabelSetting, names: list[str]) -> CheckpointRef:
+    left, right = st.columns(2)
+    model = left.selectbox(
+        f"{role} model", selection.known(key, names), key=key, bind="query-params",
+        help="Asked under random labels: it has to recognise the task." if role == "TR"
+        else "Asked under symbols: it has to learn the task from the demonstrations.",
+    )  # fmt: skip
+    refs = {checkpoint_name(ref): ref for ref in cached.checkpoints_of(model)}
+    best = strongest_checkpoint(cached.summaries(), model, setting)
+    start = next((at for at, ref in enumerate(refs.values()) if ref == best), len(refs) - 1)
+    place = f"{key}_at"
+    chosen = right.selectbox(
+        f"{role} checkpoint", selection.known(place, list(refs)), index=start, key=place, bind="query-params",
+        help=f"At first the one with the highest {role} accuracy in the store.",
+    )  # fmt: skip
+    return refs[chosen]
+
+
+def demonstrations() -> Demonstrations:
+    """A task's demonstrations as the evaluation draws them, one's own in a table, or none.
+
+    Raises:
+        ObservatoryError: the task's rows are not on this machine.
+    """
+    way = st.segmented_control(
+        "Demonstrations", [TASK, OWN, NONE], default=TASK, required=True, key="demos", bind="query-params"
+    )
+    if way == TASK:
+        return _of_task()
+    start = _usual_task(_single_text_tasks())
+    left, right = st.columns([1, 3])
+    with left:
+        labels = _labels(start)
+        seed = _seed()
+    with right:
+        rows = _own_rows(start, labels) if way == OWN else ()
+        if way == NONE:
+            st.caption("Without demonstrations the symbols of the TL prompt stand for nothing that it could know.")
+    return Demonstrations(OWN_NAME, seed, labels, rows)
+
+
+def _single_text_tasks() -> list[str]:
+    return [name for name, task in list_tasks().items() if not task.is_pair]
+
+
+def _usual_task(names: list[str]) -> str:
+    """The study's first task, where it is one of these."""
+    return next((name for name in st.session_state["task"] if name in names), names[0])
+
+
+def _of_task() -> Demonstrations:
+    names = _single_text_tasks()
+    left, middle, right = st.columns([2, 1, 1])
+    name = left.selectbox(
+        "Task", selection.known("play_task", names), index=names.index(_usual_task(names)), format_func=task_title,
+        key="play_task", bind="query-params",
+    )  # fmt: skip
+    with middle:
+        seed = _seed()
+    n_shots = right.number_input(
+        "How many", 0, MAX_DEMONSTRATIONS, value=min(int(st.session_state["shots"]), MAX_DEMONSTRATIONS),
+        key="play_shots", bind="query-params",
+    )  # fmt: skip
+    try:
+        rows = _drawn(name, int(n_shots), seed)
+    except ObservatoryError as error:
+        raise StudyError(f"The rows of {name} are not on this machine, so they cannot be shown: {error}") from error
+    return Demonstrations(name, seed, get_task(name).words(), rows)
+
+
+@st.cache_data(max_entries=64, show_spinner="Reading the task")
+def _drawn(name: str, n_shots: int, seed: int) -> tuple[tuple[str, str], ...]:
+    return task_demonstrations(name, n_shots=n_shots, demo_seed=seed)
+
+
+def _seed() -> int:
+    return int(
+        st.number_input(
+            "Seed", 0, MAX_SEED, value=13, key="play_seed", bind="query-params",
+            help="Draws a task's demonstrations, the random labels and the symbols.",
+        )
+    )  # fmt: skip
+
+
+def _labels(task: str) -> tuple[str, ...]:
+    text_of_labels = st.text_area(
+        "Labels, one on each line",
+        "\n".join(get_task(task).words()),
+        height=120,
+        key="play_labels",
+        persist_state="session",
+    )
+    return tuple(line.strip() for line in text_of_labels.splitlines() if line.strip())
+
+
+def _own_rows(task: str, labels: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The table as it stands; rows that are quite empty are passed over."""
+    try:
+        start = _drawn(task, 2, 13)
+    except ObservatoryError:
+        start = (("", ""),)
+    edited = st.data_editor(
+        [{"text": text, "label": label} for text, label in start],
+        num_rows="dynamic",
+        hide_index=True,
+        height=190,
+        key="play_rows",
+        column_config={
+            "text": st.column_config.TextColumn("Text", width="large"),
+            "label": st.column_config.SelectboxColumn("Label", options=list(labels)),
+        },
+        alt="Demonstrations of one's own",
+    )
+    rows: list[dict[str, Any]] = list(edited)
+    pairs = [(str(row.get("text") or ""), str(row.get("label") or "")) for row in rows]
+    return tuple(pair for pair in pairs if any(pair))
+
+
+def text(found: Demonstrations) -> str:
+    """The sentence; a first one comes from the task's test rows."""
+    start = next(iter(cached.texts(found.name, None, "test").values()), "") if found.name != OWN_NAME else ""
+    return str(
+        st.text_area(
+            "Your sentence", start, height=80, key="say", persist_state="session",
+            help="Line breaks become spaces, as in the evaluation.",
+        )
+    )  # fmt: skip
+
+
+def network(refs: tuple[CheckpointRef, ...]) -> bool:
+    """Whether only this machine may be used: the Hub is asked for nothing before one allows it."""
+    if all(ref.source in ("embedded", "folder", "gguf") for ref in refs):
+        return True
+    return not st.toggle(
+        "Download what is not on this machine", key="play_download", bind="query-params",
+        help=f"{plain(', '.join(dict.fromkeys(ref.location for ref in refs if ref.source == 'hub')))} from the Hub.",
+    )  # fmt: skip
+
+
+def question(
+    tr: CheckpointRef, tl: CheckpointRef, found: Demonstrations, texts: tuple[str, ...], offline: bool
+) -> Question:
+    """All of it as one value."""
+    return Question(
+        tr=tr,
+        tl=tl,
+        texts=texts,
+        labels=found.labels,
+        demonstrations=found.rows,
+        name=found.name,
+        demo_seed=found.seed,
+        offline=offline,
+    )

@@ -1,0 +1,39 @@
+"""Playground: what do these two checkpoints say about my sentence?"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from icl_core.errors import ObservatoryError
+from pages.playground import form, views, worker
+from pages.ui import frame
+from pages.ui.words import plain, reported
+
+frame.heading("Playground", "What do these two checkpoints say about my sentence?")
+with reported():
+    tr, tl = form.members()
+    room = st.container()
+    with st.expander("Demonstrations and labels", expanded=True):
+        shown = form.demonstrations()
+        for text, label in shown.rows[:3]:
+            st.text(f"{text}  →  {label}")
+        if len(shown.rows) > 3:
+            st.caption(f"and {len(shown.rows) - 3} more")
+    with room:
+        sentence = form.text(shown)
+        offline = form.network((tr, tl))
+        question = form.question(tr, tl, shown, (sentence,), offline)
+        reply = None
+        try:
+            reply = worker.answer(question)
+        except ObservatoryError as error:
+            st.info(plain(str(error)))
+        if reply is not None:
+            views.answers(question, reply)
+    names = ["Prompts", "A file of sentences"]
+    for tab, name in zip(st.tabs(names, key="play_tab", on_change="rerun", bind="query-params"), names, strict=True):
+        with tab:
+            if tab.open and name == "Prompts" and reply is not None:
+                views.prompts(reply)
+            if tab.open and name != "Prompts":
+                views.batch(question)

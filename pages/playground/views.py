@@ -1,0 +1,202 @@
+"""What came back: label probabilities with w live, the prompts as they were sent, and a file of sentences."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import streamlit as st
+
+from icl_core.analysis.fusion import fuse
+from icl_core.analysis.predictions import NORMALISATIONS, Normalisation
+from icl_core.errors import DataError
+from icl_core.evaluation.playground import MAX_BATCH_TEXTS, Question, Reply, Role, Scored, probabilities
+from pages.playground import worker
+from pages.ui import blocks, charts_playground, frame
+from pages.ui.rows import as_csv
+from pages.ui.words import checkpoint_name, count, percent, plain, reported
+
+__all__ = ["answers", "batch", "prompts"]
+
+MOST_TOKENS = 1500
+ROLES: tuple[Role, ...] = ("TR", "TL")
+ICL_ROLES: tuple[Role, ...] = ("ICL of the TR checkpoint", "ICL of the TL checkpoint")
+_SCORE_TITLES = {"sum": "Sum of tokens", "per_token": "Mean per token", "calibrated": "Calibrated"}
+
+
+def _weight() -> tuple[float, Normalisation]:
+    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    weight = left.slider(
+        "w: weight of TR in the fusion", 0.0, 1.0, 0.5, step=0.01, format="%.2f", key="play_w", bind="query-params",
+        help="fused = w · TR + (1 − w) · TL. Moving it asks no model again.",
+    )  # fmt: skip
+    normalisation = right.selectbox(
+        "Label score", list(NORMALISATIONS), format_func=lambda name: _SCORE_TITLES[name], key="norm",
+        bind="query-params",
+    )  # fmt: skip
+    return float(weight), normalisation
+
+
+@st.fragment
+def answers(question: Question, reply: Reply) -> None:
+    """The bars of TR, TL and their fusion; the slider redraws the last of them alone."""
+    weight, normalisation = _weight()
+    tr, tl = (probabilities(reply.role(role), normalisation=normalisation)[0] for role in ROLES)
+    fused = fuse([tr, tl], [weight, 1 - weight])
+    symbols = reply.role("TL").choices
+    columns = st.columns(3)
+    shown = (
+        ("TR", f"TR: {_who(reply.role('TR'))}, random labels", tr, question.labels),
+        ("TL", f"TL: {_who(reply.role('TL'))}, symbols", tl, _with_symbols(question.labels, symbols)),
+        ("fused", f"Fused with w = {weight:.2f}", fused, question.labels),
+    )
+    for column, (role, title, values, labels) in zip(columns, shown, strict=True):
+        with column:
+            st.markdown(f"**{plain(title)}**")
+            winner = int(values.argmax())
+            rows = [
+                {"label": label, "probability": float(p), "winner": at == winner}
+                for at, (label, p) in enumerate(zip(labels, values, strict=True))
+            ]
+            figure = charts_playground.label_bars(rows, frame.palette(), role=role)
+            alt = f"{title}: {labels[winner]} with {percent(float(values[winner]))}"
+            blocks.chart(figure, key=f"bars-{role}", alt=alt)
+    st.caption(_notes(question, reply, normalisation))
+
+
+def _who(scored: Scored) -> str:
+    return f"{scored.checkpoint.model} {checkpoint_name(scored.checkpoint)}"
+
+
+def _with_symbols(labels: tuple[str, ...], symbols: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{label} ({symbol})" for label, symbol in zip(labels, symbols, strict=True))
+
+
+def _notes(question: Question, reply: Reply, normalisation: Normalisation) -> str:
+    """What the checkpoints say under true labels, whether anything was cut, and how long it took."""
+    parts = []
+    for scored in reply.scored:
+        if scored.role in ICL_ROLES and question.demonstrations:
+            values = probabilities(scored, normalisation=normalisation)[0]
+            best = int(values.argmax())
+            parts.append(f"{_who(scored)} says {question.labels[best]} ({percent(float(values[best]))})")
+    said = f"Under the true labels {', and '.join(parts)}. " if parts else ""
+    cut = max(scored.n_shortened for scored in reply.scored)
+    was_cut = f"{count(cut, 'text')} did not fit the context and {'was' if cut == 1 else 'were'} cut. " if cut else ""
+    loaded = f", after {reply.load_seconds:.1f} s of loading" if reply.load_seconds > 0.05 else ""
+    return plain(f"{said}{was_cut}Scored in {1000 * reply.score_seconds:.0f} ms{loaded}.")
+
+
+def prompts(reply: Reply) -> None:
+    """The three prompts, token by token."""
+    roles: dict[str, Role] = {
+        "TR: random labels": "TR",
+        "TL: symbols": "TL",
+        "ICL: true labels": "ICL of the TR checkpoint",
+    }
+    chosen = st.segmented_control(
+        "Prompt", list(roles), default="TR: random labels", required=True, key="play_prompt", bind="query-params"
+    )
+    sent = reply.role(roles[str(chosen)]).prompt
+    n = len(sent.token_ids)
+    rows = charts_playground.token_rows(sent.pieces, sent.token_ids, n_shared=sent.n_shared, most=MOST_TOKENS)
+    left_out = f" The first {n - MOST_TOKENS:,} are not drawn." if n > MOST_TOKENS else ""
+    st.caption(
+        f"{n:,} tokens, of them {sent.n_shared:,} shared demonstrations (dimmed), which are computed once. "
+        f"The label follows after the last one. Point at a token for its id.{left_out}"
+    )
+    st.vega_lite_chart(
+        None,
+        charts_playground.token_chart(rows, frame.palette()),
+        width="content",
+        theme=None,
+        key="tokens",
+        alt=f"The prompt with its {n} tokens; the text is below",
+    )
+    with st.expander("The same as plain text"):
+        st.code("".join(sent.pieces), language=None, wrap_lines=True)
+
+
+# A file of sentences
+
+
+def batch(question: Question) -> None:
+    """Many sentences at once, and what came back as a file."""
+    uploaded = st.file_uploader(
+        f"CSV with a column text (or one sentence on each line); at most {MAX_BATCH_TEXTS} sentences",
+        type=["csv", "txt"],
+        key="play_file",
+    )
+    if uploaded is None:
+        return
+    with reported():
+        texts = read_texts(uploaded.getvalue())
+        st.caption(f"{count(len(texts), 'sentence')} in {plain(uploaded.name)}.")
+        asked = replace(question, texts=texts)
+        if st.button(f"Ask all {len(texts)}", key="play_batch", type="primary"):
+            bar = st.progress(0.0, text="Asking")
+
+            def show(done: int, total: int) -> None:
+                bar.progress(done / total, text=f"{done} of {total}")
+
+            replies = worker.answer_batch(asked, on_progress=show)
+            bar.empty()
+            st.session_state["play_answered"] = (asked, replies)
+    answered = st.session_state.get("play_answered")
+    if answered is not None and answered[0] == asked:
+        _batch_table(*answered)
+
+
+def read_texts(content: bytes) -> tuple[str, ...]:
+    """The sentences of a CSV with a column text, else the first column, else the lines.
+
+    Raises:
+        DataError: no UTF-8 text, no sentence, or too many.
+    """
+    try:
+        decoded = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"The file is not UTF-8 text ({error.reason}); save it as UTF-8.") from error
+    rows = [row for row in csv.reader(io.StringIO(decoded, newline="")) if any(cell.strip() for cell in row)]
+    header = [cell.strip().lower() for cell in rows[0]] if rows else []
+    at = header.index("text") if "text" in header else 0
+    found = rows[1:] if "text" in header else rows
+    texts = tuple(row[at].strip() for row in found if len(row) > at and row[at].strip())
+    if not texts:
+        raise DataError("The file holds no sentence; give a column text, or one sentence on each line.")
+    if len(texts) > MAX_BATCH_TEXTS:
+        raise DataError(f"The file has {len(texts):,} sentences; at most {MAX_BATCH_TEXTS} can be asked at once.")
+    return texts
+
+
+@st.fragment
+def _batch_table(question: Question, replies: list[Reply]) -> None:
+    normalisation: Normalisation = st.session_state.get("norm", "sum")
+    weight = float(st.session_state.get("play_w", 0.5))
+    rows = batch_rows(question, replies, weight=weight, normalisation=normalisation)
+    st.dataframe(rows, hide_index=True, height=320, alt="Answers to all sentences")
+    st.download_button("CSV", lambda: as_csv(rows), file_name="playground.csv", mime="text/csv", key="play_csv")
+
+
+def batch_rows(
+    question: Question, replies: list[Reply], *, weight: float, normalisation: Normalisation
+) -> list[dict[str, Any]]:
+    """One row a sentence: the answers of TR, TL and fusion, and every probability."""
+
+    def stacked(role: Role) -> npt.NDArray[np.float64]:
+        return np.concatenate([probabilities(reply.role(role), normalisation=normalisation) for reply in replies])
+
+    tr, tl = (stacked(role) for role in ROLES)
+    by_role = {"TR": tr, "TL": tl, "fused": fuse([tr, tl], [weight, 1 - weight])}
+    rows = []
+    for index, text in enumerate(question.texts):
+        row: dict[str, Any] = {"text": text}
+        row |= {role: question.labels[int(values[index].argmax())] for role, values in by_role.items()}
+        for role, values in by_role.items():
+            row |= {f"P {role} {label}": float(p) for label, p in zip(question.labels, values[index], strict=True)}
+        rows.append(row | {"w": weight})
+    return rows
