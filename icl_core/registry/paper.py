@@ -73,6 +73,14 @@ class Reported:
     note: str = ""
     starred: bool = False
 
+    def difference(self, ours: float | None) -> float | None:
+        """Ours minus the paper's; None where one of them is not there.
+
+        >>> round(Reported(0.375).difference(0.5), 3), Reported(None, mark="not legible").difference(0.5)
+        (0.125, None)
+        """
+        return None if ours is None or self.value is None else ours - self.value
+
 
 ILLEGIBLE = Reported(None, mark="not legible", note="Not legible in our copy of the paper.")
 

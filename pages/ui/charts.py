@@ -25,6 +25,7 @@ __all__ = [
     "confusion_chart",
     "grid_chart",
     "label_share_chart",
+    "phase_shades",
     "room_for_labels",
     "rows_data",
     "timeline_chart",
@@ -133,7 +134,7 @@ def ability_chart(
         .mark_line(strokeWidth=2, interpolate="linear")
         .encode(x, y, _colour(palette), _dash(rows), detail="model:N")
     )
-    layers: list[Any] = [lines, *_shades(phases, axis, palette), *_references(references, axis, palette)]
+    layers: list[Any] = [lines, *phase_shades(phases, axis, palette), *_references(references, axis, palette)]
     if style.bands:
         layers.append(_bands(kept, palette))
     layers += [_points(rows, palette, pickable=style.pickable)]
@@ -223,7 +224,8 @@ def _references(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[Any]
     return [rule, words]
 
 
-def _shades(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[Any]:
+def phase_shades(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[Any]:
+    """Shaded stretches of training, with their names where they have one."""
     if not rows:
         return []
     clipped = [

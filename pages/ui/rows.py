@@ -100,19 +100,25 @@ def reference_rows(curves: AbilityCurves, *, task: str | None = None) -> list[Ro
 
 
 def phase_rows(model: str, places: Mapping[CheckpointRef, float], quantity: Quantity) -> list[Row]:
-    """The curriculum phases of a registered model on its axis of steps; none on other axes."""
-    if quantity != "step" or model not in MODELS:
+    """The curriculum phases of a registered model on its axis; between checkpoints tokens and share grow evenly."""
+    steps = sorted((ref.step, place) for ref, place in places.items() if ref.step is not None)
+    if model not in MODELS or not steps:
         return []
-    return [
-        {
-            "x": float(phase.start_step),
-            "x2": float(phase.end_step),
-            "name": phase.name,
-            "text": f"{phase.name}: {short_number(phase.start_step)} to {short_number(phase.end_step)}",
-            "strength": 0.12 + 0.14 * (index % 2),
-        }
-        for index, phase in enumerate(MODELS[model].phases)
-    ]
+    known, at = zip(*steps, strict=True)
+    rows = []
+    for index, phase in enumerate(MODELS[model].phases):
+        edges = phase.start_step, phase.end_step
+        x, x2 = edges if quantity == "step" else np.interp(edges, known, at)
+        rows.append(
+            {
+                "x": float(x),
+                "x2": float(x2),
+                "name": phase.name,
+                "text": f"{phase.name}: {short_number(phase.start_step)} to {short_number(phase.end_step)}",
+                "strength": 0.12 + 0.14 * (index % 2),
+            }
+        )
+    return rows
 
 
 def interval_rows(

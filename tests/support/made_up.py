@@ -38,7 +38,7 @@ def made_up_record(spec: CellSpec, *, wanted: float) -> CellRecord:
     scores[np.arange(n), predicted] = -0.5
     row_ids = tuple(f"row:{index}" for index in range(n))
     identity = CheckpointIdentity(
-        "0" * 40, ((spec.checkpoint.revision, digest_of(spec.checkpoint.revision)),), "t", 2048
+        "0" * 40, ((spec.checkpoint.revision, digest_of([spec.checkpoint.model, spec.checkpoint.revision])),), "t", 2048
     )
     key = make_cell_key(
         spec,

@@ -1,0 +1,1 @@
+"""The paper page and its parts."""

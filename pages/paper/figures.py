@@ -1,0 +1,138 @@
+"""The panels of the paper's figures: what it reports as text, what this store gives as charts, what is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import streamlit as st
+
+from icl_core.records import LABEL_SETTINGS
+from icl_core.registry.families import MODELS
+from icl_core.registry.paper import FIGURES, INTENSITY_ICL_R, PAPER_MODELS
+from pages.paper.fill import Filling, fillings
+from pages.paper.parts import Seen, differences_of, number, roles
+from pages.ui import controls, selection, side_by_side
+from pages.ui.words import count, joined, plain
+
+__all__ = ["PANELS", "study_choice"]
+
+
+@contextmanager
+def _panel(item: str) -> Iterator[None]:
+    """A figure's title, what the paper reports on the left, and this store on the right."""
+    figure = FIGURES[item]
+    st.subheader(f"{item}: {figure.title}", anchor=False)
+    left, right = st.columns([1, 3], gap="large")
+    with left:
+        st.caption("REPORTED BY THE PAPER")
+        st.markdown(plain(figure.reported))
+    with right:
+        st.caption("THIS STORE")
+        yield
+
+
+def _missing(item: str, seen: Seen) -> None:
+    """What of a figure is missing, with the study that would fill it."""
+    wanted = list(dict.fromkeys(role for group in FIGURES[item].groups for role in group.models))
+    _, absent = roles(seen, wanted)
+    gaps = []
+    if absent:
+        models = tuple(seen.stand_ins.get(role, role) for role in absent)
+        words = f"{joined([PAPER_MODELS[role] for role in absent], most=12)} ({count(len(absent), 'model')})"
+        gaps.append(Filling(item, words, study_choice(seen, models)))
+    fillings(gaps)
+    differences_of(item)
+
+
+def study_choice(seen: Seen, models: Sequence[str]) -> selection.Choice:
+    """The study's options for other models with all three label settings; the paper's grid for its own models."""
+    own = all(model in MODELS for model in models)
+    checkpoints = "paper" if own and seen.choice.checkpoints == "all" else seen.choice.checkpoints
+    return dataclasses.replace(
+        seen.choice,
+        model=tuple(dict.fromkeys(models)),
+        setting=LABEL_SETTINGS,
+        local="",
+        checkpoints=checkpoints,
+    )
+
+
+def _nobody() -> None:
+    st.info("None of these models has results under this study's options.")
+
+
+def _abilities(seen: Seen) -> None:
+    """Fig. 1: the three abilities of each model."""
+    with _panel("Fig. 1"):
+        here, _ = roles(seen, FIGURES["Fig. 1"].groups[0].models)
+        if here:
+            models = list(dict.fromkeys(here.values()))
+            side_by_side.abilities(seen.side, models, title=controls.MEASURE_TITLES[seen.view.measure])
+        else:
+            _nobody()
+        st.caption(
+            "Difference: by eye, since the paper's points are not reported as numbers. The dynamics page has these "
+            "curves with their bands."
+        )
+    _missing("Fig. 1", seen)
+
+
+def _intensity_and_occurrence(seen: Seen) -> None:
+    """Fig. 2: mean intensity against final ICL, and how often TR and TL compete."""
+    with _panel("Fig. 2 right"):
+        side_by_side.scatter(seen.side)
+        change = INTENSITY_ICL_R.difference(seen.side.correlation.r)
+        words = "" if change is None else f" Difference: {change:+.2f}.".replace("-", "−")
+        ours = side_by_side.correlation_words(seen.side.correlation)
+        st.markdown(f"Reported: r = {number(INTENSITY_ICL_R)}, one point a family. Here: {ours}, one a model.{words}")
+        if not all(model in seen.stand_ins for model in seen.side.summaries):
+            st.caption("Not all points are the paper's models: the difference is one of models as well.")
+    _missing("Fig. 2 right", seen)
+    with _panel("Fig. 2 left"):
+        if seen.side.summaries:
+            side_by_side.occurrence(seen.side)
+            side_by_side.summary_table(seen.side, seen.choice)
+        else:
+            _nobody()
+
+
+def _against_r(seen: Seen) -> None:
+    """Fig. 3: R and ICL of each model."""
+    with _panel("Fig. 3"):
+        if seen.side.summaries:
+            side_by_side.multiples(seen.side, list(seen.side.summaries))
+            st.caption("Area: accumulated intensity R; line: ICL; both from 0 to 100 %. Difference: by eye.")
+        else:
+            _nobody()
+    _missing("Fig. 3", seen)
+
+
+def _factor(seen: Seen, item: str) -> None:
+    """Figs. 4 to 6: R of the models of each group over one axis, and their mean intensities."""
+    with _panel(item):
+        for index, group in enumerate(FIGURES[item].groups):
+            here, _ = roles(seen, group.models)
+            st.markdown(f"**{group.title[:1].upper()}{group.title[1:]}**")
+            models = list(dict.fromkeys(here.values()))
+            if models:
+                phases_of = models[0] if item == "Fig. 6" else None
+                side_by_side.accumulated(seen.side, models, key=f"{item}-{index}", phases_of=phases_of)
+            else:
+                _nobody()
+        st.caption(
+            "Difference: by eye, since the paper's curves are not reported as numbers. On share of training, models "
+            "of unequal length have one axis; tokens compare amounts of data."
+        )
+    _missing(item, seen)
+
+
+PANELS: dict[str, Callable[[Seen], None]] = {
+    "Fig. 1": _abilities,
+    "Fig. 2": _intensity_and_occurrence,
+    "Fig. 3": _against_r,
+    **{item: partial(_factor, item=item) for item in ("Fig. 4", "Fig. 5", "Fig. 6")},
+}
+"""The figures by the name under which they are picked."""

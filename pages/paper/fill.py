@@ -1,0 +1,85 @@
+"""What is missing of a panel, what it would cost, and the button that takes exactly that study to the evaluate page."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import streamlit as st
+
+from icl_core.errors import ObservatoryError
+from icl_core.evaluation.cost import Estimate, estimate
+from icl_core.evaluation.study import Study, study_from_json, study_to_json
+from icl_core.records import Split
+from pages.ui import cached, selection
+from pages.ui.words import count, duration, joined, plain, short_number
+
+__all__ = ["Filling", "fillings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """A study that would fill a gap.
+
+    Attributes:
+        name: unique on the page.
+        words: what it fills, as a clause.
+        choice: the pickers' values that ask for it.
+        dev: whether the development split is needed too.
+    """
+
+    name: str
+    words: str
+    choice: selection.Choice = field(repr=False)
+    dev: bool = False
+
+    def study(self) -> Study:
+        """The study that the evaluate page will show.
+
+        Raises:
+            ObservatoryError: the values are no study.
+        """
+        splits: tuple[Split, ...] = ("dev", "test") if self.dev else ("test",)
+        return dataclasses.replace(selection.study_of(self.choice), splits=splits)
+
+
+def fillings(gaps: Sequence[Filling]) -> None:
+    """Each gap with its cost and its button; the cost is counted when it is opened."""
+    for gap in gaps:
+        with st.expander(f"Missing: {gap.words}", key=f"fill-{gap.name}", on_change="rerun") as box:
+            if box.open:
+                _cost_and_button(gap)
+
+
+@st.cache_data(max_entries=32, show_spinner="Counting what it would cost")
+def _estimate(study: str, generation: str) -> Estimate:
+    return estimate(study_from_json(study), cached.store())
+
+
+def _cost_and_button(gap: Filling) -> None:
+    try:
+        study = gap.study()
+        cost = _estimate(study_to_json(study), cached.generation())
+    except ObservatoryError as error:
+        st.info(plain(str(error)))
+        return
+    models = list(dict.fromkeys(ref.model for ref in study.checkpoints))
+    rests = "from cells measured here" if cost.is_calibrated else "a rough guess: nothing of it was measured here yet"
+    st.markdown(
+        f"{plain(joined(models, most=12))}: {count(len(study.checkpoints), 'checkpoint')}, "
+        f"{count(len(study.tasks), 'task')}, {count(len(study.label_settings), 'setting')}, "
+        f"{count(len(study.demo_seeds), 'seed')}, {study.n_shots} shots, splits {' and '.join(study.splits)}.  \n"
+        f"**{cost.n_new:,}** of {count(cost.n_cells, 'cell')} to compute; **{duration(cost.seconds)}**, {rests}; "
+        f"{short_number(round(cost.tokens))} tokens, {short_number(cost.tflops)} TFLOPs."
+    )
+    if st.button("Take this study to Evaluate", key=f"take-{gap.name}", on_click=_hand_over, args=(gap,)):
+        st.switch_page("pages/evaluate/page.py")
+
+
+def _hand_over(gap: Filling) -> None:
+    """Sets the pickers, which the evaluate page mirrors, to the study."""
+    for item in dataclasses.fields(selection.Choice):
+        value = getattr(gap.choice, item.name)
+        st.session_state[item.name] = list(value) if isinstance(value, tuple) else value
+    st.session_state["dev"] = gap.dev

@@ -1,0 +1,35 @@
+"""Paper: what did arXiv 2406.14022 report, and what do we get?"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.competition.parts import epsilon_controls
+from pages.paper import figures, parts, tables
+from pages.ui import frame
+from pages.ui.words import reported
+
+PANELS = {**figures.PANELS, **tables.PANELS}
+
+frame.heading("Paper", "What did the paper report, and what do we get?")
+with reported():
+    sentence = st.container()
+    panel = st.segmented_control(
+        "Panel",
+        list(PANELS),
+        default="Fig. 2",
+        required=True,
+        key="panel",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    epsilon = epsilon_controls()
+    body = st.container()
+    view, look = parts.view_controls()
+    chosen, further = parts.stand_ins()
+    seen = parts.observe(view, look, epsilon, chosen=chosen, further=further)
+    with sentence:
+        parts.finding(seen)
+    with body:
+        PANELS[panel](seen)
+    parts.how_computed(seen)

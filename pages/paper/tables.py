@@ -1,0 +1,268 @@
+"""The panels of the paper's tables: theirs, ours, the difference and what is missing, row by row."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import streamlit as st
+
+from icl_core.analysis.comparison import ModelTrajectory, subsample, summarise
+from icl_core.errors import ObservatoryError, StudyError
+from icl_core.evaluation.study import study_to_json
+from icl_core.registry.paper import (
+    CODE_DIFFERENCES,
+    PAPER_MODELS,
+    TABLE_1,
+    TABLE_3,
+    TABLE_3_COLUMNS,
+    TABLE_7,
+    Reported,
+    Table1Entry,
+    Table7,
+)
+from pages.fusion import compute
+from pages.paper.figures import study_choice
+from pages.paper.fill import Filling, fillings
+from pages.paper.parts import Seen, difference_words, differences_of, number, roles
+from pages.ui import compared, selection
+from pages.ui.words import count, interval, joined, percent, plain
+
+__all__ = ["PANELS", "ratio_of", "table_7_choices"]
+
+ABSENT = "not in this store"
+
+
+def _row(name: str, reported: Reported, ours: float | None, *, said: str = "", why: str = ABSENT) -> dict[str, Any]:
+    """One line: reported and ours as text, so that a number of the paper never looks like a result."""
+    return {
+        "": name,
+        "reported by the paper": number(reported, percent=True),
+        "this store": said or (percent(ours) if ours is not None else why),
+        "difference": difference_words(reported, ours),
+        "note": reported.note,
+    }
+
+
+# Table 7
+
+
+def table_7_choices(table: Table7, choice: selection.Choice) -> dict[str, selection.Choice]:
+    """For each column of a part of Table 7 the options under which its results are made."""
+    if table.option == "alphabet":
+        return {str(column): dataclasses.replace(choice, alphabet=str(column)) for column in table.columns}
+    if table.option == "shots":
+        return {str(column): dataclasses.replace(choice, shots=int(column)) for column in table.columns}
+    wide = dataclasses.replace(choice, checkpoints=str(int(table.columns[-1]) + 1))
+    return {str(column): wide if column == table.columns[-1] else choice for column in table.columns}
+
+
+def ratio_of(trajectory: ModelTrajectory, table: Table7, column: str, *, epsilon: float) -> float:
+    """The competition ratio of one field of Table 7.
+
+    Raises:
+        StudyError: the trajectory has too few checkpoints.
+    """
+    if table.option == "checkpoints":
+        trajectory = subsample(trajectory, n_intervals=int(column))
+    return summarise(trajectory, epsilon=epsilon).competition.ratio
+
+
+def _table_7_part(name: str, table: Table7, seen: Seen) -> None:
+    st.subheader(f"{name}: {table.title}", anchor=False)
+    lines: list[dict[str, Any]] = []
+    gaps: list[Filling] = []
+    for at, (column, choice) in enumerate(table_7_choices(table, seen.choice).items()):
+        here, absent = roles_under(seen, choice, tuple(table.rows))
+        for role, cells in table.rows.items():
+            found = here.get(role)
+            ours, why = _ratio_or_why(found, table, column, seen.epsilon)
+            lines.append(_row(f"{PAPER_MODELS[role]}, {column}", cells[at], ours, why=why))
+            if found is not None and ours is None:
+                absent = [*absent, role]
+        if absent:
+            models = tuple(seen.stand_ins.get(role, role) for role in absent)
+            wanted = dataclasses.replace(study_choice(seen, models), checkpoints=choice.checkpoints)
+            wanted = dataclasses.replace(wanted, shots=choice.shots, alphabet=choice.alphabet)
+            unit = {"checkpoints": "intervals", "shots": "demonstrations", "alphabet": "as symbols"}[table.option]
+            words = f"{column} {unit} for {joined([PAPER_MODELS[role] for role in absent])}"
+            gaps.append(Filling(f"{name}-{column}", words, wanted))
+    order = {f"{PAPER_MODELS[role]}, {column}": i for i, (role, column) in enumerate(
+        (role, column) for role in table.rows for column in table.columns)}  # fmt: skip
+    lines.sort(key=lambda line: order[line[""]])
+    st.dataframe(lines, hide_index=True, alt=f"{name}: competition ratio, reported and here", width="stretch")
+    fillings(gaps)
+
+
+def roles_under(
+    seen: Seen, choice: selection.Choice, wanted: tuple[str, ...]
+) -> tuple[dict[str, ModelTrajectory], list[str]]:
+    """The trajectories of the paper's models under other options, and the models that have none."""
+    played = {role: seen.stand_ins[role] for role in wanted if role in seen.stand_ins}
+    found = compared.compare(choice, played.values(), view=seen.view).trajectories
+    here = {role: found[model] for role, model in played.items() if model in found}
+    return here, [role for role in wanted if role not in here]
+
+
+def _ratio_or_why(
+    trajectory: ModelTrajectory | None, table: Table7, column: str, epsilon: float
+) -> tuple[float | None, str]:
+    if trajectory is None:
+        return None, ABSENT
+    try:
+        return ratio_of(trajectory, table, column, epsilon=epsilon), ""
+    except StudyError as error:
+        return None, str(error)
+
+
+def sensitivity(seen: Seen) -> None:
+    """Table 7: the competition ratio with fewer checkpoints, other shots, other symbols."""
+    st.caption("Competition ratio. The paper's are multiples of one over the number of intervals.")
+    for name, table in TABLE_7.items():
+        _table_7_part(name, table, seen)
+    differences_of("Table 7a")
+
+
+# Tables 1 to 3: fusion
+
+
+def _asked(seen: Seen, pair: tuple[str, str]) -> compute.Asked:
+    """The fusion page's question for one pair of stand-ins; all pairs are read with one study."""
+    models = tuple(dict.fromkeys(seen.stand_ins[role] for role in _fusion_roles() if role in seen.stand_ins))
+    study = selection.study_of(study_choice(seen, models))
+    tr, tl = pair
+    return compute.Asked(study_to_json(study), tr, tl, None, None, seen.view.measure, seen.view.normalisation)
+
+
+def _fusion_roles() -> tuple[str, ...]:
+    return tuple(dict.fromkeys(role for pair in TABLE_3_COLUMNS for role in pair))
+
+
+def _pairs(seen: Seen) -> Mapping[tuple[str, str], tuple[str, str]]:
+    """Store models by the pair of roles that they play, of pairs whose both roles are played."""
+    return {
+        (tr, tl): (seen.stand_ins[tr], seen.stand_ins[tl])
+        for tr, tl in TABLE_3_COLUMNS
+        if tr in seen.stand_ins and tl in seen.stand_ins
+    }
+
+
+def _pair_title(tr: str, tl: str) -> str:
+    return f"{PAPER_MODELS[tr]} TR + {PAPER_MODELS[tl]} TL"
+
+
+def _fused(entry: Table1Entry, seen: Seen, problems: dict[str, str]) -> list[dict[str, Any]]:
+    """Two lines, fixed and adaptive weights."""
+    title = entry.title or _pair_title(entry.tr, entry.tl)
+    pair = _pairs(seen).get((entry.tr, entry.tl)) if entry.kind == "fusion" else None
+    lines = None
+    if pair is not None:
+        try:
+            lines = compute.shown(_asked(seen, pair))
+        except ObservatoryError as error:
+            problems[title] = str(error)
+    out = []
+    for kind, reported in (("fixed", entry.fixed), ("adaptive", entry.adaptive)):
+        line = lines.named(f"fusion, {kind}") if lines is not None else None
+        said = f"{percent(line.score.value)} ({interval(line.score.low, line.score.high)})" if line else ""
+        why = "see the fusion page" if entry.kind == "parameter fusion" else "not computed" if pair else ABSENT
+        if reported is not None:
+            value = line.score.value if line else None
+            out.append(_row(f"{title}, {entry.kind}, {kind}", reported, value, said=said, why=why))
+            out[-1]["TFLOPs reported"] = number(entry.tflops)
+    return out
+
+
+def _gold(entry: Table1Entry, seen: Seen) -> dict[str, Any]:
+    summary = seen.side.summaries.get(seen.stand_ins.get(entry.tr, ""))
+    assert entry.accuracy is not None  # gold lines have one
+    line = _row(f"{PAPER_MODELS[entry.tr]} gold", entry.accuracy, summary.final_icl if summary else None)
+    return {**line, "TFLOPs reported": number(entry.tflops)}
+
+
+def accuracies(seen: Seen) -> None:
+    """Tables 1 and 2: accuracy of single models, of mixed parameters and of fused predictions."""
+    st.subheader("Tables 1, 2: fusion and the models that it has to beat", anchor=False)
+    problems: dict[str, str] = {}
+    lines = []
+    for entry in TABLE_1:
+        lines += [_gold(entry, seen)] if entry.kind == "gold" else _fused(entry, seen, problems)
+    st.dataframe(lines, hide_index=True, height=560, alt="Tables 1 and 2, reported and here", width="stretch")
+    st.caption(
+        "Reported: mean over 16 datasets ± over five seeds; * t-test, p < 0.05. Ours: 95 % interval, bootstrap over "
+        "seeds and queries; members chosen and weighed on the development set. Mixed parameters, both p-values and the "
+        "cost plane are on the fusion page."
+    )
+    _fusion_gaps(seen, problems)
+    differences_of("Tables 1, 2")
+
+
+def _fusion_gaps(seen: Seen, problems: Mapping[str, str]) -> None:
+    for title, problem in problems.items():
+        st.info(f"{plain(title)}: {plain(problem)}")
+    _, absent = roles(seen, _fusion_roles())
+    wanted = absent or list(_fusion_roles()) if problems else absent
+    if wanted:
+        models = tuple(seen.stand_ins.get(role, role) for role in wanted)
+        words = f"{joined([PAPER_MODELS[role] for role in wanted])}, test and development split"
+        fillings([Filling("fusion", words, study_choice(seen, models), dev=True)])
+
+
+def ablation(seen: Seen) -> None:
+    """Table 3: adaptive fusion by how its checkpoints are chosen."""
+    st.subheader("Table 3: which checkpoints are fused", anchor=False)
+    pairs = _pairs(seen)
+    problems: dict[str, str] = {}
+    lines = []
+    for at, (tr, tl) in enumerate(TABLE_3_COLUMNS):
+        title = _pair_title(tr, tl)
+        ours: dict[tuple[str, str], float] = {}
+        if (tr, tl) in pairs:
+            try:
+                rows = compute.ablation(_asked(seen, pairs[tr, tl]))
+                ours = {(row.tr_rule, row.tl_rule): row.scores.mean for row in rows}
+            except ObservatoryError as error:
+                problems[title] = str(error)
+        for rules, cells in TABLE_3.items():
+            why = "not computed" if (tr, tl) in pairs else ABSENT
+            lines.append({"pair": title, **_row(" / ".join(rules), cells[at], ours.get(rules), why=why)})
+    st.dataframe(lines, hide_index=True, height=560, alt="Table 3, reported and here", width="stretch")
+    st.caption(
+        "Accuracy of the adaptive fusion; rows name the choice of the TR and of the TL checkpoint. "
+        f"{count(len(pairs), 'pair')} of {len(TABLE_3_COLUMNS)} can be computed here; random choices are means of ten "
+        "draws."
+    )
+    _fusion_gaps(seen, problems)
+    differences_of("Table 3")
+
+
+def code_differences(seen: Seen) -> None:
+    """Every point in which the paper and its code do not agree, and which of them is shown here."""
+    st.subheader("Paper and code", anchor=False)
+    st.dataframe(
+        [
+            {
+                "topic": difference.topic,
+                "the paper says": difference.paper,
+                "its code does": difference.code,
+                "shown here": difference.here,
+                "concerns": joined(difference.items, most=20),
+            }
+            for difference in CODE_DIFFERENCES
+        ],
+        hide_index=True,
+        row_height=110,
+        height=640,
+        width="stretch",
+        alt="Where the paper and its code differ",
+    )
+
+
+PANELS: dict[str, Callable[[Seen], None]] = {
+    "Tables 1, 2": accuracies,
+    "Table 3": ablation,
+    "Table 7": sensitivity,
+    "Paper and code": code_differences,
+}
+"""The tables by the name under which they are picked."""
