@@ -11,13 +11,13 @@ from icl_core.analysis.trajectories import PredictionChange, changed_predictions
 from icl_core.errors import ObservatoryError
 from icl_core.evaluation.study import Study
 from pages.competition.parts import MOST_EPSILON, Seen, intervals
-from pages.ui import blocks, cached, charts_competition, frame, rows
+from pages.ui import blocks, cached, charts_competition, frame, rows, selection
 from pages.ui.charts import PICK
 from pages.ui.controls import View
 from pages.ui.theme import ABILITY_BY_SETTING
 from pages.ui.words import count, p_value, percent, plain, task_title
 
-__all__ = ["PARTS"]
+__all__ = ["PARTS", "pick_interval"]
 
 GRID = tuple(round(index * MOST_EPSILON / 80, 6) for index in range(81))
 MOST_CHANGES = 500
@@ -31,14 +31,13 @@ def _pick_interval() -> None:
     """Copies a clicked point into the picker of the interval, which is in the URL."""
     picked = st.session_state["plane"].selection.get(PICK) or []
     if picked:
-        st.session_state["interval"] = st.session_state["interval_names"][int(picked[0]["interval"])]
-        st.session_state["part"] = "What changed"
+        name = st.session_state["interval_names"][int(picked[0]["interval"])]
+        selection.show(interval=name, part="What changed")
 
 
 def plane(study: Study, found: cached.Collected, seen: Seen, view: View) -> None:
     """Changes of TR against changes of TL."""
     parts = intervals(seen, _places(found, seen))
-    st.session_state["interval_names"] = [row["text"] for row in parts]
     figure = charts_competition.plane_chart(parts, frame.palette(), epsilon=seen.result.epsilon)
     left, right = st.columns([3, 2], vertical_alignment="center")
     with left:
@@ -97,13 +96,21 @@ def tasks(study: Study, found: cached.Collected, seen: Seen, view: View) -> None
     )
 
 
-def changed(study: Study, found: cached.Collected, seen: Seen, view: View) -> None:
-    """Which queries changed their answer in one interval, under TR and under TL."""
+def pick_interval(found: cached.Collected, seen: Seen) -> None:
+    """Which interval's answers are compared; drawn while its tab is closed too, so that a click can set it."""
     parts = intervals(seen, _places(found, seen))
     names = [row["text"] for row in parts]
-    strongest = max(parts, key=lambda row: (row["intensity"], abs(row["delta_tl"])))
-    chosen = st.selectbox("Interval", names, index=strongest["interval"], key="interval", bind="query-params")
-    at = names.index(chosen)
+    st.session_state["interval_names"] = names
+    largest = max(parts, key=lambda row: abs(row["delta_tl"]))
+    st.selectbox(
+        "Interval", selection.known("interval", names), index=largest["interval"], key="interval", bind="query-params"
+    )
+
+
+def changed(study: Study, found: cached.Collected, seen: Seen, view: View) -> None:
+    """Which queries changed their answer in one interval, under TR and under TL."""
+    chosen = st.session_state["interval"]
+    at = st.session_state["interval_names"].index(chosen)
     before, after = seen.pair.checkpoints[at : at + 2]
     predictions = found.predictions[seen.model]
     changes: list[PredictionChange] = []

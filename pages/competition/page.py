@@ -30,6 +30,8 @@ with reported():
     )
     for tab, draw in zip(tabs, details.PARTS, strict=True):
         with tab:
+            if draw is details.changed:
+                details.pick_interval(found, seen)
             if tab.open:
                 draw(study, found, seen, view)
     parts.how_computed(seen)

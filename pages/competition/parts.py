@@ -19,7 +19,7 @@ from icl_core.analysis.competition import (
 from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.errors import StudyError
 from icl_core.evaluation.study import Study
-from pages.ui import blocks, cached, charts, charts_competition, controls, findings, frame, rows
+from pages.ui import blocks, cached, charts, charts_competition, controls, findings, frame, rows, selection
 from pages.ui.axes import Quantity, ScaleName, x_axis
 from pages.ui.controls import View
 from pages.ui.words import checkpoint_name, count, percent, plain
@@ -93,7 +93,11 @@ def epsilon_controls() -> float:
 def view_controls(found: cached.Collected) -> tuple[str, View]:
     """Whose trajectories, over which tasks, under which measure."""
     models = list(found.predictions)
-    model = models[0] if len(models) == 1 else st.selectbox("Model", models, key="who", bind="query-params")
+    model = (
+        models[0]
+        if len(models) == 1
+        else st.selectbox("Model", selection.known("who", models), key="who", bind="query-params")
+    )
     task = controls.task_control(found.predictions[model].tasks)
     measure, normalisation = controls.measure_controls()
     return model, View(measure, normalisation, task)

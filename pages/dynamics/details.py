@@ -9,15 +9,15 @@ import streamlit as st
 from icl_core.analysis.trajectories import Predictions, confusion, predicted_labels
 from icl_core.analysis.trajectories import label_shares as shares_of
 from icl_core.evaluation.study import Study
-from icl_core.records import LABEL_SETTINGS, LabelSetting
+from icl_core.records import LABEL_SETTINGS, CheckpointRef, LabelSetting
 from pages.dynamics.parts import Look, model_rows
-from pages.ui import blocks, cached, charts, frame, rows
+from pages.ui import blocks, cached, charts, frame, rows, selection
 from pages.ui.axes import x_axis
 from pages.ui.controls import View
 from pages.ui.theme import ABILITY_BY_SETTING
 from pages.ui.words import checkpoint_name, plain, task_title
 
-__all__ = ["checkpoint", "label_shares", "small_multiples"]
+__all__ = ["checkpoint", "label_shares", "pick_checkpoint", "small_multiples"]
 
 MOST_ROWS = 400
 
@@ -52,13 +52,19 @@ def _model(found: cached.Collected) -> Predictions:
     models = list(found.predictions)
     if len(models) == 1:
         return found.predictions[models[0]]
-    return found.predictions[st.selectbox("Model", models, key="who", bind="query-params")]
+    return found.predictions[st.selectbox("Model", selection.known("who", models), key="who", bind="query-params")]
 
 
 def _task(predictions: Predictions, view: View) -> str:
     if view.task is not None and view.task in predictions.tasks:
         return view.task
-    return st.selectbox("Task", list(predictions.tasks), format_func=task_title, key="task_shown", bind="query-params")
+    return st.selectbox(
+        "Task",
+        selection.known("task_shown", predictions.tasks),
+        format_func=task_title,
+        key="task_shown",
+        bind="query-params",
+    )
 
 
 def label_shares(found: cached.Collected, view: View) -> None:
@@ -89,16 +95,25 @@ def label_shares(found: cached.Collected, view: View) -> None:
     )
 
 
-def checkpoint(found: cached.Collected, study: Study, view: View) -> None:
-    """Confusion and single answers at one checkpoint, picked here or by a click on the curves."""
-    names = {
+def _checkpoints(found: cached.Collected) -> dict[str, tuple[Predictions, CheckpointRef]]:
+    return {
         f"{model} {checkpoint_name(ref)}": (predictions, ref)
         for model, predictions in found.predictions.items()
         for ref in predictions.checkpoints
     }
+
+
+def pick_checkpoint(found: cached.Collected) -> None:
+    """Which checkpoint is looked into; drawn while its tab is closed too, so that a click can set it."""
+    names = list(_checkpoints(found))
+    st.selectbox("Checkpoint", selection.known("at", names), index=len(names) - 1, key="at", bind="query-params")
+
+
+def checkpoint(found: cached.Collected, study: Study, view: View) -> None:
+    """Confusion and single answers at the picked checkpoint."""
+    chosen = st.session_state["at"]
+    predictions, ref = _checkpoints(found)[chosen]
     with st.container(horizontal=True):
-        chosen = st.selectbox("Checkpoint", list(names), index=len(names) - 1, key="at", bind="query-params")
-        predictions, ref = names[chosen]
         task = _task(predictions, view)
         setting = st.segmented_control(
             "Labels", list(LABEL_SETTINGS), default="gold", required=True, key="labels", bind="query-params"
@@ -119,7 +134,9 @@ def checkpoint(found: cached.Collected, study: Study, view: View) -> None:
         _answers(predictions, study, view, task, ref, setting)
 
 
-def _answers(predictions: Predictions, study: Study, view: View, task: str, ref: Any, setting: LabelSetting) -> None:
+def _answers(
+    predictions: Predictions, study: Study, view: View, task: str, ref: CheckpointRef, setting: LabelSetting
+) -> None:
     """Every query's text, gold label and answer of each seed."""
     scores = predictions.setting_scores(task, setting)
     at = predictions.checkpoint_index(ref)

@@ -35,6 +35,7 @@ with reported():
             if tabs[1].open:
                 details.label_shares(found, view)
         with tabs[2]:
+            details.pick_checkpoint(found)
             if tabs[2].open:
                 details.checkpoint(found, study, view)
         with tabs[3]:

@@ -12,7 +12,7 @@ import streamlit as st
 from icl_core.analysis.moments import moments
 from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.evaluation.study import Study
-from pages.ui import blocks, cached, charts, controls, findings, frame, rows
+from pages.ui import blocks, cached, charts, controls, findings, frame, rows, selection
 from pages.ui.axes import Quantity, ScaleName, XAxis, percent_domain, x_axis
 from pages.ui.controls import View
 from pages.ui.words import checkpoint_name, count, joined, plain, task_title
@@ -141,8 +141,7 @@ def pick_checkpoint(key: str) -> None:
     """Copies a clicked point into the picker of the checkpoint, which is in the URL."""
     picked = st.session_state[key].selection.get(charts.PICK) or []
     if picked:
-        st.session_state["at"] = f"{picked[0]['model']} {picked[0]['checkpoint']}"
-        st.session_state["tab"] = "One checkpoint"
+        selection.show(at=f"{picked[0]['model']} {picked[0]['checkpoint']}", tab="One checkpoint")
 
 
 def notes_below(found: cached.Collected, drawn: Curves, study: Study) -> None:

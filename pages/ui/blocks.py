@@ -28,12 +28,11 @@ def finding(sentence: str) -> None:
 
 def chart(figure: Figure, *, key: str, alt: str, on_pick: Callable[[], None] | None = None) -> None:
     """A chart at full width with its takeaway for screen readers; a click on a mark calls ``on_pick``."""
-    if on_pick is None:
-        st.vega_lite_chart(None, figure, width="stretch", theme=None, key=key, alt=alt)
-    else:
-        st.vega_lite_chart(
-            None, figure, width="stretch", theme=None, key=key, alt=alt, on_select=on_pick, selection_mode=[PICK]
-        )
+    options: dict[str, Any] = {"width": "stretch", "theme": None, "key": key, "alt": alt}
+    if on_pick is not None:
+        options |= {"on_select": on_pick, "selection_mode": [PICK]}
+    with st.container(key=f"chart-{key}"):
+        st.vega_lite_chart(None, figure, **options)
 
 
 def study_or_stop() -> Study:

@@ -13,6 +13,7 @@ import streamlit as st
 
 from icl_core.analysis.statistics import MEASURES, Measure
 from icl_core.analysis.trajectories import NORMALISATIONS, Normalisation
+from pages.ui import selection
 from pages.ui.axes import Quantity, ScaleName
 from pages.ui.words import task_title
 
@@ -37,7 +38,7 @@ def task_control(tasks: Sequence[str]) -> str | None:
     """The mean over the tasks (None), or one of them."""
     chosen = st.selectbox(
         "Shown",
-        [_ALL, *tasks],
+        selection.known("on", [_ALL, *tasks]),
         format_func=lambda name: name if name == _ALL else task_title(name),
         key="on",
         bind="query-params",

@@ -31,11 +31,16 @@ from pages.ui.words import task_title
 __all__ = [
     "Choice",
     "Defaults",
+    "checkpoints_for",
     "current_choice",
     "defaults_for",
     "field",
+    "keep_in_url",
+    "known",
     "log_spaced",
+    "model_options",
     "short_name",
+    "show",
     "study_of",
     "task_options",
 ]
@@ -102,22 +107,21 @@ def model_options() -> list[str]:
 def defaults_for(models: Sequence[str]) -> Defaults:
     """What the pickers hold before anyone has picked: the options under which these models have most results.
 
-    Without models the shipped suite's first member stands in; without results, the paper's settings.
+    The default model is the shipped suite's first member, which stands in where no models are given too; without
+    results the options are the paper's.
     """
     summaries = [summary for summary in cached.summaries() if summary.split == "test"]
-    if not models:
-        shipped = embedded_members()
-        held = Counter(summary.model for summary in summaries)
-        models = shipped[:1] or [name for name, _ in held.most_common(1)]
+    first = embedded_members()[:1] or tuple(n for n, _ in Counter(s.model for s in summaries).most_common(1))
+    models = models or first
     mine = [summary for summary in summaries if summary.model in models]
     usual = Counter(_options(summary) for summary in mine).most_common(1)
     if not usual:
-        return _paper_defaults(models)
+        return _paper_defaults(first, models)
     options = usual[0][0]
     alike = [summary for summary in mine if _options(summary) == options]
     shots, examples, template, words, sampling, dtype, attention, data = options
     return Choice(
-        model=tuple(models),
+        model=first,
         checkpoints="all",
         task=tuple(dict.fromkeys(summary.task for summary in alike)),
         setting=LABEL_SETTINGS,
@@ -143,11 +147,11 @@ def _options(summary: CellSummary) -> tuple[Any, ...]:
     )
 
 
-def _paper_defaults(models: Sequence[str]) -> Defaults:
+def _paper_defaults(first: tuple[str, ...], models: Sequence[str]) -> Defaults:
     own = [name for name in list_tasks() if name not in TASKS]
     tiny = bool(models) and all(name in embedded_members() for name in models)
     return Choice(
-        model=tuple(models),
+        model=first,
         checkpoints="all" if tiny else "paper",
         task=tuple(own) if tiny and own else tuple(TASKS),
         setting=LABEL_SETTINGS,
@@ -256,6 +260,19 @@ def keep_in_url() -> None:
     for name in KEYS:
         if name in st.session_state:
             st.session_state[name] = st.session_state[name]
+
+
+def show(**values: object) -> None:
+    """Sets drawn widgets from a callback, by their keys."""
+    for name, value in values.items():
+        st.session_state[name] = value
+
+
+def known(key: str, options: Sequence[str]) -> list[str]:
+    """The options of a bound widget; a value that is not among them (another model's, a URL's) is dropped first."""
+    if key in st.session_state and st.session_state[key] not in options:
+        del st.session_state[key]
+    return list(options)
 
 
 def _copy_back(name: str) -> None:

@@ -45,7 +45,7 @@ def test_own_folder_from_the_form_to_the_curves(app: App, own_run: Path, new_tab
     tab.says("Every cell is stored already")
     tab.page.get_by_test_id("stSidebarNavLink").filter(has_text="Dynamics").click()
     tab.says("At step 2,000")
-    expect(tab.page.locator(".st-key-curves-0 svg").first).to_be_visible()
+    expect(tab.page.locator(".st-key-chart-curves-0 svg").first).to_be_visible()
     assert tab.foreign == []
     assert not app.loads_torch()
 
@@ -109,9 +109,9 @@ def test_shipped_suite_from_home_to_competition(fresh_app: App, new_tab: Callabl
     assert job.state == "done", job.message
     tab.page.get_by_test_id("stSidebarNavLink").filter(has_text="Dynamics").click()
     tab.says(member)
-    expect(tab.page.locator(".st-key-curves-0 svg").first).to_be_visible()
+    expect(tab.page.locator(".st-key-chart-curves-0 svg").first).to_be_visible()
     for ability in ("ICL", "TR", "TL"):
-        expect(tab.page.locator(".st-key-curves-0 svg text", has_text=ability).first).to_be_visible()
+        expect(tab.page.locator(".st-key-chart-curves-0 svg text", has_text=ability).first).to_be_visible()
     tab.page.get_by_test_id("stSidebarNavLink").filter(has_text="Competition").click()
     tab.says("at epsilon 0.01")
     tab.page.get_by_role("button", name="reference code 0.0001").click()

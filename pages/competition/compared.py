@@ -1,0 +1,79 @@
+"""The tab that sets models side by side: any models of the store, under the options of the current study."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from icl_core.evaluation.study import Study
+from pages.competition.parts import Seen
+from pages.ui import blocks, cached, compared, selection, side_by_side
+from pages.ui.axes import Quantity, ScaleName
+from pages.ui.controls import View
+from pages.ui.side_by_side import SideBySide, correlation_words
+from pages.ui.words import plain
+
+__all__ = ["models"]
+
+MOST_AT_FIRST = 12
+_AXES: dict[Quantity, str] = {"step": "Steps", "tokens": "Tokens", "share": "Share"}
+_VIEWS = ("Intensity and ICL", "Occurrence", "R over training", "R and ICL")
+
+
+def models(study: Study, found: cached.Collected, seen: Seen, view: View) -> None:
+    """Occurrence, mean intensity against final ICL, and R of any models of the store."""
+    stored = compared.stored_models()
+    if "compare" in st.session_state:
+        st.session_state["compare"] = [name for name in st.session_state["compare"] if name in stored]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.multiselect(
+            "Models compared",
+            stored,
+            default=_at_first(stored, list(found.predictions)),
+            key="compare",
+            bind="query-params",
+        )
+        shown = st.segmented_control(
+            "Comparison", list(_VIEWS), default=_VIEWS[0], required=True, key="comparison", bind="query-params"
+        )
+        axis = st.segmented_control(
+            "Axis of training",
+            list(_AXES),
+            default="share",
+            required=True,
+            format_func=lambda name: _AXES[name],
+            key="compare_x",
+            bind="query-params",
+        )
+    side = _side(chosen, view, axis, epsilon=seen.result.epsilon)
+    if not side.summaries:
+        st.info("None of these models has TR and TL at two checkpoints or more under this study's options.")
+    elif shown == _VIEWS[0]:
+        side_by_side.scatter(side)
+        st.markdown(f"Mean intensity against final ICL: {correlation_words(side.correlation)}.")
+    elif shown == _VIEWS[1]:
+        side_by_side.occurrence(side)
+    elif shown == _VIEWS[2]:
+        side_by_side.accumulated(side, list(side.summaries), key="compared-r")
+    else:
+        side_by_side.multiples(side, list(side.summaries))
+    if side.summaries:
+        side_by_side.summary_table(side, selection.current_choice())
+    for model, problem in side.found.problems.items():
+        st.caption(f"{plain(model)} is not shown: {plain(problem)}")
+    blocks.left_out(side.found.left_out)
+    st.caption(
+        "Every model under the same tasks, seeds, shots and measure, at its own stored checkpoints; Eqs. 1 to 4 on its "
+        "mean trajectory at the epsilon above."
+    )
+
+
+def _at_first(stored: list[str], current: list[str]) -> list[str]:
+    """The study's models, or where it has one alone, everything in the store up to a number."""
+    return current if len(current) > 1 else list(dict.fromkeys([*current, *stored]))[:MOST_AT_FIRST]
+
+
+def _side(chosen: list[str], view: View, quantity: Quantity, *, epsilon: float) -> SideBySide:
+    scale: ScaleName = "linear"
+    compared_models = compared.compare(selection.current_choice(), chosen, view=view)
+    summaries = compared.summaries_of(compared_models, epsilon=epsilon)
+    return SideBySide(compared_models, summaries, (quantity, scale), {})
