@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.competition import details, parts
+from pages.competition import compared, details, parts
 from pages.ui import blocks, frame
 from pages.ui.words import reported
 
@@ -23,12 +23,12 @@ with reported():
     parts.panels(found, seen, view, look)
     parts.left_out(seen)
     tabs = st.tabs(
-        ["Changes", "Epsilon", "Tasks", "What changed", "Table and downloads"],
+        ["Changes", "Epsilon", "Tasks", "What changed", "Table and downloads", "Models compared"],
         key="part",
         on_change="rerun",
         bind="query-params",
     )
-    for tab, draw in zip(tabs, details.PARTS, strict=True):
+    for tab, draw in zip(tabs, (*details.PARTS, compared.models), strict=True):
         with tab:
             if draw is details.changed:
                 details.pick_interval(found, seen)

@@ -24,8 +24,8 @@ with reported():
         label_visibility="collapsed",
     )
     epsilon = epsilon_controls()
-    body = st.container()
     view, look = parts.view_controls()
+    body = st.container()
     chosen, further = parts.stand_ins()
     seen = parts.observe(view, look, epsilon, chosen=chosen, further=further)
     with sentence:

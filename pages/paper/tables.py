@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -29,7 +29,7 @@ from pages.paper.parts import Seen, difference_words, differences_of, number, ro
 from pages.ui import compared, selection
 from pages.ui.words import count, interval, joined, percent, plain
 
-__all__ = ["PANELS", "ratio_of", "table_7_choices"]
+__all__ = ["PANELS", "ratio_of", "roles_under", "table_7_choices"]
 
 ABSENT = "not in this store"
 
@@ -41,8 +41,12 @@ def _row(name: str, reported: Reported, ours: float | None, *, said: str = "", w
         "reported by the paper": number(reported, percent=True),
         "this store": said or (percent(ours) if ours is not None else why),
         "difference": difference_words(reported, ours),
-        "note": reported.note,
     }
+
+
+def _table(lines: Sequence[dict[str, Any]], alt: str) -> None:
+    config: Any = {"": st.column_config.TextColumn(width="large")}
+    st.dataframe(lines, hide_index=True, column_config=config, height=min(560, 38 + 35 * len(lines)), alt=alt)
 
 
 # Table 7
@@ -69,40 +73,37 @@ def ratio_of(trajectory: ModelTrajectory, table: Table7, column: str, *, epsilon
     return summarise(trajectory, epsilon=epsilon).competition.ratio
 
 
-def _table_7_part(name: str, table: Table7, seen: Seen) -> None:
+def _table_7_part(name: str, table: Table7, seen: Seen) -> dict[selection.Choice, list[str]]:
+    """Draws one part; gives the models that are missing by the options under which they would be evaluated."""
     st.subheader(f"{name}: {table.title}", anchor=False)
-    lines: list[dict[str, Any]] = []
-    gaps: list[Filling] = []
-    for at, (column, choice) in enumerate(table_7_choices(table, seen.choice).items()):
-        here, absent = roles_under(seen, choice, tuple(table.rows))
-        for role, cells in table.rows.items():
-            found = here.get(role)
-            ours, why = _ratio_or_why(found, table, column, seen.epsilon)
-            lines.append(_row(f"{PAPER_MODELS[role]}, {column}", cells[at], ours, why=why))
-            if found is not None and ours is None:
-                absent = [*absent, role]
-        if absent:
-            models = tuple(seen.stand_ins.get(role, role) for role in absent)
-            wanted = dataclasses.replace(study_choice(seen, models), checkpoints=choice.checkpoints)
-            wanted = dataclasses.replace(wanted, shots=choice.shots, alphabet=choice.alphabet)
-            unit = {"checkpoints": "intervals", "shots": "demonstrations", "alphabet": "as symbols"}[table.option]
-            words = f"{column} {unit} for {joined([PAPER_MODELS[role] for role in absent])}"
-            gaps.append(Filling(f"{name}-{column}", words, wanted))
-    order = {f"{PAPER_MODELS[role]}, {column}": i for i, (role, column) in enumerate(
-        (role, column) for role in table.rows for column in table.columns)}  # fmt: skip
-    lines.sort(key=lambda line: order[line[""]])
-    st.dataframe(lines, hide_index=True, alt=f"{name}: competition ratio, reported and here", width="stretch")
-    fillings(gaps)
+    gaps: dict[selection.Choice, list[str]] = {}
+    columns = table_7_choices(table, seen.choice)
+    here = {column: roles_under(seen, choice, tuple(table.rows)) for column, choice in columns.items()}
+    lines = []
+    for role, cells in table.rows.items():
+        for cell, (column, choice) in zip(cells, columns.items(), strict=True):
+            ours, why = _ratio_or_why(here[column].get(role), table, column, seen.epsilon)
+            lines.append({**_row(f"{PAPER_MODELS[role]}, {column}", cell, ours, why=why), "note": cell.note})
+            if ours is None:
+                gaps.setdefault(choice, []).append(role)
+    _table(lines, f"{name}: competition ratio, reported and here")
+    return gaps
 
 
-def roles_under(
-    seen: Seen, choice: selection.Choice, wanted: tuple[str, ...]
-) -> tuple[dict[str, ModelTrajectory], list[str]]:
-    """The trajectories of the paper's models under other options, and the models that have none."""
+def _filling(choice: selection.Choice, absent: Sequence[str], seen: Seen) -> Filling:
+    """What would fill one gap of Table 7, with words for the options in which it differs from the study's."""
+    models = tuple(seen.stand_ins.get(role, role) for role in absent)
+    wanted = study_choice(dataclasses.replace(seen, choice=choice), models)
+    options = f"{wanted.checkpoints} checkpoints, {wanted.shots} shots, {wanted.alphabet}"
+    words = f"{joined([PAPER_MODELS[role] for role in absent])} with {options}"
+    return Filling(f"table-7-{choice.checkpoints}-{choice.shots}-{choice.alphabet}", words, wanted)
+
+
+def roles_under(seen: Seen, choice: selection.Choice, wanted: tuple[str, ...]) -> dict[str, ModelTrajectory]:
+    """The trajectories of the paper's models under other options, of those that have one."""
     played = {role: seen.stand_ins[role] for role in wanted if role in seen.stand_ins}
     found = compared.compare(choice, played.values(), view=seen.view).trajectories
-    here = {role: found[model] for role, model in played.items() if model in found}
-    return here, [role for role in wanted if role not in here]
+    return {role: found[model] for role, model in played.items() if model in found}
 
 
 def _ratio_or_why(
@@ -112,15 +113,18 @@ def _ratio_or_why(
         return None, ABSENT
     try:
         return ratio_of(trajectory, table, column, epsilon=epsilon), ""
-    except StudyError as error:
-        return None, str(error)
+    except StudyError:
+        return None, f"needs {int(column) + 1} checkpoints, has {len(trajectory.checkpoints)}"
 
 
 def sensitivity(seen: Seen) -> None:
     """Table 7: the competition ratio with fewer checkpoints, other shots, other symbols."""
     st.caption("Competition ratio. The paper's are multiples of one over the number of intervals.")
+    gaps: dict[selection.Choice, list[str]] = {}
     for name, table in TABLE_7.items():
-        _table_7_part(name, table, seen)
+        for choice, absent in _table_7_part(name, table, seen).items():
+            gaps[choice] = list(dict.fromkeys([*gaps.get(choice, []), *absent]))
+    fillings([_filling(choice, absent, seen) for choice, absent in gaps.items()])
     differences_of("Table 7a")
 
 
@@ -155,6 +159,7 @@ def _pair_title(tr: str, tl: str) -> str:
 def _fused(entry: Table1Entry, seen: Seen, problems: dict[str, str]) -> list[dict[str, Any]]:
     """Two lines, fixed and adaptive weights."""
     title = entry.title or _pair_title(entry.tr, entry.tl)
+    mixed = entry.kind == "parameter fusion"
     pair = _pairs(seen).get((entry.tr, entry.tl)) if entry.kind == "fusion" else None
     lines = None
     if pair is not None:
@@ -166,10 +171,11 @@ def _fused(entry: Table1Entry, seen: Seen, problems: dict[str, str]) -> list[dic
     for kind, reported in (("fixed", entry.fixed), ("adaptive", entry.adaptive)):
         line = lines.named(f"fusion, {kind}") if lines is not None else None
         said = f"{percent(line.score.value)} ({interval(line.score.low, line.score.high)})" if line else ""
-        why = "see the fusion page" if entry.kind == "parameter fusion" else "not computed" if pair else ABSENT
+        why = "see the fusion page" if mixed else "not computed" if pair else ABSENT
         if reported is not None:
             value = line.score.value if line else None
-            out.append(_row(f"{title}, {entry.kind}, {kind}", reported, value, said=said, why=why))
+            name = f"{PAPER_MODELS[entry.tr]} mixed parameters, {kind}" if mixed else f"{title}, {kind}"
+            out.append(_row(name, reported, value, said=said, why=why))
             out[-1]["TFLOPs reported"] = number(entry.tflops)
     return out
 
@@ -188,7 +194,7 @@ def accuracies(seen: Seen) -> None:
     lines = []
     for entry in TABLE_1:
         lines += [_gold(entry, seen)] if entry.kind == "gold" else _fused(entry, seen, problems)
-    st.dataframe(lines, hide_index=True, height=560, alt="Tables 1 and 2, reported and here", width="stretch")
+    _table(lines, "Tables 1 and 2, reported and here")
     st.caption(
         "Reported: mean over 16 datasets ± over five seeds; * t-test, p < 0.05. Ours: 95 % interval, bootstrap over "
         "seeds and queries; members chosen and weighed on the development set. Mixed parameters, both p-values and the "
@@ -226,8 +232,9 @@ def ablation(seen: Seen) -> None:
                 problems[title] = str(error)
         for rules, cells in TABLE_3.items():
             why = "not computed" if (tr, tl) in pairs else ABSENT
-            lines.append({"pair": title, **_row(" / ".join(rules), cells[at], ours.get(rules), why=why)})
-    st.dataframe(lines, hide_index=True, height=560, alt="Table 3, reported and here", width="stretch")
+            line = _row(f"{title}: {' / '.join(rules)}", cells[at], ours.get(rules), why=why)
+            lines.append({**line, "note": cells[at].note})
+    _table(lines, "Table 3, reported and here")
     st.caption(
         "Accuracy of the adaptive fusion; rows name the choice of the TR and of the TL checkpoint. "
         f"{count(len(pairs), 'pair')} of {len(TABLE_3_COLUMNS)} can be computed here; random choices are means of ten "

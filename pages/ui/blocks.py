@@ -67,7 +67,7 @@ def left_out(reasons: Mapping[str, str]) -> None:
                 st.markdown(f"- **{plain(name)}**: {plain(reason)}")
 
 
-_PERCENT = ("value", "low", "high", "delta_tr", "delta_tl", "certainty")
+_PERCENT = ("value", "low", "high", "delta_tr", "delta_tl", "certainty", "ratio", "final_icl")
 
 
 def table(rows: Sequence[Mapping[str, Any]], *, name: str, figure: Figure, study: Study) -> None:

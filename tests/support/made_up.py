@@ -37,9 +37,9 @@ def made_up_record(spec: CellSpec, *, wanted: float) -> CellRecord:
     scores = np.full((n, k), -2.0, dtype=np.float32)
     scores[np.arange(n), predicted] = -0.5
     row_ids = tuple(f"row:{index}" for index in range(n))
-    identity = CheckpointIdentity(
-        "0" * 40, ((spec.checkpoint.revision, digest_of([spec.checkpoint.model, spec.checkpoint.revision])),), "t", 2048
-    )
+    ref = spec.checkpoint
+    weights = (ref.revision, digest_of([ref.model, ref.revision, ref.weight_file]))
+    identity = CheckpointIdentity("0" * 40, (weights,), "t", 2048)
     key = make_cell_key(
         spec,
         identity=identity,
