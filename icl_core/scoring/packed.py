@@ -201,7 +201,7 @@ class _PackedRow:
 
 def _on_device(array: npt.NDArray[np.int64], device: torch.device) -> torch.Tensor:
     tensor = torch.from_numpy(array)
-    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 _current_row: ContextVar[_PackedRow] = ContextVar("packed_row")
