@@ -5,8 +5,10 @@ It weighs, chooses and compares nothing (``analysis.fusion_report`` does) and co
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from icl_core.analysis.fusion import ModelSplits
 from icl_core.analysis.predictions import Predictions, collect_predictions
@@ -17,7 +19,9 @@ from icl_core.evaluation.study import Study, study_cells
 from icl_core.models.parameter_fusion import FUSED_FAMILY, fused_checkpoint, fusion_parents
 from icl_core.records import LABEL_SETTINGS, CellRecord, CellSpec, CheckpointRef
 
-__all__ = ["FusionResults", "collect_results", "fusion_study", "mixing_study"]
+__all__ = ["FusionResults", "collect_results", "fusion_study", "mixing_study", "stored_study"]
+
+T = TypeVar("T", str, int)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,3 +144,68 @@ def _other_specs(gold: Sequence[CellSummary], study: Study, own: set[str]) -> li
         if len(specs) == n_cells and (ref.step or 0) >= (last[ref.model].step or 0 if ref.model in last else -1):
             last[ref.model] = ref
     return [spec for ref in last.values() for spec in by_ref[ref]]
+
+
+def stored_study(
+    store: Store,
+    models: Sequence[str],
+    *,
+    tasks: Sequence[str] = (),
+    demo_seeds: Sequence[int] = (),
+    n_shots: int | None = None,
+    n_test: int | None = None,
+) -> Study:
+    """The study under whose options these models have most test results; what is given narrows the choice.
+
+    Raises:
+        StudyError: a model, task or seed has no result that fits.
+    """
+    cells = [
+        summary.spec
+        for summary in store.summaries()
+        if summary.is_current
+        and summary.split == "test"
+        and summary.model in models
+        and n_shots in (None, summary.n_shots)
+        and n_test in (None, summary.spec.n_examples)
+    ]
+    missing = next((model for model in models if model not in {spec.checkpoint.model for spec in cells}), None)
+    if missing is not None:
+        raise StudyError(f"{missing} has no test results in {store.path} that fit; evaluate it, or ask for others.")
+    options, _ = Counter(_options(spec) for spec in cells).most_common(1)[0]
+    alike = [spec for spec in cells if _options(spec) == options]
+    abstract = [spec.alphabet for spec in alike if spec.label_setting == "abstract"]
+    first = alike[0]
+    return Study(
+        checkpoints=tuple(sorted({spec.checkpoint for spec in alike}, key=_training_order)),
+        tasks=_known("task", tasks, [spec.task for spec in alike]),
+        label_settings=LABEL_SETTINGS,
+        demo_seeds=_known("demonstration seed", demo_seeds, sorted({spec.demo_seed for spec in alike})),
+        n_shots=first.n_shots,
+        n_test=first.n_examples,
+        template=first.template,
+        label_word_set=first.label_word_set,
+        alphabet=abstract[0] if abstract else "symbols",
+        sampling=first.sampling,
+        dtype=first.dtype,
+        attention=first.attention,
+        data_dir=first.data_dir,
+    )
+
+
+def _options(spec: CellSpec) -> tuple[str | int | None, ...]:
+    names = ("n_shots", "n_examples", "template", "label_word_set", "sampling", "dtype", "attention", "data_dir")
+    return tuple(getattr(spec, name) for name in names)
+
+
+def _training_order(ref: CheckpointRef) -> tuple[str, bool, int, str]:
+    return (ref.model, ref.step is None, ref.step or 0, ref.revision)
+
+
+def _known(what: str, wanted: Sequence[T], found: Sequence[T]) -> tuple[T, ...]:
+    """What is wanted, all of it where nothing is named."""
+    known = tuple(dict.fromkeys(found))
+    unknown = next((value for value in wanted if value not in known), None)
+    if unknown is not None:
+        raise StudyError(f"There are no results of {what} {unknown}; there are: {', '.join(map(str, known))}.")
+    return tuple(dict.fromkeys(wanted)) or known

@@ -65,7 +65,7 @@ def token_rows(pieces: Sequence[str], token_ids: Sequence[int], *, n_shared: int
         if not piece and rows:
             rows[-1]["ids"] += f", {token_ids[index]}"
             continue
-        text = piece.replace("\n", "↵").replace(" ", "·") if not piece.strip() else piece.replace("\n", "↵")
+        text = piece.replace("\n", "↵").replace(" ", "\N{NO-BREAK SPACE}")
         if column and column + len(text) > COLUMNS:
             line, column = line + 1, 0
         rows.append(

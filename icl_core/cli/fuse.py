@@ -1,0 +1,253 @@
+"""``fuse``: a TR and a TL checkpoint combined, beside everything that has to be beaten, from the store.
+
+It computes no cell, unless mixed parameters are asked for by their weights. The tables are those of arXiv 2406.14022:
+Table 1 (accuracy and operations of a prompt) and Table 3 (how the members are chosen).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from icl_core.analysis.fusion import Member
+from icl_core.analysis.fusion_report import (
+    Entry,
+    Gain,
+    PairGrid,
+    Table1Row,
+    choose_members,
+    fusion_entries,
+    gains_over,
+    pair_grid,
+    table_1,
+)
+from icl_core.analysis.predictions import NORMALISATIONS
+from icl_core.analysis.selection import AblationRow, ablation_grid
+from icl_core.analysis.statistics import MEASURES
+from icl_core.cli.listing import open_store
+from icl_core.cli.output import complain, emit, table
+from icl_core.errors import StudyError
+from icl_core.evaluation.cost import flops_of_prompts
+from icl_core.evaluation.fusion_data import FusionResults, collect_results, mixing_study, stored_study
+from icl_core.evaluation.store import Store
+from icl_core.evaluation.study import Study
+from icl_core.records import CheckpointRef
+from icl_core.registry.families import choose_checkpoints
+
+__all__ = ["add_commands"]
+
+
+def add_commands(add: Any) -> None:
+    """Adds the command; ``add(name, run, help)`` gives its parser."""
+    fuse = add("fuse", _fuse, "fuse a TR and a TL checkpoint, and compare with what has to be beaten")
+    fuse.add_argument("--tr", required=True, metavar="MODEL", help="model of the TR member, with results in the store")
+    fuse.add_argument("--tl", metavar="MODEL", help="model of the TL member; the same where it is not given")
+    fuse.add_argument("--tr-checkpoint", default="best", help="step or revision; best chooses on the development set")
+    fuse.add_argument("--tl-checkpoint", default="best", help="the same of the TL member")
+    fuse.add_argument("--tasks", help="names with commas; all that are stored where not given")
+    fuse.add_argument("--seeds", help="demonstration seeds with commas")
+    fuse.add_argument("--n-shots", type=int)
+    fuse.add_argument("--n-test", type=int)
+    fuse.add_argument("--measure", default="accuracy", choices=MEASURES, help="of the gains and of Table 3")
+    fuse.add_argument("--normalisation", default="sum", choices=NORMALISATIONS)
+    fuse.add_argument("--by-task", action="store_true", help="list the gain on every task")
+    fuse.add_argument("--ablation", action="store_true", help="other ways of choosing the members (Table 3)")
+    fuse.add_argument("--pairs", action="store_true", help="the fusion of every pair of checkpoints")
+    fuse.add_argument(
+        "--mix", metavar="W,W", help="also evaluate mixed parameters with these weights of TR (here, now)"
+    )
+    fuse.add_argument("--device", default="auto")
+    fuse.add_argument("--offline", action="store_true", help="use only what is on this machine")
+
+
+def _fuse(options: argparse.Namespace) -> int:
+    store = open_store(options)
+    models = list(dict.fromkeys((options.tr, options.tl or options.tr)))
+    study = stored_study(
+        store,
+        models,
+        tasks=_words(options.tasks),
+        demo_seeds=[_seed(word) for word in _words(options.seeds)],
+        n_shots=options.n_shots,
+        n_test=options.n_test,
+    )
+    results = collect_results(study, store)
+    pair = _members(results, models, options)
+    if options.mix:
+        _mix(study, store, pair, options)
+        results = collect_results(study, store)
+        pair = _members(results, models, options)
+    entries = fusion_entries(
+        pair,
+        normalisation=options.normalisation,
+        others=tuple(results.others.values()),
+        mixed=results.mixed_of(pair[0].checkpoint, pair[1].checkpoint),
+    )
+    refs = {ref.model: ref for entry in entries for ref in entry.checkpoints}
+    flops = flops_of_prompts(study, store, checkpoints=tuple(refs.values()))
+    _show(options, entries, table_1(entries, flops), pair)
+    return 0
+
+
+def _members(results: FusionResults, models: Sequence[str], options: argparse.Namespace) -> tuple[Member, Member]:
+    for model in models:
+        if model not in results.models:
+            raise StudyError(results.problems.get(model) or f"{model} has no test results in the store; evaluate it.")
+    tr, tl = results.models[models[0]], results.models[models[-1]]
+    return choose_members(
+        tr,
+        tl,
+        tr=_checkpoint(tr.test.checkpoints, options.tr_checkpoint),
+        tl=_checkpoint(tl.test.checkpoints, options.tl_checkpoint),
+        normalisation=options.normalisation,
+    )
+
+
+def _checkpoint(refs: Sequence[CheckpointRef], name: str) -> CheckpointRef | None:
+    return None if name == "best" else choose_checkpoints(refs, f"{name},")[0]
+
+
+def _words(text: str | None) -> list[str]:
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
+
+
+def _seed(word: str) -> int:
+    if not word.isdecimal():
+        raise StudyError(f"{word!r} is no seed; give whole numbers separated by commas.")
+    return int(word)
+
+
+def _weights(text: str) -> list[float]:
+    weights = []
+    for word in _words(text):
+        try:
+            weights.append(float(word))
+        except ValueError:
+            raise StudyError(f"{word!r} is no weight; give numbers from 0 to 1 with commas.") from None
+    return weights
+
+
+def _mix(study: Study, store: Store, pair: tuple[Member, Member], options: argparse.Namespace) -> None:
+    from icl_core.evaluation.run import run_study
+
+    asked = mixing_study(study, pair[0].checkpoint, pair[1].checkpoint, _weights(options.mix))
+    report = run_study(asked, store, device=options.device, offline=options.offline)
+    complain(f"Mixed parameters: {report.message}")
+    if report.n_failed == report.n_cells:
+        raise StudyError(f"The parameters could not be mixed: {report.failures[0].message}")
+
+
+# Output
+
+
+def _show(
+    options: argparse.Namespace, entries: Sequence[Entry], rows: Sequence[Table1Row], pair: tuple[Member, Member]
+) -> None:
+    ours = next(entry for entry in entries if entry.kind == "fusion")  # adaptive, or fixed without development results
+    baselines = [entry for entry in entries if entry is not ours and entry.kind != "upper bound"]
+    measures = tuple(dict.fromkeys((options.measure, "accuracy", "balanced_accuracy")))
+    gains = gains_over(ours, baselines, measures=measures)
+    data: dict[str, Any] = {
+        "tr": _facts(pair[0]),
+        "tl": _facts(pair[1]),
+        "fusion": ours.name,
+        "weights": {name: w.tolist() for name, w in ours.weights.by_task.items()} if ours.weights is not None else {},
+        "equal_for_want_of_excess": list(ours.weights.equal_for_want_of_excess) if ours.weights is not None else [],
+        "table_1": [asdict(row) for row in rows],
+        "gains": [asdict(gain) for gain in gains],
+    }
+    text = [_table_1_words(rows), "", f"Gain of {ours.name} in percentage points:", _gain_words(gains, options.by_task)]
+    models = pair[0].model, pair[1].model
+    if options.ablation:
+        found = ablation_grid(*models, measure=options.measure, normalisation=options.normalisation)
+        data["table_3"] = [
+            {"tr": row.tr_rule, "tl": row.tl_rule, "value": row.scores.mean, "spread": row.scores.spread,
+             "n_draws": row.n_draws, "members": row.members}
+            for row in found
+        ]  # fmt: skip
+        text += ["", _table_3_words(found)]
+    if options.pairs:
+        grid = pair_grid(*models, measure=options.measure, normalisation=options.normalisation)
+        data["pairs"] = _pair_facts(grid)
+        text += ["", _pair_words(grid)]
+    emit(options, data, "\n".join(text))
+
+
+def _facts(member: Member) -> dict[str, Any]:
+    ref = member.checkpoint
+    return {"model": ref.model, "revision": ref.revision, "step": ref.step, "label_setting": member.label_setting}
+
+
+def _table_1_words(rows: Sequence[Table1Row]) -> str:
+    header = ("model", "what", "TFLOPs", "accuracy", "+-", "balanced")
+    lines = [
+        (
+            row.name,
+            row.kind,
+            "" if row.tflops is None else f"{row.tflops:.3g}",
+            f"{100 * row.accuracy:.2f}",
+            "" if row.accuracy_spread is None else f"{100 * row.accuracy_spread:.2f}",
+            f"{100 * row.balanced_accuracy:.2f}",
+        )
+        for row in rows
+    ]
+    return table(header, lines)
+
+
+def _gain_words(gains: Sequence[Gain], by_task: bool) -> str:
+    header = ("against", "measure", "task", "gain", "from", "to", "p seeds", "p queries", "seeds", "queries")
+    lines = [
+        (
+            gain.baseline,
+            gain.measure,
+            row.task or "mean",
+            f"{100 * row.gain:+.2f}",
+            f"{100 * row.low:+.2f}",
+            f"{100 * row.high:+.2f}",
+            "" if row.p_seeds is None else f"{row.p_seeds:.2g}",
+            "" if row.p_examples is None else f"{row.p_examples:.2g}",
+            row.n_seeds,
+            row.n_examples,
+        )
+        for gain in gains
+        for row in (gain.mean, *(gain.tasks if by_task else ()))
+    ]
+    return table(header, lines)
+
+
+def _table_3_words(rows: Sequence[AblationRow]) -> str:
+    lines = [
+        (
+            row.tr_rule,
+            row.tl_rule,
+            f"{100 * row.scores.mean:.2f}",
+            "" if row.scores.spread is None else f"{100 * row.scores.spread:.2f}",
+            row.n_draws,
+        )
+        for row in rows
+    ]
+    return table(("TR member", "TL member", "adaptive fusion", "+-", "draws"), lines)
+
+
+def _pair_facts(grid: PairGrid) -> dict[str, Any]:
+    def gold(values: Any) -> list[float | None]:
+        return [None if math.isnan(value) else value for value in values.tolist()]
+
+    return {
+        "tr": [ref.revision for ref in grid.tr],
+        "tl": [ref.revision for ref in grid.tl],
+        "value": grid.value.tolist(),
+        "tr_gold": gold(grid.tr_gold),
+        "tl_gold": gold(grid.tl_gold),
+    }
+
+
+def _pair_words(grid: PairGrid) -> str:
+    header = ("TR member / TL member", *(ref.revision for ref in grid.tl))
+    lines = [
+        (ref.revision, *(f"{100 * value:.1f}" for value in row)) for ref, row in zip(grid.tr, grid.value, strict=True)
+    ]
+    return table(header, lines)
