@@ -21,6 +21,7 @@ from transformers import (
     Qwen2Config,
 )
 
+from icl_core.models.crystalcoder import CrystalCoderConfig, CrystalCoderForCausalLM
 from icl_core.records import EncodedRequest, LabelScores
 
 N_VOCAB = 96
@@ -60,6 +61,16 @@ CONFIGS = {
         bos_token_id=None,
         eos_token_id=None,
     ),
+    "crystalcoder": lambda: CrystalCoderConfig(
+        vocab_size=N_VOCAB,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_inner=48,
+        n_positions=256,
+        rotary_dim=4,
+        initializer_range=0.3,
+    ),
     "gpt2": lambda: GPT2Config(
         vocab_size=N_VOCAB,
         n_embd=32,
@@ -81,7 +92,10 @@ def make_model() -> Callable[..., PreTrainedModel]:
         attention = "eager" if architecture == "gemma2" else None  # the fused kernels know no soft cap
         for name, value in changes.items():
             setattr(config, name, value)
-        model = AutoModelForCausalLM.from_config(config, attn_implementation=attention).to(dtype).eval()
+        if architecture == "crystalcoder":
+            model = CrystalCoderForCausalLM(config).to(dtype).eval()
+        else:
+            model = AutoModelForCausalLM.from_config(config, attn_implementation=attention).to(dtype).eval()
         for parameter in model.parameters():  # biases too, so that nothing is left at zero
             parameter.data += 0.05 * torch.randn_like(parameter)
         return model

@@ -22,6 +22,7 @@ PATH_BY_ARCHITECTURE = {
     "granite": "packed",
     "qwen2": "packed",
     "gpt2": "packed",
+    "crystalcoder": "packed",
     "bloom": "cached",  # its position bias does not pass through the attention interface
     "gemma2": "cached",  # its soft cap changes the softmax
 }
