@@ -18,6 +18,7 @@ from icl_core.evaluation.store import CellSummary, Store
 from icl_core.evaluation.study import Study, study_cells
 from icl_core.models.parameter_fusion import FUSED_FAMILY, fused_checkpoint, fusion_parents
 from icl_core.records import LABEL_SETTINGS, CellRecord, CellSpec, CheckpointRef
+from icl_core.registry.tasks import list_tasks
 
 __all__ = ["FusionResults", "collect_results", "fusion_study", "mixing_study", "stored_study"]
 
@@ -73,10 +74,12 @@ def collect_results(study: Study, store: Store) -> FusionResults:
     summaries = [summary for summary in store.summaries() if summary.is_current and _fits(summary.spec, study)]
     gold = [summary for summary in summaries if summary.split == "test" and summary.label_setting == "gold"]
     own = {ref.model for ref in study.checkpoints}
-    specs = [*study_cells(wanted), *_mixed_specs(gold, own), *_other_specs(gold, study, own)]
+    specs = dict.fromkeys([*study_cells(wanted), *_mixed_specs(gold, own), *_other_specs(gold, study, own)])
+    stored = store.find_many(specs)
     by_model: dict[str, list[CellRecord]] = {}
-    for record in store.find_many(dict.fromkeys(specs)).values():
-        by_model.setdefault(record.spec.checkpoint.model, []).append(record)
+    for spec in specs:
+        if spec in stored:
+            by_model.setdefault(spec.checkpoint.model, []).append(stored[spec])
     found: dict[str, ModelSplits] = {}
     problems: dict[str, str] = {}
     for model, records in by_model.items():
@@ -178,7 +181,7 @@ def stored_study(
     first = alike[0]
     return Study(
         checkpoints=tuple(sorted({spec.checkpoint for spec in alike}, key=_training_order)),
-        tasks=_known("task", tasks, [spec.task for spec in alike]),
+        tasks=_known("task", tasks, sorted({spec.task for spec in alike}, key=_registry_order)),
         label_settings=LABEL_SETTINGS,
         demo_seeds=_known("demonstration seed", demo_seeds, sorted({spec.demo_seed for spec in alike})),
         n_shots=first.n_shots,
@@ -200,6 +203,11 @@ def _options(spec: CellSpec) -> tuple[str | int | None, ...]:
 
 def _training_order(ref: CheckpointRef) -> tuple[str, bool, int, str]:
     return (ref.model, ref.step is None, ref.step or 0, ref.revision)
+
+
+def _registry_order(task: str) -> tuple[int, str]:
+    known = list(list_tasks())
+    return (known.index(task) if task in known else len(known), task)
 
 
 def _known(what: str, wanted: Sequence[T], found: Sequence[T]) -> tuple[T, ...]:

@@ -10,7 +10,8 @@ from dataclasses import replace
 import streamlit as st
 
 from icl_core.errors import JobError
-from icl_core.evaluation.playground import Question, Reply, ask, check_question, start_worker
+from icl_core.evaluation import playground
+from icl_core.evaluation.playground import Question, Reply, ask, check_question
 
 __all__ = ["answer", "answer_batch"]
 
@@ -20,7 +21,7 @@ CHUNK = 10
 
 @st.cache_resource(show_spinner=False, on_release=lambda pool: pool.shutdown(wait=False, cancel_futures=True))
 def _worker() -> ProcessPoolExecutor:
-    return start_worker()
+    return playground.start_worker()
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -1,0 +1,192 @@
+"""The playground page: bars, prompts, odd inputs, a crashed worker, a file of sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from icl_core.errors import DataError
+from icl_core.evaluation import playground
+from icl_core.evaluation.playground import Question
+from icl_core.records import CheckpointRef
+from icl_core.registry.tasks import embedded_tasks, get_task
+from pages.playground import views
+from pages.ui.charts_playground import COLUMNS, token_rows
+from tests.support.tiny_models import save_checkpoint
+
+
+def words(app: AppTest) -> str:
+    said = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error]
+    return "\n".join(str(item.value) for item in said).replace("\\", "")
+
+
+def bars(app: AppTest) -> list[str]:
+    """The takeaway of each chart of bars."""
+    return [chart.proto.alt for chart in app.get("vega_lite_chart")][:3]
+
+
+class Pool(ThreadPoolExecutor):
+    """A worker in a thread; it breaks as many questions as it is told to, like a process that was killed."""
+
+    broken = 0
+    started = 0
+
+    def __init__(self) -> None:
+        type(self).started += 1
+        super().__init__(max_workers=1)
+
+    def submit(self, *call: Any, **options: Any) -> Future[Any]:
+        if type(self).broken:
+            type(self).broken -= 1
+            raise BrokenProcessPool("gone")
+        return super().submit(*call, **options)
+
+
+@pytest.fixture
+def page(
+    store_folder: Path, tmp_path: Path, open_page: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., AppTest]]:
+    """Opens the page with a random model of two checkpoints in the place of the shipped suite."""
+    refs = []
+    for step in (0, 10):
+        save_checkpoint(tmp_path / "run" / f"step-{step}", seed=step)
+        refs.append(CheckpointRef("local", "run", f"step-{step}", "folder", str(tmp_path / "run"), step))
+    Pool.broken = Pool.started = 0
+    monkeypatch.setattr(playground, "start_worker", Pool)
+    monkeypatch.setattr("pages.playground.form._models", lambda: ["run"])
+    monkeypatch.setattr("pages.ui.cached.checkpoints_of", lambda model: tuple(refs) if model == "run" else ())
+
+    def opened(**query: str) -> AppTest:
+        app = open_page("playground", demos="None", play_shots="4", **query)
+        if not app.exception:
+            app.text_area(key="play_labels").set_value("negative\npositive")
+            app.text_area(key="say").set_value("the film is a quiet joy").run()
+        assert not app.exception, [item.value for item in app.exception]
+        return app
+
+    yield opened
+    playground._WARM.clear()
+
+
+def test_bars_of_tr_tl_and_fused(page: Callable[..., AppTest]) -> None:
+    app = page()
+    assert [alt.split(":")[0] for alt in bars(app)] == ["TR", "TL", "Fused with w = 0.50"]
+    assert "Scored in" in words(app)
+
+
+def test_moving_w_asks_no_model_and_ends_at_the_members(
+    page: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = page()
+    monkeypatch.setattr(Pool, "submit", None)
+    for w, role in ((1.0, 0), (0.0, 1)):
+        app.slider(key="play_w").set_value(w).run()
+        assert not app.exception
+        alone, fused = bars(app)[role], bars(app)[2]
+        assert fused.split(": ")[-1].replace(" (^)", "").split(" with ")[1] == alone.split(" with ")[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "There is no text to ask about"),
+        ("x" * 10_001, "10,001 characters; at most 10,000"),
+        ("<b>joy</b> <script>alert(1)</script> **so** 🎬", "Scored in"),
+        ("joy " * 2_500, "did not fit the context"),
+        ("one\ntwo", "Scored in"),
+    ],
+)
+def test_texts(text: str, said: str, page: Callable[..., AppTest]) -> None:
+    app = page()
+    app.text_area(key="say").set_value(text).run()
+    assert not app.exception and said in words(app)
+    assert "<script>" not in words(app)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ("only one", "1 labels cannot be compared; give 2 to 8"),
+        ("same\nsame", "'same' is given twice"),
+        ("\n".join("abcdefghi"), "9 labels cannot be compared"),
+        ("", "0 labels cannot be compared"),
+        ("x" * 101 + "\ny", "101 characters"),
+        ("😀\n🙁", "Scored in"),
+        ("<b>good</b>\n&lt;", "Scored in"),
+        ("  good  \n\n bad ", "Scored in"),
+    ],
+)
+def test_labels(labels: str, said: str, page: Callable[..., AppTest]) -> None:
+    app = page()
+    app.text_area(key="play_labels").set_value(labels).run()
+    assert not app.exception and said in words(app)
+
+
+def test_one_s_own_demonstrations_are_in_the_prompt(page: Callable[..., AppTest]) -> None:
+    task = next(iter(embedded_tasks()))
+    app = page(task=task)
+    app.session_state["demos"] = "My own"
+    app.run()
+    assert "has the label" in words(app)
+    app.text_area(key="play_labels").set_value("\n".join(get_task(task).words())).run()
+    assert not app.exception and "Scored in" in words(app)
+    for text, _ in playground.task_demonstrations(task, n_shots=2, demo_seed=13):
+        assert text in app.code[-1].value
+
+
+def test_a_crashed_worker_is_started_again_and_says_so(page: Callable[..., AppTest]) -> None:
+    app = page()
+    assert Pool.started == 1
+    Pool.broken = 1
+    app.text_area(key="say").set_value("another").run()
+    assert "was started again" in words(app) and "Scored in" in words(app)
+    assert Pool.started == 2
+    Pool.broken = 2
+    app.text_area(key="say").set_value("a third").run()
+    assert "stopped twice" in words(app) and not app.exception
+    app.text_area(key="say").set_value("a fourth").run()
+    assert "Scored in" in words(app) and "was started again" not in words(app)
+
+
+def test_prompt_and_tokens(page: Callable[..., AppTest]) -> None:
+    app = page()
+    assert app.code[-1].value.endswith("the film is a quiet joy")
+    assert "tokens, of them" in words(app)
+
+
+def test_tokens_stand_in_lines_and_lose_nothing() -> None:
+    pieces = ["a", " b", "\n", "", "x" * 50, "y" * 50, "\n\n\n", "  "]
+    rows = token_rows(pieces, range(8), n_shared=3, most=100)
+    assert [(row["line"], row["column"]) for row in rows] == [(0, 0), (0, 1), (0, 3), (1, 0), (2, 0), (2, 50), (3, 0)]
+    assert all(row["end"] <= COLUMNS for row in rows)
+    assert rows[2]["ids"] == "2, 3" and rows[2]["text"] == "↵" and rows[1]["text"] == "\xa0b"
+    assert [row["part"] for row in rows].count("demonstrations") == 3
+    assert [row["place"] for row in token_rows(pieces, range(8), n_shared=3, most=2)] == [7, 8]
+
+
+def test_a_file_of_sentences() -> None:
+    assert views.read_texts(b"id,Text\n1,good one\n2,\n3,bad") == ("good one", "bad")
+    assert views.read_texts(b'first\n"with, comma"\n') == ("first", "with, comma")
+    for content, said in ((b"", "no sentence"), (b"\xff\xfe\x00", "not UTF-8"), (b"x\n" * 501, "at most 500")):
+        with pytest.raises(DataError, match=said):
+            views.read_texts(content)
+
+
+def test_rows_of_a_batch_hold_every_probability(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "run" / "step-1")
+    ref = CheckpointRef("local", "run", "step-1", "folder", str(tmp_path / "run"), 1)
+    question = Question(ref, ref, ("a", "b", "c"), ("no", "yes"), (("x", "no"),))
+    rows = views.batch_rows(question, [playground.ask(question)], weight=0.25, normalisation="sum")
+    assert [row["text"] for row in rows] == ["a", "b", "c"]
+    for row in rows:
+        for label in question.labels:
+            mixed = 0.25 * row[f"P TR {label}"] + 0.75 * row[f"P TL {label}"]
+            assert row[f"P fused {label}"] == pytest.approx(mixed)
+        assert row["TR"] == max(question.labels, key=lambda label: row[f"P TR {label}"])
+    playground._WARM.clear()
