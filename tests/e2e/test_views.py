@@ -7,11 +7,12 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
+from app import PAGES
 from tests.e2e.conftest import App, Tab
 
 pytestmark = pytest.mark.e2e
 
-TITLES = {"": "ICL Observatory", "evaluate": "Evaluate", "dynamics": "Dynamics", "competition": "Competition"}
+TITLES = {"": "ICL Observatory"} | {name: name.capitalize() for name in PAGES}
 MADE_UP = "model=someone-model"
 
 
