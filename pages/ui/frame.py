@@ -11,7 +11,7 @@ import streamlit as st
 from icl_core.errors import ObservatoryError
 from pages.ui import cached, selection
 from pages.ui.theme import Palette, palette_for
-from pages.ui.words import count, joined, plain, task_title
+from pages.ui.words import count, joined, plain, reported, task_title
 
 __all__ = ["draw", "heading", "palette"]
 
@@ -39,6 +39,8 @@ def _line(name: str, value: str) -> Iterator[None]:
 def draw() -> None:
     """The style sheet and the study's five lines; every picker exists on every page."""
     st.html(_STYLE)
+    with reported():
+        cached.store()  # before the sidebar, so that the first opening says in the page what takes its time
     with st.sidebar:
         try:
             selection.keep_in_url()
