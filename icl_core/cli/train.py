@@ -8,7 +8,7 @@ from typing import Any
 
 from icl_core.cli.output import ProgressLines, emit, human_seconds
 from icl_core.errors import StudyError
-from icl_core.settings import suite_path
+from icl_core.settings import store_path
 
 __all__ = ["add_commands"]
 
@@ -17,8 +17,10 @@ def add_commands(add: Any) -> None:
     """Adds the command; ``add(name, run, help)`` gives its parser."""
     train = add("train-suite", _train, "train members of the tiny suite from nothing")
     train.add_argument("--member", action="append", help="which (may be repeated); all where none is named")
-    train.add_argument("--seed", type=int, default=0, help="keys initialisation and documents")
-    train.add_argument("--out", type=Path, default=None, help="folder for the members, the shipped one by default")
+    train.add_argument("--seed", type=int, default=1, help="keys initialisation and documents; 1 is the shipped one")
+    train.add_argument(
+        "--out", type=Path, default=None, help="folder for the members, trained/ in the store by default"
+    )
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -28,7 +30,7 @@ def _train(options: argparse.Namespace) -> int:
 
     if options.seed < 0:
         raise StudyError("The seed must be 0 or larger.")
-    folder = suite_path() if options.out is None else options.out.resolve()
+    folder = (options.out or store_path() / "trained").resolve()
     members = [get_member(name) for name in options.member or MEMBERS]
     progress = ProgressLines()
     rows = []
@@ -38,7 +40,12 @@ def _train(options: argparse.Namespace) -> int:
         def show(step: int, n_steps: int, loss: float, name: str = member.name) -> None:
             progress.show(f"{name}: step {step} of {n_steps}, loss {loss:.3f} nats")
 
-        manifest = train_member(member, seed=options.seed, out_path=folder / member.name, on_progress=show) or {}
+        manifest = (
+            train_member(
+                member, seed=options.seed, out_path=folder / f"{member.name}-seed-{options.seed}", on_progress=show
+            )
+            or {}
+        )
         rows.append({"member": member.name, "seed": options.seed, "cpu_seconds": manifest.get("cpu_seconds")})
     lines = [f"{row['member']} trained in {human_seconds(float(row['cpu_seconds'] or 0))}." for row in rows]
     emit(options, rows, "\n".join([*lines, f"They are in {folder}."]))
