@@ -87,7 +87,7 @@ def _offer_dev(tr_model: str, tl_model: str, found: dict[str, Menu]) -> None:
         "checkpoints are chosen on it, never on the test set; until then members are chosen by hand and weigh the same."
     )
     if st.button("Evaluate the development set", on_click=_ask_for_dev):
-        st.switch_page("pages/evaluate/page.py")
+        st.switch_page("pages/evaluate/page.py", query_params={})  # None is refused while widgets own some
 
 
 def _ask_for_dev() -> None:

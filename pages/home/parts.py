@@ -71,9 +71,9 @@ def doors() -> None:
     """The ways in."""
     with st.container(horizontal=True):
         if st.button("Explore", type="primary", key="door-explore"):
-            st.switch_page("pages/dynamics/page.py")
+            st.switch_page("pages/dynamics/page.py", query_params={})
         if st.button("Evaluate a model", key="door-evaluate"):
-            st.switch_page("pages/evaluate/page.py")
+            st.switch_page("pages/evaluate/page.py", query_params={})  # None is refused while widgets own some
 
 
 def stored() -> None:

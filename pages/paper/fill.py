@@ -74,7 +74,7 @@ def _cost_and_button(gap: Filling) -> None:
         f"{short_number(round(cost.tokens))} tokens, {short_number(cost.tflops)} TFLOPs."
     )
     if st.button("Take this study to Evaluate", key=f"take-{gap.name}", on_click=_hand_over, args=(gap,)):
-        st.switch_page("pages/evaluate/page.py")
+        st.switch_page("pages/evaluate/page.py", query_params={})  # None is refused while widgets own some
 
 
 def _hand_over(gap: Filling) -> None:

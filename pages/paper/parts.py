@@ -120,7 +120,8 @@ def finding(seen: Seen) -> None:
     here, _ = roles(seen, tuple(PAPER_MODELS))
     itself = [role for role, model in here.items() if role == model]
     played = len(here) - len(itself)
-    standing = f", {played} more are stood in for by another model" if played else ""
+    more = "1 more is" if played == 1 else f"{played} more are"
+    standing = f", {more} stood in for by another model" if played else ""
     blocks.finding(
         f"**{len(itself)} of the paper's {len(PAPER_MODELS)} models** have results here under this study's options"
         f"{standing}. Mean intensity against final ICL: the paper reports r = {number(INTENSITY_ICL_R)}; here "

@@ -208,7 +208,7 @@ def _fusion_gaps(seen: Seen, problems: Mapping[str, str]) -> None:
     for title, problem in problems.items():
         st.info(f"{plain(title)}: {plain(problem)}")
     _, absent = roles(seen, _fusion_roles())
-    wanted = absent or list(_fusion_roles()) if problems else absent
+    wanted = list(_fusion_roles()) if problems else absent
     if wanted:
         models = tuple(seen.stand_ins.get(role, role) for role in wanted)
         words = f"{joined([PAPER_MODELS[role] for role in wanted])}, test and development split"
@@ -235,10 +235,10 @@ def ablation(seen: Seen) -> None:
             line = _row(f"{title}: {' / '.join(rules)}", cells[at], ours.get(rules), why=why)
             lines.append({**line, "note": cells[at].note})
     _table(lines, "Table 3, reported and here")
+    computed = len(pairs) - len(problems)
     st.caption(
         "Accuracy of the adaptive fusion; rows name the choice of the TR and of the TL checkpoint. "
-        f"{count(len(pairs), 'pair')} of {len(TABLE_3_COLUMNS)} can be computed here; random choices are means of ten "
-        "draws."
+        f"{computed} of {count(len(TABLE_3_COLUMNS), 'pair')} computed here; random choices are means of ten draws."
     )
     _fusion_gaps(seen, problems)
     differences_of("Table 3")

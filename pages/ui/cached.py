@@ -1,13 +1,16 @@
 """What pages read from the core, kept by the store's generation number so that a rerun reads nothing twice.
 
 Every argument that changes a result is in the cache key: the study as canonical JSON, and the generation, which grows
-with each stored cell. It computes nothing itself.
+with each stored cell, or the state of one model's results, which a running job of another model leaves alone. It
+computes nothing itself.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,19 +32,20 @@ from icl_core.analysis.trajectories import (
     collect_predictions,
     paired_predictions,
 )
-from icl_core.errors import ObservatoryError
+from icl_core.errors import ObservatoryError, StudyError
 from icl_core.evaluation.bundle import ensure_embedded
 from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.store import CellSummary, Store
 from icl_core.evaluation.study import Study, study_cells, study_from_json, study_to_json
 from icl_core.models.hub import embedded_members, list_checkpoints
-from icl_core.records import CellRecord, CheckpointRef, Split
+from icl_core.records import CheckpointRef, Split
 from icl_core.registry.families import MODELS, known_checkpoints
 from icl_core.registry.tasks import get_task
 
 __all__ = [
     "Collected",
     "Paired",
+    "Stored",
     "against_epsilon",
     "ask_hub",
     "checkpoints_of",
@@ -51,12 +55,13 @@ __all__ = [
     "generation",
     "paired",
     "store",
+    "stored_models",
     "summaries",
     "texts",
 ]
 
 
-@st.cache_resource(show_spinner="Opening the store of results")
+@st.cache_resource(show_spinner="Opening the store; the shipped results are imported once")
 def _open(path: Path) -> Store:
     opened = Store.open(path)
     ensure_embedded(opened)
@@ -73,20 +78,51 @@ def generation() -> str:
     return f"{settings.store_path()}@{store().generation()}"
 
 
-@st.cache_data(max_entries=2, show_spinner=False)
-def _summaries(generation: str) -> list[CellSummary]:
-    return [summary for summary in store().summaries() if summary.is_current]
+@st.cache_resource(max_entries=2, show_spinner="Listing the results in the store")
+def _summaries(generation: str) -> tuple[CellSummary, ...]:
+    return tuple(summary for summary in store().summaries() if summary.is_current)
 
 
-def summaries() -> list[CellSummary]:
-    """One line for each current result in the store."""
+def summaries() -> tuple[CellSummary, ...]:
+    """One line for each current result in the store; shared, not copied, since a full store has 50,000."""
     return _summaries(generation())
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _stored_checkpoints(model: str, generation: str) -> tuple[CheckpointRef, ...]:
-    refs = {summary.spec.checkpoint for summary in _summaries(generation) if summary.model == model}
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the store holds of one model.
+
+    Attributes:
+        checkpoints: those with results, in the order of training.
+        state: names everything stored of it; another model's new results leave it as it is.
+    """
+
+    checkpoints: tuple[CheckpointRef, ...]
+    state: str
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _stored_models(generation: str) -> dict[str, Stored]:
+    by_model: dict[str, list[CellSummary]] = {}
+    for summary in _summaries(generation):
+        by_model.setdefault(summary.model, []).append(summary)
+    return {
+        model: Stored(_ordered({s.spec.checkpoint for s in mine}), _state(mine)) for model, mine in by_model.items()
+    }
+
+
+def _ordered(refs: Iterable[CheckpointRef]) -> tuple[CheckpointRef, ...]:
     return tuple(sorted(refs, key=lambda ref: (ref.step is None, ref.step or 0, ref.revision)))
+
+
+def _state(summaries: Iterable[CellSummary]) -> str:
+    names = sorted(f"{s.key_digest} {s.revision} {s.n_shots} {s.n_examples}" for s in summaries)
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+
+def stored_models() -> Mapping[str, Stored]:
+    """What the store holds, by model."""
+    return _stored_models(generation())
 
 
 def checkpoints_of(model: str) -> tuple[CheckpointRef, ...]:
@@ -98,8 +134,9 @@ def checkpoints_of(model: str) -> tuple[CheckpointRef, ...]:
     if listed:
         known = [CheckpointRef(**entry) for entry in json.loads(listed)]
     named = {ref.revision for ref in known}
-    known += [ref for ref in _stored_checkpoints(model, generation()) if ref.revision not in named]
-    return tuple(sorted(known, key=lambda ref: (ref.step is None, ref.step or 0, ref.revision)))
+    stored = stored_models().get(model)
+    known += [ref for ref in (stored.checkpoints if stored else ()) if ref.revision not in named]
+    return _ordered(known)
 
 
 def ask_hub(model: str) -> None:
@@ -140,41 +177,57 @@ class Collected:
     problems: Mapping[str, str]
 
 
-@st.cache_data(max_entries=4, show_spinner="Reading results")
-def _collected(study: str, split: Split, generation: str) -> Collected:
-    records = store().find_many([spec for spec in study_cells(study_from_json(study)) if spec.split == split])
-    by_model: dict[str, list[CellRecord]] = {}
-    for record in records.values():
-        by_model.setdefault(record.spec.checkpoint.model, []).append(record)
-    predictions: dict[str, Predictions] = {}
-    problems: dict[str, str] = {}
-    for model, cells in by_model.items():
-        try:
-            refs = {cell.spec.checkpoint for cell in cells}
-            predictions |= collect_predictions(cells, split=split, excluded=excluded_checkpoints(store(), refs))
-        except ObservatoryError as error:
-            problems[model] = str(error)
-    return Collected(predictions, problems)
+@st.cache_resource(max_entries=16, show_spinner="Reading the results of one model")
+def _predictions(study: str, split: Split, state: str) -> Predictions | str | None:
+    """One model's results, the sentence why they cannot share a curve, or None; shared, not copied: they are large."""
+    asked = study_from_json(study)
+    records = store().find_many([spec for spec in study_cells(asked) if spec.split == split])
+    try:
+        excluded = excluded_checkpoints(store(), {spec.checkpoint for spec in records})
+        return next(iter(collect_predictions(records.values(), split=split, excluded=excluded).values()), None)
+    except ObservatoryError as error:
+        return str(error)
 
 
 def collected(study: Study, *, split: Split = "test") -> Collected:
     """The study's stored results as arrays, flagged checkpoints left out with their reason."""
-    return _collected(study_to_json(study), split, generation())
+    stored = stored_models()
+    predictions: dict[str, Predictions] = {}
+    problems: dict[str, str] = {}
+    for model in dict.fromkeys(ref.model for ref in study.checkpoints):
+        if model in stored:
+            found = _predictions(_json_of(study, model), split, stored[model].state)
+            if isinstance(found, str):
+                problems[model] = found
+            elif found is not None:
+                predictions[model] = found
+    return Collected(predictions, problems)
+
+
+def _json_of(study: Study, model: str) -> str:
+    """The part of a study that concerns one model, as the key of what is computed from it."""
+    refs = tuple(ref for ref in study.checkpoints if ref.model == model)
+    return study_to_json(dataclasses.replace(study, checkpoints=refs))
+
+
+def _test_predictions(study: str, state: str) -> Predictions:
+    """The test results of one model that has some."""
+    found = _predictions(study, "test", state)
+    if not isinstance(found, Predictions):
+        raise StudyError(found or "There are no results of this model.")
+    return found
 
 
 @st.cache_data(max_entries=64, show_spinner="Computing bands")
-def _curves(
-    study: str, model: str, measure: Measure, normalisation: Normalisation, task: str | None, generation: str
-) -> AbilityCurves:
-    predictions = _collected(study, "test", generation).predictions[model]
-    return ability_curves(predictions, measure=measure, normalisation=normalisation, task=task)
+def _curves(study: str, measure: Measure, normalisation: Normalisation, task: str | None, state: str) -> AbilityCurves:
+    return ability_curves(_test_predictions(study, state), measure=measure, normalisation=normalisation, task=task)
 
 
 def curves(
     study: Study, model: str, *, measure: Measure, normalisation: Normalisation, task: str | None = None
 ) -> AbilityCurves:
     """ICL, TR and TL of one model, over all tasks of the study or one of them."""
-    return _curves(study_to_json(study), model, measure, normalisation, task, generation())
+    return _curves(_json_of(study, model), measure, normalisation, task, stored_models()[model].state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +249,9 @@ class Paired:
 
 
 @st.cache_data(max_entries=64, show_spinner="Resampling changes")
-def _paired(
-    study: str, model: str, measure: Measure, normalisation: Normalisation, task: str | None, generation: str
-) -> Paired:
-    predictions = _collected(study, "test", generation).predictions[model]
-    pair = paired_predictions(predictions, normalisation=normalisation, task=task)
-    known = _curves(study, model, measure, normalisation, task, generation).curves
+def _paired(study: str, measure: Measure, normalisation: Normalisation, task: str | None, state: str) -> Paired:
+    pair = paired_predictions(_test_predictions(study, state), normalisation=normalisation, task=task)
+    known = _curves(study, measure, normalisation, task, state).curves
     values = {
         setting: dict(zip(known[setting].checkpoints, known[setting].value.tolist(), strict=True))
         for setting in ("random", "abstract")
@@ -223,20 +273,19 @@ def paired(
     study: Study, model: str, *, measure: Measure, normalisation: Normalisation, task: str | None = None
 ) -> Paired:
     """What competition needs, over all tasks of the study or one of them."""
-    return _paired(study_to_json(study), model, measure, normalisation, task, generation())
+    return _paired(_json_of(study, model), measure, normalisation, task, stored_models()[model].state)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _against_epsilon(
     study: str,
-    model: str,
     measure: Measure,
     normalisation: Normalisation,
     task: str | None,
     epsilons: tuple[float, ...],
-    generation: str,
+    state: str,
 ) -> EpsilonCurves | None:
-    replicates = _paired(study, model, measure, normalisation, task, generation).replicates
+    replicates = _paired(study, measure, normalisation, task, state).replicates
     return None if replicates is None else competition_against_epsilon(replicates, epsilons)
 
 
@@ -250,7 +299,8 @@ def against_epsilon(
     task: str | None = None,
 ) -> EpsilonCurves | None:
     """Ratio and mean intensity over a grid of epsilons, with the null's range; None without an interval."""
-    return _against_epsilon(study_to_json(study), model, measure, normalisation, task, tuple(epsilons), generation())
+    state = stored_models()[model].state
+    return _against_epsilon(_json_of(study, model), measure, normalisation, task, tuple(epsilons), state)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

@@ -25,7 +25,6 @@ from icl_core.analysis.statistics import Measure
 from icl_core.errors import ObservatoryError
 from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.study import Study, study_cells, study_from_json, study_to_json
-from icl_core.records import CheckpointRef, digest_of
 from icl_core.registry.families import FAMILIES, MODELS
 from pages.ui import cached, rows, selection
 from pages.ui.axes import Quantity
@@ -64,30 +63,9 @@ class Compared:
     left_out: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    refs: frozenset[CheckpointRef]
-    state: str
-
-
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _stored(generation: str) -> dict[str, _Stored]:
-    """By model its checkpoints with test results, and a name of all that is stored of it."""
-    by_model: dict[str, list[Any]] = {}
-    for summary in cached.summaries():
-        if summary.split == "test":
-            by_model.setdefault(summary.model, []).append(summary)
-    return {
-        model: _Stored(
-            frozenset(s.spec.checkpoint for s in mine), digest_of(sorted(s.key_digest + s.spec.digest for s in mine))
-        )
-        for model, mine in by_model.items()
-    }
-
-
 def stored_models() -> list[str]:
-    """Names of the models with test results."""
-    return list(_stored(cached.generation()))
+    """Names of the models with results."""
+    return list(cached.stored_models())
 
 
 def study_of_model(choice: selection.Choice, model: str) -> Study:
@@ -124,7 +102,7 @@ def _trajectory(
 
 def compare(choice: selection.Choice, models: Iterable[str], *, view: View) -> Compared:
     """The trajectories of these models under one choice of options; what is missing is said, not filled in."""
-    stored = _stored(cached.generation())
+    stored = cached.stored_models()
     trajectories: dict[str, ModelTrajectory] = {}
     problems: dict[str, str] = {}
     left_out: dict[str, str] = {}
@@ -137,7 +115,8 @@ def compare(choice: selection.Choice, models: Iterable[str], *, view: View) -> C
         except ObservatoryError as error:
             problems[model] = str(error)
             continue
-        refs = tuple(ref for ref in study.checkpoints if ref in stored[model].refs)
+        here = set(stored[model].checkpoints)
+        refs = tuple(ref for ref in study.checkpoints if ref in here)
         if not refs:
             problems[model] = f"{model} has no results at the chosen checkpoints."
             continue
