@@ -335,9 +335,11 @@ def mixed(context: Context) -> None:
     total = len(weights) * len(study.tasks) * len(study.demo_seeds)
     if st.button(f"Evaluate {count(len(weights), 'mixture')} ({count(total, 'cell')})", key="mix", type="primary"):
         job = jobs.submit(study, offline=st.session_state.get("offline", False))
-        st.session_state["mix_job"] = job
+        st.session_state["mix_job"], st.session_state["mix_outcome"] = job, None
     if running := st.session_state.get("mix_job"):
         _job(int(running))
+    elif outcome := st.session_state.get("mix_outcome"):
+        st.info(plain(outcome))
     st.caption(
         "θ = w θ(TR) + (1 − w) θ(TL), evaluated under true labels through the ordinary engine and stored under its own "
         "key. Only checkpoints of one architecture can be mixed."
@@ -370,8 +372,6 @@ def _job(job_id: int) -> None:
         st.rerun()
 
     progress()
-    if outcome := st.session_state.get("mix_outcome"):
-        st.info(plain(outcome))
 
 
 # Downloads
