@@ -112,8 +112,10 @@ def measure(study: Study) -> Timings:
         _draw(app.selectbox(key="who").set_value(models[0]).run, app, timings, "competition: model, seen")
     _draw(lambda: app.switch_page(_PAGES["paper"]).run(), app, timings, "first paper")
     _draw(app.slider(key="eps").set_value(0.01).run, app, timings, "paper: epsilon")
-    for panel in app.segmented_control(key="panel").options[1:]:
-        _draw(app.segmented_control(key="panel").set_value(panel).run, app, timings, f"paper: {panel}")
+    for panel in app.segmented_control(key="panel").options:
+        _draw(app.segmented_control(key="panel").set_value(panel).run, app, timings, f"first {panel} of the paper")
+        epsilon = 0.02 if app.slider(key="eps").value < 0.02 else 0.01
+        _draw(app.slider(key="eps").set_value(epsilon).run, app, timings, f"paper: epsilon on {panel}")
     return timings
 
 

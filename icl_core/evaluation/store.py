@@ -44,6 +44,7 @@ LOCK_TIMEOUT_S = 60.0
 WRITE_ATTEMPTS = 3
 STALE_CLAIM_S = 60.0
 _INDEX_BATCH = 100
+_MANY_ROWS = 2_000
 _SETTINGS: dict[str, str | int] = {
     "eviction_policy": "none",
     "cull_limit": 0,
@@ -364,14 +365,21 @@ class Store:
         """Which specs have a current result, without reading the results."""
         specs = tuple(specs)
         with self._translated_errors():
-            complete = {spec for spec, digest in self._current_digests(specs) if self._is_stored(digest)}
+            summary = self._lookup("summary/", len(specs))  # a result has both rows or none
+            complete = {
+                spec
+                for spec, digest in self._current_digests(specs)
+                if summary(f"summary/{digest}") is not None or self.cell_path(digest).exists()
+            }
         return {spec: "complete" if spec in complete else "missing" for spec in specs}
 
     def _current_digests(self, specs: Iterable[CellSpec]) -> Iterator[tuple[CellSpec, str]]:
         """The specs that lead to a result of the present versions, which may not be stored yet."""
         versions_of = functools.cache(current_versions)
+        specs = tuple(specs)
+        find = self._lookup("resolution/", len(specs))
         for spec in specs:
-            text = self.index.get(f"resolution/{spec.digest}")
+            text = find(f"resolution/{spec.digest}")
             resolution = json.loads(text) if text else None
             if resolution and versions_of(spec.task) == tuple(resolution["versions"]):
                 yield spec, resolution["digest"]
@@ -380,36 +388,34 @@ class Store:
         """One line for each resolved spec that has a result, sorted by model, step, task, setting, seed, split."""
         versions_of = functools.cache(current_versions)
         with self._translated_errors():
-            rows = [s for name in self.names("resolution/") if (s := self._summary(name, versions_of)) is not None]
+            resolutions, texts = self._rows("resolution/"), self._rows("summary/")
+        rows = [
+            (name, _summary(resolution, text, versions_of))
+            for name, resolution in ((name, json.loads(text)) for name, text in resolutions.items())
+            if (text := texts.get(f"summary/{resolution['digest']}"))
+        ]
         none_last = float("inf")
-        return sorted(
+        ordered = sorted(
             rows,
-            key=lambda s: (
-                *(s.model, none_last if s.step is None else s.step, s.revision),
-                *(s.task, s.label_setting, s.demo_seed, s.split, s.key_digest, s.spec.digest),
+            key=lambda row: (
+                *(row[1].model, none_last if row[1].step is None else row[1].step, row[1].revision),
+                *(row[1].task, row[1].label_setting, row[1].demo_seed, row[1].split, row[1].key_digest, row[0]),
             ),
         )
+        return [summary for _, summary in ordered]
 
-    def _summary(self, name: str, versions_of: Callable[[str], tuple[int, int] | None]) -> CellSummary | None:
-        resolution = json.loads(self.index.get(name) or "null")
-        text = resolution and self.index.get(f"summary/{resolution['digest']}")
-        if not text:
-            return None
-        spec = from_plain(CellSpec, resolution["spec"])
-        return CellSummary(
-            model=spec.checkpoint.model,
-            revision=spec.checkpoint.revision,
-            step=spec.checkpoint.step,
-            task=spec.task,
-            split=spec.split,
-            label_setting=spec.label_setting,
-            demo_seed=spec.demo_seed,
-            n_shots=spec.n_shots,
-            is_current=versions_of(spec.task) == tuple(resolution["versions"]),
-            key_digest=resolution["digest"],
-            spec=spec,
-            **json.loads(text),
-        )
+    def _lookup(self, prefix: str, n: int) -> Callable[[str], str | None]:
+        """Finds texts by name: one by one, or for many names all rows with their prefix read at once."""
+        one_by_one: Callable[[str], str | None] = self.index.get
+        return self._rows(prefix).get if n > _MANY_ROWS else one_by_one
+
+    def _rows(self, prefix: str) -> dict[str, str]:
+        """All texts whose names start with a prefix, in one query: one for each row takes ten times as long."""
+        after = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        database = self.path / "index" / diskcache.core.DBNAME
+        with closing(sqlite3.connect(database, timeout=LOCK_TIMEOUT_S)) as connection:
+            query = "SELECT key, value FROM Cache WHERE key >= ? AND key < ?"
+            return dict(connection.execute(query, (prefix, after)))
 
     def generation(self) -> int:
         """A number that grows whenever a result or a resolution is added; readers may cache by it."""
@@ -523,6 +529,27 @@ def _write_file(path: Path, text: str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _summary(
+    resolution: Mapping[str, Any], text: str, versions_of: Callable[[str], tuple[int, int] | None]
+) -> CellSummary:
+    """The line of one resolution and the summary of its result."""
+    spec = from_plain(CellSpec, resolution["spec"])
+    return CellSummary(
+        model=spec.checkpoint.model,
+        revision=spec.checkpoint.revision,
+        step=spec.checkpoint.step,
+        task=spec.task,
+        split=spec.split,
+        label_setting=spec.label_setting,
+        demo_seed=spec.demo_seed,
+        n_shots=spec.n_shots,
+        is_current=versions_of(spec.task) == tuple(resolution["versions"]),
+        key_digest=resolution["digest"],
+        spec=spec,
+        **json.loads(text),
+    )
 
 
 def _summary_text(record: CellRecord) -> str:

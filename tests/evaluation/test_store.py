@@ -208,7 +208,9 @@ def test_results_of_older_scoring_or_task_count_as_missing_until_computed_again(
     assert tmp_store.find(old.spec).key == new.key
 
 
-def test_find_many_and_status_leave_out_what_is_missing(tmp_store, make_record, make_spec):
+@pytest.mark.parametrize("many", [0, 2_000])
+def test_find_many_and_status_leave_out_what_is_missing(tmp_store, make_record, make_spec, monkeypatch, many):
+    monkeypatch.setattr(store, "_MANY_ROWS", many)  # all rows read at once, or one by one
     records = [make_record(demo_seed=seed) for seed in (13, 21, 42)]
     tmp_store.put_many(records)
     absent = make_spec(demo_seed=87)

@@ -129,6 +129,7 @@ def test_the_button_takes_exactly_the_missing_study_to_evaluate(
     assert "to compute" in words(app)
     app.button(key="take-Fig. 5").click().run()
     assert app.title[0].value == "Evaluate"
+    app.switch_page("pages/evaluate/page.py").run()  # the test runner itself stays on the page it knows
     app.button(key="start").click().run()
     wanted = ["pythia-2.8b", "pythia-6.9b", "amber-7b"]
     assert list(dict.fromkeys(ref.model for ref in asked[0].checkpoints)) == wanted
