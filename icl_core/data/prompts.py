@@ -88,11 +88,11 @@ def build_cell_prompts(
     """
     words = task.words(label_word_set, template=template)
     if label_setting == "abstract":
-        words = abstract_symbols(task.name, n_labels=task.n_labels, alphabet=alphabet, demo_seed=demo_seed)
+        words = abstract_symbols(task.stream_name, n_labels=task.n_labels, alphabet=alphabet, demo_seed=demo_seed)
     labels: Sequence[int] = [example.gold for example in demonstrations]
     if label_setting == "random":
         labels = random_label_indices(
-            task.name, n_labels=task.n_labels, n_shots=len(demonstrations), demo_seed=demo_seed
+            task.stream_name, n_labels=task.n_labels, n_shots=len(demonstrations), demo_seed=demo_seed
         )
     printed = tuple(words[label] for label in labels)
     text = task.template_text(template)

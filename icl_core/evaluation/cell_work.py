@@ -27,7 +27,7 @@ def cell_queries(spec: CellSpec, data: TaskData) -> tuple[Example, ...]:
 def cell_demonstrations(spec: CellSpec, data: TaskData) -> tuple[Example, ...]:
     """The demonstrations of a cell, in the order of the prompt; the label setting plays no part."""
     positions = choose_demonstrations(
-        data.task.name,
+        data.task.stream_name,
         data.pool_labels,  # type: ignore[arg-type]  # an array is as good as a sequence here
         n_shots=spec.n_shots,
         demo_seed=spec.demo_seed,

@@ -213,7 +213,7 @@ def task_demonstrations(
     """
     data = load_task_data(get_task(name), data_dir=Path(data_dir) if data_dir else None, offline=True)
     words = data.task.words()
-    chosen = choose_demonstrations(name, list(data.pool_labels), n_shots=n_shots, demo_seed=demo_seed)
+    chosen = choose_demonstrations(data.task.stream_name, list(data.pool_labels), n_shots=n_shots, demo_seed=demo_seed)
     examples = [data.demonstration_pool[position] for position in chosen]
     return tuple((example.text, words[example.gold]) for example in examples)
 

@@ -108,6 +108,12 @@ class Task:
         return len(self.label_names)
 
     @property
+    def stream_name(self) -> str:
+        """What keys the draws of demonstrations and labels: the name; of one's own file, its name without folders."""
+        own_file = self.name.startswith(FILE_PREFIX) and isinstance(self.source, FileSource)
+        return f"{FILE_PREFIX}{self.source.path.name}" if own_file else self.name
+
+    @property
     def is_pair(self) -> bool:
         """Whether an input is two sentences."""
         return len(self.text_columns) == 2

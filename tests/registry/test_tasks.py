@@ -121,3 +121,16 @@ def test_damaged_descriptions_are_reported(tmp_path: Path, monkeypatch: pytest.M
     _embed(tmp_path, monkeypatch, described)
     with pytest.raises(DataError, match=r"tasks\.json is damaged|labels described for task tiny_heat"):
         embedded_tasks()
+
+
+def test_draws_from_a_file_do_not_depend_on_its_folder(tmp_path: Path) -> None:
+    names = []
+    for folder in ("first", "second"):
+        path = tmp_path / folder / "own.jsonl"
+        path.parent.mkdir()
+        path.write_text('{"text": "a b", "label": "yes"}\n{"text": "c d", "label": "no"}\n' * 4)
+        task = get_task(f"file:{path}")
+        assert task.name == f"file:{path}"
+        names.append(task.stream_name)
+    assert names == ["file:own.jsonl"] * 2
+    assert get_task("sst2").stream_name == "sst2"
