@@ -107,6 +107,7 @@ def _checkpoint_way() -> None:
         format_func=lambda name: WAYS[name],
         key="page_way",
         on_change=_set_way,
+        wrap=True,
         help="By hand: click points on the timeline, or name steps.",
     )
     models = st.session_state["model"]

@@ -18,6 +18,7 @@ from urllib.parse import urlparse
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from icl_core.evaluation.bundle import ensure_embedded
 from icl_core.evaluation.store import Store
 from icl_core.settings import project_path
 from tests.support.made_up import fill, made_up_study
@@ -132,10 +133,21 @@ def new_tab(browser: Browser) -> Iterator[Callable[[], Tab]]:
         context.close()
 
 
+@pytest.fixture(scope="session")
+def shipped_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store into which the shipped results have been imported, to be copied."""
+    folder = tmp_path_factory.mktemp("shipped") / "store"
+    store = Store.open(folder)
+    ensure_embedded(store)
+    store.close()
+    return folder
+
+
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+def app(tmp_path_factory: pytest.TempPathFactory, shipped_store: Path) -> Iterator[App]:
     """One server for the tests of a file, with a made-up study in its store."""
     folder = tmp_path_factory.mktemp("app")
+    shutil.copytree(shipped_store, folder / "store")
     store = Store.open(folder / "store")
     fill(store, made_up_study())
     store.close()
@@ -144,7 +156,15 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 
 
 @pytest.fixture
-def fresh_app(tmp_path: Path) -> Iterator[App]:
-    """A server that nobody has visited, with an empty store."""
+def fresh_app(tmp_path: Path, shipped_store: Path) -> Iterator[App]:
+    """A server that nobody has visited, with the shipped results in its store."""
+    shutil.copytree(shipped_store, tmp_path / "store")
+    with running_app(tmp_path / "store", tmp_path / "server.log") as running:
+        yield running
+
+
+@pytest.fixture
+def clean_app(tmp_path: Path) -> Iterator[App]:
+    """A server that nobody has visited, with an empty store, as on a clean checkout."""
     with running_app(tmp_path / "store", tmp_path / "server.log") as running:
         yield running

@@ -45,7 +45,7 @@ def test_own_folder_from_the_form_to_the_curves(app: App, own_run: Path, new_tab
     tab.says("Every cell is stored already")
     tab.page.get_by_test_id("stSidebarNavLink").filter(has_text="Dynamics").click()
     tab.says("At step 2,000")
-    expect(tab.page.locator(".st-key-chart-curves-0 svg").first).to_be_visible()
+    expect(tab.page.locator(".st-key-chart-curves-0 svg.marks").first).to_be_visible()
     assert tab.foreign == []
     assert not app.loads_torch()
 
@@ -88,10 +88,10 @@ def test_uploaded_file_becomes_a_task(app: App, new_tab: Callable[[], Tab], tmp_
 
 
 @pytest.mark.skipif(not embedded_members(), reason="needs the shipped suite; un-skip when its weights are there")
-def test_shipped_suite_from_home_to_competition(fresh_app: App, new_tab: Callable[[], Tab]) -> None:
+def test_shipped_suite_from_home_to_competition(clean_app: App, new_tab: Callable[[], Tab]) -> None:
     member = embedded_members()[0]
     tab = new_tab()
-    tab.open(fresh_app.url, "ICL Observatory")
+    tab.open(clean_app.url, "ICL Observatory")
     tab.page.locator(".st-key-door-evaluate button").click()
     tab.says("What will it cost")
     tab.page.locator(".st-key-page_way button", has_text="Evenly spaced").click()
@@ -105,14 +105,14 @@ def test_shipped_suite_from_home_to_competition(fresh_app: App, new_tab: Callabl
     tab.says("1 seed")
     tab.page.locator(".st-key-start button").click()
     expect(tab.page.get_by_role("button", name="Cancel")).to_be_visible()
-    job = ended(fresh_app)
+    job = ended(clean_app)
     assert job.state == "done", job.message
     tab.says("Every cell is stored already")
     tab.page.get_by_test_id("stSidebarNavLink").filter(has_text="Dynamics").click()
     tab.says(member)
-    expect(tab.page.locator(".st-key-chart-curves-0 svg").first).to_be_visible()
+    expect(tab.page.locator(".st-key-chart-curves-0 svg.marks").first).to_be_visible()
     for ability in ("ICL", "TR", "TL"):
-        expect(tab.page.locator(".st-key-chart-curves-0 svg text", has_text=ability).first).to_be_visible()
+        expect(tab.page.locator(".st-key-chart-curves-0 svg.marks text", has_text=ability).first).to_be_visible()
     tab.page.get_by_test_id("stSidebarNavLink").filter(has_text="Competition").click()
     tab.says("at epsilon 0.01")
     tab.page.get_by_role("button", name="reference code 0.0001").click()
@@ -123,4 +123,4 @@ def test_shipped_suite_from_home_to_competition(fresh_app: App, new_tab: Callabl
     tab.says("at epsilon 0.0001")
     assert tab.page.locator(".st-key-finding").inner_text() == sentence
     assert tab.foreign == []
-    assert not fresh_app.loads_torch()
+    assert not clean_app.loads_torch()

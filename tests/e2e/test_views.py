@@ -59,13 +59,13 @@ def test_page_switch_keeps_the_study_in_the_address(app: App, new_tab: Callable[
 def test_accumulated_intensity_follows_epsilon(app: App, new_tab: Callable[[], Tab]) -> None:
     tab = new_tab()
     tab.open(f"{app.url}/competition?{MADE_UP}", "at epsilon 0.01")
-    panel = tab.page.locator(".st-key-chart-accumulation svg")
+    panel = tab.page.locator(".st-key-chart-accumulation svg.marks")
     expect(panel).to_be_visible()
     before = panel.inner_html()
     tab.page.get_by_role("button", name="reference code 0.0001").click()
     tab.says("at epsilon 0.0001")
     tab.page.wait_for_function(
-        "before => document.querySelector('.st-key-chart-accumulation svg')?.innerHTML !== before", arg=before
+        "before => document.querySelector('.st-key-chart-accumulation svg.marks')?.innerHTML !== before", arg=before
     )
     number = tab.page.locator(".st-key-eps_number input")
     number.fill("0.1")
@@ -76,7 +76,7 @@ def test_accumulated_intensity_follows_epsilon(app: App, new_tab: Callable[[], T
 def test_click_on_a_point_opens_its_checkpoint(app: App, new_tab: Callable[[], Tab]) -> None:
     tab = new_tab()
     tab.open(f"{app.url}/dynamics?{MADE_UP}", "At step 990")
-    point = tab.page.locator('.st-key-chart-curves-0 svg [aria-label*="step 660"]').first
+    point = tab.page.locator('.st-key-chart-curves-0 svg.marks [aria-label*="step 660"]').first
     point.click(force=True)
     tab.address_holds("tab=One+checkpoint", "at=someone-model+step+660")
     tab.says("Counts over all seeds")
@@ -85,9 +85,9 @@ def test_click_on_a_point_opens_its_checkpoint(app: App, new_tab: Callable[[], T
 def test_click_on_an_interval_lists_changed_answers(app: App, new_tab: Callable[[], Tab]) -> None:
     tab = new_tab()
     tab.open(f"{app.url}/competition?{MADE_UP}", "Each point is an interval")
-    tab.page.locator('.st-key-chart-plane svg [aria-label*="step 550 to step 660"]').first.click(force=True)
-    tab.address_holds("part=What+changed", "interval=step+550+to+step+660")
-    tab.says("changed from step 550 to step 660")
+    tab.page.locator('.st-key-chart-plane svg.marks [aria-label*="step 660 to step 770"]').first.click(force=True)
+    tab.address_holds("part=What+changed", "interval=step+660+to+step+770")
+    tab.says("changed from step 660 to step 770")
 
 
 def test_charts_are_svg_with_words_for_screen_readers(app: App, new_tab: Callable[[], Tab]) -> None:
