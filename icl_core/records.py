@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -150,6 +151,12 @@ class LabelScores:
     n_tokens: npt.NDArray[np.int64]
 
 
+@lru_cache(maxsize=16_384)
+def _digest_of_fields(value: CellSpec | CellKey) -> str:
+    """Kept, since one cell's digest is asked for several times while it is written or found."""
+    return digest_of(asdict(value))
+
+
 @dataclass(frozen=True, slots=True)
 class CellSpec:
     """One stored unit as it is asked for: names only, no content hashes.
@@ -186,7 +193,7 @@ class CellSpec:
     @property
     def digest(self) -> str:
         """sha256 over all fields."""
-        return digest_of(asdict(self))
+        return _digest_of_fields(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +229,7 @@ class CellKey:
     @property
     def digest(self) -> str:
         """sha256 over all fields: the name under which the result is stored."""
-        return digest_of(asdict(self))
+        return _digest_of_fields(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

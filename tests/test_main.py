@@ -15,7 +15,8 @@ import pytest
 from icl_core import __main__ as command_line
 from icl_core.cli.score import _requests
 from icl_core.evaluation import jobs
-from icl_core.settings import project_path
+from icl_core.evaluation.bundle import read_manifest
+from icl_core.settings import embedded_results_path, project_path
 from tests.support.tiny_models import save_task_file, save_trajectory, tiny_model, tiny_tokenizer
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -274,3 +275,15 @@ def test_score_reproduces_smollm2(cli: Cli, golden_path: Path, tmp_path: Path) -
     for line, expected in zip((tmp_path / "out.jsonl").open(), golden["expected"], strict=True):
         assert json.loads(line)["loglikelihoods"] == pytest.approx(expected["loglikelihoods"], abs=1e-3)
         assert json.loads(line)["n_tokens"] == expected["n_tokens"]
+
+
+def test_shipped_results_are_imported_once(cli: Cli) -> None:
+    n_shipped = sum(read_manifest(path.parent).n_cells for path in embedded_results_path().glob("*/manifest.json"))
+    assert n_shipped > 0
+    assert json.loads(cli("import", "--embedded", "--json")[1]) == {"n_new": n_shipped}
+    assert json.loads(cli("import", "--embedded", "--json")[1]) == {"n_new": 0}
+
+
+def test_import_needs_a_source(cli: Cli) -> None:
+    code, _, errors = cli("import")
+    assert code == 2 and "--embedded" in errors

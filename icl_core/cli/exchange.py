@@ -9,7 +9,8 @@ from typing import Any
 
 from icl_core.cli.listing import open_store
 from icl_core.cli.output import emit
-from icl_core.evaluation.bundle import export_bundle, import_bundle
+from icl_core.evaluation.bundle import ensure_embedded, export_bundle, import_bundle
+from icl_core.evaluation.store import Store
 
 __all__ = ["add_commands"]
 
@@ -20,9 +21,10 @@ def add_commands(add: Any) -> None:
     export.add_argument("path", type=Path, help="folder to write")
     export.add_argument("--model", action="append", help="only this model (may be repeated)")
     export.add_argument("--task", action="append", help="only this task (may be repeated)")
-    add("import", _import, "merge a folder written by export; repeating it changes nothing").add_argument(
-        "path", type=Path, help="folder to read"
-    )
+    source = add("import", _import, "merge a folder written by export; repeating it changes nothing")
+    which = source.add_mutually_exclusive_group(required=True)
+    which.add_argument("path", type=Path, nargs="?", help="folder to read")
+    which.add_argument("--embedded", action="store_true", help="the results shipped with the app, unless they are in")
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -38,6 +40,10 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
+    if options.embedded:
+        n_new = ensure_embedded(Store.open())
+        emit(options, {"n_new": n_new}, f"{n_new} new cells of the shipped suite.")
+        return 0
     report = import_bundle(open_store(options), options.path)
     lines = [f"{report.n_new} new cells, {report.n_kept} were there already.", *report.differing]
     emit(options, asdict(report), "\n".join(lines))
