@@ -110,8 +110,9 @@ class Task:
     @property
     def stream_name(self) -> str:
         """What keys the draws of demonstrations and labels: the name; of one's own file, its name without folders."""
-        own_file = self.name.startswith(FILE_PREFIX) and isinstance(self.source, FileSource)
-        return f"{FILE_PREFIX}{self.source.path.name}" if own_file else self.name
+        if isinstance(self.source, FileSource) and self.name.startswith(FILE_PREFIX):
+            return f"{FILE_PREFIX}{self.source.path.name}"
+        return self.name
 
     @property
     def is_pair(self) -> bool:
