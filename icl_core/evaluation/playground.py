@@ -30,7 +30,7 @@ from icl_core.data.prompts import build_cell_prompts, clean_text
 from icl_core.errors import ObservatoryError, ScoringError, StudyError
 from icl_core.evaluation.store import CellSummary
 from icl_core.records import CheckpointRef, Example, LabelScores, LabelSetting
-from icl_core.registry.tasks import FileSource, Task, get_task
+from icl_core.registry.tasks import FILE_PREFIX, FileSource, Task, get_task
 
 if TYPE_CHECKING:
     from icl_core.models.checkpoints import LoadedCheckpoint
@@ -377,7 +377,7 @@ def _task(question: Question) -> Task:
         name=question.name,
         title=question.name,
         group="playground",
-        source=FileSource(Path()),
+        source=FileSource(Path(question.name.removeprefix(FILE_PREFIX))),  # its name keys the draws of one's own file
         text_columns=("text",),
         label_column="label",
         label_names=question.labels,

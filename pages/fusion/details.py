@@ -23,7 +23,7 @@ __all__ = ["Context", "draw", "how_computed"]
 
 MOST_QUERIES = 200
 MOST_WEIGHTS = 21
-PERCENT = st.column_config.NumberColumn(format="percent")
+PERCENT = st.column_config.NumberColumn(format="%.1f %%")
 POINTS = st.column_config.NumberColumn(format="%+.1f")
 P = st.column_config.NumberColumn(format="%.2g")
 
@@ -109,8 +109,9 @@ def gain_rows(context: Context, found: dict[str, Gain]) -> list[dict[str, Any]]:
             {
                 "task": "mean" if row.task is None else task_title(row.task),
                 "w": w,
-                "fused": row.value,
-                "baseline": row.baseline,
+                "at w": 100 * parts.value_at(shown, context.weight, row.task),
+                "fused": 100 * row.value,
+                "baseline": 100 * row.baseline,
                 "gain": 100 * row.gain,
                 "from": 100 * row.low,
                 "to": 100 * row.high,
@@ -121,7 +122,6 @@ def gain_rows(context: Context, found: dict[str, Gain]) -> list[dict[str, Any]]:
                 f"{name} to": 100 * second.high,
                 "seeds": row.n_seeds,
                 "queries": row.n_examples,
-                "at w": parts.value_at(shown, context.weight, row.task),
             }
         )
     return rows
@@ -147,7 +147,11 @@ def cost(context: Context) -> None:
             st.info("The cost of a prompt is not known: no configuration of these models is on this machine.")
     with right:
         st.dataframe(
-            [{key: row[key] for key in ("name", "kind", "tflops", "value", "low", "high")} for row in rows],
+            [
+                {key: row[key] for key in ("name", "kind", "tflops")}
+                | {key: 100 * row[key] for key in ("value", "low", "high")}
+                for row in rows
+            ],
             hide_index=True,
             height=320,
             column_config={
@@ -222,7 +226,7 @@ def chosen(context: Context) -> None:
                 {
                     "TR member": row.tr_rule,
                     "TL member": row.tl_rule,
-                    "value": row.scores.mean,
+                    "value": 100 * row.scores.mean,
                     "± seeds": None if row.scores.spread is None else 100 * row.scores.spread,
                     "draws": row.n_draws,
                 }
@@ -312,12 +316,19 @@ def mixed(context: Context) -> None:
     done = sorted(shown.of_kind("parameter fusion"), key=lambda line: line.mixed_weight or 0.0)
     if done:
         st.dataframe(
-            [{"w": line.mixed_weight, "value": line.score.value, "low": line.score.low, "high": line.score.high}
-             for line in done],
+            [
+                {
+                    "w": line.mixed_weight,
+                    "value": 100 * line.score.value,
+                    "low": 100 * line.score.low,
+                    "high": 100 * line.score.high,
+                }
+                for line in done
+            ],
             hide_index=True,
             column_config={**dict.fromkeys(("value", "low", "high"), PERCENT)},
             alt="Mixed parameters under true labels",
-        )  # fmt: skip
+        )
     else:
         st.markdown("The parameters of these two checkpoints have not been mixed and evaluated yet.")
     adaptive = shown.named("fusion, pooled")

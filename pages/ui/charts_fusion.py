@@ -66,6 +66,7 @@ def weight_chart(
     The last two layers are the movable w; ``at_weight`` puts it in.
     """
     heights = [row["value"] for row in (*levels, *tasks, *marks)]
+    heights += [min((row["low"] for row in marks), default=1.0) - 0.04]  # room for labels below
     low, high = percent_domain([*(row["low"] for row in curve), *heights], [*(row["high"] for row in curve), *heights])
     x = alt.X(
         "w:Q",
@@ -145,14 +146,15 @@ def _marks(rows: Sequence[Row], palette: Palette, *, gap: float) -> list[Any]:
 
 
 def _tiered(rows: Sequence[Row], gap: float) -> list[dict[str, Any]]:
-    """Labels above their marks, one line higher for each neighbour that is too near for one line."""
+    """Labels above the members and below the fusions, one line further for each neighbour too near for one line."""
     placed: list[dict[str, Any]] = []
     for row in sorted((row for row in rows if row["label"]), key=lambda row: row["w"]):
-        near = [other["tier"] for other in placed if row["w"] - other["w"] < NEAR]
-        tier = next(tier for tier in itertools.count() if tier not in near)
-        top = max([row["high"], *(other["high"] for other in placed if row["w"] - other["w"] < NEAR)])
-        inside = min(max(row["w"], EDGE), 1 - EDGE)
-        placed.append({**row, "tier": tier, "place": top + (0.8 + tier) * gap, "w": inside})
+        above = row["kind"] in ("TR", "TL")
+        near = [each for each in placed if each["above"] == above and row["w"] - each["w"] < NEAR]
+        tier = next(tier for tier in itertools.count() if tier not in [each["tier"] for each in near])
+        ends = [each["high"] if above else each["low"] for each in (row, *near)]
+        place = max(ends) + (0.8 + tier) * gap if above else min(ends) - (0.8 + tier) * gap
+        placed.append({**row, "tier": tier, "above": above, "place": place, "w": min(max(row["w"], EDGE), 1 - EDGE)})
     return placed
 
 

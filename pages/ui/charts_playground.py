@@ -65,7 +65,8 @@ def token_rows(pieces: Sequence[str], token_ids: Sequence[int], *, n_shared: int
         if not piece and rows:
             rows[-1]["ids"] += f", {token_ids[index]}"
             continue
-        text = piece.replace("\n", "↵").replace(" ", "\N{NO-BREAK SPACE}")
+        text = piece.replace("\n", "↵")
+        text = text if text.strip() else "·" * len(text)
         if column and column + len(text) > COLUMNS:
             line, column = line + 1, 0
         rows.append(
@@ -73,7 +74,8 @@ def token_rows(pieces: Sequence[str], token_ids: Sequence[int], *, n_shared: int
                 "line": line,
                 "column": column,
                 "end": column + len(text),
-                "text": text,
+                "start": column + len(text) - len(text.lstrip()),  # a text mark is drawn without its outer spaces
+                "text": text.strip(),
                 "ids": str(token_ids[index]),
                 "part": "demonstrations" if index < n_shared else "query",
                 "place": index + 1,
@@ -105,6 +107,7 @@ def token_chart(rows: Sequence[Row], palette: Palette) -> Figure:
     shade = alt.condition("datum.even", alt.value(0.9), alt.value(0.35))
     boxes = base.mark_rect(color=palette.grid, cornerRadius=2).encode(alt.X2("end:Q"), opacity=shade)
     dimmed = alt.condition("datum.part == 'query'", alt.value(1.0), alt.value(0.5))
-    text = base.mark_text(align="left", font=MONOSPACE, fontSize=12, color=palette.ink, limit=COLUMNS * 9)
-    figure = alt.layer(boxes, text.encode(text="text:N", opacity=dimmed))
+    mark = base.mark_text(align="left", font=MONOSPACE, fontSize=12, color=palette.ink, limit=COLUMNS * 9)
+    text = mark.encode(alt.X("start:Q", axis=None), text="text:N", opacity=dimmed)
+    figure = alt.layer(boxes, text)
     return configured(figure.properties(height=LINE_HEIGHT * n_lines, width=CHARACTER_WIDTH * (COLUMNS + 4)), palette)

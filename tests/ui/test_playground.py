@@ -165,7 +165,8 @@ def test_tokens_stand_in_lines_and_lose_nothing() -> None:
     rows = token_rows(pieces, range(8), n_shared=3, most=100)
     assert [(row["line"], row["column"]) for row in rows] == [(0, 0), (0, 1), (0, 3), (1, 0), (2, 0), (2, 50), (3, 0)]
     assert all(row["end"] <= COLUMNS for row in rows)
-    assert rows[2]["ids"] == "2, 3" and rows[2]["text"] == "↵" and rows[1]["text"] == "\xa0b"
+    assert rows[2]["ids"] == "2, 3" and rows[2]["text"] == "↵" and (rows[1]["text"], rows[1]["start"]) == ("b", 2)
+    assert rows[-1]["text"] == "··"
     assert [row["part"] for row in rows].count("demonstrations") == 3
     assert [row["place"] for row in token_rows(pieces, range(8), n_shared=3, most=2)] == [7, 8]
 
