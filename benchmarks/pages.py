@@ -114,7 +114,7 @@ def measure(study: Study) -> Timings:
     _draw(app.slider(key="eps").set_value(0.01).run, app, timings, "paper: epsilon")
     for panel in app.segmented_control(key="panel").options:
         _draw(app.segmented_control(key="panel").set_value(panel).run, app, timings, f"first {panel} of the paper")
-        epsilon = 0.02 if app.slider(key="eps").value < 0.02 else 0.01
+        epsilon = 0.02 if float(app.slider(key="eps").value) < 0.02 else 0.01  # type: ignore[arg-type]  # one handle
         _draw(app.slider(key="eps").set_value(epsilon).run, app, timings, f"paper: epsilon on {panel}")
     return timings
 
