@@ -8,6 +8,7 @@ few tokens is read off that tree: an interval joins the group around it as a who
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -59,31 +60,37 @@ def group_by_prefix(requests: Sequence[EncodedRequest]) -> list[PrefixGroup]:
     >>> [(g.n_prefix_tokens, g.indices) for g in group_by_prefix([EncodedRequest(i, ((0,),)) for i in ids])]
     [(37, (0, 1)), (0, (2,))]
     """
+    if not requests:
+        return []
     contexts = [request.context_ids for request in requests]
     order = sorted(range(len(contexts)), key=contexts.__getitem__)
+    contexts = [contexts[index] for index in order]
+    by_all = n_common(contexts[0], contexts[-1])
+    # One context token is left to each of two neighbours.
+    shared = [
+        min(n_common(first, second, by_all), len(first) - 1, len(second) - 1)
+        for first, second in itertools.pairwise(contexts)
+    ]
+    least = min(shared, default=0)
+    if least * (len(order) - 1) > GROUP_COST and sum(shared) - least * len(shared) < least + GROUP_COST:
+        return [PrefixGroup(least, tuple(order))]  # a further group would cost more than it could spare
     groups: list[PrefixGroup] = []
-    root = _interval_tree([contexts[i] for i in order], order)
-    if root is not None:
-        _collect(root, groups)
+    _collect(_interval_tree(contexts, shared, order), groups)
     return sorted(groups, key=lambda group: min(group.indices))
 
 
-def _interval_tree(contexts: Sequence[tuple[int, ...]], order: Sequence[int]) -> _Node | None:
-    """The tree of intervals, each node with the cheapest way to compute its leaves; None without contexts."""
-    by_all = n_common(contexts[0], contexts[-1]) if contexts else 0
-    last: _Node | None = None
+def _interval_tree(contexts: Sequence[tuple[int, ...]], shared: Sequence[int], order: Sequence[int]) -> _Node:
+    """The tree of intervals of sorted contexts, each node with the cheapest way to compute its leaves."""
+    last = _Node(len(contexts[0]), 1, len(contexts[0]), len(contexts[0]), leaf=order[0])
     open_nodes: list[_Node] = []
-    for position, context in enumerate(contexts):
-        before = contexts[position - 1] if position else ()
-        shared = max(0, min(n_common(before, context, by_all), len(before) - 1, len(context) - 1))
-        while last is not None and open_nodes and open_nodes[-1].depth > shared:
+    for context, depth, index in zip(contexts[1:], shared, order[1:], strict=True):
+        while open_nodes and open_nodes[-1].depth > depth:
             last = _closed(open_nodes.pop(), last)
-        if last is not None:
-            if not open_nodes or open_nodes[-1].depth < shared:
-                open_nodes.append(_Node(shared, 0, 0, 0))
-            open_nodes[-1].children.append(last)
-        last = _Node(len(context), 1, len(context), len(context), leaf=order[position])
-    while last is not None and open_nodes:
+        if not open_nodes or open_nodes[-1].depth < depth:
+            open_nodes.append(_Node(depth, 0, 0, 0))
+        open_nodes[-1].children.append(last)
+        last = _Node(len(context), 1, len(context), len(context), leaf=index)
+    while open_nodes:
         last = _closed(open_nodes.pop(), last)
     return last
 
