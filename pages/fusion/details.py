@@ -138,28 +138,25 @@ def cost(context: Context) -> None:
     drawn = [
         {**row, "kind": _group(row["kind"], row["name"])} for row in rows if row["tflops"] and row["kind"] != "other"
     ]
-    left, right = st.columns([3, 4])
-    with left:
-        if drawn:
-            figure = charts_fusion.cost_chart(drawn, frame.palette(), title=controls.MEASURE_TITLES[asked.measure])
-            blocks.chart(figure, key="cost", alt="Accuracy against TFLOPs of one prompt")
-        else:
-            st.info("The cost of a prompt is not known: no configuration of these models is on this machine.")
-    with right:
-        st.dataframe(
-            [
-                {key: row[key] for key in ("name", "kind", "tflops")}
-                | {key: 100 * row[key] for key in ("value", "low", "high")}
-                for row in rows
-            ],
-            hide_index=True,
-            height=320,
-            column_config={
-                **dict.fromkeys(("value", "low", "high"), PERCENT),
-                "tflops": st.column_config.NumberColumn("TFLOPs", format="%.3g"),
-            },
-            alt="Accuracy and cost of every fusion and baseline, as Table 1 of the paper",
-        )
+    if drawn:
+        figure = charts_fusion.cost_chart(drawn, frame.palette(), title=controls.MEASURE_TITLES[asked.measure])
+        blocks.chart(figure, key="cost", alt="Accuracy against TFLOPs of one prompt")
+    else:
+        st.info("The cost of a prompt is not known: no configuration of these models is on this machine.")
+    st.dataframe(
+        [
+            {key: row[key] for key in ("name", "kind", "tflops")}
+            | {key: 100 * row[key] for key in ("value", "low", "high")}
+            for row in rows
+        ],
+        hide_index=True,
+        height=320,
+        column_config={
+            **dict.fromkeys(("value", "low", "high"), PERCENT),
+            "tflops": st.column_config.NumberColumn("TFLOPs", format="%.3g"),
+        },
+        alt="Accuracy and cost of every fusion and baseline, as Table 1 of the paper",
+    )
     st.caption(
         "TFLOPs: operations of one whole prompt computed alone, all members added, as in Table 1 of the paper. "
         "95 % intervals beside the value."

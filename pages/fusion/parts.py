@@ -104,7 +104,7 @@ def look(shown: Shown) -> tuple[Look, float]:
     with middle:
         task = controls.task_control(list(shown.curve.by_task))
     with right:
-        every = st.toggle("A line for each task", key="each", bind="query-params", disabled=task is not None)
+        every = st.toggle("Each task", key="each", bind="query-params", disabled=task is not None)
     return Look(task, every and task is None), weight
 
 
@@ -124,7 +124,7 @@ def _weight_slider() -> float:
     """The chosen w."""
     return float(
         st.slider(
-            "w: weight of the TR member, for every task alike",
+            "w: weight of the TR member",
             0.0,
             1.0,
             0.5,

@@ -50,13 +50,13 @@ def answers(question: Question, reply: Reply) -> None:
     symbols = reply.role("TL").choices
     columns = st.columns(3)
     shown = (
-        ("TR", f"TR: {_who(reply.role('TR'))}, random labels", tr, question.labels),
-        ("TL", f"TL: {_who(reply.role('TL'))}, symbols", tl, _with_symbols(question.labels, symbols)),
-        ("fused", f"Fused with w = {weight:.2f}", fused, question.labels),
+        ("TR", "TR", f"{_who(reply.role('TR'))}, random labels", tr, question.labels),
+        ("TL", "TL", f"{_who(reply.role('TL'))}, symbols", tl, _with_symbols(question.labels, symbols)),
+        ("fused", f"Fused with w = {weight:.2f}", "w · TR + (1 − w) · TL", fused, question.labels),
     )
-    for column, (role, title, values, labels) in zip(columns, shown, strict=True):
+    for column, (role, title, words, values, labels) in zip(columns, shown, strict=True):
         with column:
-            st.markdown(f"**{plain(title)}**")
+            st.markdown(f"**{title}**  \n:small[{plain(words)}]")
             winner = int(values.argmax())
             rows = [
                 {"label": label, "probability": float(p), "winner": at == winner}

@@ -66,7 +66,7 @@ def weight_chart(
     The last two layers are the movable w; ``at_weight`` puts it in.
     """
     heights = [row["value"] for row in (*levels, *tasks, *marks)]
-    heights += [min((row["low"] for row in marks), default=1.0) - 0.04]  # room for labels below
+    heights += [min((row["low"] for row in marks), default=1.0) - 0.02]  # room for labels below
     low, high = percent_domain([*(row["low"] for row in curve), *heights], [*(row["high"] for row in curve), *heights])
     x = alt.X(
         "w:Q",

@@ -1,0 +1,104 @@
+"""``fuse`` on the command line: tables, JSON, mixed parameters, and errors of one sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from icl_core import __main__ as command_line
+from icl_core.evaluation.fusion_data import fusion_study
+from icl_core.evaluation.run import run_study
+from icl_core.evaluation.store import Store
+from icl_core.evaluation.study import Study
+from icl_core.models.hub import local_checkpoints
+from tests.support.made_up import fill, made_up_study
+from tests.support.tiny_models import save_task_file, save_trajectory
+
+Fuse = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def fuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Fuse:
+    """Runs ``fuse`` in this process on the store of the test."""
+    monkeypatch.setattr(command_line, "_quieten", lambda: None)
+    monkeypatch.setenv("ICL_OBSERVATORY_STORE", str(tmp_path / "unused"))
+    monkeypatch.setattr("icl_core.evaluation.bundle.embedded_results_path", lambda: tmp_path / "none")
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = command_line.main(["fuse", *map(str, arguments), "--store", str(tmp_path / "store")])
+        return code, *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def made_up(tmp_path: Path) -> Study:
+    study = made_up_study(n_test=60)
+    store = Store.open(tmp_path / "store")
+    fill(store, fusion_study(study))
+    store.close()
+    return study
+
+
+def test_tables_and_json_say_the_same(fuse: Fuse, made_up: Study) -> None:
+    code, text, _ = fuse("--tr", "someone-model", "--ablation", "--pairs", "--by-task")
+    assert code == 0
+    code, output, _ = fuse("--tr", "someone-model", "--ablation", "--pairs", "--json")
+    data = json.loads(output)
+    assert (data["tr"]["step"], data["tl"]["step"], data["fusion"]) == (440, 990, "fusion, adaptive")
+    for row in data["table_1"]:
+        assert row["name"] in text and f"{100 * row['accuracy']:.2f}" in text
+    assert len(data["table_3"]) == 9 and "ICL-best" in text
+    assert len(data["pairs"]["value"]) == 10 and "TR member / TL member" in text
+    assert {gain["measure"] for gain in data["gains"]} == {"accuracy", "balanced_accuracy"}
+    assert {gain["kind"] for gain in data["gains"]} >= {"best gold", "control", "member", "fusion"}
+    for weights in data["weights"].values():
+        assert sum(weights) == pytest.approx(1)
+
+
+def test_members_measure_tasks_and_seeds_are_chosen(fuse: Fuse, made_up: Study) -> None:
+    code, output, _ = fuse(
+        *("--tr", "someone-model", "--tr-checkpoint", "220", "--tl-checkpoint", "step770", "--tasks", "sst2"),
+        *("--seeds", "21", "--measure", "macro_f1", "--normalisation", "calibrated", "--json"),
+    )
+    data = json.loads(output)
+    assert code == 0 and (data["tr"]["step"], data["tl"]["step"]) == (220, 770)
+    assert list(data["weights"]) == ["sst2"]
+    assert {gain["measure"] for gain in data["gains"]} == {"macro_f1", "accuracy", "balanced_accuracy"}
+    assert all(gain["mean"]["n_seeds"] == 1 for gain in data["gains"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--tr", "nobody"), "nobody has no test results"),
+        (("--tr", "someone-model", "--tasks", "trec"), "no results of task trec"),
+        (("--tr", "someone-model", "--seeds", "x"), "'x' is no seed"),
+        (("--tr", "someone-model", "--tr-checkpoint", "7"), "7"),
+        (("--tr", "someone-model", "--mix", "half"), "'half' is no weight"),
+        (("--tr", "someone-model", "--mix", "1.5"), "not between 0 and 1"),
+    ],
+)
+def test_errors_are_one_sentence(arguments: tuple[str, ...], words: str, fuse: Fuse, made_up: Study) -> None:
+    code, _, errors = fuse(*arguments)
+    assert code == 2 and words in errors and len(errors.strip().splitlines()) == 1
+
+
+def test_mixed_parameters_are_computed_once_and_listed(fuse: Fuse, tmp_path: Path) -> None:
+    refs = local_checkpoints(save_trajectory(tmp_path / "run", (0, 1000)))
+    task = f"file:{save_task_file(tmp_path / 'films.jsonl')}"
+    study = Study(refs, (task,), ("gold", "random", "abstract"), (13, 21), n_shots=4, n_test=10)
+    run_study(fusion_study(study), Store.open(tmp_path / "store"), device="cpu", offline=True)
+    call = ("--tr", "run", "--tr-checkpoint", "0", "--tl-checkpoint", "1000", "--mix", "0,0.5,1", "--offline", "--json")
+    code, output, errors = fuse(*call)
+    assert code == 0 and "6 of 6 cells computed" in errors
+    rows = {row["name"]: row for row in json.loads(output)["table_1"]}
+    mixed = {name.split("w=")[1]: row for name, row in rows.items() if row["kind"] == "parameter fusion"}
+    assert mixed["1"]["accuracy"] == rows["run step-0 gold"]["accuracy"]
+    assert mixed["0"]["accuracy"] == rows["run step-1000 gold"]["accuracy"]
+    assert mixed["0.5"]["tflops"] == pytest.approx(rows["fusion, fixed"]["tflops"] / 2)
+    assert "0 of 6 cells computed, 6 were stored" in fuse(*call)[2]
