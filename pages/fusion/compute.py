@@ -134,7 +134,7 @@ class Shown:
         return next((line for line in self.lines if line.name == name), None)
 
 
-@st.cache_data(max_entries=2, show_spinner="Reading results of both splits")
+@st.cache_resource(max_entries=2, show_spinner="Reading results of both splits")  # large, and never changed
 def _results(study: str, generation: str) -> FusionResults:
     return collect_results(study_from_json(study), cached.store())
 

@@ -38,6 +38,7 @@ from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.store import CellSummary, Store
 from icl_core.evaluation.study import Study, study_cells, study_from_json, study_to_json
 from icl_core.models.hub import embedded_members, list_checkpoints
+from icl_core.models.parameter_fusion import FUSED_FAMILY
 from icl_core.records import CheckpointRef, Split
 from icl_core.registry.families import MODELS, known_checkpoints
 from icl_core.registry.tasks import get_task
@@ -80,11 +81,12 @@ def generation() -> str:
 
 @st.cache_resource(max_entries=2, show_spinner="Listing the results in the store")
 def _summaries(generation: str) -> tuple[CellSummary, ...]:
-    return tuple(summary for summary in store().summaries() if summary.is_current)
+    found = store().summaries()
+    return tuple(each for each in found if each.is_current and each.spec.checkpoint.family != FUSED_FAMILY)
 
 
 def summaries() -> tuple[CellSummary, ...]:
-    """One line for each current result in the store; shared, not copied, since a full store has 50,000."""
+    """One line for each current result but those of mixed parameters; shared, not copied: a full store has 50,000."""
     return _summaries(generation())
 
 
