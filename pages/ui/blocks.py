@@ -54,7 +54,8 @@ def results_or_stop(study: Study) -> cached.Collected:
             counts = cached.completeness(study)
             total = sum(pair[1] for pair in counts.values())
             st.info(f"Nothing of this study is computed yet: {count(total, 'cell')} are missing.")
-        st.page_link("pages/evaluate/page.py", label="Evaluate this study", width="content")
+        if st.button("Evaluate this study", type="primary", key="evaluate-study"):
+            st.switch_page("pages/evaluate/page.py")
         st.stop()
     return found
 
