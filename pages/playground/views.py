@@ -50,8 +50,8 @@ def answers(question: Question, reply: Reply) -> None:
     symbols = reply.role("TL").choices
     columns = st.columns(3)
     shown = (
-        ("TR", "TR", f"{_who(reply.role('TR'))}, random labels", tr, question.labels),
-        ("TL", "TL", f"{_who(reply.role('TL'))}, symbols", tl, _with_symbols(question.labels, symbols)),
+        ("TR", "TR, random labels", _who(reply.role("TR")), tr, question.labels),
+        ("TL", "TL, symbols", _who(reply.role("TL")), tl, _with_symbols(question.labels, symbols)),
         ("fused", f"Fused with w = {weight:.2f}", "w · TR + (1 − w) · TL", fused, question.labels),
     )
     for column, (role, title, words, values, labels) in zip(columns, shown, strict=True):
@@ -63,7 +63,7 @@ def answers(question: Question, reply: Reply) -> None:
                 for at, (label, p) in enumerate(zip(labels, values, strict=True))
             ]
             figure = charts_playground.label_bars(rows, frame.palette(), role=role)
-            alt = f"{title}: {labels[winner]} with {percent(float(values[winner]))}"
+            alt = f"{title if role == 'fused' else role}: {labels[winner]} with {percent(float(values[winner]))}"
             blocks.chart(figure, key=f"bars-{role}", alt=alt)
     st.caption(_notes(question, reply, normalisation))
 
