@@ -74,6 +74,8 @@ def doors() -> None:
             st.switch_page("pages/dynamics/page.py", query_params={})
         if st.button("Evaluate a model", key="door-evaluate"):
             st.switch_page("pages/evaluate/page.py", query_params={})  # None is refused while widgets own some
+        if st.button("Try a sentence", key="door-playground"):
+            st.switch_page("pages/playground/page.py", query_params={})
 
 
 def stored() -> None:

@@ -55,7 +55,7 @@ def results_or_stop(study: Study) -> cached.Collected:
             total = sum(pair[1] for pair in counts.values())
             st.info(f"Nothing of this study is computed yet: {count(total, 'cell')} are missing.")
         if st.button("Evaluate this study", type="primary", key="evaluate-study"):
-            st.switch_page("pages/evaluate/page.py")
+            st.switch_page("pages/evaluate/page.py", query_params={})
         st.stop()
     return found
 

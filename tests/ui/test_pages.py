@@ -211,3 +211,10 @@ def test_store_is_opened_once_and_never_written_by_looking(
         open_page(name, model="someone-model")
     assert store.generation() == before
     store.close()
+
+
+def test_the_way_out_of_an_empty_page(open_page: Callable[..., AppTest]) -> None:
+    app = open_page("dynamics", model="pythia-410m")
+    app.button(key="evaluate-study").click().run()
+    assert_whole(app, "Evaluate")
+    assert app.session_state["model"] == ["pythia-410m"]
