@@ -90,14 +90,17 @@ def test_lists(cli: Cli, arguments: tuple[str, ...], part: str) -> None:
         (("jobs", "cancel", "9"), "no job 9"),
         (("jobs", "cancel"), "needs the number"),
         (("import", "/nowhere"), "/nowhere"),
-        (("export", "/tmp/nothing-to-export"), "no results to export"),
+        (("export", "nothing-to-export"), "no results to export"),
         (("nonsense",), "invalid choice"),
         ((), "required"),
     ],
 )
-def test_errors_are_one_sentence_and_exit_code_2(cli: Cli, arguments: tuple[str, ...], part: str) -> None:
+def test_errors_are_one_sentence_and_exit_code_2(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], part: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     tasks = ("--tasks", "nonsense") if part == "Unknown task" else ()
-    code, output, errors = cli(*arguments, *tasks, store=None if len(arguments) == 0 else Path("/tmp/absent-store"))
+    code, output, errors = cli(*arguments, *tasks, store=tmp_path / "store" if arguments else None)
     assert code == 2 and output == ""
     assert errors.startswith("error: ") and errors.count("\n") == 1 and part in errors
 

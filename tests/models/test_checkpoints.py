@@ -141,17 +141,17 @@ def test_a_weight_that_is_missing_is_an_error_not_a_random_start(tiny_run):
         load_checkpoint(local_checkpoints(folder)[0], dtype="float32")
 
 
-def test_pickles_that_hold_code_are_refused(tiny_run):
+def test_pickles_that_hold_code_are_refused(tiny_run, tmp_path):
     class Evil:
         def __reduce__(self):
-            return (Path("/tmp/icl-observatory-evil").touch, ())
+            return ((tmp_path / "evil").touch, ())
 
     folder = tiny_run / "step-1000"
     (folder / "model.safetensors").unlink()
     torch.save({"model.norm.weight": Evil()}, folder / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         load_checkpoint(local_checkpoints(folder)[0], dtype="float32")
-    assert not Path("/tmp/icl-observatory-evil").exists()
+    assert not (tmp_path / "evil").exists()
 
 
 def test_remote_code_does_not_run_by_default(tiny_run):
