@@ -22,16 +22,11 @@ __all__ = ["PANELS", "study_choice"]
 
 @contextmanager
 def _panel(item: str) -> Iterator[None]:
-    """A figure's title, what the paper reports on the left, and this store on the right."""
+    """A figure's title, what the paper reports as text, and this store below it."""
     figure = FIGURES[item]
     st.subheader(f"{item}: {figure.title}", anchor=False)
-    left, right = st.columns([1, 3], gap="large")
-    with left:
-        st.caption("REPORTED BY THE PAPER")
-        st.markdown(plain(figure.reported))
-    with right:
-        st.caption("THIS STORE")
-        yield
+    st.markdown(f"**Reported by the paper**: {plain(figure.reported)}  \n**This store**:")
+    yield
 
 
 def _missing(item: str, seen: Seen) -> None:

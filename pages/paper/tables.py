@@ -45,7 +45,7 @@ def _row(name: str, reported: Reported, ours: float | None, *, said: str = "", w
 
 
 def _table(lines: Sequence[dict[str, Any]], alt: str) -> None:
-    config: Any = {"": st.column_config.TextColumn(width="large")}
+    config: Any = {"": st.column_config.TextColumn(width="medium")}
     st.dataframe(lines, hide_index=True, column_config=config, height=min(560, 38 + 35 * len(lines)), alt=alt)
 
 
@@ -94,7 +94,8 @@ def _filling(choice: selection.Choice, absent: Sequence[str], seen: Seen) -> Fil
     """What would fill one gap of Table 7, with words for the options in which it differs from the study's."""
     models = tuple(seen.stand_ins.get(role, role) for role in absent)
     wanted = study_choice(dataclasses.replace(seen, choice=choice), models)
-    options = f"{wanted.checkpoints} checkpoints, {wanted.shots} shots, {wanted.alphabet}"
+    which = "the paper's" if wanted.checkpoints == "paper" else wanted.checkpoints
+    options = f"{which} checkpoints, {wanted.shots} shots, {wanted.alphabet}"
     words = f"{joined([PAPER_MODELS[role] for role in absent])} with {options}"
     return Filling(f"table-7-{choice.checkpoints}-{choice.shots}-{choice.alphabet}", words, wanted)
 

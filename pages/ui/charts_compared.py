@@ -11,7 +11,7 @@ from typing import Any
 import altair as alt
 
 from pages.ui.axes import XAxis, apart, percent_domain
-from pages.ui.charts import Row, phase_shades, room_for_labels, rows_data
+from pages.ui.charts import Row, phase_shades, rows_data
 from pages.ui.theme import Figure, Palette, configured, remembered
 
 __all__ = ["accumulated_chart", "occurrence_chart", "scatter_chart"]
@@ -120,8 +120,8 @@ def accumulated_chart(
         .mark_point(filled=True, size=30, opacity=1, color=palette.icl)
         .encode(axis.encode(), y, tooltip=[alt.Tooltip("text:N", title=" "), alt.Tooltip("value:Q", format=".1%")])
     )
-    layers: list[Any] = [lines, points, _middle_labels(rows, models, axis, palette, height)]
-    layers += [*phase_shades(phases, axis, palette), room_for_labels(axis, palette)]
+    layers: list[Any] = [*phase_shades(phases, axis, palette), lines, points]
+    layers.append(_middle_labels(rows, models, axis, palette, height))
     return configured(alt.layer(*layers).properties(height=height), palette)
 
 
@@ -134,7 +134,14 @@ def _middle_labels(rows: Sequence[Row], models: Sequence[str], axis: XAxis, pale
         spots.append(halfway)
     heights = apart([row["value"] for row in spots], gap=17 / height)
     placed = [{**row, "value": at, "text": row["model"]} for row, at in zip(spots, heights, strict=True)]
-    base = alt.Chart(rows_data(placed)).encode(axis.encode(), alt.Y("value:Q"), text="text:N")
-    mark: dict[str, Any] = {"align": "left", "dx": 8, "dy": -8, "fontSize": 12, "fontWeight": 600}
-    halo = base.mark_text(**mark, stroke=palette.background, strokeWidth=4)
-    return alt.layer(halo, base.mark_text(**mark, color=palette.ink))
+    middle = sum(axis.domain) / 2
+    layers = []
+    for align, dx, part in (
+        ("left", 8, [row for row in placed if row["x"] <= middle]),
+        ("right", -8, [row for row in placed if row["x"] > middle]),
+    ):
+        mark: dict[str, Any] = {"align": align, "dx": dx, "dy": -8, "fontSize": 12, "fontWeight": 600}
+        base = alt.Chart(rows_data(part)).encode(axis.encode(), alt.Y("value:Q"), text="text:N")
+        layers += [base.mark_text(**mark, stroke=palette.background, strokeWidth=4)]
+        layers += [base.mark_text(**mark, color=palette.ink)]
+    return alt.layer(*layers)
