@@ -18,21 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from icl_core.analysis.drilldown import (
-    LabelShares,
-    PredictionChange,
-    changed_predictions,
-    confusion,
-    label_shares,
-)
 from icl_core.analysis.predictions import (
-    NORMALISATIONS,
     Normalisation,
     Predictions,
-    SettingScores,
-    collect_predictions,
-    correct,
-    normalised_scores,
     predicted_labels,
     select_scores,
 )
@@ -47,29 +35,15 @@ from icl_core.errors import StudyError
 from icl_core.records import LABEL_SETTINGS, CheckpointRef, LabelSetting
 
 __all__ = [
-    "NORMALISATIONS",
     "AbilityCurve",
     "AbilityCurves",
-    "LabelShares",
-    "Normalisation",
     "PairedPredictions",
     "PartialCheckpoint",
-    "PredictionChange",
-    "Predictions",
-    "SettingScores",
     "SettingValues",
     "TaskCurve",
     "ability_curves",
     "baselines",
-    "changed_predictions",
-    "collect_predictions",
-    "confusion",
-    "correct",
-    "label_shares",
-    "normalised_scores",
     "paired_predictions",
-    "predicted_labels",
-    "select_scores",
     "setting_values",
 ]
 

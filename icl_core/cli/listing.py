@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from icl_core import settings
-from icl_core.analysis.trajectories import AbilityCurves, ability_curves, collect_predictions
+from icl_core.analysis.predictions import collect_predictions
+from icl_core.analysis.trajectories import AbilityCurves, ability_curves
 from icl_core.cli.output import emit, table
 from icl_core.errors import StudyError
 from icl_core.evaluation.bundle import ensure_embedded

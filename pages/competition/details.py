@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from icl_core.analysis.competition import competition
-from icl_core.analysis.trajectories import PredictionChange, changed_predictions
+from icl_core.analysis.drilldown import PredictionChange, changed_predictions
 from icl_core.errors import ObservatoryError
 from icl_core.evaluation.study import Study
 from pages.competition.parts import MOST_EPSILON, Seen, intervals

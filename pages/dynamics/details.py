@@ -6,8 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from icl_core.analysis.trajectories import Predictions, confusion, predicted_labels
-from icl_core.analysis.trajectories import label_shares as shares_of
+from icl_core.analysis.drilldown import confusion
+from icl_core.analysis.drilldown import label_shares as shares_of
+from icl_core.analysis.predictions import Predictions, predicted_labels
 from icl_core.evaluation.study import Study
 from icl_core.records import LABEL_SETTINGS, CheckpointRef, LabelSetting
 from pages.dynamics.parts import Look, model_rows

@@ -23,15 +23,9 @@ from icl_core.analysis.competition import (
     competition_against_epsilon,
     resample_changes,
 )
+from icl_core.analysis.predictions import Normalisation, Predictions, collect_predictions
 from icl_core.analysis.statistics import Measure
-from icl_core.analysis.trajectories import (
-    AbilityCurves,
-    Normalisation,
-    Predictions,
-    ability_curves,
-    collect_predictions,
-    paired_predictions,
-)
+from icl_core.analysis.trajectories import AbilityCurves, ability_curves, paired_predictions
 from icl_core.errors import ObservatoryError, StudyError
 from icl_core.evaluation.bundle import ensure_embedded
 from icl_core.evaluation.exclusions import excluded_checkpoints

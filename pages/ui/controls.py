@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import streamlit as st
 
+from icl_core.analysis.predictions import NORMALISATIONS, Normalisation
 from icl_core.analysis.statistics import MEASURES, Measure
-from icl_core.analysis.trajectories import NORMALISATIONS, Normalisation
 from pages.ui import selection
 from pages.ui.axes import Quantity, ScaleName
 from pages.ui.words import task_title

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from icl_core.analysis.competition import Competition, EpsilonCurve
-from icl_core.analysis.trajectories import AbilityCurves, LabelShares
+from icl_core.analysis.drilldown import LabelShares
+from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.records import CheckpointRef
 from icl_core.registry.families import MODELS
 from pages.ui.axes import Quantity
