@@ -28,7 +28,7 @@ PATH_BY_ARCHITECTURE = {
 }
 CLOSE_IN_FLOAT64 = {"bloom": 1e-5}  # transformers computes BLOOM's position bias in float32
 PATHS = ["packed", "cached"]
-CASES = [(architecture, path) for architecture, best in PATH_BY_ARCHITECTURE.items() for path in {best, "cached"}]
+CASES = [(architecture, path) for architecture, best in PATH_BY_ARCHITECTURE.items() for path in dict.fromkeys((best, "cached"))]
 
 
 @pytest.mark.parametrize(("architecture", "path"), PATH_BY_ARCHITECTURE.items())
