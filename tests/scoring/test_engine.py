@@ -28,7 +28,11 @@ PATH_BY_ARCHITECTURE = {
 }
 CLOSE_IN_FLOAT64 = {"bloom": 1e-5}  # transformers computes BLOOM's position bias in float32
 PATHS = ["packed", "cached"]
-CASES = [(architecture, path) for architecture, best in PATH_BY_ARCHITECTURE.items() for path in dict.fromkeys((best, "cached"))]
+CASES = [
+    (architecture, path)
+    for architecture, best in PATH_BY_ARCHITECTURE.items()
+    for path in dict.fromkeys((best, "cached"))  # in one order: every worker must collect the same tests
+]
 
 
 @pytest.mark.parametrize(("architecture", "path"), PATH_BY_ARCHITECTURE.items())
