@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from icl_core.errors import CheckpointError, UnknownNameError
 from icl_core.models.files import (
@@ -46,6 +46,7 @@ __all__ = [
     "converted_folder",
     "download_size",
     "duplicate_weights",
+    "embedded_manifest",
     "embedded_members",
     "identify_checkpoint",
     "identity_of",
@@ -116,8 +117,13 @@ def embedded_members() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in suite_path().glob("*/manifest.json")))
 
 
+def embedded_manifest(member: str) -> Mapping[str, Any]:
+    """How a shipped model of the tiny suite was trained; empty for any other name."""
+    return dict(read_json(suite_path() / member / "manifest.json")) if member in embedded_members() else {}
+
+
 def _embedded_checkpoints(member: str) -> tuple[CheckpointRef, ...]:
-    kept = read_json(suite_path() / member / "manifest.json").get("checkpoints", [])
+    kept = embedded_manifest(member).get("checkpoints", [])
     refs = (
         CheckpointRef("tiny", member, entry["folder"], "embedded", member, entry["step"], entry.get("tokens_seen"))
         for entry in kept

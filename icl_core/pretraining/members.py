@@ -5,6 +5,7 @@ It trains nothing; ``train.py`` does. A member differs from the base member in o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -12,7 +13,7 @@ from typing import Any
 
 from icl_core.errors import UnknownNameError
 
-__all__ = ["MEMBERS", "Member", "Mixture", "TrainingPhase", "get_member"]
+__all__ = ["MEMBERS", "Member", "Mixture", "TrainingPhase", "get_member", "member_and_seed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,10 @@ MEMBERS: Mapping[str, Member] = MappingProxyType(
 """The suite: a base member, and members that differ from it in one factor each."""
 
 
+SHIPPED_SEED = 1
+"""Training seed of the runs whose weights are shipped; their models are called as the members are."""
+
+
 def get_member(name: str) -> Member:
     """The member of that name.
 
@@ -184,3 +189,15 @@ def get_member(name: str) -> Member:
     if name not in MEMBERS:
         raise UnknownNameError(f"There is no suite member {name!r}; the members are {', '.join(MEMBERS)}.")
     return MEMBERS[name]
+
+
+def member_and_seed(model: str) -> tuple[str, int] | None:
+    """Member and training seed that a model's name means; None for what is no run of the suite.
+
+    >>> member_and_seed("tiny-wide"), member_and_seed("tiny-wide-seed-3"), member_and_seed("pythia-1b")
+    (('tiny-wide', 1), ('tiny-wide', 3), None)
+    """
+    match = re.fullmatch(r"(?P<member>.+?)(?:-seed-(?P<seed>\d+))?", model)
+    if match is None or match["member"] not in MEMBERS:
+        return None
+    return match["member"], int(match["seed"] or SHIPPED_SEED)

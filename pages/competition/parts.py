@@ -168,6 +168,7 @@ def panels(found: cached.Collected, seen: Seen, view: View, look: tuple[Quantity
         style=charts.Style(height=240, x_labels=False, title=controls.MEASURE_TITLES[view.measure]),
         references=rows.reference_rows(seen.curves)[:1],
         phases=shades,
+        boundaries=rows.phase_rows(seen.model, places, quantity),
     )
     n = len(shades)
     blocks.chart(figure, key="trajectories", alt=f"TR, TL and ICL of {seen.model}; {count(n, 'interval')} shaded")

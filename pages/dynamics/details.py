@@ -11,7 +11,7 @@ from icl_core.analysis.drilldown import label_shares as shares_of
 from icl_core.analysis.predictions import Predictions, predicted_labels
 from icl_core.evaluation.study import Study
 from icl_core.records import LABEL_SETTINGS, CheckpointRef, LabelSetting
-from pages.dynamics.parts import Look, model_rows
+from pages.dynamics.parts import Look
 from pages.ui import blocks, cached, charts, frame, rows, selection
 from pages.ui.axes import x_axis
 from pages.ui.controls import View
@@ -35,8 +35,9 @@ def small_multiples(found: cached.Collected, study: Study, view: View, look: Loo
             st.markdown(f"**{plain(model)}**")
         st.caption("ICL, TR and TL on each task, those first whose ICL ends farthest above chance (dotted).")
         columns = st.columns(3)
+        places = rows.positions(found.predictions[model].checkpoints, look.quantity)
         for index, task in enumerate(order):
-            part, places = model_rows(found, curves, look, task=task)
+            part = rows.curve_rows(curves, places, task=task)
             figure = charts.ability_chart(
                 part,
                 x_axis(list(places.values()), quantity=look.quantity, scale=look.scale),

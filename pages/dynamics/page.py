@@ -20,7 +20,7 @@ with reported():
     if drawn:
         with room:
             parts.finding(drawn, view)
-        figure, chart_rows = parts.main_chart(found, drawn, view, look)
+        figure, chart_rows = parts.main_chart(study, found, drawn, view, look)
         parts.notes_below(found, drawn, study)
         tabs = st.tabs(
             ["Tasks", "Predicted labels", "One checkpoint", "Table and downloads"],

@@ -13,7 +13,7 @@ from icl_core.analysis.moments import moments
 from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.evaluation.study import Study
 from pages.ui import blocks, cached, charts, controls, findings, frame, rows, selection
-from pages.ui.axes import Quantity, ScaleName, XAxis, percent_domain, x_axis
+from pages.ui.axes import Quantity, ScaleName, percent_domain, x_axis
 from pages.ui.controls import View
 from pages.ui.words import checkpoint_name, count, joined, plain, task_title
 
@@ -82,35 +82,39 @@ def finding(drawn: Curves, view: View) -> None:
     blocks.finding("\n\n".join(sentences))
 
 
-def model_rows(found: cached.Collected, curves: AbilityCurves, look: Look, *, task: str | None = None) -> Any:
-    """Rows of one model, and where its checkpoints stand on the axis."""
-    places = rows.positions(found.predictions[curves.model].checkpoints, look.quantity)
-    return rows.curve_rows(curves, places, task=task), places
+def model_rows(study: Study, found: cached.Collected, curves: AbilityCurves, look: Look, view: View) -> Any:
+    """Rows of one model, those of excluded checkpoints marked, and where its checkpoints stand on the axis."""
+    hollow = cached.excluded_curves(study, curves, task=view.task)
+    flagged = {ref for curve in hollow.curves.values() for ref in curve.checkpoints} if hollow else set()
+    refs = cached.in_order({*found.predictions[curves.model].checkpoints, *flagged})
+    places = rows.positions(refs, look.quantity)
+    drawn = rows.curve_rows(curves, places)
+    if hollow is not None:
+        drawn += rows.curve_rows(hollow, places, left_out=curves.excluded)
+    return drawn, places
 
 
-def _shared_axis(found: cached.Collected, drawn: Curves, look: Look) -> XAxis:
-    values = [value for curves in drawn.values() for value in model_rows(found, curves, look)[1].values()]
-    return x_axis(values, quantity=look.quantity, scale=look.scale)
-
-
-def main_chart(found: cached.Collected, drawn: Curves, view: View, look: Look) -> tuple[Any, list[dict[str, Any]]]:
+def main_chart(
+    study: Study, found: cached.Collected, drawn: Curves, view: View, look: Look
+) -> tuple[Any, list[dict[str, Any]]]:
     """The curves at full width: one model, models overlaid, or one below the other with shared axes.
 
     Returns the last figure drawn and all its rows.
     """
-    by_model = {model: model_rows(found, curves, look)[0] for model, curves in drawn.items()}
+    placed = {model: model_rows(study, found, curves, look, view) for model, curves in drawn.items()}
+    by_model = {model: part for model, (part, _) in placed.items()}
     everything = [row for part in by_model.values() for row in part]
     heights = [row["value"] for curves in drawn.values() for row in rows.reference_rows(curves)]
     low, high = ("low", "high") if look.bands else ("value", "value")
     domain = percent_domain(
         [*(row[low] for row in everything), *heights], [*(row[high] for row in everything), *heights]
     )
-    axis = _shared_axis(found, drawn, look)
+    everywhere = [place for _, places in placed.values() for place in places.values()]
+    axis = x_axis(everywhere, quantity=look.quantity, scale=look.scale)
     groups = [list(drawn)] if look.overlaid or len(drawn) == 1 else [[model] for model in drawn]
     figure = None
     for group in groups:
         first = drawn[group[0]]
-        places = model_rows(found, first, look)[1]
         figure = charts.ability_chart(
             [row for model in group for row in by_model[model]],
             axis,
@@ -123,7 +127,7 @@ def main_chart(found: cached.Collected, drawn: Curves, view: View, look: Look) -
                 title=controls.MEASURE_TITLES[view.measure],
             ),
             references=rows.reference_rows(first),
-            phases=rows.phase_rows(first.model, places, look.quantity) if len(group) == 1 else (),
+            phases=rows.phase_rows(first.model, placed[group[0]][1], look.quantity) if len(group) == 1 else (),
         )
         if len(groups) > 1:
             st.markdown(f"**{plain(group[0])}**")
@@ -157,7 +161,7 @@ def notes_below(found: cached.Collected, drawn: Curves, study: Study) -> None:
             name = f"{curves.model} {checkpoint_name(item.checkpoint)} ({item.label_setting})"
             reasons[name] = f"{count(len(item.missing), 'cell')} missing; it enters when they are computed."
         for ref, reason in curves.excluded.items():
-            reasons[f"{curves.model} {checkpoint_name(ref)}"] = reason
+            reasons[f"{curves.model} {checkpoint_name(ref)}"] = f"{reason} Hollow in the chart where it has results."
     blocks.left_out(reasons)
 
 

@@ -47,7 +47,9 @@ __all__ = [
     "collected",
     "completeness",
     "curves",
+    "excluded_curves",
     "generation",
+    "in_order",
     "paired",
     "store",
     "stored_models",
@@ -103,11 +105,12 @@ def _stored_models(generation: str) -> dict[str, Stored]:
     for summary in _summaries(generation):
         by_model.setdefault(summary.model, []).append(summary)
     return {
-        model: Stored(_ordered({s.spec.checkpoint for s in mine}), _state(mine)) for model, mine in by_model.items()
+        model: Stored(in_order({s.spec.checkpoint for s in mine}), _state(mine)) for model, mine in by_model.items()
     }
 
 
-def _ordered(refs: Iterable[CheckpointRef]) -> tuple[CheckpointRef, ...]:
+def in_order(refs: Iterable[CheckpointRef]) -> tuple[CheckpointRef, ...]:
+    """Checkpoints of one model in the order of training."""
     return tuple(sorted(refs, key=lambda ref: (ref.step is None, ref.step or 0, ref.revision)))
 
 
@@ -132,7 +135,7 @@ def checkpoints_of(model: str) -> tuple[CheckpointRef, ...]:
     named = {ref.revision for ref in known}
     stored = stored_models().get(model)
     known += [ref for ref in (stored.checkpoints if stored else ()) if ref.revision not in named]
-    return _ordered(known)
+    return in_order(known)
 
 
 def ask_hub(model: str) -> None:
@@ -224,6 +227,36 @@ def curves(
 ) -> AbilityCurves:
     """ICL, TR and TL of one model, over all tasks of the study or one of them."""
     return _curves(_json_of(study, model), measure, normalisation, task, stored_models()[model].state)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _excluded_curves(
+    study: str, measure: Measure, normalisation: Normalisation, task: str | None, state: str
+) -> AbilityCurves | None:
+    asked = study_from_json(study)
+    records = [record for spec, record in store().find_many(study_cells(asked)).items() if spec.split == "test"]
+    try:
+        found = next(iter(collect_predictions(records).values()), None)
+        if found is None:
+            return None
+        return ability_curves(found, measure=measure, normalisation=normalisation, task=task)
+    except ObservatoryError:  # made under other options or on other rows than it needs: listed, not drawn
+        return None
+
+
+def excluded_curves(study: Study, curves: AbilityCurves, *, task: str | None = None) -> AbilityCurves | None:
+    """The values of the checkpoints that are left out of a model's curves; None where they have none.
+
+    Args:
+        study: the current one.
+        curves: of the model; they name what is excluded.
+        task: as the curves were made.
+    """
+    refs = tuple(ref for ref in study.checkpoints if ref in curves.excluded)
+    if not refs:
+        return None
+    asked = study_to_json(dataclasses.replace(study, checkpoints=refs))
+    return _excluded_curves(asked, curves.measure, curves.normalisation, task, stored_models()[curves.model].state)
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,7 @@ def ability_chart(
     style: Style = Style(),
     references: Sequence[Row] = (),
     phases: Sequence[Row] = (),
+    boundaries: Sequence[Row] = (),
     notes: Sequence[Row] = (),
 ) -> Figure:
     """ICL, TR and TL over training with bands, direct labels and reference lines.
@@ -122,6 +123,7 @@ def ability_chart(
         style: sizes and switches.
         references: ``value`` (fraction) and ``text`` of horizontal lines, such as chance and majority.
         phases: ``x``, ``x2``, ``text`` and ``strength`` (0 to 1) of shaded intervals.
+        boundaries: ``x``, ``name`` and ``text`` of a curriculum's phases, as rules where shades mean something else.
         notes: ``x``, ``value``, ``text``, ``ability`` and ``dy`` (pixels) of words at the place they speak of.
     """
     low, high = _y(style, rows, references)
@@ -134,10 +136,13 @@ def ability_chart(
         .mark_line(strokeWidth=2, interpolate="linear")
         .encode(x, y, _colour(palette), _dash(rows), detail="model:N")
     )
-    layers: list[Any] = [lines, *phase_shades(phases, axis, palette), *_references(references, axis, palette)]
+    layers: list[Any] = [lines, *phase_shades(phases, axis, palette), *_boundaries(boundaries, axis, palette)]
+    layers += _references(references, axis, palette)
     if style.bands:
         layers.append(_bands(kept, palette))
-    layers += [_points(rows, palette, pickable=style.pickable)]
+    layers.append(_points(kept, palette, pickable=style.pickable))
+    if hollow := [row for row in rows if row["left_out"]]:
+        layers.append(_hollow(hollow, palette))
     if style.labels:
         layers += [_end_labels(kept, palette, gap=(high - low) * 16 / style.height), room_for_labels(axis, palette)]
     if notes:
@@ -163,7 +168,6 @@ def _points(rows: Sequence[Row], palette: Palette, *, pickable: bool) -> Any:
             alt.Y("value:Q"),
             _colour(palette),
             _shape(),
-            fill=alt.condition("datum.left_out != ''", alt.value(palette.background), _colour(palette)),
             tooltip=_tooltip(),
         )
     )
@@ -173,7 +177,13 @@ def _points(rows: Sequence[Row], palette: Palette, *, pickable: bool) -> Any:
     return points.encode(size=alt.condition(picked, alt.value(160), alt.value(58))).add_params(picked)
 
 
-def _tooltip() -> list[alt.Tooltip]:
+def _hollow(rows: Sequence[Row], palette: Palette) -> Any:
+    """Checkpoints that belong in no line, each with its reason."""
+    points = alt.Chart(rows_data(rows)).mark_point(filled=False, fill=palette.background, size=58, strokeWidth=1.8)
+    return points.encode(alt.X("x:Q"), alt.Y("value:Q"), _colour(palette), _shape(), tooltip=_tooltip(left_out=True))
+
+
+def _tooltip(*, left_out: bool = False) -> list[alt.Tooltip]:
     return [
         alt.Tooltip("model:N", title="Model"),
         alt.Tooltip("checkpoint:N", title="Checkpoint"),
@@ -181,7 +191,7 @@ def _tooltip() -> list[alt.Tooltip]:
         alt.Tooltip("value:Q", title="Value", format=".1%"),
         alt.Tooltip("low:Q", title="95 % from", format=".1%"),
         alt.Tooltip("high:Q", title="95 % to", format=".1%"),
-        alt.Tooltip("left_out:N", title="Left out"),
+        *([alt.Tooltip("left_out:N", title="Left out")] if left_out else []),
     ]
 
 
@@ -250,6 +260,18 @@ def phase_shades(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[Any
         .encode(alt.X("x:Q"), y=alt.value(0), text="name:N")
     )
     return [area, words] if any(row.get("name") for row in clipped) else [area]
+
+
+def _boundaries(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[Any]:
+    inside = [row for row in rows if axis.domain[0] <= row["x"] < axis.domain[1]]
+    if not inside:
+        return []
+    tip = [alt.Tooltip("text:N", title=" ")]
+    rule = alt.Chart(rows_data(inside)).mark_rule(strokeDash=[2, 3], color=palette.soft)
+    words = alt.Chart(rows_data(inside)).mark_text(
+        align="left", baseline="top", dx=4, dy=4, color=palette.soft, fontSize=11
+    )
+    return [rule.encode(alt.X("x:Q"), tooltip=tip), words.encode(alt.X("x:Q"), y=alt.value(0), text="name:N")]
 
 
 def _notes(rows: Sequence[Row], palette: Palette) -> Any:

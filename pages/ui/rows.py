@@ -18,7 +18,7 @@ from icl_core.analysis.competition import Competition, EpsilonCurve
 from icl_core.analysis.drilldown import LabelShares
 from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.records import CheckpointRef
-from icl_core.registry.families import MODELS
+from pages.ui import suite
 from pages.ui.axes import Quantity
 from pages.ui.theme import ABILITY_BY_SETTING
 from pages.ui.words import checkpoint_name, percent, short_number
@@ -65,9 +65,21 @@ def positions(refs: Sequence[CheckpointRef], quantity: Quantity) -> dict[Checkpo
 
 
 def curve_rows(
-    curves: AbilityCurves, places: Mapping[CheckpointRef, float], *, task: str | None = None, left_out: str = ""
+    curves: AbilityCurves,
+    places: Mapping[CheckpointRef, float],
+    *,
+    task: str | None = None,
+    left_out: Mapping[CheckpointRef, str] | None = None,
 ) -> list[Row]:
-    """One row for each setting and checkpoint, of the mean over tasks or of one task."""
+    """One row for each setting and checkpoint, of the mean over tasks or of one task.
+
+    Args:
+        curves: of one model.
+        places: where each checkpoint stands.
+        task: None for the mean.
+        left_out: why a checkpoint belongs in no line.
+    """
+    reasons = left_out or {}
     rows = []
     for setting, curve in curves.curves.items():
         part: Any = curve if task is None else curve.by_task[task]
@@ -82,7 +94,7 @@ def curve_rows(
                     "value": float(part.value[index]),
                     "low": float(part.low[index]),
                     "high": float(part.high[index]),
-                    "left_out": left_out or curves.excluded.get(ref, ""),
+                    "left_out": reasons.get(ref, ""),
                 }
             )
     return rows
@@ -101,13 +113,14 @@ def reference_rows(curves: AbilityCurves, *, task: str | None = None) -> list[Ro
 
 
 def phase_rows(model: str, places: Mapping[CheckpointRef, float], quantity: Quantity) -> list[Row]:
-    """The curriculum phases of a registered model on its axis; between checkpoints tokens and share grow evenly."""
+    """The curriculum phases of a model on its axis; between checkpoints tokens and share grow evenly."""
     steps = sorted((ref.step, place) for ref, place in places.items() if ref.step is not None)
-    if model not in MODELS or not steps:
+    phases = suite.phases_of(model)
+    if not phases or not steps:
         return []
     known, at = zip(*steps, strict=True)
     rows = []
-    for index, phase in enumerate(MODELS[model].phases):
+    for index, phase in enumerate(phases):
         edges = phase.start_step, phase.end_step
         x, x2 = edges if quantity == "step" else np.interp(edges, known, at)
         rows.append(

@@ -63,6 +63,7 @@ def figures(palette: Palette) -> dict[str, dict[str, Any]]:
             style=charts.Style(pickable=True),
             references=[{"value": 0.3, "text": "chance 30 %"}],
             phases=[{"x": 0.0, "x2": 110.0, "name": "first", "text": "first", "strength": 0.2}],
+            boundaries=[{"x": 110.0, "name": "second", "text": "second: 110 to 330"}],
             notes=[{"x": 110.0, "value": 0.5, "text": "TR rises", "ability": "TR", "dy": 10}],
         ),
         "shares": charts.label_share_chart(labels, palette),
@@ -101,10 +102,11 @@ def rows_of(figure: dict[str, Any], layer: dict[str, Any]) -> list[dict[str, Any
 def test_left_out_checkpoints_are_points_but_not_on_the_line() -> None:
     figure = figures(LIGHT)["abilities"]
     (line,) = marks(figure, "line")
-    points = next(layer for layer in marks(figure, "point") if "ability" in str(layer["encoding"].get("shape")))
-    assert {row["x"] for row in rows_of(figure, line)} == {0, 110, 330}
-    assert {row["x"] for row in rows_of(figure, points)} == set(STEPS)
-    assert "left_out" in str(points["encoding"]["fill"])
+    filled, hollow = (layer for layer in marks(figure, "point") if "ability" in str(layer["encoding"].get("shape")))
+    for layer in (line, filled):
+        assert {row["x"] for row in rows_of(figure, layer)} == {0, 110, 330}
+    assert {(row["x"], row["left_out"]) for row in rows_of(figure, hollow)} == {(220, "same weights")}
+    assert hollow["mark"]["fill"] == LIGHT.background and "left_out" in str(hollow["encoding"]["tooltip"])
 
 
 def test_one_colour_per_ability_with_the_same_order_everywhere() -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pyarrow
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from icl_core.evaluation.exclusions import note_identities
 from icl_core.evaluation.jobs import list_jobs
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study
+from icl_core.records import CheckpointIdentity
 from icl_core.settings import project_path
+from tests.support.made_up import fill, made_up_study, refs_of
 
 PAGES = ("home", "evaluate", "dynamics", "competition")
 
@@ -78,6 +84,44 @@ def test_dynamics_says_what_happened_in_numbers_of_the_store(
     assert "TR rises from" in said and "by step 440" in said
     assert "TL jumps from" in said and "between step 550 and step 660" in said
     assert "TR falls from" in said and "by step 990" in said
+
+
+def drawn(app: AppTest, at: int = 0) -> list[dict[str, Any]]:
+    """The rows of all layers of a chart, as they are sent to the browser."""
+    sent = app.get("vega_lite_chart")[at].proto.datasets
+    return [row for part in sent for row in pyarrow.ipc.open_stream(part.data.data).read_all().to_pylist()]
+
+
+def test_excluded_checkpoints_are_hollow_with_their_reason(
+    open_page: Callable[..., AppTest], fill_store: Callable[..., Study], store_folder: Path
+) -> None:
+    study = fill_store()
+    same = CheckpointIdentity("0" * 40, (("model.safetensors", "a" * 64),), "t", 2048)
+    store = Store.open(store_folder)
+    note_identities(store, dict.fromkeys(study.checkpoints[4:6], same))
+    store.close()
+    app = open_page("dynamics", model="someone-model")
+    assert not app.exception
+    hollow = [row for row in drawn(app) if row.get("left_out")]
+    assert {row["checkpoint"] for row in hollow} == {"step 440", "step 550"}
+    assert {row["ability"] for row in hollow} == {"ICL", "TR", "TL"}
+    assert all("model.safetensors is the same file as in" in row["left_out"] for row in hollow)
+    assert "2 checkpoints left out" in [box.label for box in app.expander]
+    task = open_page("dynamics", model="someone-model", on="sst2")
+    assert {row["checkpoint"] for row in drawn(task) if row.get("left_out")} == {"step 440", "step 550"}
+
+
+def test_phases_of_a_member_of_the_suite_are_drawn(open_page: Callable[..., AppTest], store_folder: Path) -> None:
+    steps = (0, 550, 1100, 2200, 3300)
+    study = dataclasses.replace(made_up_study(), checkpoints=refs_of("tiny-permuted-lists-seed-2", steps))
+    store = Store.open(store_folder)
+    fill(store, study)
+    store.close()
+    for page in ("dynamics", "competition"):
+        app = open_page(page, model="tiny-permuted-lists-seed-2")
+        assert not app.exception
+        named = {row["name"]: (row["x"], row["x2"]) for row in drawn(app) if row.get("name")}
+        assert named == {"knowledge first": (0, 1100), "lists": (1100, 3300)}, page
 
 
 def test_competition_sentence_follows_epsilon(
