@@ -13,6 +13,7 @@ __all__ = [
     "DEFAULT_N_SHOTS",
     "DEFAULT_N_TEST",
     "embedded_results_path",
+    "lab_runs_path",
     "project_path",
     "store_path",
     "suite_path",
@@ -36,6 +37,11 @@ def store_path() -> Path:
 def suite_path() -> Path:
     """The shipped tiny suite: one folder a member, in it one folder a checkpoint."""
     return Path(__file__).resolve().parent / "pretraining" / "suite"
+
+
+def lab_runs_path() -> Path:
+    """The shipped runs of the controlled lab: one folder a run."""
+    return Path(__file__).resolve().parent / "pretraining" / "lab_runs"
 
 
 def embedded_results_path() -> Path:

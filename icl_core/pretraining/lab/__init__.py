@@ -1,0 +1,1 @@
+"""The controlled pre-training lab: exemplar sequences, small transformers, and the minimal mathematical model."""
