@@ -45,6 +45,6 @@ def _import(options: argparse.Namespace) -> int:
         emit(options, {"n_new": n_new}, f"{n_new} new cells of the shipped suite.")
         return 0
     report = import_bundle(open_store(options), options.path)
-    lines = [f"{report.n_new} new cells, {report.n_kept} were there already.", *report.differing]
+    lines = [f"{report.n_new} new cells, {report.n_kept} were there already.", *report.differing.values()]
     emit(options, asdict(report), "\n".join(lines))
     return 1 if report.differing else 0

@@ -1,4 +1,4 @@
-"""The loop that does the missing cells of a study: one checkpoint in memory at a time, one cell stored at a time.
+"""The loop that does the missing cells of a study: one checkpoint in memory at a time, each cell stored when scored.
 
 It decides nothing about prompts, scores or keys; it asks data, scoring and cells, each for its part. A checkpoint, task
 or cell that fails is reported and the others go on; what is stored is never computed again.
@@ -9,32 +9,35 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from icl_core.data.datasets import TaskData, load_task_data
-from icl_core.data.encoding import EncodedCell
 from icl_core.errors import CheckpointError, JobError, ObservatoryError, ScoringError, StoreError, StudyError
-from icl_core.evaluation.cell_work import all_requests, cell_queries, encode_spec, make_record, n_characters
+from icl_core.evaluation.cell_work import cell_queries, make_record
 from icl_core.evaluation.cells import make_cell_key
 from icl_core.evaluation.claims import Claims
+from icl_core.evaluation.encodings import Encodings, PreparedCell
 from icl_core.evaluation.exclusions import note_identities
 from icl_core.evaluation.jobs import JobContext, Outcome
 from icl_core.evaluation.rates import MeasuredCell, MeasuredLoad, Pace, note
-from icl_core.evaluation.shapes import ModelShape, count_work, shape_of_config, work_flops
+from icl_core.evaluation.shapes import ModelShape, shape_of_config, work_flops
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, study_from_json, validate_study
 from icl_core.models.hub import duplicate_weights, identify_checkpoint
 from icl_core.records import (
     CellKey,
+    CellRecord,
     CellSpec,
     CheckpointIdentity,
     CheckpointRef,
+    EncodedRequest,
+    LabelScores,
 )
 from icl_core.registry.tasks import get_task
 
@@ -144,7 +147,7 @@ def run_study(
         study: what is asked for; it is validated first.
         store: where results are looked up and put, each as soon as it is done.
         on_progress: called with finished cells, all cells and more whenever something happens.
-        should_stop: looked at between cells; True ends the run cleanly.
+        should_stop: looked at whenever cells are finished; True ends the run cleanly.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         offline: True uses only what is on this machine.
 
@@ -243,6 +246,7 @@ class _Run:
     finished: set[CellSpec] = field(default_factory=set)
     shape: ModelShape | None = None
     mark: float = 0.0
+    encodings: Encodings = field(default_factory=Encodings)
     has_loaded: bool = False
     _sizes: dict[tuple[str, str, int], float] = field(default_factory=dict)
     _tasks: dict[str, TaskData | ObservatoryError] = field(default_factory=dict)
@@ -308,19 +312,17 @@ class _Run:
         if ref not in self.identities:
             hash_cache = self.store.path / "hashes.json"
             self.identities[ref] = identify_checkpoint(ref, offline=self.offline, hash_cache=hash_cache)
-        missing = []
+        keys: dict[CellSpec, CellKey] = {}
         failed: dict[str, list[CellSpec]] = {}
         for spec in specs:
             found = self._task(spec.task)
             if isinstance(found, ObservatoryError):
                 failed.setdefault(spec.task, []).append(spec)
-                continue
-            key = self._key(spec, found)
-            if not self._is_stored(spec, key):
-                missing.append((spec, key))
+            else:
+                keys[spec] = self._key(spec, found)
         for task, lost in failed.items():
             self._fail(f"{_name(ref)}, {task}", self._tasks[task], lost)
-        return missing
+        return self._not_stored(keys)
 
     def _task(self, name: str) -> TaskData | ObservatoryError:
         if name not in self._tasks:
@@ -343,21 +345,24 @@ class _Run:
             template_text=task.template_text(spec.template),
         )
 
-    def _is_stored(self, spec: CellSpec, key: CellKey) -> bool:
-        """Whether the result is there; if so it is counted, and the spec points to it."""
-        if not self.store.has(key):
-            return False
-        self.store.resolve(spec, key)
-        self.n_stored += 1
-        self._finish([spec])
-        return True
+    def _not_stored(self, keys: Mapping[CellSpec, CellKey]) -> list[tuple[CellSpec, CellKey]]:
+        """The cells without a result; the others are counted, and their specs point to their results."""
+        stored = {spec: key for spec, key in keys.items() if self.store.has(key)}
+        self._count_stored(stored)
+        return [(spec, key) for spec, key in keys.items() if spec not in stored]
+
+    def _count_stored(self, stored: Mapping[CellSpec, CellKey]) -> None:
+        if stored:
+            self.store.resolve_many(stored)
+            self.n_stored += len(stored)
+            self._finish(list(stored))
 
     def _wait_for_others(self, missing: Sequence[tuple[CellSpec, CellKey]]) -> list[tuple[CellSpec, CellKey]]:
         """Waits until each cell is stored by the process that claimed it; returns those that became free."""
         waiting = list(missing)
         while waiting and not self._stops():
             self._report(f"{_name(waiting[0][0].checkpoint)}: waiting for another process")
-            waiting = [(spec, key) for spec, key in waiting if not self._is_stored(spec, key)]
+            waiting = self._not_stored(dict(waiting))
             free = set(self.claims.take(key for _, key in waiting))
             if free:
                 return [(spec, key) for spec, key in waiting if key in free]
@@ -386,90 +391,102 @@ class _Run:
             release(loaded)
 
     def _do_cells(self, loaded: LoadedCheckpoint, missing: Sequence[tuple[CellSpec, CellKey]]) -> None:
-        """Scores and stores, one by one, the cells that no other process has claimed."""
+        """Scores and stores the cells that no other process has claimed.
+
+        Cells that share a forward pass fail together; then each of them is scored alone to see which it was.
+        """
+        from icl_core.scoring.engine import score_bursts
+
         self.mark = time.monotonic()
-        with ThreadPoolExecutor(1, thread_name_prefix="encode") as encoder:
-            for spec, key, encoded in self._encoded(encoder, loaded, missing):
-                if self._stops():
-                    encoded.cancel()
-                    break
-                self._do_cell(loaded, spec, key, encoded)
-
-    def _encoded(
-        self,
-        encoder: ThreadPoolExecutor,
-        loaded: LoadedCheckpoint,
-        missing: Sequence[tuple[CellSpec, CellKey]],
-    ) -> Iterator[tuple[CellSpec, CellKey, Future[EncodedCell]]]:
-        """The cells that this run could claim, each one handed out after the encoding of the next has begun."""
-        ready = None
-        for spec, key in self._claimed(missing):
-            if self._is_stored(spec, key):  # finished by another process between looking and claiming
-                continue
-            data = cast(TaskData, self._task(spec.task))  # cells of tasks that failed are finished already
-            context_length = self.identities[spec.checkpoint].context_length
-            future = encoder.submit(encode_spec, loaded.tokenizer, spec, data, context_length=context_length)
-            if ready is not None:
-                yield ready
-            ready = (spec, key, future)
-        if ready is not None:
-            yield ready
-
-    def _claimed(self, missing: Sequence[tuple[CellSpec, CellKey]]) -> Iterator[tuple[CellSpec, CellKey]]:
-        """Claims a few cells at a time and hands out those that this run got."""
         left = list(missing)
-        while left:
-            n_ahead = round(CLAIM_AHEAD_SECONDS * (self.pace.units_per_second or 0.0))
-            some, left = left[: (n := max(1, min(n_ahead, MOST_CLAIMED)))], left[n:]
-            mine = set(self.claims.take(key for _, key in some))
-            yield from ((spec, key) for spec, key in some if key in mine)
+        while left and not self._stops():
+            feed = _Feed(self, loaded, left)
+            try:
+                with closing(score_bursts(loaded.model, feed)) as bursts:
+                    for burst in bursts:
+                        self._keep([feed.ready.popleft() for _ in burst], burst)
+                        self._set_aside(feed)
+                        if self._stops():
+                            return
+                left = []
+            except StoreError:
+                raise
+            except Exception:
+                if not feed.ready:
+                    raise
+                while feed.ready and not self._stops():
+                    self._do_alone(loaded, feed.ready.popleft())
+                left = [(spec, key) for spec, key in left if spec not in self.finished]
+            self._set_aside(feed)
 
-    def _do_cell(self, loaded: LoadedCheckpoint, spec: CellSpec, key: CellKey, encoded: Future[EncodedCell]) -> None:
+    def _do_alone(self, loaded: LoadedCheckpoint, cell: _Ready) -> None:
         from icl_core.scoring.engine import score_requests
 
-        self._report(_cell_name(spec))
         try:
-            cell = encoded.result()
-            scores = score_requests(loaded.model, all_requests(cell))
-            queries = cell_queries(spec, cast(TaskData, self._task(spec.task)))
-            facts = self._provenance()
-            record = make_record(spec, key, cell, queries=queries, scores=scores, provenance=facts)
-            outcome = self.store.put_many([record])
-            if outcome.differing:
-                raise ScoringError(outcome.differing[0])
-            self.store.resolve(spec, key)
-        except StoreError:
-            raise
+            scores = score_requests(loaded.model, cell.prepared.requests)
         except Exception as error:
-            self._fail(_cell_name(spec), error, [spec])
-            return
-        finally:
-            self.claims.spend(key)
-        self.n_computed += 1
-        self._measure(spec, cell)
-        self._finish([spec])
+            self.claims.spend(cell.key)
+            self._fail(_cell_name(cell.spec), error, [cell.spec])
+        else:
+            self._keep([cell], [scores])
 
-    def _provenance(self) -> dict[str, str | int | float]:
+    def _set_aside(self, feed: _Feed) -> None:
+        """Counts the cells that the feed found stored meanwhile, or could not encode."""
+        while feed.stored:
+            self._count_stored(dict([feed.stored.popleft()]))
+        while feed.failed:
+            spec, key, error = feed.failed.popleft()
+            self.claims.spend(key)
+            self._fail(_cell_name(spec), error, [spec])
+
+    def _keep(self, cells: Sequence[_Ready], scores: Sequence[Sequence[LabelScores]]) -> None:
+        """Stores cells that one forward pass has finished, in one step; they share its time by their tokens."""
+        n_tokens = sum(cell.prepared.work.unique_tokens for cell in cells)
+        elapsed, self.mark = time.monotonic() - self.mark, time.monotonic()
+        seconds = [elapsed * cell.prepared.work.unique_tokens / n_tokens for cell in cells]
+        records = [self._record(*each) for each in zip(cells, scores, seconds, strict=True)]
+        try:
+            differing = self.store.put_many(records).differing
+            same = [cell for cell in cells if cell.key.digest not in differing]
+            self.store.resolve_many({cell.spec: cell.key for cell in same})
+        finally:
+            for cell in cells:
+                self.claims.spend(cell.key)
+        to_store = (time.monotonic() - self.mark) / len(cells)
+        for cell, to_score in zip(cells, seconds, strict=True):
+            if cell.key.digest in differing:
+                self._fail(_cell_name(cell.spec), ScoringError(differing[cell.key.digest]), [cell.spec])
+                continue
+            self.n_computed += 1
+            self._measure(cell, to_score + to_store)
+            self._finish([cell.spec])
+        self.mark = time.monotonic()
+
+    def _record(self, cell: _Ready, scores: Sequence[LabelScores], seconds: float) -> CellRecord:
+        queries = cell_queries(cell.spec, cast(TaskData, self._task(cell.spec.task)))
+        facts = self._provenance(seconds)
+        return make_record(cell.spec, cell.key, cell.prepared.encoded, queries=queries, scores=scores, provenance=facts)
+
+    def _provenance(self, seconds: float) -> dict[str, str | int | float]:
         import torch
         import transformers
 
         is_gpu = self.device.startswith("cuda")
         return {
             "device": torch.cuda.get_device_name(self.device) if is_gpu else "cpu",
-            "wall_time_s": round(time.monotonic() - self.mark, 4),
+            "wall_time_s": round(seconds, 4),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "n_threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         }
 
-    def _measure(self, spec: CellSpec, cell: EncodedCell) -> None:
-        """Notes the time since the cell before, for later estimates and for the end of this run."""
-        seconds, self.mark = time.monotonic() - self.mark, time.monotonic()
+    def _measure(self, cell: _Ready, seconds: float) -> None:
+        """Notes the time of a cell, for later estimates and for the end of this run."""
+        spec, work = cell.spec, cell.prepared.work
         self.pace.add(seconds=seconds, work=self._expected_work(spec))
         if self.shape is None:
             return
-        work = count_work(all_requests(cell))
         measured = MeasuredCell(
             model=spec.checkpoint.model,
             task=spec.task,
@@ -477,7 +494,7 @@ class _Run:
             dtype=spec.dtype,
             n_non_embedding=self.shape.n_non_embedding,
             n_queries=work.n_queries,
-            characters=n_characters(cell),
+            characters=cell.prepared.n_characters,
             tokens=round(work.unique_tokens),
             flops=work_flops(self.shape, work),
             seconds=seconds,
@@ -531,6 +548,60 @@ class _Run:
     def _find_duplicates(self) -> None:
         self.duplicates = duplicate_weights(self.identities)
         note_identities(self.store, self.identities)
+
+
+class _Ready(NamedTuple):
+    """A claimed cell with its token ids."""
+
+    spec: CellSpec
+    key: CellKey
+    prepared: PreparedCell
+
+
+class _Feed:
+    """The requests of the cells that a run could claim; the engine goes through it in its encoding thread.
+
+    Attributes:
+        ready: cells handed to the engine, in order; the run takes them out as their scores come.
+        stored: cells that another process finished between looking and claiming.
+        failed: cells that cannot be encoded, with the reason.
+    """
+
+    def __init__(self, run: _Run, loaded: LoadedCheckpoint, missing: Sequence[tuple[CellSpec, CellKey]]) -> None:
+        self._run, self._loaded, self._missing = run, loaded, list(missing)
+        self.ready: deque[_Ready] = deque()
+        self.stored: deque[tuple[CellSpec, CellKey]] = deque()
+        self.failed: deque[tuple[CellSpec, CellKey, Exception]] = deque()
+
+    def __iter__(self) -> Iterator[list[EncodedRequest]]:
+        try:
+            for spec, key in self._claimed():
+                if self._run.store.has(key):
+                    self.stored.append((spec, key))
+                elif (prepared := self._prepared(spec, key)) is not None:
+                    self.ready.append(_Ready(spec, key, prepared))
+                    yield prepared.requests
+        finally:
+            self._run.store.close()  # this thread's connection
+
+    def _prepared(self, spec: CellSpec, key: CellKey) -> PreparedCell | None:
+        run = self._run
+        data = cast(TaskData, run._task(spec.task))  # cells of tasks that failed are finished already
+        identity = run.identities[spec.checkpoint]
+        try:
+            return run.encodings.prepare(self._loaded.tokenizer, spec, data, identity=identity)
+        except Exception as error:
+            self.failed.append((spec, key, error))
+            return None
+
+    def _claimed(self) -> Iterator[tuple[CellSpec, CellKey]]:
+        """Claims a few cells at a time and hands out those that this run got."""
+        left = self._missing
+        while left:
+            n_ahead = round(CLAIM_AHEAD_SECONDS * (self._run.pace.units_per_second or 0.0))
+            some, left = left[: (n := max(1, min(n_ahead, MOST_CLAIMED)))], left[n:]
+            mine = set(self._run.claims.take(key for _, key in some))
+            yield from ((spec, key) for spec, key in some if key in mine)
 
 
 def _shape(model: Any) -> ModelShape | None:

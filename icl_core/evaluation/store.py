@@ -170,12 +170,12 @@ class PutReport:
     Attributes:
         n_new: stored now.
         n_kept: were there already with the same numbers; the first stays.
-        differing: sentences about records that were there with other numbers; the first stays.
+        differing: by key digest, a sentence on the record that was there with other numbers; the first stays.
     """
 
     n_new: int
     n_kept: int
-    differing: tuple[str, ...]
+    differing: Mapping[str, str]
 
 
 class Store:
@@ -216,7 +216,7 @@ class Store:
         """
         report = self.put_many([record])
         if report.differing:
-            raise StoreError(report.differing[0])
+            raise StoreError(*report.differing.values())
         return report.n_new == 1
 
     def put_many(self, records: Iterable[CellRecord]) -> PutReport:
@@ -224,15 +224,17 @@ class Store:
 
         Each cell is complete or absent whenever the process ends.
         """
-        n_new, n_kept, differing = 0, 0, []
+        n_new, n_kept, differing = 0, 0, {}
         for batch in _batches(records, _INDEX_BATCH):
             for record in batch:
                 check_record(record)
-            for outcome in self.write(functools.partial(self._put_batch, batch)):
-                n_new += outcome == "new"
-                n_kept += outcome == "kept"
-                differing += [outcome] if outcome not in ("new", "kept") else []
-        return PutReport(n_new, n_kept, tuple(differing))
+            outcomes = self.write(functools.partial(self._put_batch, batch))
+            n_new += outcomes.count("new")
+            n_kept += outcomes.count("kept")
+            for record, outcome in zip(batch, outcomes, strict=True):
+                if outcome not in ("new", "kept"):
+                    differing[record.key.digest] = outcome
+        return PutReport(n_new, n_kept, differing)
 
     def _put_batch(self, batch: Sequence[CellRecord]) -> list[str]:
         return [self._put_one(record) for record in batch]
@@ -315,13 +317,19 @@ class Store:
 
     def resolve(self, spec: CellSpec, key: CellKey) -> None:
         """Notes which result answers a spec now that its names are resolved; the last resolution wins."""
+        self.resolve_many({spec: key})
+
+    def resolve_many(self, keys: Mapping[CellSpec, CellKey]) -> None:
+        """Does what ``resolve`` does for several specs in one locked step."""
 
         def write() -> None:
-            if f"cell/{key.digest}" not in self.index and (text := self._text(key.digest)) is not None:
-                self._add_rows(decode_record(text, digest=key.digest), key.digest, text)
-            self._point(spec, key, only_if_stale=False)
+            for spec, key in keys.items():
+                if f"cell/{key.digest}" not in self.index and (text := self._text(key.digest)) is not None:
+                    self._add_rows(decode_record(text, digest=key.digest), key.digest, text)
+                self._point(spec, key, only_if_stale=False)
 
-        self.write(write)
+        if keys:
+            self.write(write)
 
     def _point(self, spec: CellSpec, key: CellKey, *, only_if_stale: bool) -> None:
         name = f"resolution/{spec.digest}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -26,7 +26,7 @@ from icl_core.scoring import packed, reference
 from icl_core.scoring.checks import check_requests
 from icl_core.scoring.stream import DEFAULT_OPTIONS, EngineOptions, PackedStream, Path, score_apart
 
-__all__ = ["EngineOptions", "Path", "choose_path", "score_requests", "score_stream"]
+__all__ = ["EngineOptions", "Path", "choose_path", "score_bursts", "score_requests", "score_stream"]
 
 Item = TypeVar("Item")
 logger = logging.getLogger(__name__)
@@ -60,13 +60,21 @@ def score_requests(
         ScoringError: for ids that the model cannot take, numbers that are not finite, one query that does
             not fit in memory, or a path asked for by name that does not agree with the reference.
     """
-    (scores,) = _score_all(model, iter([requests]), options)
+    ((scores,),) = _score_all(model, iter([requests]), options)
     return scores
 
 
 def score_stream(
     model: torch.nn.Module, cells: Iterable[Sequence[EncodedRequest]], *, options: EngineOptions = DEFAULT_OPTIONS
-) -> Iterator[list[LabelScores]]:
+) -> Generator[list[LabelScores]]:
+    """Scores the requests of one cell after another: ``score_bursts``, cell by cell."""
+    for burst in score_bursts(model, cells, options=options):
+        yield from burst
+
+
+def score_bursts(
+    model: torch.nn.Module, cells: Iterable[Sequence[EncodedRequest]], *, options: EngineOptions = DEFAULT_OPTIONS
+) -> Generator[list[list[LabelScores]]]:
     """Scores the requests of one cell after another; the next cell is encoded while the model computes.
 
     Args:
@@ -76,7 +84,7 @@ def score_stream(
         options: limits and path.
 
     Yields:
-        The scores of each cell, in order, as soon as they are known.
+        The scores of the cells that one forward pass has finished, in order; never an empty list.
 
     Raises:
         ScoringError: as for ``score_requests``; and whatever the iterable raises.
@@ -96,17 +104,17 @@ def _one_ahead(items: Iterable[Item]) -> Iterator[Item]:
 
 def _score_all(
     model: torch.nn.Module, cells: Iterator[Sequence[EncodedRequest]], options: EngineOptions
-) -> Iterator[list[LabelScores]]:
+) -> Generator[list[list[LabelScores]]]:
     """Cells by the path chosen for them; the packed path takes all that it may, one after another."""
     requests = next(cells, None)
     while requests is not None:
         path = choose_path(model, requests, options=options)
         if path != "packed":
-            yield score_apart(model, requests, path, options)
+            yield [score_apart(model, requests, path, options)]
             requests = next(cells, None)
             continue
         run = _Run(model, requests, cells, options)
-        yield from PackedStream(model, run, options).scores()
+        yield from PackedStream(model, run, options).bursts()
         requests = run.next
 
 
@@ -199,7 +207,7 @@ def _probed(model: PreTrainedModel, probe: list[EncodedRequest], path: Path) -> 
     if path == "cached":
         scores = score_apart(model, probe, path, DEFAULT_OPTIONS)
     elif packed.is_possible(model):
-        (scores,) = PackedStream(model, [probe], DEFAULT_OPTIONS).scores()
+        ((scores,),) = PackedStream(model, [probe], DEFAULT_OPTIONS).bursts()
     else:
         raise ScoringError("it takes no explicit positions")
     return np.array([score.loglikelihoods for score in scores])

@@ -82,8 +82,8 @@ class PackedStream:
         self._values = np.zeros(0)
         self._n_slots_closed = 0
 
-    def scores(self) -> Iterator[list[LabelScores]]:
-        """The scores of each cell, when its last query is through."""
+    def bursts(self) -> Iterator[list[list[LabelScores]]]:
+        """The scores of the cells whose last query is through, after each row that ends one."""
         parts: list[packed.Part] = []
         n_done = 0
         for part in packed.score_queries(
@@ -98,11 +98,13 @@ class PackedStream:
                 continue
             self._collect(parts)
             parts = []
+            finished = []
             while self._open and n_done >= len(self._open[0][0]):
                 n_done -= len(self._open[0][0])
-                yield self._closed()
-        while self._open:  # cells without requests
-            yield self._closed()
+                finished.append(self._closed())
+            yield finished
+        if self._open:  # cells without requests
+            yield [self._closed() for _ in range(len(self._open))]
 
     def _queries(self) -> Iterator[Query]:
         n_slots = 0

@@ -61,7 +61,7 @@ def test_importing_twice_changes_nothing(filled, other_store, tmp_path):
     import_bundle(other_store, tmp_path / "bundle")
     generation = other_store.generation()
     report = import_bundle(other_store, tmp_path / "bundle")
-    assert (report.n_new, report.n_kept, report.differing) == (0, 6, ())
+    assert (report.n_new, report.n_kept, report.differing) == (0, 6, {})
     assert other_store.generation() == generation
 
 

@@ -1,0 +1,80 @@
+"""The token ids of a run's cells, made once for all checkpoints that have the same tokenizer and context length.
+
+It scores and stores nothing. Encoding a cell of a tiny model takes longer than scoring it, and the checkpoints of one
+model differ in their weights alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from icl_core.data.datasets import TaskData
+from icl_core.data.encoding import EncodedCell
+from icl_core.evaluation.cell_work import all_requests, encode_spec, n_characters
+from icl_core.evaluation.shapes import WorkCount, count_work
+from icl_core.records import CellSpec, CheckpointIdentity, CheckpointRef, EncodedRequest
+
+__all__ = ["Encodings", "PreparedCell"]
+
+MOST_KEPT_TOKENS = 20_000_000
+"""Token ids kept for the checkpoints to come, about 160 MB; each prompt of a cell counts with its demonstrations."""
+
+_ANY_CHECKPOINT = CheckpointRef("", "", "", "folder", "")
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCell:
+    """A cell ready to be scored.
+
+    Attributes:
+        encoded: prompts and token ids.
+        requests: what is scored: the queries in order, and the content-free one last.
+        work: tokens that pass through the model.
+        n_characters: of the prompts, their common beginning counted once.
+    """
+
+    encoded: EncodedCell
+    requests: list[EncodedRequest]
+    work: WorkCount
+    n_characters: int
+
+    @property
+    def n_kept_tokens(self) -> int:
+        """Token ids that the cell holds."""
+        return sum(len(request.context_ids) for request in self.requests)
+
+
+class Encodings:
+    """Prepared cells of one run; for one thread at a time.
+
+    Checkpoints are gone through in turn, each asking for the same cells, so what was kept first is asked for again
+    soonest: once the memory is used up nothing more is kept, and nothing is dropped for it.
+    """
+
+    def __init__(self, most_tokens: int = MOST_KEPT_TOKENS) -> None:
+        self._left = most_tokens
+        self._kept: dict[tuple[str, int, CellSpec], PreparedCell] = {}
+
+    def prepare(self, tokenizer: Any, spec: CellSpec, data: TaskData, *, identity: CheckpointIdentity) -> PreparedCell:
+        """The cell's token ids: those made for another checkpoint with the same tokenizer, where there are any.
+
+        Args:
+            tokenizer: of the checkpoint.
+            spec: what is asked; everything but the checkpoint decides on the prompts.
+            data: rows of its task; the same object for the whole run.
+            identity: tells the tokenizer's content and the context length.
+
+        Raises:
+            ObservatoryError: the cell cannot be encoded (``cell_work.encode_spec``).
+        """
+        key = (identity.tokenizer_sha256, identity.context_length, replace(spec, checkpoint=_ANY_CHECKPOINT))
+        if key in self._kept:
+            return self._kept[key]
+        encoded = encode_spec(tokenizer, spec, data, context_length=identity.context_length)
+        requests = all_requests(encoded)
+        prepared = PreparedCell(encoded, requests, count_work(requests), n_characters(encoded))
+        if prepared.n_kept_tokens <= self._left:
+            self._left -= prepared.n_kept_tokens
+            self._kept[key] = prepared
+        return prepared
