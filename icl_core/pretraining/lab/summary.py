@@ -1,0 +1,241 @@
+"""What several lab runs say together: repeats of one configuration, sweeps over two knobs, and how long a run takes.
+
+It reads no folder and trains nothing; runs come in as :mod:`icl_core.pretraining.lab.runs` reads them. Two runs are
+repeats where only their seeds differ.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from icl_core.pretraining.lab.config import DataKnobs, LabConfig, config_digest, describe
+from icl_core.pretraining.lab.runs import LabRun, chance, transience_index
+
+__all__ = [
+    "SWEEPS",
+    "Group",
+    "Spread",
+    "Sweep",
+    "SweepCell",
+    "SweepKnob",
+    "expected_seconds",
+    "final_spread",
+    "group_runs",
+    "spread",
+    "sweeps",
+    "transience_spread",
+    "without_seeds",
+]
+
+FloatArray = npt.NDArray[np.float64]
+SweepKnob = Literal["noise", "copy_probability"]
+SWEEPS: tuple[SweepKnob, ...] = ("noise", "copy_probability")
+"""The knobs that are swept against the number of classes."""
+
+_SECONDS_A_STEP = 0.016
+"""Of the default configuration on two CPU cores; stands in until a run has been timed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Runs of one configuration that differ in their seeds alone, all complete or all partial.
+
+    Attributes:
+        title: what differs from the default configuration, without seeds.
+        config: the shared configuration, its seeds set to the default ones.
+        runs: by initial seed; never empty.
+    """
+
+    title: str
+    config: LabConfig
+    runs: tuple[LabRun, ...]
+
+    @property
+    def state(self) -> str:
+        """``complete`` or ``partial``."""
+        return self.runs[0].state
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A curve over the repeats of a group.
+
+    Attributes:
+        steps: (n_points,) steps that every repeat has reached.
+        mean, low, high: (n_points,) mean, lowest and highest of the repeats.
+        n: how many repeats there are; with 1, low and high are the value itself.
+    """
+
+    steps: FloatArray
+    mean: FloatArray
+    low: FloatArray
+    high: FloatArray
+    n: int
+
+
+def without_seeds(config: LabConfig) -> LabConfig:
+    """The configuration with the default seeds, which repeats share."""
+    base = LabConfig()
+    return dataclasses.replace(
+        config, init_seed=base.init_seed, data_seed=base.data_seed, evaluation_seed=base.evaluation_seed
+    )
+
+
+def group_runs(runs: Iterable[LabRun]) -> tuple[Group, ...]:
+    """The runs by configuration, titles unique, complete groups first, then by number of classes and title."""
+    found: dict[tuple[str, LabConfig], list[LabRun]] = {}
+    for run in runs:
+        found.setdefault((run.state, without_seeds(run.config)), []).append(run)
+    groups = []
+    taken: set[str] = set()
+    for (state, config), mine in sorted(found.items(), key=lambda item: _order(*item[0])):
+        title = describe(config).removesuffix(f", seed {config.init_seed}")
+        title = f"{title} (partial)" if state == "partial" else title
+        title = f"{title} #{config_digest(config)[:6]}" if title in taken else title
+        taken.add(title)
+        groups.append(Group(title, config, tuple(sorted(mine, key=_seeds))))
+    return tuple(groups)
+
+
+def _order(state: str, config: LabConfig) -> tuple[bool, int, int, str]:
+    title = describe(config)
+    return state == "partial", config.data.n_classes, len(title), title
+
+
+def _seeds(run: LabRun) -> tuple[int, int, int, str]:
+    config = run.config
+    return config.init_seed, config.data_seed, config.evaluation_seed, run.digest
+
+
+def spread(runs: Sequence[LabRun], name: str) -> Spread:
+    """One curve over repeats, at the steps that all of them have; empty where one of them lacks it."""
+    if not all(name in run.curves for run in runs):
+        empty = np.empty(0)
+        return Spread(empty, empty, empty, empty, len(runs))
+    steps = runs[0].curves["step"]
+    for run in runs[1:]:
+        steps = np.intersect1d(steps, run.curves["step"])
+    values = np.array([run.curves[name][np.isin(run.curves["step"], steps)] for run in runs])
+    return Spread(steps, values.mean(axis=0), values.min(axis=0), values.max(axis=0), len(runs))
+
+
+def final_spread(runs: Sequence[LabRun], name: str) -> tuple[float, float, float] | None:
+    """Mean, lowest and highest last value over repeats; None before the first evaluation."""
+    found = spread(runs, name)
+    if not len(found.steps):
+        return None
+    return float(found.mean[-1]), float(found.low[-1]), float(found.high[-1])
+
+
+def transience_spread(runs: Sequence[LabRun], evaluator: str) -> tuple[float | None, ...]:
+    """The transience index of each repeat, None where it had no peak above chance."""
+    return tuple(transience_index(run, evaluator) for run in runs)
+
+
+# Sweeps
+
+
+@dataclass(frozen=True, slots=True)
+class SweepCell:
+    """One field of a sweep.
+
+    Attributes:
+        n_classes, value: the two knobs.
+        flip, low, high: mean, lowest and highest final Flip accuracy over the repeats.
+        chance: Flip accuracy of guessing.
+        n: repeats.
+    """
+
+    n_classes: int
+    value: float
+    flip: float
+    low: float
+    high: float
+    chance: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Complete runs that differ in the number of classes, one other knob, and their seeds alone.
+
+    Attributes:
+        knob: the other knob.
+        title: what the runs share.
+        cells: by number of classes, then value.
+    """
+
+    knob: SweepKnob
+    title: str
+    cells: tuple[SweepCell, ...]
+
+
+def sweeps(groups: Iterable[Group], knob: SweepKnob) -> tuple[Sweep, ...]:
+    """The sweeps with two fields or more that the complete runs make up, the fullest first."""
+    families: dict[LabConfig, list[Group]] = {}
+    for group in groups:
+        if group.state == "complete" and group.config.second_data is None:
+            families.setdefault(_rest(group.config, knob), []).append(group)
+    found = [
+        Sweep(knob, _rest_title(rest), tuple(sorted((_cell(group, knob) for group in mine), key=_place)))
+        for rest, mine in families.items()
+        if len(mine) > 1
+    ]
+    return tuple(sorted(found, key=lambda sweep: (-len(sweep.cells), sweep.title)))
+
+
+def _place(cell: SweepCell) -> tuple[int, float]:
+    return cell.n_classes, cell.value
+
+
+def _rest(config: LabConfig, knob: SweepKnob) -> LabConfig:
+    base = DataKnobs()
+    data = dataclasses.replace(config.data, n_classes=base.n_classes, **{knob: getattr(base, knob)})
+    return dataclasses.replace(config, data=data)
+
+
+def _rest_title(rest: LabConfig) -> str:
+    words = describe(rest).split(", ")[1:-1]
+    return ", ".join(words) or "default knobs"
+
+
+def _cell(group: Group, knob: SweepKnob) -> SweepCell:
+    flip, low, high = final_spread(group.runs, "flip") or (float("nan"),) * 3
+    data = group.config.data
+    return SweepCell(
+        data.n_classes, float(getattr(data, knob)), flip, low, high, chance(group.runs[0], "flip"), len(group.runs)
+    )
+
+
+# Time
+
+
+def expected_seconds(config: LabConfig, timed: Iterable[LabRun] = ()) -> float:
+    """Seconds that a run will take, from the finished runs' processor time a step and the work a step is.
+
+    Args:
+        config: what is to be trained.
+        timed: runs; those whose manifest says their ``cpu_seconds`` count.
+    """
+    rates = [
+        float(run.manifest["cpu_seconds"]) / run.config.n_steps / _work(run.config)
+        for run in timed
+        if run.manifest.get("cpu_seconds")
+    ]
+    rate = float(np.median(rates)) if rates else _SECONDS_A_STEP / _work(LabConfig())
+    return rate * config.n_steps * _work(config)
+
+
+def _work(config: LabConfig) -> float:
+    """Cost of a step in units of itself: multiplications of the passes, and a fixed part for every layer's calls."""
+    data = config.data
+    n_tokens = 2 * data.n_pairs + 1
+    a_token = config.n_layers * config.width * (4 * config.width + 8 * config.width * config.has_mlp + 2 * n_tokens)
+    ends = config.width * (data.n_dimensions + data.n_labels)
+    return 3.0 * config.batch_size * n_tokens * (a_token + ends) + 2e7 * config.n_layers

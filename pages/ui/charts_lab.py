@@ -1,0 +1,513 @@
+"""The charts of the lab: pure functions from plain rows to Vega-Lite specifications; they compute no measure.
+
+Sources of what is drawn: arXiv 2503.05631 (evaluator curves, phase markers, portrait, minimal model) and arXiv
+2501.06256 (number of classes, copies).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import altair as alt
+
+from pages.ui.axes import XAxis, apart
+from pages.ui.charts import Row, room_for_labels, rows_data
+from pages.ui.theme import Figure, Palette, configured, remembered
+
+__all__ = [
+    "OUTCOME_TITLES",
+    "Look",
+    "attention_chart",
+    "colour_of",
+    "fan_chart",
+    "outcome_chart",
+    "portrait_chart",
+    "series_chart",
+    "sweep_chart",
+    "transience_chart",
+]
+
+_COLOURS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "ciwl": ("#00785A", "#3CC29A"),
+        "flip": ("#8F6400", "#E3B341"),
+        "iwl": ("#7A5BA8", "#B9A6E8"),
+    }
+)
+"""Light and dark; ICL has the colour it has everywhere, TR's blue and TL's vermillion stay theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """How one curve is drawn: the name of its colour, and its dash."""
+
+    colour: str
+    dash: tuple[int, int] = (1, 0)
+
+
+_SERIES: Mapping[str, _Series] = MappingProxyType(
+    {
+        "ICL": _Series("icl"),
+        "ICL novel": _Series("icl", (5, 3)),
+        "ICL copy": _Series("icl", (2, 2)),
+        "Flip": _Series("flip"),
+        "Flip copy": _Series("flip", (5, 3)),
+        "CIWL": _Series("ciwl"),
+        "IWL": _Series("iwl", (2, 2)),
+        "Train": _Series("soft", (5, 3)),
+        "Training": _Series("soft"),
+        "In context": _Series("soft", (2, 2)),
+        "Previous token": _Series("iwl"),
+        "Induction": _Series("icl"),
+        "Self": _Series("soft", (5, 3)),
+    }
+)
+"""The curves of the lab by their titles; each has one colour and dash in all charts."""
+
+
+def colour_of(palette: Palette, name: str) -> str:
+    """The colour of a curve by its title, on this theme."""
+    key = _SERIES[name].colour if name in _SERIES else name
+    if key in _COLOURS:
+        return _COLOURS[key][palette.name == "dark"]
+    return palette.icl if key == "icl" else palette.soft
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a chart of curves is drawn.
+
+    Attributes:
+        title: of the vertical axis.
+        domain: of the vertical axis, None for 0 to what the rows need.
+        height: of the plot, pixels.
+        width: about how wide the plot will be, pixels; words that would overlap at this width are moved apart.
+        unit: format of the vertical axis: ``percent`` or ``number``.
+    """
+
+    title: str = "Accuracy"
+    domain: tuple[float, float] | None = (0.0, 1.0)
+    height: int = 360
+    width: int = 1050
+    unit: str = "percent"
+
+    @property
+    def format(self) -> str:
+        """Of ticks and tooltips."""
+        return ".0%" if self.unit == "percent" else "~f"
+
+
+@remembered
+def series_chart(
+    rows: Sequence[Row],
+    axis: XAxis,
+    palette: Palette,
+    *,
+    look: Look = Look(),
+    references: Sequence[Row] = (),
+    markers: Sequence[Row] = (),
+) -> Figure:
+    """Curves over training steps with their spread over seeds, direct labels, levels of chance and phase markers.
+
+    Args:
+        rows: ``series`` (a title of the lab's curves), ``x`` (step), ``value``, ``low``, ``high``, ``n`` (seeds).
+        axis: horizontal axis.
+        palette: colours of the theme.
+        look: sizes and the vertical axis.
+        references: ``value`` and ``text`` of horizontal lines, such as chance.
+        markers: ``x`` and ``text`` of vertical lines.
+    """
+    low, high = look.domain or (0.0, max([1e-9, *(row["high"] for row in rows)]) * 1.05)
+    y_axis = alt.Axis(format=look.format, tickCount=5, minExtent=40, maxExtent=40)
+    y = alt.Y("value:Q", title=look.title, scale=alt.Scale(domain=[low, high], nice=False, clamp=True), axis=y_axis)
+    colour, dash = _series_scales(rows, palette)
+    data = rows_data(rows)
+    tooltip = [
+        alt.Tooltip("series:N", title="Curve"),
+        alt.Tooltip("x:Q", title="Step", format=",.0f"),
+        *(
+            alt.Tooltip(f"{name}:Q", title=title, format=".1%" if look.unit == "percent" else ".3f")
+            for name, title in (("value", "Mean over seeds"), ("low", "Lowest seed"), ("high", "Highest seed"))
+        ),
+        alt.Tooltip("n:Q", title="Seeds"),
+    ]
+    layers: list[Any] = [
+        *_levels(references, axis, palette),
+        alt.Chart(data).mark_line(strokeWidth=2).encode(axis.encode(), y, colour, dash),
+        *_markers(markers, axis, palette, width=look.width),
+        alt.Chart(data).mark_point(filled=True, size=26, opacity=1).encode(alt.X("x:Q"), y, colour, tooltip=tooltip),
+    ]
+    if any(row["low"] < row["high"] for row in rows):
+        band = alt.Chart(data).mark_area(opacity=0.16).encode(alt.X("x:Q"), alt.Y("low:Q"), alt.Y2("high:Q"), colour)
+        layers.insert(0, band)
+    layers += [_end_names(rows, colour, gap=(high - low) * 16 / look.height), room_for_labels(axis, palette)]
+    return configured(alt.layer(*layers).properties(height=look.height), palette)
+
+
+def _series_scales(rows: Sequence[Row], palette: Palette) -> tuple[alt.Color, alt.StrokeDash]:
+    names = [name for name in _SERIES if any(row["series"] == name for row in rows)]
+    colours = [colour_of(palette, name) for name in names]
+    dashes = [list(_SERIES[name].dash) for name in names]
+    return (
+        alt.Color("series:N", sort=names, scale=alt.Scale(domain=names, range=colours), legend=None),
+        alt.StrokeDash("series:N", sort=names, scale=alt.Scale(domain=names, range=dashes), legend=None),
+    )
+
+
+def _end_names(rows: Sequence[Row], colour: alt.Color, *, gap: float) -> Any:
+    """Each curve's name at its right end, moved apart where they would overlap."""
+    ends = {row["series"]: row for row in sorted(rows, key=lambda row: row["x"])}
+    heights = apart([row["value"] for row in ends.values()], gap=gap)
+    names = [{**row, "value": at} for row, at in zip(ends.values(), heights, strict=True)]
+    mark: Any = {"align": "left", "dx": 9, "fontSize": 13, "fontWeight": 600, "clip": False}
+    encoded: Any = {"text": "series:N", "tooltip": alt.value(None)}
+    return alt.Chart(rows_data(names)).mark_text(**mark).encode(alt.X("x:Q"), alt.Y("value:Q"), colour, **encoded)
+
+
+def _levels(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[Any]:
+    """Horizontal lines with their words at the left, where curves have not spread yet."""
+    if not rows:
+        return []
+    data = rows_data([{**row, "x": axis.domain[0]} for row in rows])
+    rule = alt.Chart(data).mark_rule(strokeDash=[3, 3], color=palette.soft, opacity=0.8).encode(alt.Y("value:Q"))
+    mark: Any = {"align": "left", "baseline": "bottom", "dx": 4, "dy": -3, "fontSize": 11}
+    halo: Any = {"stroke": palette.background, "strokeWidth": 3}
+    words = alt.Chart(data).encode(alt.X("x:Q"), alt.Y("value:Q"), text="text:N", tooltip=alt.value(None))
+    return [rule, words.mark_text(**mark, **halo), words.mark_text(**mark, color=palette.soft)]
+
+
+MARKER_PIXELS = 6.3
+"""About how wide a letter of a marker is."""
+
+
+def _markers(rows: Sequence[Row], axis: XAxis, palette: Palette, *, width: int) -> list[Any]:
+    """Vertical lines with their words above the plot, one row higher where words would overlap."""
+    if not rows:
+        return []
+    layers: list[Any] = [
+        alt.Chart(rows_data(rows))
+        .mark_rule(strokeDash=[2, 3], color=palette.ink, opacity=0.55)
+        .encode(alt.X("x:Q"), tooltip=[alt.Tooltip("text:N", title=" "), alt.Tooltip("x:Q", title="Step")])
+    ]
+    ends: list[float] = []
+    for row in sorted(rows, key=lambda row: row["x"]):
+        at, reach = _share(axis, row["x"]) * width, len(row["text"]) * MARKER_PIXELS
+        start, align = (at - reach, "right") if at + reach > width else (at, "left")
+        level = next((index for index, end in enumerate(ends) if end < start), len(ends))
+        ends[level : level + 1] = [start + reach + 8]
+        mark: Any = {"align": align, "baseline": "bottom", "fontSize": 11, "dx": 2 if align == "left" else -2}
+        words = alt.Chart(rows_data([row])).mark_text(**mark, color=palette.ink, clip=False)
+        layers.append(words.encode(alt.X("x:Q"), y=alt.value(-4 - 14 * level), text="text:N"))
+    return layers
+
+
+def _share(axis: XAxis, value: float) -> float:
+    """How far along the axis a value stands, 0 to 1."""
+    low, high = (_scaled(axis, edge) for edge in axis.domain)
+    return (_scaled(axis, value) - low) / (high - low)
+
+
+def _scaled(axis: XAxis, value: float) -> float:
+    return math.copysign(math.log1p(abs(value) / axis.constant), value) if axis.scale == "symlog" else value
+
+
+# Attention
+
+
+@remembered
+def attention_chart(rows: Sequence[Row], palette: Palette, *, n_layers: int, n_heads: int, n_tokens: int) -> Figure:
+    """All heads at one step: a map of each, queries down, keys across, layers below one another.
+
+    Args:
+        rows: ``layer``, ``head``, ``query``, ``key`` (indices from 0), ``share`` (of the query's attention),
+            ``query_name``, ``key_name``.
+        palette: colours of the theme.
+        n_layers: rows of maps.
+        n_heads: maps in a row.
+        n_tokens: rows and columns of a map.
+    """
+    gap, between = 0.8, 1.6
+    placed = [
+        {
+            **row,
+            "x": row["head"] * (n_tokens + gap) + row["key"],
+            "y": row["layer"] * (n_tokens + between) + row["query"],
+        }
+        for row in rows
+    ]
+    for row in placed:
+        row |= {"x2": row["x"] + 1, "y2": row["y"] + 1}
+    wide, tall = n_heads * (n_tokens + gap), n_layers * (n_tokens + between)
+    x = alt.X("x:Q", scale=alt.Scale(domain=[-1.2, wide], nice=False), axis=None)
+    y = alt.Y("y:Q", scale=alt.Scale(domain=[tall, -between], nice=False), axis=None)
+    share = alt.Color(
+        "share:Q",
+        scale=alt.Scale(domain=[0, 1], range=list(palette.ramp)),
+        legend=alt.Legend(title="Attention", orient="right", gradientLength=110, format=".0%"),
+    )
+    tooltip = [
+        alt.Tooltip("name:N", title="Head"),
+        alt.Tooltip("query_name:N", title="From"),
+        alt.Tooltip("key_name:N", title="To"),
+        alt.Tooltip("share:Q", title="Mean share", format=".1%"),
+    ]
+    cells = alt.Chart(rows_data(placed)).mark_rect(stroke=palette.background, strokeWidth=0.6)
+    layers = [cells.encode(x, y, share, alt.X2("x2:Q"), alt.Y2("y2:Q"), tooltip=tooltip)]
+    names = [
+        {"x": head * (n_tokens + gap), "y": layer * (n_tokens + between), "text": f"layer {layer + 1}, head {head + 1}"}
+        for layer in range(n_layers)
+        for head in range(n_heads)
+    ]
+    mark: Any = {"align": "left", "baseline": "bottom", "dy": -3, "fontSize": 11, "color": palette.soft}
+    layers.append(alt.Chart(rows_data(names)).mark_text(**mark).encode(x, y, text="text:N"))
+    first = [row for row in placed if row["head"] == 0 and row["key"] == 0]
+    side = [{"x": -0.15, "y": row["y"] + 0.5, "text": row["query_name"]} for row in first]
+    mark = {"align": "right", "baseline": "middle", "fontSize": 11, "color": palette.soft}
+    layers.append(alt.Chart(rows_data(side)).mark_text(**mark).encode(x, y, text="text:N"))
+    height = min(720, round(24 * tall * min(1.0, 8 / n_tokens)))
+    return configured(alt.layer(*layers).properties(height=height), palette)
+
+
+# What becomes of ICL
+
+
+DASHES = ([1, 0], [6, 3], [2, 2], [10, 3, 2, 3], [4, 6], [1, 4])
+"""Runs differ by dash and label, never by colour."""
+
+
+@remembered
+def portrait_chart(rows: Sequence[Row], palette: Palette, *, chance: Row, height: int = 380) -> Figure:
+    """Flip accuracy against CIWL accuracy along training, one path a run.
+
+    Args:
+        rows: ``run``, ``step``, ``flip``, ``ciwl`` (fractions), in the order of training.
+        palette: colours of the theme.
+        chance: ``flip`` and ``ciwl`` of guessing.
+        height: of the plot, pixels.
+    """
+    runs = list(dict.fromkeys(row["run"] for row in rows))
+    dashes = [DASHES[index % len(DASHES)] for index in range(len(runs))]
+    scale = alt.Scale(domain=[0, 1], nice=False)
+    x = alt.X("flip:Q", title="Flip accuracy (1 = ICL decides)", scale=scale, axis=alt.Axis(format=".0%", tickCount=5))
+    y = alt.Y("ciwl:Q", title="CIWL accuracy", scale=scale, axis=alt.Axis(format=".0%", tickCount=5))
+    dash = alt.StrokeDash("run:N", sort=runs, scale=alt.Scale(domain=runs, range=dashes), legend=None)
+    tooltip = [
+        alt.Tooltip("run:N", title="Run"),
+        alt.Tooltip("step:Q", title="Step", format=",.0f"),
+        alt.Tooltip("flip:Q", title="Flip", format=".1%"),
+        alt.Tooltip("ciwl:Q", title="CIWL", format=".1%"),
+    ]
+    data = rows_data(rows)
+    lines = alt.Chart(data).mark_line(color=palette.ink, strokeWidth=1.6).encode(x, y, dash, order="step:Q")
+    shade = alt.Fill(
+        "step:Q",
+        title="Step",
+        scale=alt.Scale(type="symlog", constant=50, range=[palette.ramp[0], palette.ramp[1]]),
+        legend=alt.Legend(orient="right", gradientLength=120, format="~s"),
+    )
+    points = alt.Chart(data).mark_point(filled=True, size=70, opacity=1, stroke=palette.ink, strokeWidth=0.8)
+    ends = list({row["run"]: row for row in rows}.values())
+    heights = apart([row["ciwl"] for row in ends], gap=16 / height)
+    named = [{**row, "ciwl": at} for row, at in zip(ends, heights, strict=True)]
+    layers: list[Any] = [
+        *_cross(chance, palette, x, y),
+        lines,
+        points.encode(x, y, fill=shade, tooltip=tooltip),
+    ]
+    for right in (True, False):  # words towards the middle, where there is room
+        mark: Any = {
+            "align": "right" if right else "left",
+            "dx": -10 if right else 10,
+            "fontSize": 12,
+            "fontWeight": 600,
+        }
+        mine = alt.Chart(rows_data([row for row in named if (row["flip"] > 0.5) == right]))
+        encoded = mine.encode(x, y, text="run:N", tooltip=alt.value(None))
+        layers.append(encoded.mark_text(**mark, stroke=palette.background, strokeWidth=4))
+        layers.append(encoded.mark_text(**mark, color=palette.ink))
+    return configured(alt.layer(*layers).properties(height=height), palette)
+
+
+def _cross(chance: Row, palette: Palette, x: alt.X, y: alt.Y) -> list[Any]:
+    rule: Any = {"strokeDash": [3, 3], "color": palette.soft, "opacity": 0.8}
+    row = rows_data([{**chance, "text": "chance"}])
+    word: Any = {"color": palette.soft, "fontSize": 11, "baseline": "bottom", "align": "left", "dx": 3, "dy": -2}
+    return [
+        alt.Chart(row).mark_rule(**rule).encode(x),
+        alt.Chart(row).mark_rule(**rule).encode(y),
+        alt.Chart(row).mark_text(**word).encode(x=alt.value(0), y=y, text="text:N"),
+    ]
+
+
+@remembered
+def transience_chart(rows: Sequence[Row], palette: Palette, *, row_height: int = 34) -> Figure:
+    """The transience index of each run: 0 keeps the peak, 1 is back at chance; a dot a seed.
+
+    Args:
+        rows: ``run``, ``series`` (ICL or Flip), ``index`` (fraction), ``seed``.
+        palette: colours of the theme.
+        row_height: pixels a run.
+    """
+    runs = list(dict.fromkeys(row["run"] for row in rows))
+    top = max([1.05, *(row["index"] * 1.05 for row in rows)])
+    scale = alt.Scale(domain=[min([0.0, *(row["index"] for row in rows)]), top], nice=False)
+    axis = alt.Axis(values=[0, 0.25, 0.5, 0.75, 1.0], format="~f", grid=True)
+    x = alt.X("index:Q", title="Transience index: 0 keeps its peak, 1 falls back to chance", scale=scale, axis=axis)
+    y = alt.Y("run:N", sort=runs, title=None, axis=alt.Axis(labelLimit=220))
+    names = [name for name in ("ICL", "Flip") if any(row["series"] == name for row in rows)]
+    colours = alt.Scale(domain=names, range=[colour_of(palette, name) for name in names])
+    legend = alt.Legend(title=None, orient="top", symbolSize=110)
+    shapes = alt.Scale(domain=names, range=["diamond", "circle"][: len(names)])
+    points = (
+        alt.Chart(rows_data(rows))
+        .mark_point(filled=True, size=110, opacity=0.9)
+        .encode(
+            x,
+            y,
+            alt.Color("series:N", sort=names, scale=colours, legend=legend),
+            alt.Shape("series:N", sort=names, scale=shapes, legend=legend),
+            tooltip=[
+                alt.Tooltip("run:N", title="Run"),
+                alt.Tooltip("series:N", title="Curve"),
+                alt.Tooltip("seed:N", title="Seed"),
+                alt.Tooltip("index:Q", title="Transience index", format=".2f"),
+            ],
+        )
+    )
+    return configured(points.properties(height=max(70, row_height * len(runs))), palette)
+
+
+@remembered
+def sweep_chart(rows: Sequence[Row], palette: Palette, *, title: str, row_height: int = 44) -> Figure:
+    """Final Flip accuracy over the number of classes and another knob.
+
+    Args:
+        rows: ``n_classes``, ``value`` (of the other knob), ``flip``, ``low``, ``high`` (fractions), ``n`` (seeds).
+        palette: colours of the theme.
+        title: of the other knob.
+        row_height: pixels a number of classes.
+    """
+    base = alt.Chart(rows_data(rows)).encode(
+        alt.X("value:O", title=title, axis=alt.Axis(labelAngle=0, format="~g")),
+        alt.Y("n_classes:O", sort="descending", title="Classes K", axis=alt.Axis(format=",")),
+        tooltip=[
+            alt.Tooltip("n_classes:O", title="Classes K", format=","),
+            alt.Tooltip("value:O", title=title),
+            alt.Tooltip("flip:Q", title="Final Flip, mean over seeds", format=".1%"),
+            alt.Tooltip("low:Q", title="Lowest seed", format=".1%"),
+            alt.Tooltip("high:Q", title="Highest seed", format=".1%"),
+            alt.Tooltip("n:Q", title="Seeds"),
+        ],
+    )
+    ramp = alt.Scale(domain=[0, 1], range=list(palette.ramp), clamp=True)
+    cells = base.mark_rect(stroke=palette.background, strokeWidth=3).encode(
+        alt.Color("flip:Q", scale=ramp, legend=None)
+    )
+    contrast = alt.condition("datum.flip > 0.5", alt.value(palette.background), alt.value(palette.ink))
+    words = base.mark_text(fontSize=13).encode(text="text:N", color=contrast)
+    n_rows = len({row["n_classes"] for row in rows})
+    return configured(alt.layer(cells, words).properties(height=max(60, row_height * n_rows)), palette)
+
+
+# The minimal model
+
+
+OUTCOME_TITLES: Mapping[str, str] = MappingProxyType(
+    {"stuck": "stuck", "transient": "transient", "persistent": "persistent"}
+)
+"""Outcomes in the order of charts and tables."""
+
+
+def _outcome_colour(palette: Palette) -> alt.Color:
+    colours = [palette.soft, colour_of(palette, "flip"), palette.icl]
+    scale = alt.Scale(domain=list(OUTCOME_TITLES), range=colours)
+    return alt.Color("outcome:N", sort=list(OUTCOME_TITLES), scale=scale, legend=None)
+
+
+MOST_LOSS = 1.6
+"""Top of the fans' axis; it stays where it is while sliders move, and a start above it is drawn at the edge."""
+
+
+@remembered
+def _fan_frame(palette: Palette, n_steps: int, title: str, thresholds: Sequence[Row], height: int) -> Figure:
+    """A fan without its rows."""
+    x = alt.X(
+        "x:Q",
+        title="Step of gradient descent",
+        scale=alt.Scale(domain=[0, n_steps], nice=False),
+        axis=alt.Axis(format="~s", tickCount=5),
+    )
+    y = alt.Y(
+        "value:Q",
+        title=title,
+        scale=alt.Scale(type="sqrt", domain=[0, MOST_LOSS], nice=False, clamp=True),
+        axis=alt.Axis(values=[0, 0.05, 0.15, 0.5, 1, 1.5], format="~f"),
+    )
+    seeds = alt.Chart(alt.NamedData("seeds")).mark_line(strokeWidth=1.3, opacity=0.75)
+    middle = alt.Chart(alt.NamedData("median")).mark_line(strokeWidth=3, color=palette.ink, strokeDash=[7, 4])
+    end: Any = {"align": "right", "baseline": "bottom", "dx": -4, "dy": -6, "fontSize": 12, "fontWeight": 600}
+    words = alt.Chart(alt.NamedData("words")).encode(x, y, text="text:N")
+    layers: list[Any] = [
+        seeds.encode(x, y, _outcome_colour(palette), detail="seed:N"),
+        middle.encode(x, y),
+        words.mark_text(**end, stroke=palette.background, strokeWidth=4),
+        words.mark_text(**end, color=palette.ink),
+    ]
+    if thresholds:
+        data = rows_data([{**row, "x": n_steps} for row in thresholds])
+        rule = alt.Chart(data).mark_rule(strokeDash=[3, 3], color=palette.soft).encode(alt.Y("value:Q"))
+        mark: Any = {"align": "right", "baseline": "bottom", "dx": -4, "dy": -2, "fontSize": 11, "color": palette.soft}
+        layers += [rule, alt.Chart(data).mark_text(**mark).encode(x, y, text="text:N")]
+    return configured(alt.layer(*layers).properties(height=height), palette)
+
+
+def fan_chart(
+    rows: Sequence[Row],
+    median: Sequence[Row],
+    palette: Palette,
+    *,
+    n_steps: int,
+    title: str,
+    thresholds: Sequence[Row] = (),
+    height: int = 300,
+) -> Figure:
+    """A loss of the minimal model over gradient descent: a line a seed, coloured by its outcome, and their median.
+
+    Args:
+        rows: ``seed``, ``outcome``, ``x`` (step), ``value``.
+        median: ``x``, ``value`` and, on the one that carries the name, ``text``.
+        palette: colours of the theme.
+        n_steps: end of the horizontal axis.
+        title: of the vertical axis.
+        thresholds: ``value`` and ``text`` of horizontal lines.
+        height: of the plot, pixels.
+    """
+    frame = _fan_frame(palette, n_steps, title, thresholds, height)
+    named = [row for row in median if row.get("text")]
+    return {**frame, "datasets": {**frame.get("datasets", {}), "seeds": rows, "median": median, "words": named}}
+
+
+@remembered
+def outcome_chart(rows: Sequence[Row], palette: Palette) -> Figure:
+    """How many seeds had which outcome.
+
+    Args:
+        rows: ``outcome``, ``share`` (fraction), ``text``.
+        palette: colours of the theme.
+    """
+    base = alt.Chart(rows_data(rows)).encode(
+        alt.X(
+            "share:Q",
+            title="Share of seeds",
+            scale=alt.Scale(domain=[0, 1]),
+            axis=alt.Axis(format=".0%", tickCount=5, grid=True),
+        ),
+        alt.Y("outcome:N", sort=list(OUTCOME_TITLES), title=None, axis=alt.Axis(labelFontSize=13)),
+    )
+    bars = base.mark_bar(height={"band": 0.62}).encode(_outcome_colour(palette))
+    words = base.mark_text(align="left", dx=6, fontSize=13, color=palette.ink).encode(text="text:N")
+    return configured(alt.layer(bars, words).properties(height=120), palette)
