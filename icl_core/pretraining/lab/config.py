@@ -320,13 +320,14 @@ _SHORT = {
     "n_steps": "steps",
     "weight_decay": "decay",
     "decay_kind": "decay by",
-    "data_seed": "data seed",
     "evaluation_seed": "evaluation seed",
 }
 
 
 def describe(config: LabConfig) -> str:
     """A short name for people: the number of classes, what differs from the defaults, and the seed.
+
+    One seed stands for weights and data where they are equal.
 
     >>> describe(LabConfig(data=DataKnobs(copy_probability=1.0), has_mlp=False))
     'K 512, copy 1, attention only, seed 1'
@@ -344,7 +345,19 @@ def describe(config: LabConfig) -> str:
         parts.append("no positions" if config.positions == "none" else f"{config.positions} positions")
     if config.weight_decay and config.decay_parts != base.decay_parts:
         parts.append("decay of " + " and ".join(config.decay_parts))
-    left = ("data", "second_data", "switch_step", "has_mlp", "tied_labels", "positions", "decay_parts", "init_seed")
+    if config.data_seed != config.init_seed:
+        parts.append(f"data seed {config.data_seed}")
+    left = (
+        "data",
+        "second_data",
+        "switch_step",
+        "has_mlp",
+        "tied_labels",
+        "positions",
+        "decay_parts",
+        "init_seed",
+        "data_seed",
+    )
     parts += _differences(config, base, leave_out=left)
     return ", ".join([*parts, f"seed {config.init_seed}"])
 
