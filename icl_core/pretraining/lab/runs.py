@@ -35,6 +35,7 @@ __all__ = [
     "BY_HEAD",
     "CONFIG_NAME",
     "CURVES_NAME",
+    "EMERGED",
     "MANIFEST_NAME",
     "LabRun",
     "PhaseMarkers",
