@@ -23,10 +23,13 @@ __all__ = [
     "FamilyOccurrence",
     "ModelSummary",
     "ModelTrajectory",
+    "SeedGroup",
     "evenly_spread",
     "family_occurrence",
     "intensity_against_icl",
+    "mean_over_runs",
     "model_trajectory",
+    "seed_groups",
     "subsample",
     "summarise",
 ]
@@ -147,18 +150,32 @@ class ModelSummary:
     Attributes:
         model: unique name.
         family: its family.
-        n_intervals: intervals that the numbers are taken over.
+        checkpoints: those between which the intervals are, in the order of training.
         competition: Eqs. 1-4 on the mean trajectory.
         final_icl: gold value at the last checkpoint; None where it is not complete.
-        final_checkpoint: the last checkpoint.
     """
 
     model: str
     family: str
-    n_intervals: int
+    checkpoints: tuple[CheckpointRef, ...]
     competition: Competition
     final_icl: float | None
-    final_checkpoint: CheckpointRef
+
+    @property
+    def n_intervals(self) -> int:
+        """Intervals that the numbers are taken over."""
+        return len(self.checkpoints) - 1
+
+    @property
+    def final_checkpoint(self) -> CheckpointRef:
+        """The last checkpoint."""
+        return self.checkpoints[-1]
+
+    @property
+    def cumulative(self) -> dict[CheckpointRef, float]:
+        """R (Eq. 4) at each checkpoint; empty where it is undefined, without any competition."""
+        values = self.competition.cumulative_by_checkpoint
+        return {} if values is None else dict(zip(self.checkpoints, values.tolist(), strict=True))
 
 
 def summarise(trajectory: ModelTrajectory, *, epsilon: float) -> ModelSummary:
@@ -167,20 +184,74 @@ def summarise(trajectory: ModelTrajectory, *, epsilon: float) -> ModelSummary:
     Raises:
         StudyError: epsilon outside [0, 1].
     """
-    last = trajectory.checkpoints[-1]
     return ModelSummary(
         model=trajectory.model,
         family=trajectory.family,
-        n_intervals=len(trajectory.checkpoints) - 1,
+        checkpoints=trajectory.checkpoints,
         competition=competition(trajectory.tr, trajectory.tl, epsilon=epsilon),
-        final_icl=trajectory.icl.get(last),
-        final_checkpoint=last,
+        final_icl=trajectory.icl.get(trajectory.checkpoints[-1]),
     )
 
 
-def intensity_against_icl(summaries: Sequence[ModelSummary], *, seed: int = 0) -> PearsonResult:
-    """Fig. 2 right: Pearson's r of mean intensity and final ICL over models, models without final ICL left out."""
-    points = [(s.competition.mean_intensity, s.final_icl) for s in summaries if s.final_icl is not None]
+@dataclass(frozen=True, slots=True, eq=False)
+class SeedGroup:
+    """Training runs that differ in their seed alone, as one model; most models have one run.
+
+    Attributes:
+        name: what the runs share.
+        runs: at least one.
+    """
+
+    name: str
+    runs: tuple[ModelSummary, ...]
+
+    @property
+    def ratio(self) -> float:
+        """Competition ratio, mean over runs."""
+        return float(np.mean([run.competition.ratio for run in self.runs]))
+
+    @property
+    def mean_intensity(self) -> float:
+        """Mean competition intensity, mean over runs."""
+        return float(np.mean([run.competition.mean_intensity for run in self.runs]))
+
+    @property
+    def final_icl(self) -> float | None:
+        """ICL that training ends with, mean over the runs that have it."""
+        known = [run.final_icl for run in self.runs if run.final_icl is not None]
+        return float(np.mean(known)) if known else None
+
+
+def seed_groups(summaries: Sequence[ModelSummary], groups: Mapping[str, str]) -> tuple[SeedGroup, ...]:
+    """The runs by what they share, in the order in which groups first come.
+
+    Args:
+        summaries: one a run.
+        groups: by model the name that the runs of one model share; a model that is not in it stands alone.
+    """
+    runs: dict[str, list[ModelSummary]] = {}
+    for summary in summaries:
+        runs.setdefault(groups.get(summary.model, summary.model), []).append(summary)
+    return tuple(SeedGroup(name, tuple(found)) for name, found in runs.items())
+
+
+def mean_over_runs(curves: Sequence[Mapping[CheckpointRef, float]]) -> dict[CheckpointRef, float]:
+    """The mean of several runs' curves at the steps that all of them have, by the first run's checkpoints.
+
+    Empty curves (R without any competition) are left out.
+    """
+    known = [{ref.step: value for ref, value in curve.items()} for curve in curves if curve]
+    first = next((curve for curve in curves if curve), {})
+    shared = [ref for ref in first if all(ref.step in values for values in known)]
+    return {ref: float(np.mean([values[ref.step] for values in known])) for ref in shared}
+
+
+def intensity_against_icl(groups: Sequence[SeedGroup], *, seed: int = 0) -> PearsonResult:
+    """Fig. 2 right: Pearson's r of mean intensity and final ICL over models, each the mean of its training runs.
+
+    Models without final ICL are left out.
+    """
+    points = [(group.mean_intensity, group.final_icl) for group in groups if group.final_icl is not None]
     return pearson([x for x, _ in points], [y for _, y in points], seed=seed)
 
 
@@ -192,23 +263,34 @@ class FamilyOccurrence:
         family: name.
         ratio: mean competition ratio of its models.
         models: which models were averaged.
+        runs: the ratio of every training run, by model name.
     """
 
     family: str
     ratio: float
     models: tuple[str, ...]
+    runs: Mapping[str, float]
 
 
-def family_occurrence(summaries: Sequence[ModelSummary]) -> tuple[FamilyOccurrence, ...]:
-    """Competition ratio averaged over the models of each family, in the order in which families first come."""
-    grouped: dict[str, list[ModelSummary]] = {}
-    for summary in summaries:
-        grouped.setdefault(summary.family, []).append(summary)
+def family_occurrence(
+    groups: Sequence[SeedGroup], *, families: Mapping[str, str] | None = None
+) -> tuple[FamilyOccurrence, ...]:
+    """Competition ratio averaged over the models of each family, in the order in which families first come.
+
+    Args:
+        groups: models, each the mean of its training runs.
+        families: by group the family to count it under, where that is not its own.
+    """
+    given = families or {}
+    grouped: dict[str, list[SeedGroup]] = {}
+    for group in groups:
+        grouped.setdefault(given.get(group.name, group.runs[0].family), []).append(group)
     return tuple(
         FamilyOccurrence(
             family=family,
-            ratio=float(np.mean([member.competition.ratio for member in members])),
-            models=tuple(member.model for member in members),
+            ratio=float(np.mean([member.ratio for member in members])),
+            models=tuple(member.name for member in members),
+            runs={run.model: run.competition.ratio for member in members for run in member.runs},
         )
         for family, members in grouped.items()
     )

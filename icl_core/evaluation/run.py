@@ -242,6 +242,7 @@ class _Run:
     duplicates: Mapping[CheckpointRef, str] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
     stopped: bool = False
+    expected: dict[CellSpec, float] = field(default_factory=dict)
     work_left: float = 0.0
     finished: set[CellSpec] = field(default_factory=set)
     shape: ModelShape | None = None
@@ -504,9 +505,10 @@ class _Run:
     # Progress
 
     def _expect(self, cells: Sequence[CellSpec]) -> None:
-        """Adds up the work of the cells that seem to be missing, for the time that is left."""
+        """Notes the work of the cells that seem to be missing, for the time that is left."""
         status = self.store.status(cells)
-        self.work_left = sum(self._expected_work(spec) for spec in cells if status[spec] == "missing")
+        self.expected = {spec: self._expected_work(spec) for spec in cells if status[spec] == "missing"}
+        self.work_left = sum(self.expected.values())
 
     def _expected_work(self, spec: CellSpec) -> float:
         """A size of a cell, in characters of text that pass through the model; any unit does."""
@@ -520,8 +522,8 @@ class _Run:
 
     def _finish(self, specs: Sequence[CellSpec]) -> None:
         self.finished.update(specs)
-        work_left = self.work_left - sum(map(self._expected_work, specs))
-        self.work_left = max(0.0, work_left) if len(self.finished) < self.total else 0.0
+        for spec in specs:
+            self.work_left -= self.expected.pop(spec, 0.0)
         self._report(_cell_name(specs[-1]))
 
     def _report(self, current: str) -> None:
@@ -531,7 +533,7 @@ class _Run:
             n_computed=self.n_computed,
             n_failed=sum(failure.n_cells for failure in self.failures),
             cells_per_second=self.pace.units_per_second,
-            eta_seconds=self.pace.eta_seconds(self.work_left),
+            eta_seconds=self.pace.eta_seconds(self.work_left if self.expected else 0.0),
         )
         self.on_progress(self.n_stored + self.n_computed + info.n_failed, self.total, info)
 

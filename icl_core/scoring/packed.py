@@ -28,6 +28,8 @@ from icl_core.scoring.memory import run_halving
 __all__ = ["Part", "is_possible", "score_queries"]
 
 ATTENTION_NAME = "icl_packed"
+ROWS_IN_CACHE = 8
+"""Positions whose distributions are summed at once: few enough that they stay in a processor's cache between passes."""
 UNSUPPORTED = ("softcap", "s_aux", "position_bias")
 """Arguments of the attention interface that change the softmax itself."""
 
@@ -99,7 +101,9 @@ def _run(model: PreTrainedModel, row: _PackedRow) -> torch.Tensor:
     logits: torch.Tensor = output.logits[0]
     logits = logits if logits.dtype == torch.float64 else logits.float()
     read, target = row.targets[:, 0], row.targets[:, 1]
-    return (logits[read, target] - logits.logsumexp(-1)[read]).double()
+    n_at_once = ROWS_IN_CACHE if logits.device.type == "cpu" else max(len(logits), 1)
+    totals = torch.cat([rows.logsumexp(-1) for rows in logits.split(n_at_once)])
+    return (logits[read, target] - totals[read]).double()
 
 
 class _PackedRow:

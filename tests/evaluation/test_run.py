@@ -300,6 +300,14 @@ def test_progress_counts_up_and_knows_the_end(study: Study, store: Store) -> Non
     assert [load.is_first for load in read_loads(store.path)] == [True, False]
 
 
+def test_stored_cells_take_nothing_from_the_time_that_is_left(study: Study, store: Store) -> None:
+    run(dataclasses.replace(study, label_settings=("gold", "abstract")), store)
+    seen: list[tuple[int, int, ProgressInfo]] = []
+    run(dataclasses.replace(study, demo_seeds=(13, 14)), store, on_progress=lambda *news: seen.append(news))
+    left = [12 - done for done, _, info in seen if info.eta_seconds == 0]
+    assert left and set(left) == {0}, "nothing is left only where all is done"
+
+
 def test_full_disk_stops_with_a_clear_word_and_loses_nothing(
     study: Study, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

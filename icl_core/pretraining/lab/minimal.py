@@ -126,6 +126,11 @@ class MinimalRun:
         """(n_seeds,) whether L2 ends below LEARNED_BELOW."""
         return self.l2[:, -1] < LEARNED_BELOW
 
+    @property
+    def n_learned(self) -> int:
+        """In how many seeds CIWL is learned."""
+        return int(self.learned_l2.sum())
+
 
 def _validate(knobs: MinimalKnobs) -> None:
     bounds = {

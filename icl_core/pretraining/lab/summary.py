@@ -15,21 +15,25 @@ import numpy as np
 import numpy.typing as npt
 
 from icl_core.pretraining.lab.config import DataKnobs, LabConfig, config_digest, describe
-from icl_core.pretraining.lab.runs import LabRun, chance, transience_index
+from icl_core.pretraining.lab.runs import LabRun, chance, chance_band, phase_markers, transience_index
 
 __all__ = [
     "SWEEPS",
+    "Final",
     "Group",
+    "Marker",
     "Spread",
     "Sweep",
     "SweepCell",
     "SweepKnob",
     "expected_seconds",
-    "final_spread",
+    "final_of",
     "group_runs",
+    "marker_spread",
     "spread",
     "sweeps",
     "transience_spread",
+    "who_decides",
     "without_seeds",
 ]
 
@@ -125,12 +129,55 @@ def spread(runs: Sequence[LabRun], name: str) -> Spread:
     return Spread(steps, values.mean(axis=0), values.min(axis=0), values.max(axis=0), len(runs))
 
 
-def final_spread(runs: Sequence[LabRun], name: str) -> tuple[float, float, float] | None:
-    """Mean, lowest and highest last value over repeats; None before the first evaluation."""
+@dataclass(frozen=True, slots=True)
+class Final:
+    """Where a curve ends, over repeats: mean, lowest and highest last value, and the highest value of the mean."""
+
+    mean: float
+    low: float
+    high: float
+    peak: float
+    n: int
+
+
+def final_of(runs: Sequence[LabRun], name: str) -> Final | None:
+    """Where a curve ends; None before the first evaluation."""
     found = spread(runs, name)
     if not len(found.steps):
         return None
-    return float(found.mean[-1]), float(found.low[-1]), float(found.high[-1])
+    mean, low, high = (float(edge[-1]) for edge in (found.mean, found.low, found.high))
+    return Final(mean, low, high, peak=float(found.mean.max()), n=found.n)
+
+
+def who_decides(runs: Sequence[LabRun]) -> Literal["ICL", "CIWL", "neither"] | None:
+    """Which strategy wins where both speak and disagree: final Flip clear of chance in every repeat, above or below."""
+    flip = final_of(runs, "flip")
+    if flip is None:
+        return None
+    level, band = chance(runs[0], "flip"), chance_band(runs[0], "flip")
+    return "ICL" if flip.low > level + band else "CIWL" if flip.high < level - band else "neither"
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A change of phase over repeats: median, lowest and highest step, and in how many of them it came."""
+
+    step: float
+    low: int
+    high: int
+    n_found: int
+    n: int
+
+
+def marker_spread(runs: Sequence[LabRun]) -> dict[str, Marker]:
+    """The phase markers, by their names in PhaseMarkers, that half of the repeats or more have."""
+    by_run = [dataclasses.asdict(phase_markers(run)) for run in runs]
+    found = {name: [marks[name] for marks in by_run if marks[name] is not None] for name in by_run[0]}
+    return {
+        name: Marker(float(np.median(steps)), min(steps), max(steps), len(steps), len(runs))
+        for name, steps in found.items()
+        if 2 * len(steps) >= len(runs)
+    }
 
 
 def transience_spread(runs: Sequence[LabRun], evaluator: str) -> tuple[float | None, ...]:
@@ -206,11 +253,10 @@ def _rest_title(rest: LabConfig) -> str:
 
 
 def _cell(group: Group, knob: SweepKnob) -> SweepCell:
-    flip, low, high = final_spread(group.runs, "flip") or (float("nan"),) * 3
-    data = group.config.data
-    return SweepCell(
-        data.n_classes, float(getattr(data, knob)), flip, low, high, chance(group.runs[0], "flip"), len(group.runs)
-    )
+    flip, data = final_of(group.runs, "flip"), group.config.data
+    mean, low, high = (flip.mean, flip.low, flip.high) if flip else (float("nan"),) * 3
+    level = chance(group.runs[0], "flip")
+    return SweepCell(data.n_classes, float(getattr(data, knob)), mean, low, high, level, len(group.runs))
 
 
 # Time
