@@ -6,7 +6,7 @@ import streamlit as st
 
 from icl_core.evaluation.study import Study
 from pages.competition.parts import Seen
-from pages.ui import blocks, cached, compared, selection, side_by_side
+from pages.ui import blocks, cached, compared, selection, side_by_side, suite
 from pages.ui.axes import Quantity, ScaleName
 from pages.ui.controls import View
 from pages.ui.side_by_side import SideBySide, correlation_words
@@ -16,7 +16,7 @@ __all__ = ["models"]
 
 MOST_AT_FIRST = 12
 _AXES: dict[Quantity, str] = {"step": "Steps", "tokens": "Tokens", "share": "Share"}
-_VIEWS = ("Intensity and ICL", "Occurrence", "R over training", "R and ICL")
+_VIEWS = ("Intensity and ICL", "Occurrence", "R over training", "R and ICL", "By factor")
 
 
 def models(study: Study, found: cached.Collected, seen: Seen, view: View) -> None:
@@ -53,9 +53,11 @@ def models(study: Study, found: cached.Collected, seen: Seen, view: View) -> Non
     elif shown == _VIEWS[1]:
         side_by_side.occurrence(side)
     elif shown == _VIEWS[2]:
-        side_by_side.accumulated(side, list(side.summaries), key="compared-r")
+        side_by_side.accumulated(side, side.groups, key="compared-r")
+    elif shown == _VIEWS[3]:
+        side_by_side.multiples(side, side.groups)
     else:
-        side_by_side.multiples(side, list(side.summaries))
+        _by_factor(side)
     if side.summaries:
         side_by_side.summary_table(side, selection.current_choice())
     for model, problem in side.found.problems.items():
@@ -68,8 +70,26 @@ def models(study: Study, found: cached.Collected, seen: Seen, view: View) -> Non
 
 
 def _at_first(stored: list[str], current: list[str]) -> list[str]:
-    """The study's models, or where it has one alone, everything in the store up to a number."""
-    return current if len(current) > 1 else list(dict.fromkeys([*current, *stored]))[:MOST_AT_FIRST]
+    """The study's models, or where it has one alone, everything in the store up to a number of models, all seeds."""
+    if len(current) > 1:
+        return current
+    known = list(dict.fromkeys([*current, *stored]))
+    groups = list(dict.fromkeys(suite.group_of(model) for model in known))[:MOST_AT_FIRST]
+    return [model for model in known if suite.group_of(model) in groups]
+
+
+def _by_factor(side: SideBySide) -> None:
+    """Models that differ in one factor, which is picked."""
+    name = st.segmented_control(
+        "Factor",
+        list(suite.FACTORS),
+        default="size",
+        required=True,
+        format_func=lambda name: suite.FACTORS[name].title,
+        key="factor",
+        bind="query-params",
+    )
+    side_by_side.by_factor(side, suite.FACTORS[str(name)])
 
 
 def _side(chosen: list[str], view: View, quantity: Quantity, *, epsilon: float) -> SideBySide:

@@ -98,7 +98,7 @@ def _against_r(seen: Seen) -> None:
     """Fig. 3: R and ICL of each model."""
     with _panel("Fig. 3"):
         if seen.side.summaries:
-            side_by_side.multiples(seen.side, list(seen.side.summaries))
+            side_by_side.multiples(seen.side, seen.side.groups)
             st.caption("Area: accumulated intensity R; line: ICL; both from 0 to 100 %. Difference: by eye.")
         else:
             _nobody()
@@ -114,7 +114,9 @@ def _factor(seen: Seen, item: str) -> None:
             models = list(dict.fromkeys(here.values()))
             if models:
                 phases_of = models[0] if item == "Fig. 6" else None
-                side_by_side.accumulated(seen.side, models, key=f"{item}-{index}", phases_of=phases_of)
+                side_by_side.accumulated(
+                    seen.side, seen.side.groups_of(models), key=f"{item}-{index}", phases_of=phases_of
+                )
             else:
                 _nobody()
         st.caption(

@@ -60,7 +60,8 @@ def accumulation_chart(
     """Accumulated intensity R as steps, with ICL accuracy on the same 0 to 100 % axis (paper Fig. 3).
 
     Args:
-        cumulative: ``x``, ``value`` (fraction) and ``text``, one a checkpoint; empty where R is undefined.
+        cumulative: ``x``, ``value`` (fraction) and ``text``, one a checkpoint; empty where R is undefined. Rows
+            that are ``thin`` are of single training runs, told apart by ``run``.
         accuracy: the same of ICL.
         axis: the axis of the trajectories above.
         palette: colours of the theme.
@@ -68,6 +69,15 @@ def accumulation_chart(
     """
     y_axis = alt.Axis(format=".0%", tickCount=3, minExtent=40, maxExtent=40)
     y = alt.Y("value:Q", title="R and ICL", scale=alt.Scale(domain=[0, 1]), axis=y_axis)
+    looks: Any = ((cumulative, palette.shade, "step-after"), (accuracy, palette.icl, "linear"))
+    thin = [
+        alt.Chart(rows_data([row for row in series if row.get("thin")]))
+        .mark_line(color=colour, strokeWidth=1, opacity=0.4, interpolate=shape)
+        .encode(axis.encode(), y, detail="run:N")
+        for series, colour, shape in looks
+        if any(row.get("thin") for row in series)
+    ]
+    cumulative, accuracy = ([row for row in series if not row.get("thin")] for series in (cumulative, accuracy))
     area = (
         alt.Chart(rows_data(cumulative))
         .mark_area(interpolate="step-after", color=palette.shade, opacity=0.25, line={"color": palette.shade})
@@ -86,7 +96,7 @@ def accumulation_chart(
         .mark_text(align="left", dx=10, fontSize=13, fontWeight=600, color=palette.ink)
         .encode(alt.X("x:Q"), alt.Y("value:Q"), text="text:N")
     )
-    layers = alt.layer(area, line, words, room_for_labels(axis, palette))
+    layers = alt.layer(area, line, *thin, words, room_for_labels(axis, palette))
     return configured(layers.properties(height=height), palette)
 
 

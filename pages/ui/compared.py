@@ -7,7 +7,7 @@ model costs nothing here. It computes no measure itself.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from icl_core.analysis.comparison import (
     FamilyOccurrence,
     ModelSummary,
     ModelTrajectory,
+    SeedGroup,
+    mean_over_runs,
     model_trajectory,
     summarise,
 )
@@ -25,8 +27,9 @@ from icl_core.analysis.statistics import Measure
 from icl_core.errors import ObservatoryError
 from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.study import Study, study_cells, study_from_json, study_to_json
-from icl_core.registry.families import FAMILIES, MODELS
-from pages.ui import cached, rows, selection
+from icl_core.records import CheckpointRef
+from icl_core.registry.families import FAMILIES
+from pages.ui import cached, rows, selection, suite
 from pages.ui.axes import Quantity
 from pages.ui.controls import View
 from pages.ui.words import checkpoint_name, count, joined, short_number
@@ -36,9 +39,10 @@ __all__ = [
     "ability_rows",
     "accumulated_rows",
     "compare",
-    "icl_rows",
+    "level_rows",
     "occurrence_rows",
     "point_rows",
+    "run_rows",
     "stored_models",
     "study_of_model",
     "summaries_of",
@@ -139,18 +143,14 @@ def summaries_of(found: Compared, *, epsilon: float) -> dict[str, ModelSummary]:
 # Rows
 
 
-def _size(model: str) -> str:
-    n_parameters = MODELS[model].n_parameters if model in MODELS else None
-    return short_number(n_parameters) if n_parameters else ""
-
-
 def summary_rows(found: Compared, summaries: Mapping[str, ModelSummary]) -> list[Row]:
     """One row a model with everything that is compared."""
     return [
         {
             "model": model,
             "family": summary.family,
-            "parameters": _size(model),
+            "parameters": short_number(size) if (size := suite.n_parameters_of(model)) else "",
+            "training_seed": suite.training_seed_of(model),
             "intervals": summary.n_intervals,
             "competing": int(summary.competition.indicator.sum()),
             "ratio": summary.competition.ratio,
@@ -163,54 +163,102 @@ def summary_rows(found: Compared, summaries: Mapping[str, ModelSummary]) -> list
     ]
 
 
+def _family_title(family: str) -> str:
+    return FAMILIES[family].title if family in FAMILIES else family
+
+
 def occurrence_rows(occurrence: Sequence[FamilyOccurrence]) -> list[Row]:
     """One row a family."""
     return [
         {
-            "family": FAMILIES[item.family].title if item.family in FAMILIES else item.family,
+            "family": _family_title(item.family),
             "ratio": item.ratio,
-            "text": f"{count(len(item.models), 'model')}: {joined(item.models, most=8)}",
+            "text": _runs_words(item),
         }
         for item in occurrence
     ]
 
 
-def point_rows(summaries: Mapping[str, ModelSummary], names: Mapping[str, str]) -> list[Row]:
-    """One point a model that has a final ICL value; ``names`` says what a model is called in the chart."""
+def _runs_words(item: FamilyOccurrence) -> str:
+    seeds = f", {len(item.runs)} training runs" if len(item.runs) > len(item.models) else ""
+    return f"{count(len(item.models), 'model')}{seeds}: {joined(item.models, most=8)}"
+
+
+def run_rows(occurrence: Sequence[FamilyOccurrence]) -> list[Row]:
+    """One row a training run of the families whose bar is a mean."""
     return [
-        {
-            "model": names.get(model, model),
-            "mean_intensity": summary.competition.mean_intensity,
-            "final_icl": summary.final_icl,
-            "text": f"{summary.n_intervals} intervals, last {checkpoint_name(summary.final_checkpoint)}",
-        }
-        for model, summary in summaries.items()
-        if summary.final_icl is not None
+        {"family": _family_title(item.family), "ratio": ratio, "text": model}
+        for item in occurrence
+        if len(item.runs) > 1
+        for model, ratio in item.runs.items()
     ]
+
+
+def point_rows(groups: Sequence[SeedGroup], names: Mapping[str, str]) -> list[Row]:
+    """One point a model that has a final ICL value, and one for each of its training runs where it has several.
+
+    Args:
+        groups: models with their runs.
+        names: what a model is called in the chart.
+    """
+    found: list[Row] = []
+    for group in groups:
+        if group.final_icl is not None:
+            name, n = names[group.name], len(group.runs)
+            last = group.runs[0]
+            said = f"{last.n_intervals} intervals, last {checkpoint_name(last.final_checkpoint)}"
+            found.append(
+                {"model": name if n == 1 else f"{name} (n = {n})", "run": "", "mean_intensity": group.mean_intensity,
+                 "final_icl": group.final_icl, "text": said if n == 1 else f"mean of {n} training seeds, {said}"}
+            )  # fmt: skip
+            found += [
+                {"model": run.model, "run": name, "mean_intensity": run.competition.mean_intensity,
+                 "final_icl": run.final_icl, "text": "one training seed"}
+                for run in group.runs
+                if n > 1 and run.final_icl is not None
+            ]  # fmt: skip
+    return found
+
+
+def level_rows(levels: Sequence[tuple[str, SeedGroup]], value: Callable[[SeedGroup], float | None]) -> list[Row]:
+    """For each level of a factor the mean over training runs, and every run.
+
+    Args:
+        levels: levels in words with their model, in order.
+        value: what is drawn of a model; called with single runs too.
+    """
+    found: list[Row] = []
+    for level, group in levels:
+        at = f"{level}|n = {len(group.runs)}"
+        found.append({"level": at, "model": group.name, "value": value(group), "run": False})
+        singles = [SeedGroup(run.model, (run,)) for run in group.runs]
+        found += [{"level": at, "model": one.name, "value": value(one), "run": True} for one in singles]
+    return [row for row in found if row["value"] is not None]
 
 
 def accumulated_rows(
-    trajectory: ModelTrajectory, summary: ModelSummary, quantity: Quantity, *, name: str | None = None
+    curves: Sequence[Mapping[CheckpointRef, float]], quantity: Quantity, *, name: str, what: str = ""
 ) -> list[Row]:
-    """R of one model at each checkpoint; nothing where it is undefined (no competition)."""
-    values = summary.competition.cumulative_by_checkpoint
-    if values is None:
-        return []
-    places = rows.positions(trajectory.checkpoints, quantity)
-    shown = name or trajectory.model
-    return [
-        {"model": shown, "x": places[ref], "value": float(value), "text": f"{shown} at {checkpoint_name(ref)}"}
-        for ref, value in zip(trajectory.checkpoints, values, strict=True)
-    ]
+    """A curve of one model: the mean over its training runs, and, marked ``thin``, each of several runs.
 
-
-def icl_rows(trajectory: ModelTrajectory, quantity: Quantity) -> list[Row]:
-    """ICL of one model at its complete checkpoints."""
-    places = rows.positions(trajectory.checkpoints, quantity)
+    Args:
+        curves: of each run, by checkpoint; empty where it is undefined.
+        quantity: of the horizontal axis.
+        name: of the model.
+        what: the curve's name in tooltips, where it is not the model's.
+    """
+    known = [curve for curve in curves if curve]
+    several = len(known) > 1
+    drawn = [(f"mean of {len(known)} seeds of {what or name}" if several else what or name, mean_over_runs(known))]
+    if several:
+        drawn += [(f"{what or name}, {next(iter(curve)).model}", dict(curve)) for curve in known]
     return [
-        {"x": places[ref], "value": value, "text": f"ICL at {checkpoint_name(ref)}"}
-        for ref, value in trajectory.icl.items()
-    ]
+        {"model": name, "run": title, "thin": index > 0, "x": places[ref], "value": float(value),
+         "text": f"{title} at {checkpoint_name(ref)}"}
+        for index, (title, curve) in enumerate(drawn)
+        for places in [rows.positions(list(curve), quantity)]
+        for ref, value in curve.items()
+    ]  # fmt: skip
 
 
 def ability_rows(trajectory: ModelTrajectory, quantity: Quantity) -> list[Row]:

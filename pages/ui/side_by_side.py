@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import streamlit as st
 
-from icl_core.analysis.comparison import ModelSummary, family_occurrence, intensity_against_icl
+from icl_core.analysis.comparison import (
+    ModelSummary,
+    SeedGroup,
+    family_occurrence,
+    intensity_against_icl,
+    seed_groups,
+)
 from icl_core.analysis.statistics import PearsonResult
 from icl_core.errors import ObservatoryError
-from pages.ui import blocks, charts, charts_compared, charts_competition, compared, frame, rows, selection
+from pages.ui import blocks, charts, charts_compared, charts_competition, compared, frame, rows, selection, suite
 from pages.ui.axes import Quantity, ScaleName, XAxis, percent_domain, x_axis
 from pages.ui.compared import Compared
 from pages.ui.words import count, plain
@@ -20,10 +27,12 @@ __all__ = [
     "SideBySide",
     "abilities",
     "accumulated",
+    "by_factor",
     "correlation_words",
     "multiples",
     "occurrence",
     "scatter",
+    "seeds_caption",
     "summary_table",
 ]
 
@@ -51,10 +60,26 @@ class SideBySide:
         """A model as it is called in charts."""
         return self.names.get(model, model)
 
+    def groups_of(self, models: Iterable[str]) -> tuple[SeedGroup, ...]:
+        """These models, training seeds of one member of the suite together; a run alone keeps its own name."""
+        found = [self.summaries[model] for model in dict.fromkeys(models)]
+        alone = seed_groups(found, {model.model: suite.group_of(model.model) for model in found})
+        return tuple(group if len(group.runs) > 1 else SeedGroup(group.runs[0].model, group.runs) for group in alone)
+
+    @property
+    def groups(self) -> tuple[SeedGroup, ...]:
+        """All models."""
+        return self.groups_of(self.summaries)
+
     @property
     def correlation(self) -> PearsonResult:
         """Mean intensity against final ICL over the models."""
-        return intensity_against_icl(list(self.summaries.values()))
+        return intensity_against_icl(self.groups)
+
+    @property
+    def points(self) -> list[dict[str, Any]]:
+        """The points of Fig. 2 right."""
+        return compared.point_rows(self.groups, {group.name: self.name(group.name) for group in self.groups})
 
 
 def correlation_words(result: PearsonResult) -> str:
@@ -82,33 +107,46 @@ def _phases(side: SideBySide, model: str) -> list[dict[str, Any]]:
 
 def scatter(side: SideBySide) -> None:
     """Fig. 2 right: mean intensity against final ICL."""
-    points = compared.point_rows(side.summaries, side.names)
+    points = side.points
     if not points:
         st.info("No model has TR, TL and ICL results under these options.")
         return
     blocks.chart(
         charts_compared.scatter_chart(points, frame.palette()),
         key="scatter",
-        alt=f"Mean competition intensity against final ICL of {count(len(points), 'model')}",
+        alt=f"Mean competition intensity against final ICL of {count(len(side.groups), 'model')}",
     )
+    seeds_caption(side.groups)
 
 
 def occurrence(side: SideBySide) -> None:
-    """Fig. 2 left: how often TR and TL compete, by family."""
-    found = compared.occurrence_rows(family_occurrence(list(side.summaries.values())))
-    figure = charts_compared.occurrence_chart(found, frame.palette())
+    """Fig. 2 left: how often TR and TL compete, by family; members of the suite, which differ by design, apart."""
+    apart = {group.name: group.name for group in side.groups if suite.member_of(group.runs[0].model)}
+    found = family_occurrence(side.groups, families=apart)
+    figure = charts_compared.occurrence_chart(
+        compared.occurrence_rows(found), frame.palette(), runs=compared.run_rows(found)
+    )
     blocks.chart(figure, key="occurrence", alt="Share of intervals in which TR and TL compete, by family")
+    if any(len(item.runs) > 1 for item in found):
+        st.caption("Bars: mean over models, or over training seeds; dots: each of them.")
+
+
+def seeds_caption(groups: Sequence[SeedGroup]) -> None:
+    """How many training runs stand behind the models, where some have several."""
+    several = [group for group in groups if len(group.runs) > 1]
+    if several:
+        said = "; ".join(f"{plain(group.name)}: n = {len(group.runs)}" for group in several)
+        st.caption(f"Means over training seeds, small marks or thin lines are single seeds. {said}.")
 
 
 def summary_table(side: SideBySide, choice: selection.Choice) -> None:
     """Everything that is compared, a row a model, with downloads."""
-    points = compared.point_rows(side.summaries, side.names)
     try:
         study = compared.study_of_model(choice, next(iter(side.summaries)))
     except ObservatoryError as error:
         st.info(plain(str(error)))
         return
-    figure = charts_compared.scatter_chart(points, frame.palette())
+    figure = charts_compared.scatter_chart(side.points, frame.palette())
     blocks.table(compared.summary_rows(side.found, side.summaries), name="models", figure=figure, study=study)
 
 
@@ -125,36 +163,88 @@ def abilities(side: SideBySide, models: Sequence[str], *, title: str) -> None:
         blocks.chart(figure, key=f"abilities-{model}", alt=f"ICL, TR and TL of {model} over training")
 
 
-def multiples(side: SideBySide, models: Sequence[str]) -> None:
-    """Fig. 3: R as an area and ICL as a line, one small chart a model."""
+def multiples(side: SideBySide, groups: Sequence[SeedGroup]) -> None:
+    """Fig. 3: R as an area and ICL as a line, one small chart a model; single training seeds as thin lines."""
     columns = st.columns(SMALL)
-    for index, model in enumerate(models):
-        trajectory, summary = side.found.trajectories[model], side.summaries[model]
-        drawn = compared.accumulated_rows(trajectory, summary, side.look[0])
-        icl = compared.icl_rows(trajectory, side.look[0])
-        figure = charts_competition.accumulation_chart(drawn, icl, _axis(side, [model]), frame.palette(), height=130)
+    for index, group in enumerate(groups):
+        models = [run.model for run in group.runs]
+        r = compared.accumulated_rows([run.cumulative for run in group.runs], side.look[0], name=group.name, what="R")
+        icl = [side.found.trajectories[model].icl for model in models]
+        figure = charts_competition.accumulation_chart(
+            r,
+            compared.accumulated_rows(icl, side.look[0], name=group.name, what="ICL"),
+            _axis(side, models),
+            frame.palette(),
+            height=130,
+        )
         with columns[index % SMALL]:
-            st.markdown(f"**{plain(side.name(model))}**")
-            blocks.chart(figure, key=f"r-{model}", alt=f"R and ICL of {model} over training")
-            if not drawn:
+            n = f" (n = {len(models)})" if len(models) > 1 else ""
+            st.markdown(f"**{plain(side.name(group.name) + n)}**")
+            blocks.chart(figure, key=f"r-{group.name}", alt=f"R and ICL of {group.name} over training")
+            if not r:
                 st.caption("No competition at this epsilon: R is 0/0 and is not drawn.")
+    seeds_caption(groups)
 
 
-def accumulated(side: SideBySide, models: Sequence[str], *, key: str, phases_of: str | None = None) -> None:
+def accumulated(side: SideBySide, groups: Sequence[SeedGroup], *, key: str, phases_of: str | None = None) -> None:
     """Figs. 4 to 6: R of the models on one axis, and their mean intensities; the phases are those of one model."""
     drawn: list[dict[str, Any]] = []
     said = []
-    for model in models:
-        summary = side.summaries[model]
-        part = compared.accumulated_rows(side.found.trajectories[model], summary, side.look[0], name=side.name(model))
-        drawn += part
-        undefined = "" if part else " (no competition at this epsilon: R is 0/0 and is not drawn)"
-        said.append(
-            f"{plain(side.name(model))} {summary.competition.mean_intensity:.2f} over "
-            f"{count(summary.n_intervals, 'interval')}{undefined}"
-        )
+    for group in groups:
+        name = side.name(group.name)
+        drawn += compared.accumulated_rows([run.cumulative for run in group.runs], side.look[0], name=name)
+        defined, n = sum(bool(run.cumulative) for run in group.runs), len(group.runs)
+        undefined = "" if defined else " (no competition at this epsilon: R is 0/0 and is not drawn)"
+        seeds = f", {defined} of {n} seeds with any competition" if n > 1 else ""
+        intervals = count(group.runs[0].n_intervals, "interval")
+        said.append(f"{plain(name)} {group.mean_intensity:.2f} over {intervals}{seeds}{undefined}")
+    models = [run.model for group in groups for run in group.runs]
     if drawn:
         shades = _phases(side, phases_of) if phases_of else []
         figure = charts_compared.accumulated_chart(drawn, _axis(side, models), frame.palette(), phases=shades)
         blocks.chart(figure, key=key, alt=f"Accumulated intensity R of {', '.join(models)}")
     st.caption(f"Mean intensity: {'; '.join(said)}.")
+
+
+_MEASURES: Mapping[str, Callable[[SeedGroup], float | None]] = MappingProxyType(
+    {
+        "Competition ratio": lambda group: group.ratio,
+        "Mean intensity": lambda group: group.mean_intensity,
+        "ICL at the last checkpoint": lambda group: group.final_icl,
+    }
+)
+
+
+def by_factor(side: SideBySide, factor: suite.Factor) -> None:
+    """Figs. 4 to 6 over models that differ in one factor: what competes at each level, and R over training."""
+    groups = {group.name: group for group in side.groups}
+    lines = suite.lines_of(factor, {name: group.runs[0].model for name, group in groups.items()})
+    if not lines:
+        st.info(
+            f"{factor.axis}: at least two of the models compared have to differ in it and in nothing else; add some "
+            "above, or import their results."
+        )
+    for title, found in lines.items():
+        levels = [(level, groups[name]) for level, name in found]
+        if len(lines) > 1:
+            st.markdown(f"**{plain(title)}**")
+        for column, (measure, value) in zip(st.columns(len(_MEASURES)), _MEASURES.items(), strict=True):
+            with column:
+                figure = charts_compared.level_chart(
+                    compared.level_rows(levels, value),
+                    frame.palette(),
+                    title=measure,
+                    x_title=factor.axis,
+                    percent=measure != "Mean intensity",
+                )
+                blocks.chart(figure, key=f"level-{title}-{measure}", alt=f"{measure} by {factor.axis.lower()}")
+        models = sorted((group.runs[0].model for _, group in levels), key=suite.varies)
+        phased = next((model for model in models if suite.phases_of(model)), None)
+        accumulated(side, [group for _, group in levels], key=f"factor-{title}", phases_of=phased)
+        if phased is not None:
+            st.caption(f"Shaded: the phases of {plain(phased)}.")
+    if lines:
+        st.caption(
+            f"Bars: mean over the n training seeds of a level; dots: each seed. {factor.said} With one seed a level "
+            "the spread between training runs is unknown; three or more are needed to say that levels differ."
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +13,9 @@ from icl_core.analysis.comparison import (
     evenly_spread,
     family_occurrence,
     intensity_against_icl,
+    mean_over_runs,
     model_trajectory,
+    seed_groups,
     subsample,
     summarise,
 )
@@ -110,9 +111,46 @@ def test_figure_two_over_models() -> None:
         for i, (fall, icl) in enumerate(zip(falls, finals, strict=True))
     ]
     without = summarise(made("m9", "two", [0.5, 0.5], [0.3, 0.4], None), epsilon=0.01)
-    result = intensity_against_icl([*summaries, without])
+    groups = seed_groups([*summaries, without], {})
+    result = intensity_against_icl(groups)
     assert result.n == 4 and result.r == pytest.approx(stats.pearsonr(np.array(falls) / 0.1, finals).statistic)
-    one, two = family_occurrence([*summaries, without])
+    one, two = family_occurrence(groups)
     assert (one.family, one.ratio, one.models) == ("one", 1.0, ("m0", "m1", "m2"))
     assert (two.family, two.ratio, two.models) == ("two", 0.5, ("m3", "m9"))
-    assert intensity_against_icl([replace(summaries[0])]).r is None
+    assert intensity_against_icl(groups[:1]).r is None
+
+
+def test_training_seeds_are_one_model_with_its_spread() -> None:
+    falls = {"m": (0.02, 0.04, 0.0), "other": (0.1,)}
+    finals = {"m": (0.6, None, 0.5), "other": (0.4,)}
+    summaries = [
+        summarise(made(f"{name}-{seed}", "f", [0.5, 0.5 - fall], [0.3, 0.4], final), epsilon=0.01)
+        for name in falls
+        for seed, (fall, final) in enumerate(zip(falls[name], finals[name], strict=True))
+    ]
+    groups = seed_groups(summaries, {"m-0": "m", "m-1": "m", "m-2": "m"})
+    assert [(group.name, len(group.runs)) for group in groups] == [("m", 3), ("other-0", 1)]
+    m = groups[0]
+    assert m.ratio == pytest.approx(2 / 3) and m.mean_intensity == pytest.approx((0.2 + 0.4) / 3)
+    assert m.final_icl == pytest.approx(0.55)
+    assert intensity_against_icl(groups).n == 2  # seeds are no further models
+    (family,) = family_occurrence(groups)
+    assert family.ratio == pytest.approx((2 / 3 + 1) / 2) and family.models == ("m", "other-0")
+    assert family.runs == {"m-0": 1.0, "m-1": 1.0, "m-2": 0.0, "other-0": 1.0}
+    apart = family_occurrence(groups, families={"m": "m"})
+    assert [item.family for item in apart] == ["m", "f"]
+
+
+def test_mean_over_runs_takes_shared_steps_and_leaves_undefined_runs_out() -> None:
+    first, second, none = (
+        summarise(made(f"m-{i}", "f", tr, tl, None), epsilon=0.01)
+        for i, (tr, tl) in enumerate(
+            [([0.5, 0.4, 0.3], [0.3, 0.4, 0.5]), ([0.5, 0.4, 0.4], [0.3, 0.4, 0.4]), ([0.5, 0.5], [0.3, 0.3])]
+        )
+    )
+    mean = mean_over_runs([first.cumulative, none.cumulative, second.cumulative])
+    assert none.cumulative == {} and list(mean) == list(first.checkpoints)
+    assert list(mean.values()) == pytest.approx([0, 0.75, 1])
+    shorter = {ref: value for ref, value in second.cumulative.items() if ref.step != 1}
+    assert [ref.step for ref in mean_over_runs([first.cumulative, shorter])] == [0, 2]
+    assert mean_over_runs([none.cumulative]) == {} and mean_over_runs([]) == {}
