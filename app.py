@@ -4,7 +4,7 @@ Run it with ``streamlit run app.py``. A page is ``pages/<name>/page.py`` and, bu
 ``pages/<name>.py``, which serves its address when that is the first visit of a fresh server.
 """
 
-PAGES = ("evaluate", "dynamics", "competition", "fusion", "playground", "paper")
+PAGES = ("evaluate", "dynamics", "competition", "fusion", "playground", "lab", "paper")
 """The pages beside home, in the order of the navigation; each has its address and its entry file."""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import altair
@@ -71,8 +73,23 @@ def left_out(reasons: Mapping[str, str]) -> None:
 _PERCENT = ("value", "low", "high", "delta_tr", "delta_tl", "certainty", "ratio", "final_icl")
 
 
-def table(rows: Sequence[Mapping[str, Any]], *, name: str, figure: Figure, study: Study) -> None:
-    """The rows behind a chart with their downloads; fractions are shown in percent."""
+def table(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    name: str,
+    figure: Figure,
+    study: Study | None = None,
+    files: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """The rows behind a chart with their downloads; fractions are shown in percent.
+
+    Args:
+        rows: with equal columns.
+        name: of the files, and of the buttons' keys.
+        figure: the chart.
+        study: what the rows are of, to be downloaded beside them.
+        files: further texts in JSON to download, by the words on their buttons.
+    """
     config = {column: st.column_config.NumberColumn(format="percent") for column in _PERCENT}
     st.dataframe(list(rows), hide_index=True, column_config=config, height=320, alt=f"Rows of {name}")
     with st.container(horizontal=True):
@@ -94,13 +111,19 @@ def table(rows: Sequence[Mapping[str, Any]], *, name: str, figure: Figure, study
         st.download_button(
             "SVG", lambda: _svg(figure), file_name=f"{name}.svg", mime="image/svg+xml", key=f"{name}-svg"
         )
-        st.download_button(
-            "Study as JSON",
-            lambda: json.dumps(json.loads(study_to_json(study)), indent=1).encode(),
-            file_name="study.json",
-            mime="application/json",
-            key=f"{name}-study",
-        )
+        texts = dict(files) if study is None else {"Study as JSON": study_to_json(study), **files}
+        for title, text in texts.items():
+            st.download_button(
+                title,
+                partial(_indented, text),
+                file_name=f"{title.split()[0].lower()}.json",
+                mime="application/json",
+                key=f"{name}-{title.split()[0].lower()}",
+            )
+
+
+def _indented(text: str) -> bytes:
+    return json.dumps(json.loads(text), indent=1).encode()
 
 
 def _svg(figure: Figure) -> bytes:

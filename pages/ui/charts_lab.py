@@ -86,6 +86,7 @@ class Look:
         domain: of the vertical axis, None for 0 to what the rows need.
         height: of the plot, pixels.
         width: about how wide the plot will be, pixels; words that would overlap at this width are moved apart.
+        marker_rows: rows of words above the plot that are kept free, so that charts side by side stand level.
         unit: format of the vertical axis: ``percent`` or ``number``.
     """
 
@@ -93,6 +94,7 @@ class Look:
     domain: tuple[float, float] | None = (0.0, 1.0)
     height: int = 360
     width: int = 1050
+    marker_rows: int = 0
     unit: str = "percent"
 
     @property
@@ -135,11 +137,13 @@ def series_chart(
         ),
         alt.Tooltip("n:Q", title="Seeds"),
     ]
+    rules, words = _levels(references, axis, palette)
     layers: list[Any] = [
-        *_levels(references, axis, palette),
+        *rules,
         alt.Chart(data).mark_line(strokeWidth=2).encode(axis.encode(), y, colour, dash),
-        *_markers(markers, axis, palette, width=look.width),
+        *_markers(markers, axis, palette, look=look),
         alt.Chart(data).mark_point(filled=True, size=26, opacity=1).encode(alt.X("x:Q"), y, colour, tooltip=tooltip),
+        *words,
     ]
     if any(row["low"] < row["high"] for row in rows):
         band = alt.Chart(data).mark_area(opacity=0.16).encode(alt.X("x:Q"), alt.Y("low:Q"), alt.Y2("high:Q"), colour)
@@ -168,27 +172,30 @@ def _end_names(rows: Sequence[Row], colour: alt.Color, *, gap: float) -> Any:
     return alt.Chart(rows_data(names)).mark_text(**mark).encode(alt.X("x:Q"), alt.Y("value:Q"), colour, **encoded)
 
 
-def _levels(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[Any]:
-    """Horizontal lines with their words at the left, where curves have not spread yet."""
+def _levels(rows: Sequence[Row], axis: XAxis, palette: Palette) -> tuple[list[Any], list[Any]]:
+    """Horizontal lines, and their words, which stand at the left below them and above the curves."""
     if not rows:
-        return []
+        return [], []
     data = rows_data([{**row, "x": axis.domain[0]} for row in rows])
     rule = alt.Chart(data).mark_rule(strokeDash=[3, 3], color=palette.soft, opacity=0.8).encode(alt.Y("value:Q"))
-    mark: Any = {"align": "left", "baseline": "bottom", "dx": 4, "dy": -3, "fontSize": 11}
-    halo: Any = {"stroke": palette.background, "strokeWidth": 3}
+    mark: Any = {"align": "left", "baseline": "middle", "dx": 5, "dy": 14, "fontSize": 11}
     words = alt.Chart(data).encode(alt.X("x:Q"), alt.Y("value:Q"), text="text:N", tooltip=alt.value(None))
-    return [rule, words.mark_text(**mark, **halo), words.mark_text(**mark, color=palette.soft)]
+    halo: Any = {"stroke": palette.background, "strokeWidth": 4}
+    return [rule], [words.mark_text(**mark, **halo), words.mark_text(**mark, color=palette.soft)]
 
 
 MARKER_PIXELS = 6.3
 """About how wide a letter of a marker is."""
 
 
-def _markers(rows: Sequence[Row], axis: XAxis, palette: Palette, *, width: int) -> list[Any]:
+def _markers(rows: Sequence[Row], axis: XAxis, palette: Palette, *, look: Look) -> list[Any]:
     """Vertical lines with their words above the plot, one row higher where words would overlap."""
+    width = look.width
+    top = alt.Chart(rows_data([{"x": axis.domain[0]}])).mark_point(size=1, opacity=0)
+    layers: list[Any] = [top.encode(alt.X("x:Q"), y=alt.value(-14 * look.marker_rows), tooltip=alt.value(None))]
     if not rows:
-        return []
-    layers: list[Any] = [
+        return layers
+    layers += [
         alt.Chart(rows_data(rows))
         .mark_rule(strokeDash=[2, 3], color=palette.ink, opacity=0.55)
         .encode(alt.X("x:Q"), tooltip=[alt.Tooltip("text:N", title=" "), alt.Tooltip("x:Q", title="Step")])
@@ -439,13 +446,13 @@ def _fan_frame(palette: Palette, n_steps: int, title: str, thresholds: Sequence[
         "x:Q",
         title="Step of gradient descent",
         scale=alt.Scale(domain=[0, n_steps], nice=False),
-        axis=alt.Axis(format="~s", tickCount=5),
+        axis=alt.Axis(tickCount=5, labelExpr="datum.value < 1000 ? datum.value : format(datum.value, '~s')"),
     )
     y = alt.Y(
         "value:Q",
         title=title,
         scale=alt.Scale(type="sqrt", domain=[0, MOST_LOSS], nice=False, clamp=True),
-        axis=alt.Axis(values=[0, 0.05, 0.15, 0.5, 1, 1.5], format="~f"),
+        axis=alt.Axis(values=[0, 0.05, 0.15, 0.5, 1, 1.5], labelExpr="datum.value"),
     )
     seeds = alt.Chart(alt.NamedData("seeds")).mark_line(strokeWidth=1.3, opacity=0.75)
     middle = alt.Chart(alt.NamedData("median")).mark_line(strokeWidth=3, color=palette.ink, strokeDash=[7, 4])
@@ -460,8 +467,10 @@ def _fan_frame(palette: Palette, n_steps: int, title: str, thresholds: Sequence[
     if thresholds:
         data = rows_data([{**row, "x": n_steps} for row in thresholds])
         rule = alt.Chart(data).mark_rule(strokeDash=[3, 3], color=palette.soft).encode(alt.Y("value:Q"))
-        mark: Any = {"align": "right", "baseline": "bottom", "dx": -4, "dy": -2, "fontSize": 11, "color": palette.soft}
-        layers += [rule, alt.Chart(data).mark_text(**mark).encode(x, y, text="text:N")]
+        mark: Any = {"align": "right", "baseline": "bottom", "dx": -4, "dy": -2, "fontSize": 11}
+        levels = alt.Chart(data).encode(x, y, text="text:N")
+        halo: Any = {"stroke": palette.background, "strokeWidth": 4}
+        layers += [rule, levels.mark_text(**mark, **halo), levels.mark_text(**mark, color=palette.ink)]
     return configured(alt.layer(*layers).properties(height=height), palette)
 
 

@@ -1,0 +1,366 @@
+"""The tabs below the lab's curves: losses and heads, attention, portrait, sweeps, grafting, claims, downloads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from icl_core.pretraining.lab.config import KNOBS, config_digest, config_to_json
+from icl_core.pretraining.lab.runs import LabRun, chance
+from icl_core.pretraining.lab.summary import SWEEPS, Group, Sweep, sweeps, transience_spread
+from pages.lab import trained
+from pages.lab.trained import CURVES, Shown
+from pages.ui import blocks, cached, charts, charts_lab, frame, selection
+from pages.ui.charts_lab import Look
+from pages.ui.theme import Figure
+from pages.ui.words import count, percent, plain
+
+__all__ = ["Context", "draw", "token_names"]
+
+LOSSES = {"Training": "loss", "Train": "loss_train", "ICL": "loss_icl", "CIWL": "loss_ciwl", "Flip": "loss_flip",
+          "IWL": "loss_iwl"}  # fmt: skip
+HEADS = {"Previous token": "previous_token", "Induction": "induction", "Self": "self_attention"}
+BRIDGE = {"ICL": "gold", "TR": "tr", "TL": "tl"}
+GRAFTED = {"ICL": "icl", "CIWL": "ciwl", "Flip": "flip"}
+GRAFT_TITLES = {
+    "early_first": "First half of this step under the final second half",
+    "early_second": "Final first half under the second half of this step",
+}
+SWEEP_TITLES = {knob.name: knob.title for knob in KNOBS}
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every tab is drawn from."""
+
+    shown: Shown
+    groups: tuple[Group, ...]
+    figure: Figure | None
+    rows: list[dict[str, Any]]
+
+
+def draw(shown: Shown, groups: Sequence[Group], figure: Figure | None, rows: list[dict[str, Any]]) -> None:
+    """The tabs; only the open one is computed."""
+    context = Context(shown, tuple(groups), figure, rows)
+    tabs = st.tabs(list(PARTS), key="labpart", on_change="rerun", bind="query-params")
+    for tab, body in zip(tabs, PARTS.values(), strict=True):
+        with tab:
+            if tab.open:
+                body(context)
+
+
+def _columns(n: int) -> list[Any]:
+    return [st.container()] if n == 1 else [column for _ in range((n + 1) // 2) for column in st.columns(2)]
+
+
+def _named(group: Group, n: int) -> None:
+    if n > 1:
+        st.markdown(f"**{plain(group.title)}**")
+
+
+def _pick_run(context: Context) -> LabRun | None:
+    """One run of those shown: a configuration and a seed."""
+    runs = {
+        f"{group.title}, seed {run.config.init_seed}": run
+        for group in context.shown.groups
+        for run in group.runs
+        if len(run.curves["step"])
+    }
+    if not runs:
+        return None
+    return runs[st.selectbox("Run", selection.known("labone", list(runs)), key="labone", bind="query-params")]
+
+
+# Losses and heads
+
+
+def losses(context: Context) -> None:
+    """Losses on every set, and how strongly the best heads attend as ICL needs it."""
+    groups = context.shown.groups
+    for names, title, unit, words in (
+        (LOSSES, "Loss (nats)", "number", "Losses"),
+        (HEADS, "Best head's attention", "percent", "Head scores"),
+    ):
+        rows = [trained.curve_rows(group, list(names), names) for group in groups]
+        top = max([row["high"] for part in rows for row in part], default=1.0)
+        domain = (0.0, 1.0) if unit == "percent" else (0.0, top * 1.05)
+        for index, (column, group) in enumerate(zip(_columns(len(groups)), groups, strict=False)):
+            with column:
+                _named(group, len(groups))
+                look = Look(title=title, domain=domain, height=240, width=1000 if len(groups) == 1 else 440, unit=unit)
+                figure = charts_lab.series_chart(rows[index], context.shown.axis, frame.palette(), look=look)
+                blocks.chart(figure, key=f"lab-{title}-{index}", alt=f"{words} of {group.title} over training steps")
+    st.caption(
+        "Losses: cross-entropy over all labels on each fixed set; Training is the mean over the batches since the "
+        "point before. Previous token: how much a label attends to the exemplar just before it; induction: how much "
+        "the query attends to the labels of its own class, less that to all others; self: how much to itself. Each is "
+        "the best single head's mean."
+    )
+
+
+# Attention
+
+
+def token_names(n_pairs: int) -> list[str]:
+    """The tokens of a sequence: exemplars x, labels l, the query.
+
+    >>> token_names(2)
+    ['x1', 'l1', 'x2', 'l2', 'query']
+    """
+    return [*(f"{kind}{pair + 1}" for pair in range(n_pairs) for kind in "xl"), "query"]
+
+
+@st.fragment
+def attention(context: Context) -> None:
+    """The mean attention maps of one run at a step that the slider scrubs through."""
+    run = _pick_run(context)
+    if run is None or not len(run.attention_steps):
+        st.info("No attention maps are kept of these runs yet; they come with the first checkpoints.")
+        return
+    steps = [int(step) for step in run.attention_steps]
+    names = [f"{step:,}" for step in steps]
+    chosen = st.select_slider(
+        "Step",
+        selection.known("labstep", names),
+        value=names[-1],
+        key="labstep",
+        bind="query-params",
+    )
+    at = names.index(chosen)
+    tokens = token_names(run.config.data.n_pairs)
+    rows = [
+        {
+            "layer": layer,
+            "head": head,
+            "query": query,
+            "key": key,
+            "share": round(float(run.attention[at, layer, head, query, key]), 4),
+            "name": f"layer {layer + 1}, head {head + 1}",
+            "query_name": tokens[query],
+            "key_name": tokens[key],
+        }
+        for layer in range(run.config.n_layers)
+        for head in range(run.config.n_heads)
+        for query in range(len(tokens))
+        for key in range(query + 1)
+    ]
+    figure = charts_lab.attention_chart(
+        rows, frame.palette(), n_layers=run.config.n_layers, n_heads=run.config.n_heads, n_tokens=len(tokens)
+    )
+    alt = f"Attention of every head of {run.title} at step {chosen}"
+    blocks.chart(figure, key="lab-attention", alt=alt)
+    st.caption(_head_words(run, steps[at]))
+
+
+def _head_words(run: LabRun, step: int) -> str:
+    """What the heads do at this step, in numbers."""
+    at = int((run.curves["step"] == step).argmax())
+    scores = {title: run.curves[name][at] for title, name in HEADS.items() if name in run.curves}
+    said = [f"{title.lower()} {percent(float(score))}" for title, score in scores.items()]
+    return (
+        f"Step {step:,}: best {', '.join(said)}. Rows attend to columns (down: from, across: to, in the order "
+        f"{', '.join(token_names(run.config.data.n_pairs))}); mean over training sequences whose first pair is of the "
+        "query's class, so a previous-token head is lit at l1 → x1, and an induction head at query → l1."
+    )
+
+
+# Portrait and transience
+
+
+def portrait(context: Context) -> None:
+    """Flip against CIWL, and how much of each peak is lost again."""
+    groups = [group for group in context.shown.groups if len(group.runs[0].curves["step"])]
+    if not groups:
+        st.info("These runs have not been evaluated yet.")
+        return
+    rows = [
+        {"run": group.title, "step": flip["x"], "flip": flip["value"], "ciwl": ciwl["value"]}
+        for group in groups
+        for flip, ciwl in zip(*(trained.curve_rows(group, [title]) for title in ("Flip", "CIWL")), strict=True)
+    ]
+    first = groups[0].runs[0]
+    level = {"flip": chance(first, "flip"), "ciwl": chance(first, "ciwl")}
+    left, right = st.columns([3, 2])
+    with left:
+        st.markdown("**Flip against CIWL**")
+        blocks.chart(
+            charts_lab.portrait_chart(rows, frame.palette(), chance=level),
+            key="lab-portrait",
+            alt="Flip accuracy against CIWL accuracy along training, a path a configuration",
+        )
+        st.caption("A path a configuration, mean over its seeds, light to dark in training. To the right the context "
+                   "decides; to the left the weights; upwards CIWL is learned.")  # fmt: skip
+    with right:
+        st.markdown("**Transience index**")
+        _transience(groups)
+
+
+def _transience(groups: list[Group]) -> None:
+    rows, without = [], []
+    for group in groups:
+        for title in ("ICL", "Flip"):
+            found = transience_spread(group.runs, CURVES[title])
+            rows += [
+                {"run": group.title, "series": title, "index": index, "seed": run.config.init_seed}
+                for run, index in zip(group.runs, found, strict=True)
+                if index is not None
+            ]
+            if all(index is None for index in found):
+                without.append(f"{title} of {group.title}")
+    if rows:
+        alt = "Transience index of ICL and Flip, a dot a seed"
+        blocks.chart(charts_lab.transience_chart(rows, frame.palette()), key="lab-transience", alt=alt)
+    missing = f" Never above chance, so without an index: {plain('; '.join(without))}." if without else ""
+    st.caption(f"(peak − final) / (peak − chance) of each seed's own curve.{missing}")
+
+
+# Sweeps
+
+
+def swept(context: Context) -> None:
+    """Final Flip over the number of classes and noise, and over classes and copies, from whatever has been trained."""
+    columns = st.columns(2)
+    for column, knob in zip(columns, SWEEPS, strict=True):
+        with column:
+            found = {sweep.title: sweep for sweep in sweeps(context.groups, knob)}
+            st.markdown(f"**Final Flip over classes and {SWEEP_TITLES[knob].lower()}**")
+            if not found:
+                st.info("A sweep needs two finished configurations that differ in these two knobs alone.")
+                continue
+            key = f"labsweep_{knob}"
+            title = st.selectbox("All else", selection.known(key, list(found)), key=key, bind="query-params")
+            _sweep(found[title])
+    st.caption(
+        "100 %: the context decides (ICL); 0 %: the weights do (CIWL); mean over seeds (their number in brackets) at "
+        "the last step. Only finished runs without a change of data; empty fields have not been trained."
+    )
+
+
+def _sweep(sweep: Sweep) -> None:
+    rows = [
+        {"n_classes": cell.n_classes, "value": cell.value, "flip": cell.flip, "low": cell.low, "high": cell.high}
+        | {"n": cell.n, "text": f"{100 * cell.flip:.0f} % ({cell.n})"}
+        for cell in sweep.cells
+    ]
+    figure = charts_lab.sweep_chart(rows, frame.palette(), title=SWEEP_TITLES[sweep.knob])
+    alt = f"Final Flip accuracy over classes and {SWEEP_TITLES[sweep.knob]}"
+    blocks.chart(figure, key=f"lab-sweep-{sweep.knob}", alt=alt)
+
+
+# Grafting
+
+
+def grafting(context: Context) -> None:
+    """Half of a network of one step joined to the other half of the finished one."""
+    run = _pick_run(context)
+    if run is None or run.grafts is None:
+        st.info("Grafts are evaluated when a run with two layers or more has finished; this one has none.")
+        return
+    for column, (name, title) in zip(st.columns(2), GRAFT_TITLES.items(), strict=True):
+        with column:
+            st.markdown(f"**{title}**")
+            rows = [
+                {"run": run.title, "series": series, "x": float(step), "n": 1}
+                | dict.fromkeys(("value", "low", "high"), float(value))
+                for series, key in GRAFTED.items()
+                for step, value in zip(run.grafts["step"], run.grafts[name][key], strict=True)
+            ]
+            level = chance(run, "icl")
+            figure = charts_lab.series_chart(
+                rows,
+                context.shown.axis,
+                frame.palette(),
+                look=Look(height=280, width=440),
+                references=[{"value": level, "text": f"chance {percent(level)}"}],
+            )
+            blocks.chart(figure, key=f"lab-graft-{name}", alt=f"{title}: ICL, CIWL and Flip over the step")
+    st.caption(
+        "Where ICL is high although half of the network is from an early step, the other half was what ICL waited for. "
+        "One seed. A graft joins weights that never trained together, so a low value says less than a high one."
+    )
+
+
+# Bridge to the other pages
+
+
+def bridge(context: Context) -> None:
+    """TR, TL and ICL of one run in the main paper's sense, and the way to its competition panels."""
+    run = _pick_run(context)
+    if run is None or "tr" not in run.curves:
+        st.info("These runs have not been evaluated yet.")
+        return
+    rows = [
+        {"model": run.title, "ability": ability, "x": float(step), "checkpoint": f"step {step:,.0f}", "revision": ""}
+        | dict.fromkeys(("value", "low", "high"), float(value))
+        | {"left_out": ""}
+        for ability, name in BRIDGE.items()
+        for step, value in zip(run.curves["step"], run.curves[name], strict=True)
+    ]
+    level = chance(run, "tr")
+    figure = charts.ability_chart(
+        rows,
+        context.shown.axis,
+        frame.palette(),
+        style=charts.Style(height=280, bands=False, domain=(0.0, 1.0)),
+        references=[{"value": level, "text": f"chance {percent(level)} (all {run.config.data.n_labels} labels)"}],
+    )
+    blocks.chart(figure, key="lab-bridge", alt=f"ICL, TR and TL of {run.title} over training steps")
+    st.caption(
+        "As in arXiv 2406.14022, over all labels: TR, random labels in the context scored against the true one; TL, a "
+        "consistent relabelling that only the context tells; ICL, the context as it is."
+    )
+    stored = cached.stored_models()
+    if run.name in stored:
+        if st.button("Open in Competition", key="lab-competition", type="primary"):
+            st.switch_page("pages/competition/page.py", query_params={"model": run.name})
+        st.caption(f"{count(len(stored[run.name].checkpoints), 'checkpoint')} of this run are in the store as a model.")
+    else:
+        st.caption(
+            "This run's checkpoints are not in the store, so the other pages do not list it; training it here puts "
+            "them there."
+        )
+
+
+# Table
+
+
+def downloads(context: Context) -> None:
+    """The rows behind the curves, the configurations and their names."""
+    if context.figure is not None:
+        configs = [json.loads(config_to_json(run.config)) for group in context.shown.groups for run in group.runs]
+        files = {"Configurations as JSON": json.dumps(configs)}
+        blocks.table(context.rows, name="lab-curves", figure=context.figure, files=files)
+    for group in context.shown.groups:
+        for run in group.runs:
+            st.markdown(f"**{plain(run.title)}** · {_origin(run)}")
+            st.code(config_digest(run.config), language=None)
+
+
+def _origin(run: LabRun) -> str:
+    where = "shipped" if run.is_shipped else "trained here"
+    if run.state == "partial":
+        return f"{where}, not finished"
+    said = [where]
+    if "n_parameters" in run.manifest:
+        said.append(f"{run.manifest['n_parameters']:,} parameters")
+    if "cpu_seconds" in run.manifest:
+        said.append(f"{run.manifest['cpu_seconds']:,.0f} s of processor time")
+    versions = run.manifest.get("versions", {})
+    said += [f"{name} {version}" for name, version in versions.items() if name == "torch"]
+    return plain(", ".join(said))
+
+
+PARTS: dict[str, Callable[[Context], None]] = {
+    "Losses and heads": losses,
+    "Attention": attention,
+    "Portrait": portrait,
+    "Sweeps": swept,
+    "Grafting": grafting,
+    "TR and TL": bridge,
+    "Table and downloads": downloads,
+}
+"""Title and body of each tab."""

@@ -1,0 +1,191 @@
+"""The minimal model with live sliders: a fan of seeds for each loss, and how the seeds ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from icl_core.pretraining.lab.minimal import (
+    EMERGED_BELOW,
+    FADED_ABOVE,
+    LEARNED_BELOW,
+    MinimalKnobs,
+    MinimalRun,
+    outcome_shares,
+    quantiles,
+    simulate,
+)
+from pages.lab import wording
+from pages.ui import blocks, charts_lab, frame
+from pages.ui.rows import as_csv
+from pages.ui.words import count, reported
+
+__all__ = ["draw"]
+
+DEFAULT = MinimalKnobs()
+STEPS = (4000, 8000, 16_000, 32_000)
+MOST_SEEDS = 64
+POINTS = 2400
+"""About how many points a fan draws, over all its seeds."""
+PRESETS: dict[str, dict[str, Any]] = {
+    "Default": {},
+    "μ₁ = 0: matched exemplars": {"mu1": 0.0},
+    "α = 0: no competition": {"alpha": 0.0},
+    "d frozen": {"freeze": True},
+    "Easy d: 20": {"d": 20},
+}
+"""Settings of arXiv 2503.05631, and what each of them changes of the default."""
+
+
+def _defaults() -> dict[str, Any]:
+    a, b, c, d = DEFAULT.dims
+    return {
+        **{"alpha": DEFAULT.alpha, "mu1": DEFAULT.mu1, "mu2": DEFAULT.mu2, "a": a, "b": b, "c": c, "d": d},
+        **{"rate": DEFAULT.learning_rate, "seeds": DEFAULT.n_seeds, "first": DEFAULT.seed, "freeze": False},
+    }
+
+
+def _take(changed: dict[str, Any]) -> None:
+    for name, value in {**_defaults(), **changed}.items():
+        st.session_state[f"min_{name}"] = value
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _simulated(knobs: MinimalKnobs) -> MinimalRun:
+    return simulate(knobs)
+
+
+@st.fragment
+def draw() -> None:
+    """Sliders at the left, what they do at the right; moving one redraws these alone."""
+    with st.container(horizontal=True, key="min-presets"):
+        for name, changed in PRESETS.items():
+            st.button(name, key=f"min-preset-{name}", on_click=_take, args=(changed,))
+    left, right = st.columns([1, 3], gap="medium")
+    with left:
+        knobs = _knobs()
+    with right, reported():
+        run = _simulated(knobs)
+        blocks.finding(wording.minimal_sentence(run))
+        _charts(run)
+        _caption(run)
+    _how_computed(run)
+
+
+def _slider(label: str, name: str, low: float, high: float, step: float, help_text: str | None = None) -> Any:
+    value = type(low)(_defaults()[name])
+    return st.slider(label, low, high, value, step=step, key=f"min_{name}", bind="query-params", help=help_text)
+
+
+def _knobs() -> MinimalKnobs:
+    alpha = _slider("α: price of having a and d at once", "alpha", 0.0, 1.0, 0.01)
+    mu1 = _slider("μ₁: loss of ICL that cannot be learned away", "mu1", 0.0, 0.5, 0.01,
+                  "Exemplars of a class differ, so matching them leaves a loss; exact copies make it 0.")  # fmt: skip
+    mu2 = _slider("μ₂: the same of CIWL", "mu2", 0.0, 0.5, 0.01)
+    rate = _slider("Learning rate", "rate", 0.05, 2.0, 0.05)
+    seeds = _slider("Seeds", "seeds", 4, MOST_SEEDS, 4)
+    first, second = st.columns(2)
+    with first:
+        a = _slider("dim a", "a", 2, 64, 1, "Entries of a, which ICL alone needs.")
+        c = _slider("dim c", "c", 2, 64, 1, "Entries of c, which both need.")
+    with second:
+        b = _slider("dim b", "b", 2, 64, 1, "Entries of b, which both need.")
+        d = _slider("dim d", "d", 2, 400, 2, "Entries of d, which CIWL alone needs: more are slower to learn.")
+    n_steps = st.select_slider("Steps", STEPS, value=DEFAULT.n_steps, key="min_steps", format_func="{:,}".format,
+                               bind="query-params")  # fmt: skip
+    seed = st.number_input("First draw", 0, 9999, value=DEFAULT.seed, key="min_first", bind="query-params",
+                           help="Names the draws of targets and starts.")  # fmt: skip
+    frozen = st.toggle("Freeze d at its start", key="min_freeze", bind="query-params")
+    return MinimalKnobs(
+        alpha=alpha, mu1=mu1, mu2=mu2, dims=(a, b, c, d), learning_rate=rate, n_steps=int(n_steps), n_seeds=int(seeds),
+        seed=int(seed), freeze_d=bool(frozen), record_every=int(n_steps) // 320,
+    )  # fmt: skip
+
+
+def _charts(run: MinimalRun) -> None:
+    palette, n_steps = frame.palette(), run.knobs.n_steps
+    emerged, faded = ({"value": EMERGED_BELOW, "text": "emerged"}, {"value": FADED_ABOVE, "text": "faded"})
+    for column, name, losses, levels in zip(
+        st.columns(2), ("L₁: ICL", "L₂: CIWL"), (run.l1, run.l2), ((emerged, faded), ()), strict=True
+    ):
+        with column:
+            rows, median = _fan_rows(run, losses)
+            figure = charts_lab.fan_chart(
+                rows, median, palette, n_steps=n_steps, title=f"{name}, loss (root scale)", thresholds=levels
+            )
+            alt = f"{name}: loss of {len(run.outcome)} seeds over gradient descent, with their median"
+            blocks.chart(figure, key=f"min-{name[1]}", alt=alt)
+    shares = outcome_shares(run)
+    n = len(run.outcome) - run.n_left_out
+    outcomes = [
+        {"outcome": name, "share": shares[name], "text": f"{run.outcome.count(name)} of {n}"} for name in shares
+    ]
+    alt = "Outcomes: " + ", ".join(f"{row['outcome']} {row['text']}" for row in outcomes)
+    blocks.chart(charts_lab.outcome_chart(outcomes, palette), key="min-outcomes", alt=alt)
+
+
+def _fan_rows(run: MinimalRun, losses: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Every few recorded points of each seed that did not overflow, and of their median, named at its end."""
+    kept = [index for index, outcome in enumerate(run.outcome) if outcome != "left out"]
+    stride = max(1, len(run.steps) * len(kept) // POINTS)
+    at = sorted({*range(0, len(run.steps), stride), len(run.steps) - 1})
+    steps = run.steps[at].tolist()
+    values = np.round(losses[:, at], 4)
+    rows: list[dict[str, Any]] = [
+        {"seed": seed, "outcome": run.outcome[seed], "x": x, "value": value}
+        for seed in kept
+        for x, value in zip(steps, values[seed].tolist(), strict=True)
+    ]
+    if not kept:
+        return [], []
+    median = quantiles(losses, (0.5,))[0]
+    middle: list[dict[str, Any]] = [{"x": int(run.steps[i]), "value": round(float(median[i]), 4)} for i in at]
+    middle[-1] = {**middle[-1], "text": "median"}
+    return rows, middle
+
+
+def _caption(run: MinimalRun) -> None:
+    st.caption(
+        f"{count(len(run.outcome), 'seed')}, {count(run.knobs.n_steps, 'step')} of gradient descent, none left out in "
+        f"between. Grey: stuck, L₁ never below {EMERGED_BELOW:g}. Gold: transient, below it once and above "
+        f"{FADED_ABOVE:g} at the end. Dark: persistent. CIWL is learned where L₂ ends below {LEARNED_BELOW:g}. "
+        "This is the paper's thought model, not a network: it shows that shared factors and a price on having both "
+        "**suffice** for emergence and transience, not that they are what happens in one."
+    )
+
+
+def _how_computed(run: MinimalRun) -> None:
+    with st.expander("How this is computed"):
+        st.latex(r"L_1 = \tfrac12\,\overline{(a^*\!\otimes b^*\!\otimes c^* - a\otimes b\otimes c)^2},\quad "
+                 r"L_2 = \tfrac12\,\overline{(d^*\!\otimes b^*\!\otimes c^* - d\otimes b\otimes c)^2},\quad "
+                 r"K = \tfrac12\,\overline{(a\otimes d)^2}")  # fmt: skip
+        st.latex(r"L = (L_1 + \mu_1)(L_2 + \mu_2) + \alpha K")
+        st.markdown(
+            "The minimal model of [arXiv 2503.05631](https://arxiv.org/abs/2503.05631): targets (starred) and starts "
+            "are drawn from N(0, 1), and a, b, c, d follow gradient descent on L. ICL needs a, b, c and CIWL d, b, c: "
+            "they share b and c (cooperation), and α makes a and d dear together (competition)."
+        )
+        st.markdown(
+            "The descent is exact, not an approximation: every loss depends on the vectors through "
+            "u = ⟨v*, v⟩ and s = |v|² alone, so each step is carried out on eight numbers a seed,"
+        )
+        st.latex(r"g = 1 - \eta q_v,\quad s \leftarrow g^2 s + 2 g\,\eta p_v u + \eta^2 p_v^2 |v^*|^2,\quad "
+                 r"u \leftarrow g u + \eta p_v |v^*|^2,")  # fmt: skip
+        st.markdown(
+            "with the p and q that the gradient gives; a test compares it with descent on the vectors (differences "
+            f"below 1e-9). Seeds that overflow are left out and counted: {run.n_left_out} here. Draw i is the same "
+            "whatever the other sliders say, apart from the dimensions."
+        )
+        st.download_button("CSV of all seeds", lambda: as_csv(_all_rows(run)), file_name="minimal-model.csv",
+                           mime="text/csv", key="min-csv")  # fmt: skip
+
+
+def _all_rows(run: MinimalRun) -> Sequence[dict[str, Any]]:
+    return [
+        {"seed": seed, "outcome": outcome, "step": int(step), "l1": float(l1), "l2": float(l2)}
+        for seed, outcome in enumerate(run.outcome)
+        for step, l1, l2 in zip(run.steps, run.l1[seed], run.l2[seed], strict=True)
+    ]

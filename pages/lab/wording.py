@@ -1,0 +1,106 @@
+"""The lab's sentences: what came out of runs and of the minimal model, from computed values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from icl_core.pretraining.lab.minimal import MinimalRun
+from icl_core.pretraining.lab.runs import EMERGED, chance
+from icl_core.pretraining.lab.summary import Final, Group, Marker, final_of, marker_spread, who_decides
+from pages.ui.words import count, percent, plain
+
+__all__ = ["MARKER_TITLES", "group_sentence", "marker_words", "minimal_sentence", "runs_sentence", "seeds_words"]
+
+MARKER_TITLES = {
+    "icl_emerges": "ICL > {emerged}",
+    "flip_peak": "Flip peak",
+    "flip_half": "Flip = {chance}",
+    "ciwl_over_icl": "CIWL > ICL",
+}
+_WINNERS = {
+    "ICL": "the context decides (ICL)",
+    "CIWL": "the weights decide (CIWL)",
+    "neither": "neither strategy decides",
+}
+MOST_SENTENCES = 3
+
+
+def runs_sentence(groups: Sequence[Group]) -> str:
+    """The page's finding: a sentence for each of the first runs."""
+    said = [group_sentence(group) for group in groups[:MOST_SENTENCES]]
+    if len(groups) > MOST_SENTENCES:
+        said.append(f"{count(len(groups) - MOST_SENTENCES, 'further configuration')} below.")
+    return "\n\n".join(said)
+
+
+def group_sentence(group: Group) -> str:
+    """When ICL emerged, and who decides at the end."""
+    runs = group.runs
+    who = f"**{plain(group.title)}** ({seeds_words(len(runs))})"
+    ends = {name: final_of(runs, name) for name in ("icl", "ciwl", "flip")}
+    icl, ciwl, flip = ends["icl"], ends["ciwl"], ends["flip"]
+    if icl is None or ciwl is None or flip is None:
+        return f"{who} has not been evaluated yet."
+    decides = who_decides(runs)
+    marks = marker_spread(runs)
+    emerged = marks.get("icl_emerges")
+    began = f"ICL emerges at step {_steps(emerged)}" if emerged else "ICL does not emerge"
+    end = f"at step {runs[0].last_step:,}"
+    faded = f" after a peak of {percent(flip.peak)}" if flip.peak - flip.mean > 0.1 and "flip_peak" in marks else ""
+    level = percent(chance(runs[0], "flip"))
+    return (
+        f"{who}: {began}; {end} **{_WINNERS[decides or 'neither']}**: Flip {_final(flip)}{faded} (chance {level}), "
+        f"ICL {_final(icl)}, CIWL {_final(ciwl)}."
+    )
+
+
+def seeds_words(n: int) -> str:
+    """How many repeats: ``1 seed``, ``3 seeds``."""
+    return count(n, "seed")
+
+
+def _steps(marker: Marker) -> str:
+    span = f" ({marker.low:,} to {marker.high:,})" if marker.high > marker.low else ""
+    missing = "" if marker.n_found == marker.n else f" in {marker.n_found} of {marker.n} seeds"
+    return f"{marker.step:,.0f}{span}{missing}"
+
+
+def _final(value: Final) -> str:
+    span = f" ({100 * value.low:.1f} to {100 * value.high:.1f})" if value.n > 1 else ""
+    return f"{percent(value.mean)}{span}"
+
+
+def marker_words(name: str, marker: Marker, group: Group) -> str:
+    """A phase marker's words at its line: what happened, and in how many seeds where not in all."""
+    icl, flip = (chance(group.runs[0], curve) for curve in ("icl", "flip"))
+    words = MARKER_TITLES[name].format(chance=_short(flip), emerged=_short(icl + EMERGED * (1 - icl)))
+    return words if marker.n_found == marker.n else f"{words} ({marker.n_found} of {marker.n})"
+
+
+def _short(fraction: float) -> str:
+    return f"{fraction:.2g}".lstrip("0")
+
+
+def minimal_sentence(run: MinimalRun) -> str:
+    """In how many seeds ICL emerged and what became of it, and how often CIWL was learned."""
+    n = len(run.outcome) - run.n_left_out
+    if not n:
+        return "Every seed overflowed: gradient descent diverges at this learning rate. Lower it."
+    stuck, transient, persistent = (run.outcome.count(name) for name in ("stuck", "transient", "persistent"))
+    median = run.median_emergence
+    when = f", in half of the seeds by step {median:,.0f}" if math.isfinite(median) else ""
+    left = f" {count(run.n_left_out, 'seed')} overflowed and count nowhere." if run.n_left_out else ""
+    if not transient + persistent:
+        return f"ICL never emerges in {count(n, 'seed')}; CIWL is learned in {run.n_learned} of {n}.{left}"
+    fate = (
+        f"it **fades in {transient}** and **stays in {persistent}**"
+        if transient and persistent
+        else "it **fades in all of them**"
+        if transient
+        else "it **stays in all of them**"
+    )
+    return (
+        f"ICL emerges in **{transient + persistent} of {count(n, 'seed')}**{when}; {fate}. "
+        f"{stuck} stay stuck. CIWL is learned in {run.n_learned} of {n}.{left}"
+    )
