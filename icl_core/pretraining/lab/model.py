@@ -19,7 +19,8 @@ from icl_core.pretraining.lab.config import DecayPart, LabConfig
 __all__ = ["Block", "LabTransformer", "build_model", "graft", "part_of_parameter"]
 
 _INIT_STREAM = 2
-_MLP_RATIO = 2
+_MLP_RATIO = 4
+_NORMAL_STD = {"label_embedding.weight": 1.0, "positions": 0.1}
 
 
 class Block(nn.Module):
@@ -57,7 +58,7 @@ class Block(nn.Module):
         """The stream with what the heads found, (n, H, T, width / H), and with the MLP's answer."""
         stream = stream + self.attention_out(mixed.transpose(1, 2).flatten(2))
         if self.has_mlp:
-            stream = stream + self.mlp_out(functional.relu(self.mlp_in(self.mlp_norm(stream))))
+            stream = stream + self.mlp_out(functional.gelu(self.mlp_in(self.mlp_norm(stream))))
         return stream
 
     def _heads(self, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -123,9 +124,8 @@ def _sinusoids(n_tokens: int, width: int) -> Tensor:
 def build_model(config: LabConfig) -> LabTransformer:
     """The untrained model: every parameter is set from the seed of the weights.
 
-    Ones and zeros for norms and biases, normal elsewhere: matrices with the inverse root of their inputs, which is
-    divided by the root of twice the layers for those that write to the stream; label and position embeddings with 1
-    and .1 (all tokens have unit variance in each dimension).
+    Ones and zeros for norms and biases; matrices uniform up to the inverse root of their inputs (PyTorch's default);
+    label embeddings normal with 1, positions with .1.
     """
     with torch.random.fork_rng(devices=[]):
         model = LabTransformer(config)
@@ -135,18 +135,12 @@ def build_model(config: LabConfig) -> LabTransformer:
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1:
                 parameter.fill_(1.0 if name.endswith("norm.weight") else 0.0)
+            elif name in _NORMAL_STD:
+                parameter.normal_(0.0, _NORMAL_STD[name], generator=generator)
             else:
-                parameter.normal_(0.0, _init_std(name, parameter, config), generator=generator)
+                bound = parameter.shape[1] ** -0.5
+                parameter.uniform_(-bound, bound, generator=generator)
     return model
-
-
-def _init_std(name: str, parameter: Tensor, config: LabConfig) -> float:
-    if name.startswith("label_embedding"):
-        return 1.0
-    if name == "positions":
-        return 0.1
-    std: float = parameter.shape[1] ** -0.5
-    return std / (2 * config.n_layers) ** 0.5 if name.endswith("out.weight") else std
 
 
 def part_of_parameter(name: str) -> DecayPart | None:
