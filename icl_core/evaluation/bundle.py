@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from icl_core.errors import StoreError
 from icl_core.evaluation.codec import from_plain, payload_sha256
 from icl_core.evaluation.store import PutReport, Store
-from icl_core.records import SCORING_VERSION, CellKey, CellRecord, CellSpec, canonical_json
+from icl_core.records import SCORING_VERSION, CellKey, CellRecord, CellSpec, canonical_json, plain_fields
 from icl_core.settings import embedded_results_path
 
 __all__ = ["BundleManifest", "ensure_embedded", "export_bundle", "import_bundle", "read_manifest"]
@@ -146,8 +146,8 @@ def _to_row(record: CellRecord) -> dict[str, Any]:
         "context_cut": record.context_cut,
         "n_shortened": record.n_shortened,
         "provenance": canonical_json(dict(record.provenance)),
-        "spec": canonical_json(dataclasses.asdict(spec)),
-        "key": canonical_json(dataclasses.asdict(record.key)),
+        "spec": canonical_json(plain_fields(spec)),
+        "key": canonical_json(plain_fields(record.key)),
         "sha256": payload_sha256(record),
     }
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from icl_core.errors import StoreError
-from icl_core.records import CellKey, CellRecord, CellSpec, canonical_json, digest_of
+from icl_core.records import CellKey, CellRecord, CellSpec, canonical_json, digest_of, plain_fields
 
 __all__ = ["check_record", "decode_record", "encode_record", "from_plain", "payload_sha256"]
 
@@ -180,8 +180,8 @@ def encode_record(record: CellRecord) -> str:
     payload = canonical_json(
         {
             "format": _FORMAT,
-            "spec": dataclasses.asdict(record.spec),
-            "key": dataclasses.asdict(record.key),
+            "spec": plain_fields(record.spec),
+            "key": plain_fields(record.key),
             "row_ids": list(record.row_ids),
             "gold": _pack_counts(record.gold),
             "loglikelihoods": _pack(record.loglikelihoods.astype("<f4")),

@@ -7,7 +7,6 @@ diskcache: https://grantjenks.com/docs/diskcache/ (its pickled rows are refused:
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import os
@@ -26,7 +25,7 @@ import numpy as np
 from icl_core.errors import StoreError
 from icl_core.evaluation.cells import current_versions
 from icl_core.evaluation.codec import check_record, decode_record, encode_record, from_plain
-from icl_core.records import CellKey, CellRecord, CellSpec, LabelSetting, Split, canonical_json
+from icl_core.records import CellKey, CellRecord, CellSpec, LabelSetting, Split, canonical_json, plain_fields
 from icl_core.settings import store_path
 
 __all__ = ["TOLERANCE_NATS", "CellSummary", "PutReport", "Store", "TextDisk", "open_cache"]
@@ -339,7 +338,7 @@ class Store:
         new = canonical_json(
             {
                 "digest": key.digest,
-                "spec": dataclasses.asdict(spec),
+                "spec": plain_fields(spec),
                 "versions": [key.scoring_version, key.task_version],
             }
         )

@@ -209,6 +209,11 @@ def _check_checkpoint(ref: CheckpointRef) -> None:
     """Family, model and source are known and fit together; a local path exists."""
     family = get_family(ref.family)
     _check_choice("checkpoint source", ref.source, ("hub", "folder", "gguf", "embedded", "fused"))
+    if family.name == "lab":
+        raise StudyError(
+            f"{ref.model} is a run of the lab and reads vectors, not text, so nothing new can be asked of it; training "
+            "it stored its results, which all other pages show."
+        )
     if not (ref.model and ref.revision and ref.location):
         raise StudyError(f"A checkpoint of {ref.model or ref.family} lacks its model, revision or location.")
     if ref.step is not None:

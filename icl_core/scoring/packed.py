@@ -102,7 +102,7 @@ def _run(model: PreTrainedModel, row: _PackedRow) -> torch.Tensor:
     logits = logits if logits.dtype == torch.float64 else logits.float()
     read, target = row.targets[:, 0], row.targets[:, 1]
     n_at_once = ROWS_IN_CACHE if logits.device.type == "cpu" else max(len(logits), 1)
-    totals = torch.cat([rows.logsumexp(-1) for rows in logits.split(n_at_once)])
+    totals = torch.cat([rows.logsumexp(-1) for rows in torch.split(logits, n_at_once)])
     return (logits[read, target] - totals[read]).double()
 
 
