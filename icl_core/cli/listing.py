@@ -16,9 +16,9 @@ from icl_core.evaluation.bundle import ensure_embedded
 from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.store import CellSummary, Store
 from icl_core.evaluation.upkeep import StoreReport, backup_store, rebuild_store, verify_store
-from icl_core.models.hub import embedded_members, list_checkpoints
+from icl_core.models.hub import embedded_members, lab_runs, list_checkpoints
 from icl_core.registry.families import FAMILIES, MODELS, checkpoint_faults, get_family, known_checkpoints
-from icl_core.registry.tasks import FileSource, list_tasks
+from icl_core.registry.tasks import FileSource, HubSource, Task, list_tasks
 
 __all__ = ["add_commands", "open_store"]
 
@@ -67,8 +67,9 @@ def _families(options: argparse.Namespace) -> int:
 
 def _family_facts(name: str) -> dict[str, Any]:
     family = get_family(name)
-    if name == "tiny":
-        models = [{"name": member, "location": "embedded"} | _member_facts(member) for member in embedded_members()]
+    if name in ("tiny", "lab"):
+        members = embedded_members() if name == "tiny" else tuple(lab_runs())
+        models = [{"name": member, "location": "embedded"} | _member_facts(member) for member in members]
     else:
         models = [_model_facts(model) for model in family.models]
     return {
@@ -129,6 +130,12 @@ def _short(count: int | None) -> str:
     return str(count)
 
 
+def _source_words(task: Task) -> str:
+    if isinstance(task.source, FileSource):
+        return str(task.source.path)
+    return task.source.hub_id if isinstance(task.source, HubSource) else "the lab"
+
+
 def _tasks(options: argparse.Namespace) -> int:
     data: list[dict[str, Any]] = [
         {
@@ -137,7 +144,7 @@ def _tasks(options: argparse.Namespace) -> int:
             "group": task.group,
             "label_words": {name: list(words) for name, words in task.label_words.items()},
             "templates": dict(task.templates),
-            "source": str(task.source.path) if isinstance(task.source, FileSource) else task.source.hub_id,
+            "source": _source_words(task),
             "url": task.url,
             "licence": task.licence,
             "version": task.version,

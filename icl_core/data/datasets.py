@@ -26,7 +26,7 @@ from icl_core.data.prompts import clean_text, make_example
 from icl_core.errors import DataError
 from icl_core.records import Example
 from icl_core.registry.task_files import read_task_file
-from icl_core.registry.tasks import FileSource, HubSource, Task
+from icl_core.registry.tasks import FileSource, HubSource, Task, VectorSource
 
 __all__ = ["MAX_DEV", "MAX_TEST", "SPLIT_SEED", "ExampleRows", "TaskData", "load_task_data"]
 
@@ -138,6 +138,8 @@ def load_task_data(task: Task, *, data_dir: Path | None = None, offline: bool = 
         DataError: rows cannot be read, are not those that the registry describes, or are too few.
     """
     differences: tuple[str, ...] = ()
+    if isinstance(task.source, VectorSource):
+        raise DataError(f"The task {task.name} has vectors, not texts, so it can be read by runs of the lab alone.")
     if isinstance(task.source, FileSource):
         splits = _read_file(task, task.source)
         parts = list(splits.values())

@@ -38,7 +38,7 @@ from icl_core.registry.families import (
     model_of_repository,
     nearest_checkpoints,
 )
-from icl_core.settings import store_path, suite_path
+from icl_core.settings import lab_runs_path, store_path, suite_path
 
 __all__ = [
     "ResolvedCheckpoint",
@@ -50,6 +50,7 @@ __all__ = [
     "embedded_members",
     "identify_checkpoint",
     "identity_of",
+    "lab_runs",
     "list_checkpoints",
     "local_checkpoints",
     "resolve_checkpoint",
@@ -89,8 +90,8 @@ def list_checkpoints(model_or_location: str, *, offline: bool = False) -> tuple[
     """The checkpoints that exist, ascending by step; those whose name tells no step come last.
 
     Args:
-        model_or_location: a registered model, a member of the embedded suite, a path (folder or GGUF file), or any
-            Hub id.
+        model_or_location: a registered model, a member of the embedded suite, a run of the lab, a path (folder or GGUF
+            file), or any Hub id.
         offline: ask the local Hub cache only, and list what is completely there.
 
     Raises:
@@ -101,6 +102,8 @@ def list_checkpoints(model_or_location: str, *, offline: bool = False) -> tuple[
         return _hub_checkpoints(MODELS[model_or_location], offline)
     if model_or_location in embedded_members():
         return _embedded_checkpoints(model_or_location)
+    if model_or_location in (runs := lab_runs()):
+        return _lab_checkpoints(runs[model_or_location])
     if Path(model_or_location).expanduser().exists():
         return local_checkpoints(Path(model_or_location))
     if re.fullmatch(r"[\w.-]+/[\w.-]+", model_or_location) and not model_or_location.startswith("."):
@@ -127,6 +130,28 @@ def _embedded_checkpoints(member: str) -> tuple[CheckpointRef, ...]:
     refs = (
         CheckpointRef("tiny", member, entry["folder"], "embedded", member, entry["step"], entry.get("tokens_seen"))
         for entry in kept
+    )
+    return _sorted(refs)
+
+
+def lab_runs() -> dict[str, Path]:
+    """Folders of the lab's complete runs that have weights, by the runs' names; one's own before shipped ones."""
+    found = {}
+    for root in (lab_runs_path(), store_path() / "lab"):
+        for path in sorted(root.glob("*/manifest.json")):
+            manifest = read_json(path)
+            if manifest.get("checkpoints"):
+                found[str(manifest["name"])] = path.parent
+    return found
+
+
+def _lab_checkpoints(folder: Path) -> tuple[CheckpointRef, ...]:
+    manifest = read_json(folder / "manifest.json")
+    refs = (
+        CheckpointRef(
+            "lab", manifest["name"], entry["folder"], "embedded", folder.name, entry["step"], entry["tokens_seen"]
+        )
+        for entry in manifest["checkpoints"]
     )
     return _sorted(refs)
 
@@ -317,6 +342,11 @@ def resolve_checkpoint(ref: CheckpointRef, *, offline: bool = False) -> Resolved
         UnknownNameError: the Hub has no such revision; the message names the nearest.
         CheckpointError: there are no weights, shards are missing, or the place cannot be read.
     """
+    if ref.family == "lab":
+        raise CheckpointError(
+            f"{ref.model} is a run of the lab and reads vectors, not text; `python -m icl_core train-lab` stores its "
+            "results for all pages, and nothing else can be asked of it."
+        )
     if ref.source == "fused":
         return resolve_checkpoint(fusion_parents(ref).tr, offline=offline)
     if ref.source != "hub":

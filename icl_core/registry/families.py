@@ -632,6 +632,13 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 "https://arxiv.org/abs/2406.14022",
                 note="Small models of a synthetic language, trained by this project and shipped with it.",
             ),
+            _family(
+                "lab",
+                "Controlled lab",
+                _APACHE,
+                "https://arxiv.org/abs/2503.05631",
+                note="Transformers that read vectors, trained by the lab with one knob changed at a time.",
+            ),
             _family("pythia", "Pythia", _APACHE, _PYTHIA_URL, in_paper=True),
             _family(
                 "minicpm",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,19 +22,24 @@ from icl_core.settings import suite_path
 
 __all__ = [
     "FILE_PREFIX",
+    "LAB_TASK",
     "TASKS",
     "TASK_GROUPS",
     "FileSource",
     "HubSource",
     "Task",
+    "VectorSource",
     "embedded_tasks",
     "get_task",
+    "lab_task_name",
     "list_tasks",
 ]
 
 FILE_PREFIX = "file:"
+LAB_TASK = "lab_exemplars"
+LAB_LABELS = 32
 SENTIMENT, TOPIC, TOXICITY, PAIRS = "sentiment", "topic and stance", "toxicity", "inference and paraphrase"
-EMBEDDED_GROUP, OWN_GROUP = "tiny suite", "own files"
+EMBEDDED_GROUP, OWN_GROUP, LAB_GROUP = "tiny suite", "own files", "lab"
 MINIMAL_TEXT, MINIMAL_PAIR = "{x}\n", "{s1} [SEP] {s2}\n"
 DESCRIPTION_FIELDS = ("name", "title", "label_words", "description", "version")
 ABUSE_NOTE = "Contains slurs and abuse."
@@ -66,6 +72,11 @@ class FileSource:
 
 
 @dataclass(frozen=True, slots=True)
+class VectorSource:
+    """Vectors that the controlled lab draws from a run's seeds: there are no texts to read."""
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """A dataset with its label space and templates.
 
@@ -90,7 +101,7 @@ class Task:
     name: str
     title: str
     group: str
-    source: HubSource | FileSource
+    source: HubSource | FileSource | VectorSource
     text_columns: tuple[str, ...]
     label_column: str
     label_names: tuple[str, ...]
@@ -432,8 +443,35 @@ def list_tasks() -> dict[str, Task]:
     return {**embedded_tasks(), **TASKS}
 
 
+def lab_task_name(n_labels: int) -> str:
+    """The task of the lab's exemplars with so many labels.
+
+    >>> lab_task_name(32), lab_task_name(8)
+    ('lab_exemplars', 'lab_exemplars_8')
+    """
+    return LAB_TASK if n_labels == LAB_LABELS else f"{LAB_TASK}_{n_labels}"
+
+
+def _lab_task(n_labels: int) -> Task:
+    labels = tuple(f"label {index}" for index in range(n_labels))
+    return Task(
+        name=lab_task_name(n_labels),
+        title=f"Lab: exemplars with {n_labels} labels",
+        group=LAB_GROUP,
+        source=VectorSource(),
+        text_columns=("exemplar",),
+        label_column="label",
+        label_names=labels,
+        label_words={"natural": labels},
+        templates={"minimal": "{x}"},
+        url="https://arxiv.org/abs/2503.05631",
+        licence="made by this project",
+        note="Vectors, not texts: only runs of the controlled lab can be asked.",
+    )
+
+
 def get_task(name: str) -> Task:
-    """The task of a name, or of ``file:`` and the path of a CSV or JSONL file.
+    """The task of a name, of ``file:`` and the path of a CSV or JSONL file, or of the lab's exemplars.
 
     Raises:
         UnknownNameError: no such task; the message lists the known ones.
@@ -444,6 +482,8 @@ def get_task(name: str) -> Task:
     if name.startswith(FILE_PREFIX):
         path = Path(name.removeprefix(FILE_PREFIX)).expanduser().resolve()
         return _file_task(f"{FILE_PREFIX}{path}", path, {})
+    if lab := re.fullmatch(rf"{LAB_TASK}(?:_([1-9]\d{{0,3}}))?", name):
+        return _lab_task(int(lab.group(1) or LAB_LABELS))
     known = list_tasks()
     if name not in known:
         raise UnknownNameError(

@@ -116,7 +116,7 @@ def test_families_of_the_paper():
         *("pythia", "minicpm", "amber", "crystalcoder", "olmo", "baichuan2")
     }
     assert all(family.url.startswith("https://") and family.licence for family in FAMILIES.values())
-    assert {name for name, family in FAMILIES.items() if not family.models} == {"tiny", "local", "hub", "fused"}
+    assert {name for name, family in FAMILIES.items() if not family.models} == {"tiny", "lab", "local", "hub", "fused"}
 
 
 def test_unknown_names_list_the_known():

@@ -11,7 +11,7 @@ import math
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from icl_core.errors import StudyError
-from icl_core.pretraining.lab.config import LabConfig, config_digest, config_to_json, validate_config
+from icl_core.pretraining.lab.config import LabConfig, config_digest, config_to_json, run_name, validate_config
 from icl_core.pretraining.lab.evaluators import (
     GRAFT_SETS,
     evaluate,
@@ -39,7 +39,7 @@ from icl_core.pretraining.lab.model import LabTransformer, build_model, graft, p
 from icl_core.pretraining.lab.runs import ATTENTION_NAME, CONFIG_NAME, CURVES_NAME, MANIFEST_NAME, read_run
 from icl_core.pretraining.lab.world import Batch, World, make_world, training_batches
 
-__all__ = ["evaluation_steps", "kept_steps", "load_weights", "train_run", "training_step"]
+__all__ = ["checkpoint_entries", "evaluation_steps", "kept_steps", "load_weights", "train_run", "training_step"]
 
 OnProgress = Callable[[int, int, float], None]
 STATE_NAME = "state.safetensors"
@@ -243,7 +243,9 @@ class _Run:
         """Grafts, then the manifest, which says that the run is complete; the state is no longer needed."""
         grafts = _grafts(self.config, self.path, self.sets[1])
         manifest = {
+            "name": run_name(self.config),
             "digest": config_digest(self.config),
+            "checkpoints": checkpoint_entries(self.config, kept_steps(self.config)),
             "n_parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "weights_dtype": "float16 (trained in float32)",
             "cpu_seconds": round(self.seconds_before + time.process_time() - self.started, 1),
@@ -254,6 +256,12 @@ class _Run:
         _write_whole(self.path / MANIFEST_NAME, json.dumps(manifest, indent=1) + "\n")
         (self.path / STATE_NAME).unlink(missing_ok=True)
         return manifest
+
+
+def checkpoint_entries(config: LabConfig, steps: Iterable[int]) -> list[dict[str, Any]]:
+    """What a manifest says of each step whose weights are kept: its folder and the tokens seen until then."""
+    per_step = config.batch_size * (2 * config.data.n_pairs + 1)
+    return [{"step": step, "folder": f"step-{step}", "tokens_seen": step * per_step} for step in steps]
 
 
 def _scalar(value: Any) -> Any:

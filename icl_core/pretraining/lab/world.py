@@ -102,7 +102,15 @@ def knobs_at(config: LabConfig, step: int) -> DataKnobs:
 # Sequences
 
 
-def sample(world: World, knobs: DataKnobs, mode: Mode, n: int, rng: np.random.Generator) -> Batch:
+def sample(
+    world: World,
+    knobs: DataKnobs,
+    mode: Mode,
+    n: int,
+    rng: np.random.Generator,
+    *,
+    queries: tuple[IntArray, IntArray] | None = None,
+) -> Batch:
     """Draws sequences.
 
     With generators of one state the modes train, flip, tr, tl, icl, ciwl and iwl draw the same queries and, where the
@@ -119,8 +127,11 @@ def sample(world: World, knobs: DataKnobs, mode: Mode, n: int, rng: np.random.Ge
             ``tl`` all labels relabelled by one permutation a sequence, target too.
         n: number of sequences.
         rng: the source of randomness.
+        queries: (n,) classes and (n,) exemplars of the queries where they are not to be drawn; where exemplars are
+            fresh every time, the second is not used.
     """
-    classes, stand_ins = _draw_classes(world, knobs, n, rng, novel=mode == "icl_novel")
+    chosen = queries and queries[0]
+    classes, stand_ins = _draw_classes(world, knobs, n, rng, novel=mode == "icl_novel", queries=chosen)
     absent = _absent_rows(knobs, mode, n, rng)
     groups = _draw_groups(knobs, n, rng, spread=absent)
     shown = world.class_labels[classes]
@@ -136,6 +147,8 @@ def sample(world: World, knobs: DataKnobs, mode: Mode, n: int, rng: np.random.Ge
         labels = rng.integers(knobs.n_labels, size=labels.shape)
     in_order = np.concatenate([np.take_along_axis(classes_shown, groups, axis=1), classes[:, :1]], axis=1)
     items = _draw_items(world, knobs, in_order, rng)
+    if queries is not None and knobs.n_exemplars:
+        items[:, -1] = world.exemplars[queries]
     copied = (rng.random(n) < knobs.copy_probability) & ~absent
     rows, places = np.nonzero((groups == 0) & copied[:, None])
     items[rows, places] = items[rows, -1]
@@ -143,7 +156,13 @@ def sample(world: World, knobs: DataKnobs, mode: Mode, n: int, rng: np.random.Ge
 
 
 def _draw_classes(
-    world: World, knobs: DataKnobs, n: int, rng: np.random.Generator, *, novel: bool
+    world: World,
+    knobs: DataKnobs,
+    n: int,
+    rng: np.random.Generator,
+    *,
+    novel: bool,
+    queries: IntArray | None = None,
 ) -> tuple[IntArray, IntArray]:
     """(n, P) classes of different labels, the query's first, and (n,) classes of another label than the query's."""
     if novel:
@@ -152,6 +171,9 @@ def _draw_classes(
     cumulative = _cumulative(knobs)
     chosen = np.empty((n, knobs.n_pairs + 1), dtype=np.int64)
     for column in range(knobs.n_pairs + 1):
+        if column == 0 and queries is not None:
+            chosen[:, 0] = queries
+            continue
         n_apart = column if column < knobs.n_pairs else 1
         todo = np.arange(n)
         while len(todo):

@@ -1,0 +1,172 @@
+"""Lab checkpoints as a model family: records of gold, random and abstract labels as any evaluation gives them.
+
+It trains nothing and knows no store; the caller puts the records there. In the words of arXiv 2305.09731: gold is the
+true labels in context; random (TR) draws every context label from all labels and asks for the true one; abstract (TL)
+relabels all classes by one permutation a sequence and asks for the relabelled one. All L labels compete, and there are
+no copies, swaps or other interventions, whatever the run was trained with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from icl_core.errors import StudyError
+from icl_core.pretraining.lab.config import config_to_json
+from icl_core.pretraining.lab.evaluators import label_logprobs
+from icl_core.pretraining.lab.model import LabTransformer
+from icl_core.pretraining.lab.runs import LabRun
+from icl_core.pretraining.lab.train import checkpoint_entries, load_weights
+from icl_core.pretraining.lab.world import Batch, Mode, World, make_world, plain_knobs, sample
+from icl_core.records import (
+    LABEL_SETTINGS,
+    CellKey,
+    CellRecord,
+    CellSpec,
+    CheckpointRef,
+    LabelSetting,
+    Split,
+    digest_of,
+)
+from icl_core.registry.tasks import get_task, lab_task_name
+
+__all__ = ["BRIDGE_SEEDS", "MAX_BRIDGE_LABELS", "N_BRIDGE_ROWS", "bridge_records", "bridge_refs"]
+
+IntArray = npt.NDArray[np.int64]
+BRIDGE_SEEDS = (1, 2, 3)
+"""Each draws another context for every query."""
+MAX_BRIDGE_LABELS = 100
+N_BRIDGE_ROWS: Mapping[Split, int] = MappingProxyType({"test": 300, "dev": 100})
+"""Queries of each split."""
+_N_EXAMPLES: Mapping[Split, int] = MappingProxyType({"test": 300, "dev": 300})
+"""What a study asks for; a split may have fewer rows, as with any task."""
+_MODES: Mapping[LabelSetting, Mode] = MappingProxyType({"gold": "train", "random": "tr", "abstract": "tl"})
+_STREAM: Mapping[Split, int] = MappingProxyType({"test": 4, "dev": 5})
+
+
+def bridge_refs(run: LabRun) -> tuple[CheckpointRef, ...]:
+    """The kept steps of a run as checkpoints of the family ``lab``; the model is the run's name."""
+    return tuple(
+        CheckpointRef("lab", run.name, entry["folder"], "embedded", run.path.name, entry["step"], entry["tokens_seen"])
+        for entry in checkpoint_entries(run.config, run.kept_steps)
+    )
+
+
+def bridge_records(run: LabRun) -> Iterator[CellRecord]:
+    """The records of all kept checkpoints, splits, seeds and label settings of a run, one checkpoint after the other.
+
+    Raises:
+        StudyError: the run keeps no weights, or has more labels than a task may have.
+    """
+    if not run.kept_steps:
+        raise StudyError(f"{run.title} keeps no weights; train it here to see its checkpoints on the other pages.")
+    if run.config.data.n_labels > MAX_BRIDGE_LABELS:
+        raise StudyError(
+            f"{run.title} has {run.config.data.n_labels} labels; the other pages take runs of at most "
+            f"{MAX_BRIDGE_LABELS}."
+        )
+    world = make_world(run.config)
+    contexts = {
+        (split, seed, setting): _contexts(world, split, seed, setting)
+        for split in N_BRIDGE_ROWS
+        for seed in BRIDGE_SEEDS
+        for setting in LABEL_SETTINGS
+    }
+    for ref in bridge_refs(run):
+        folder = run.path / ref.revision
+        model, weights = load_weights(run.config, folder), _weight_files(run, folder)
+        for (split, seed, setting), batch in contexts.items():
+            yield _record(ref, batch, model, split=split, seed=seed, setting=setting, weight_files=weights)
+
+
+def _contexts(world: World, split: Split, seed: int, setting: LabelSetting) -> Batch:
+    """The sequences of a cell: queries of the split, contexts of the seed, labels of the setting."""
+    config, n = world.config, N_BRIDGE_ROWS[split]
+    rng = np.random.Generator(np.random.PCG64([config.evaluation_seed, _STREAM[split]]))
+    knobs = plain_knobs(config.data)
+    classes = sample(world, knobs, "train", n, rng).classes[:, -1]
+    queries = classes, rng.integers(max(1, knobs.n_exemplars), size=n)
+    context_rng = np.random.Generator(np.random.PCG64([config.evaluation_seed, _STREAM[split], seed]))
+    return sample(world, knobs, _MODES[setting], n, context_rng, queries=queries)
+
+
+def _weight_files(run: LabRun, folder: Path) -> tuple[tuple[str, str], ...]:
+    """sha256 of the weights and of the configuration that gives them their meaning."""
+    weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    config = hashlib.sha256(config_to_json(run.config).encode("ascii")).hexdigest()
+    return ("config.json", config), ("model.safetensors", weights)
+
+
+def _scores(model: LabTransformer, batch: Batch) -> npt.NDArray[np.float32]:
+    """(n, L) log-likelihoods; column i is the label that stands for true label i."""
+    logprobs = label_logprobs(model, batch).numpy()
+    return np.take_along_axis(logprobs, batch.relabelling, axis=1).astype(np.float32)
+
+
+def _record(
+    ref: CheckpointRef,
+    batch: Batch,
+    model: LabTransformer,
+    *,
+    split: Split,
+    seed: int,
+    setting: LabelSetting,
+    weight_files: tuple[tuple[str, str], ...],
+) -> CellRecord:
+    n, n_labels = batch.relabelling.shape
+    task = get_task(lab_task_name(n_labels))
+    n_pairs = batch.labels.shape[1]
+    row_ids = tuple(f"{split}:{index}" for index in range(n))
+    without_query = Batch(
+        **{name: getattr(batch, name) for name in ("labels", "targets", "classes", "true_labels", "relabelling")},
+        items=np.concatenate([batch.items[:, :-1], np.zeros_like(batch.items[:, -1:])], axis=1),
+    )
+    spec = CellSpec(ref, task.name, split, setting, seed, n_pairs, _N_EXAMPLES[split])
+    key = CellKey(
+        commit="",
+        weight_files=weight_files,
+        tokenizer_sha256="none",
+        context_length=2 * n_pairs + 1,
+        remap=None,
+        dtype=spec.dtype,
+        attention=spec.attention,
+        task=task.name,
+        task_version=task.version,
+        dataset_fingerprint=hashlib.sha256(batch.items.tobytes() + batch.labels.tobytes()).hexdigest(),
+        row_ids_sha256=digest_of(list(row_ids)),
+        label_word_set=spec.label_word_set,
+        label_words=task.words(),
+        template=spec.template,
+        template_text=task.template_text(spec.template),
+        label_setting=setting,
+        alphabet=spec.alphabet if setting == "abstract" else None,
+        n_shots=n_pairs,
+        sampling=spec.sampling,
+        demo_seed=seed,
+    )
+    return CellRecord(
+        spec=spec,
+        key=key,
+        row_ids=row_ids,
+        gold=batch.true_labels,
+        loglikelihoods=_scores(model, batch),
+        n_tokens=np.ones((n, n_labels), dtype=np.int64),
+        content_free=_scores(model, without_query).mean(axis=0),
+        content_free_n_tokens=np.ones(n_labels, dtype=np.int64),
+        choices=task.words(),
+        demonstration_ids=(),
+        demonstration_labels=(),
+        provenance={
+            "device": "cpu",
+            "torch": torch.__version__,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "context": "each row has a context of its own",
+        },
+    )
