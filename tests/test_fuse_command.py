@@ -60,6 +60,21 @@ def test_tables_and_json_say_the_same(fuse: Fuse, made_up: Study) -> None:
         assert sum(weights) == pytest.approx(1)
 
 
+def test_further_members_are_weighed_with_the_others(fuse: Fuse, made_up: Study) -> None:
+    three = ("--tr", "someone-model", "--also", "ICL:someone-model@880")
+    code, output, _ = fuse(*three, "--json")
+    data = json.loads(output)
+    assert code == 0 and [(each["step"], each["label_setting"]) for each in data["members"]] == [
+        *((440, "random"), (990, "abstract"), (880, "gold"))
+    ]
+    for weights in data["weights"].values():
+        assert len(weights) == 3 and sum(weights) == pytest.approx(1)
+    assert "upper bound" not in {row["kind"] for row in data["table_1"]}
+    assert "Weights of the members:" in fuse(*three)[1]
+    assert "takes part twice" in fuse("--tr", "someone-model", "--also", "TR:someone-model")[2]
+    assert "names no further member" in fuse("--tr", "someone-model", "--also", "someone-model")[2]
+
+
 def test_members_measure_tasks_and_seeds_are_chosen(fuse: Fuse, made_up: Study) -> None:
     code, output, _ = fuse(
         *("--tr", "someone-model", "--tr-checkpoint", "220", "--tl-checkpoint", "step770", "--tasks", "sst2"),

@@ -7,9 +7,11 @@ best under gold labels is this project's addition: it shows whether a gain is mo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -35,7 +37,7 @@ from icl_core.analysis.fusion import (
 )
 from icl_core.analysis.gains import GainRow, gain_table
 from icl_core.analysis.predictions import Normalisation, Predictions
-from icl_core.analysis.selection import equal_gold_ensemble, select_checkpoint
+from icl_core.analysis.selection import SelectionRule, equal_gold_ensemble, select_checkpoint
 from icl_core.analysis.statistics import Measure, hierarchical_band, measure_of, replicate_task
 from icl_core.analysis.trajectories import setting_values
 from icl_core.errors import StudyError
@@ -43,12 +45,14 @@ from icl_core.records import CheckpointRef, LabelSetting
 
 __all__ = [
     "GAIN_MEASURES",
+    "ROLES",
     "Entry",
     "EntryKind",
     "EntryScore",
     "Gain",
     "PairGrid",
     "Table1Row",
+    "choose_member",
     "choose_members",
     "fusion_entries",
     "gains_over",
@@ -61,8 +65,15 @@ __all__ = [
 EntryKind = Literal[
     "fusion", "upper bound", "member", "gold", "best gold", "control", "parameter fusion", "other model"
 ]
+_BEST: Mapping[LabelSetting, SelectionRule] = MappingProxyType(
+    {"random": "TR-best", "abstract": "TL-best", "gold": "ICL-best"}
+)
 GAIN_MEASURES: tuple[Measure, ...] = ("accuracy", "balanced_accuracy")
 """Every gain is shown under both: naming one label for everything can raise the first alone."""
+
+
+ROLES: Mapping[LabelSetting, str] = MappingProxyType({"random": "TR", "abstract": "TL", "gold": "ICL"})
+"""What a member takes part as, by its label setting."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,19 +96,35 @@ class Entry:
     weights: FusionWeights | None = None
 
 
-def shared_tasks(tr_model: ModelSplits, tl_model: ModelSplits) -> tuple[str, ...]:
-    """The tasks that both have in the settings of their roles, in the first one's order.
+def shared_tasks(roles: Sequence[tuple[ModelSplits, LabelSetting]]) -> tuple[str, ...]:
+    """The tasks that all models have in the settings of their roles, in the first one's order.
 
     Raises:
         StudyError: there is none.
     """
-    tr, tl = tr_model.test, tl_model.test
-    tasks = tuple(task for task in tr.tasks if (task, "random") in tr.scores and (task, "abstract") in tl.scores)
+    tests = [(model.test, setting) for model, setting in roles]
+    tasks = tuple(t for t in tests[0][0].tasks if all((t, setting) in test.scores for test, setting in tests))
     if not tasks:
-        raise StudyError(
-            f"{tr.model} with random labels and {tl.model} with abstract labels have no task in common; evaluate one."
-        )
+        who = " and ".join(f"{test.model} with {setting} labels" for test, setting in tests)
+        raise StudyError(f"{who} have no task in common; evaluate one.")
     return tasks
+
+
+def choose_member(
+    model: ModelSplits,
+    label_setting: LabelSetting,
+    *,
+    checkpoint: CheckpointRef | None = None,
+    normalisation: Normalisation = "sum",
+) -> Member:
+    """A member in its role: the given checkpoint, or the one that is best in it on the development set.
+
+    Raises:
+        StudyError: a checkpoint is to be chosen and there are no development results.
+    """
+    ref = checkpoint or select_checkpoint(model, _BEST[label_setting], normalisation=normalisation)
+    assert ref is not None  # only the rule "none" gives None
+    return Member(model, ref, label_setting)
 
 
 def choose_members(
@@ -113,39 +140,38 @@ def choose_members(
     Raises:
         StudyError: a checkpoint is to be chosen and there are no development results.
     """
-    chosen: list[Member] = []
-    for model, given, setting in ((tr_model, tr, "random"), (tl_model, tl, "abstract")):
-        ref = given or select_checkpoint(
-            model, "TR-best" if setting == "random" else "TL-best", normalisation=normalisation
-        )
-        assert ref is not None  # only the rule "none" gives None
-        chosen.append(Member(model, ref, "random" if setting == "random" else "abstract"))
-    return chosen[0], chosen[1]
+    return (
+        choose_member(tr_model, "random", checkpoint=tr, normalisation=normalisation),
+        choose_member(tl_model, "abstract", checkpoint=tl, normalisation=normalisation),
+    )
 
 
 def fusion_entries(
-    pair: tuple[Member, Member],
+    members: Sequence[Member],
     *,
     normalisation: Normalisation = "sum",
     others: Sequence[ModelSplits] = (),
     mixed: Sequence[Predictions] = (),
 ) -> tuple[Entry, ...]:
-    """The fusions of a pair and all baselines that its results allow; what is missing is left out.
+    """The fusions of two or more members and all baselines that their results allow; what is missing is left out.
 
     Args:
-        pair: the TR and the TL member.
+        members: the TR and the TL member, and further ones in any role.
         normalisation: of the scores.
         others: further models, of which the last checkpoint under gold labels is a baseline.
-        mixed: gold results of mixed parameters of the pair.
+        mixed: gold results of mixed parameters of members.
 
     Raises:
-        StudyError: the pair's own results are missing or do not line up.
+        StudyError: the members' own results are missing or do not line up, or a member takes part twice.
     """
-    tasks = shared_tasks(pair[0].model, pair[1].model)
-    data = collect_members(pair, tasks=tasks, normalisation=normalisation)
+    twice = [name for name, n in Counter(member.name for member in members).items() if n > 1]
+    if twice:
+        raise StudyError(f"{twice[0]} takes part twice; choose another checkpoint or another role for it.")
+    tasks = shared_tasks([(member.model, member.label_setting) for member in members])
+    data = collect_members(members, tasks=tasks, normalisation=normalisation)
     entries = [*_fusions(data), *_members(data)]
-    models = list({id(member.model.test): member.model for member in pair}.values())
-    gold = [Member(member.model, member.checkpoint, "gold") for member in pair]
+    models = list({id(member.model.test): member.model for member in members}.values())
+    gold = [Member(member.model, member.checkpoint, "gold") for member in members if member.label_setting != "gold"]
     for member in {member.name: member for member in gold}.values():
         entries += _alone(member, "gold", f"{_title(member.checkpoint)} gold", data)
     entries += _chosen_on_development(models, data)
@@ -169,14 +195,20 @@ def _fusions(data: FusionData) -> list[Entry]:
                 ("fusion, pooled", "fusion", development_weights(data, pooled=True)),
             ]
     found.append(("fusion, fixed", "fusion", equal_weights(data)))
-    found.append(("fusion, oracle", "upper bound", oracle_weights(data, weight_curve(data, n_replicates=2))))
+    if len(data.members) == 2:  # along one weight; a grid over several would be a search, not a curve
+        found.append(("fusion, oracle", "upper bound", oracle_weights(data, weight_curve(data, n_replicates=2))))
     return [Entry(name, kind, fused_answers(data, w, name=name), refs, w) for name, kind, w in found]
 
 
 def _members(data: FusionData) -> list[Entry]:
     return [
-        Entry(f"{role} alone: {_title(member.checkpoint)}", "member", member_answers(data, index), (member.checkpoint,))
-        for index, (role, member) in enumerate(zip(("TR", "TL"), data.members, strict=True))
+        Entry(
+            f"{ROLES[member.label_setting]} alone: {_title(member.checkpoint)}",
+            "member",
+            member_answers(data, index),
+            (member.checkpoint,),
+        )
+        for index, member in enumerate(data.members)
     ]
 
 
@@ -375,8 +407,8 @@ def pair_grid(
     Raises:
         StudyError: there are no development results, or test results do not line up.
     """
-    tasks = shared_tasks(tr_model, tl_model)
     kinds: tuple[tuple[ModelSplits, LabelSetting], ...] = ((tr_model, "random"), (tl_model, "abstract"))
+    tasks = shared_tasks(kinds)
     refs, accuracy = [], []
     for model, setting in kinds:
         dev = setting_values(model.development(), setting, task=tasks, normalisation=normalisation)

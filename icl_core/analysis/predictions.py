@@ -133,7 +133,8 @@ def collect_predictions(
 
     Raises:
         StudyError: records of one model differ in an option (shots, template, alphabet, dtype, ...) or in a
-            task's rows; the message names what differs. Such numbers must not share a curve.
+            task's rows, or two folders are called alike; the message names what differs. Such numbers must not
+            share a curve.
     """
     left_out = dict(excluded or {})
     by_model: dict[str, list[CellRecord]] = {}
@@ -147,6 +148,7 @@ def _stack_model(
     model: str, cells: Sequence[CellRecord], split: Split, excluded: Mapping[CheckpointRef, str]
 ) -> Predictions:
     kept = [cell for cell in cells if cell.spec.checkpoint not in excluded]
+    _refuse_models_of_one_name(model, kept)
     options = _shared_options(model, kept)
     checkpoints = tuple(sorted({cell.spec.checkpoint for cell in kept}, key=_training_order))
     tasks = tuple(dict.fromkeys(cell.spec.task for cell in kept))
@@ -167,6 +169,17 @@ def _stack_model(
         label_words={cell.spec.task: cell.key.label_words for cell in kept},
         excluded={ref: reason for ref, reason in excluded.items() if ref.model == model},
     )
+
+
+def _refuse_models_of_one_name(model: str, cells: Sequence[CellRecord]) -> None:
+    """Checkpoints of one's own are called after their folder, which may have another folder's or model's name."""
+    refs = {cell.spec.checkpoint for cell in cells}
+    places = {ref.location if ref.source in ("folder", "gguf") else "a published model" for ref in refs}
+    if len(places) > 1:
+        raise StudyError(
+            f"There are results of different models called {model} ({', '.join(sorted(places))}); leave one of them "
+            "out, or rename its folder and evaluate it again."
+        )
 
 
 def _training_order(ref: CheckpointRef) -> tuple[bool, int, str]:

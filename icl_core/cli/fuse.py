@@ -9,15 +9,17 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from icl_core.analysis.fusion import Member
+from icl_core.analysis.fusion import FusionWeights, Member, ModelSplits
 from icl_core.analysis.fusion_report import (
+    ROLES,
     Entry,
     Gain,
     PairGrid,
     Table1Row,
+    choose_member,
     choose_members,
     fusion_entries,
     gains_over,
@@ -34,7 +36,7 @@ from icl_core.evaluation.cost import flops_of_prompts
 from icl_core.evaluation.fusion_data import FusionResults, collect_results, mixing_study, stored_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study
-from icl_core.records import CheckpointRef
+from icl_core.records import CheckpointRef, LabelSetting
 from icl_core.registry.families import choose_checkpoints
 
 __all__ = ["add_commands"]
@@ -47,6 +49,13 @@ def add_commands(add: Any) -> None:
     fuse.add_argument("--tl", metavar="MODEL", help="model of the TL member; the same where it is not given")
     fuse.add_argument("--tr-checkpoint", default="best", help="step or revision; best chooses on the development set")
     fuse.add_argument("--tl-checkpoint", default="best", help="the same of the TL member")
+    fuse.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="ROLE:MODEL[@CHECKPOINT]",
+        help="a further member in the role TR, TL or ICL, such as TR:pythia-1b or TL:pythia-1b@3000; may be repeated",
+    )
     fuse.add_argument("--tasks", help="names with commas; all that are stored where not given")
     fuse.add_argument("--seeds", help="demonstration seeds with commas")
     fuse.add_argument("--n-shots", type=int)
@@ -65,10 +74,11 @@ def add_commands(add: Any) -> None:
 
 def _fuse(options: argparse.Namespace) -> int:
     store = open_store(options)
+    further = [_further(text) for text in options.also]
     models = list(dict.fromkeys((options.tr, options.tl or options.tr)))
     study = stored_study(
         store,
-        models,
+        list(dict.fromkeys([*models, *(each.model for each in further)])),
         tasks=_words(options.tasks),
         demo_seeds=[_seed(word) for word in _words(options.seeds)],
         n_shots=options.n_shots,
@@ -80,23 +90,51 @@ def _fuse(options: argparse.Namespace) -> int:
         _mix(study, store, pair, options)
         results = collect_results(study, store)
         pair = _members(results, models, options)
+    members = (*pair, *(_further_member(results, each, options) for each in further))
     entries = fusion_entries(
-        pair,
+        members,
         normalisation=options.normalisation,
         others=tuple(results.others.values()),
         mixed=results.mixed_of(pair[0].checkpoint, pair[1].checkpoint),
     )
     refs = {ref.model: ref for entry in entries for ref in entry.checkpoints}
     flops = flops_of_prompts(study, store, checkpoints=tuple(refs.values()))
-    _show(options, entries, table_1(entries, flops), pair)
+    _show(options, entries, table_1(entries, flops), members)
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Further:
+    """A further member as it was asked for; the checkpoint is ``best`` or a step or revision."""
+
+    label_setting: LabelSetting
+    model: str
+    checkpoint: str
+
+
+def _further(text: str) -> _Further:
+    role, _, rest = text.partition(":")
+    setting = next((setting for setting, name in ROLES.items() if name == role.strip().upper()), None)
+    model, _, checkpoint = rest.strip().partition("@")
+    if setting is None or not model:
+        raise StudyError(f"{text!r} names no further member; give it as TR:model, TL:model@step or ICL:model.")
+    return _Further(setting, model, checkpoint or "best")
+
+
+def _further_member(results: FusionResults, asked: _Further, options: argparse.Namespace) -> Member:
+    model = _splits(results, asked.model)
+    checkpoint = _checkpoint(model.test.checkpoints, asked.checkpoint)
+    return choose_member(model, asked.label_setting, checkpoint=checkpoint, normalisation=options.normalisation)
+
+
+def _splits(results: FusionResults, model: str) -> ModelSplits:
+    if model not in results.models:
+        raise StudyError(results.problems.get(model) or f"{model} has no test results in the store; evaluate it.")
+    return results.models[model]
+
+
 def _members(results: FusionResults, models: Sequence[str], options: argparse.Namespace) -> tuple[Member, Member]:
-    for model in models:
-        if model not in results.models:
-            raise StudyError(results.problems.get(model) or f"{model} has no test results in the store; evaluate it.")
-    tr, tl = results.models[models[0]], results.models[models[-1]]
+    tr, tl = _splits(results, models[0]), _splits(results, models[-1])
     return choose_members(
         tr,
         tl,
@@ -144,15 +182,16 @@ def _mix(study: Study, store: Store, pair: tuple[Member, Member], options: argpa
 
 
 def _show(
-    options: argparse.Namespace, entries: Sequence[Entry], rows: Sequence[Table1Row], pair: tuple[Member, Member]
+    options: argparse.Namespace, entries: Sequence[Entry], rows: Sequence[Table1Row], members: Sequence[Member]
 ) -> None:
     ours = next(entry for entry in entries if entry.kind == "fusion")  # adaptive, or fixed without development results
     baselines = [entry for entry in entries if entry is not ours and entry.kind != "upper bound"]
     measures = tuple(dict.fromkeys((options.measure, "accuracy", "balanced_accuracy")))
     gains = gains_over(ours, baselines, measures=measures)
     data: dict[str, Any] = {
-        "tr": _facts(pair[0]),
-        "tl": _facts(pair[1]),
+        "tr": _facts(members[0]),
+        "tl": _facts(members[1]),
+        "members": [_facts(member) for member in members],
         "fusion": ours.name,
         "weights": {name: w.tolist() for name, w in ours.weights.by_task.items()} if ours.weights is not None else {},
         "equal_for_want_of_excess": list(ours.weights.equal_for_want_of_excess) if ours.weights is not None else [],
@@ -160,7 +199,9 @@ def _show(
         "gains": [asdict(gain) for gain in gains],
     }
     text = [_table_1_words(rows), "", f"Gain of {ours.name} in percentage points:", _gain_words(gains, options.by_task)]
-    models = pair[0].model, pair[1].model
+    if ours.weights is not None and len(members) > 2:
+        text += ["", "Weights of the members:", _weight_words(ours.weights, members)]
+    models = members[0].model, members[1].model
     if options.ablation:
         found = ablation_grid(*models, measure=options.measure, normalisation=options.normalisation)
         data["table_3"] = [
@@ -195,6 +236,11 @@ def _table_1_words(rows: Sequence[Table1Row]) -> str:
         for row in rows
     ]
     return table(header, lines)
+
+
+def _weight_words(weights: FusionWeights, members: Sequence[Member]) -> str:
+    header = ("task", *(member.name for member in members))
+    return table(header, [(task, *(f"{w:.2f}" for w in each)) for task, each in weights.by_task.items()])
 
 
 def _gain_words(gains: Sequence[Gain], by_task: bool) -> str:

@@ -5,18 +5,21 @@ It holds no arithmetic of its own. Every argument that changes a result is in th
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import streamlit as st
 
-from icl_core.analysis.fusion import Member, WeightCurve, collect_members, weight_curve
+from icl_core.analysis.fusion import Member, ModelSplits, WeightCurve, collect_members, weight_curve
 from icl_core.analysis.fusion_report import (
     GAIN_MEASURES,
+    ROLES,
     Entry,
     EntryScore,
     Gain,
     PairGrid,
+    choose_member,
     choose_members,
     fusion_entries,
     gains_over,
@@ -33,11 +36,12 @@ from icl_core.evaluation.cost import flops_of_prompts
 from icl_core.evaluation.fusion_data import FusionResults, collect_results
 from icl_core.evaluation.study import Study, study_from_json, study_to_json
 from icl_core.models.parameter_fusion import fusion_parents
-from icl_core.records import CheckpointRef
+from icl_core.records import CheckpointRef, LabelSetting
 from pages.ui import cached
 
 __all__ = [
     "Asked",
+    "Further",
     "Line",
     "Shown",
     "ablation",
@@ -46,10 +50,24 @@ __all__ = [
     "gains",
     "grid",
     "label_words",
+    "member_diversity",
     "menu",
-    "pair_diversity",
     "shown",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """A member beside the TR and the TL member; without a checkpoint the one that is best on the development set."""
+
+    model: str
+    label_setting: LabelSetting
+    checkpoint: CheckpointRef | None
+
+    @property
+    def role(self) -> str:
+        """TR, TL or ICL."""
+        return ROLES[self.label_setting]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +79,7 @@ class Asked:
         tr_model, tl_model: names.
         tr, tl: the members by hand, None for those that are best on the development set.
         measure, normalisation: of the analysis.
+        further: members beside these two.
     """
 
     study: str
@@ -70,15 +89,25 @@ class Asked:
     tl: CheckpointRef | None
     measure: Measure
     normalisation: Normalisation
+    further: tuple[Further, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Menu:
-    """What can be chosen of one model."""
+    """What can be chosen of one model: checkpoints by role, and whether there are development results."""
 
-    tr: tuple[CheckpointRef, ...]
-    tl: tuple[CheckpointRef, ...]
+    by_setting: Mapping[LabelSetting, tuple[CheckpointRef, ...]]
     has_dev: bool
+
+    @property
+    def tr(self) -> tuple[CheckpointRef, ...]:
+        """Checkpoints that can be the TR member."""
+        return self.by_setting["random"]
+
+    @property
+    def tl(self) -> tuple[CheckpointRef, ...]:
+        """Checkpoints that can be the TL member."""
+        return self.by_setting["abstract"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +117,8 @@ class Line:
     Attributes:
         entry: names, kind, checkpoints and weights; its answers are left out where lines are cached.
         score: under the measure asked for.
-        weight: mean over tasks of the first member's weight; None for what is no fusion.
+        weight: mean over tasks of the first of two members' weight; None for what is no fusion of two.
+        weights_by_task: of a fusion, one weight a member.
         mixed_weight: w of mixed parameters.
     """
 
@@ -97,7 +127,7 @@ class Line:
     checkpoints: tuple[CheckpointRef, ...]
     score: EntryScore
     weight: float | None
-    weight_by_task: Mapping[str, float]
+    weights_by_task: Mapping[str, tuple[float, ...]]
     mixed_weight: float | None
 
 
@@ -106,8 +136,9 @@ class Shown:
     """Everything that the first screen needs, small enough to be read on every move of a slider.
 
     Attributes:
-        tr, tl: the members.
-        curve: the measure against w.
+        members: role and checkpoint of each; the TR and the TL member come first.
+        tasks: names.
+        curve: the measure against w; None for more than two members.
         lines: fusions and baselines.
         equal_for_want: tasks where no member is above chance on the development set.
         chance: mean over tasks.
@@ -115,15 +146,25 @@ class Shown:
         has_dev: whether weights and choices could be made on the development set.
     """
 
-    tr: CheckpointRef
-    tl: CheckpointRef
-    curve: WeightCurve
+    members: tuple[tuple[str, CheckpointRef], ...]
+    tasks: tuple[str, ...]
+    curve: WeightCurve | None
     lines: tuple[Line, ...]
     equal_for_want: tuple[str, ...]
     chance: float
     n_seeds: int
     n_examples: int
     has_dev: bool
+
+    @property
+    def tr(self) -> CheckpointRef:
+        """The TR member."""
+        return self.members[0][1]
+
+    @property
+    def tl(self) -> CheckpointRef:
+        """The TL member."""
+        return self.members[1][1]
 
     def of_kind(self, *kinds: str) -> tuple[Line, ...]:
         """The lines of these kinds."""
@@ -145,16 +186,16 @@ def _menu(study: str, generation: str) -> tuple[dict[str, Menu], dict[str, str]]
     found = {}
     for model, splits in results.models.items():
         test = splits.test
-        present = {
+        present: dict[LabelSetting, tuple[CheckpointRef, ...]] = {
             setting: tuple(
                 ref
                 for index, ref in enumerate(test.checkpoints)
                 if any(scores.present[index].all() for (_, kind), scores in test.scores.items() if kind == setting)
             )
-            for setting in ("random", "abstract")
+            for setting in ROLES
         }
         if present["random"] or present["abstract"]:
-            found[model] = Menu(present["random"], present["abstract"], splits.dev is not None)
+            found[model] = Menu(present, splits.dev is not None)
     return found, dict(results.problems)
 
 
@@ -163,44 +204,57 @@ def menu(study: Study) -> tuple[dict[str, Menu], dict[str, str]]:
     return _menu(study_to_json(study), cached.generation())
 
 
-def _pair(asked: Asked, results: FusionResults) -> tuple[Member, Member]:
-    missing = next((name for name in (asked.tr_model, asked.tl_model) if name not in results.models), None)
-    if missing is not None:
-        raise StudyError(f"{missing} has no results in this study; evaluate it first.")
-    return choose_members(
-        results.models[asked.tr_model],
-        results.models[asked.tl_model],
+def _splits(results: FusionResults, model: str) -> ModelSplits:
+    if model not in results.models:
+        raise StudyError(f"{model} has no results in this study; evaluate it first.")
+    return results.models[model]
+
+
+def _members(asked: Asked, results: FusionResults) -> tuple[Member, ...]:
+    pair = choose_members(
+        _splits(results, asked.tr_model),
+        _splits(results, asked.tl_model),
         tr=asked.tr,
         tl=asked.tl,
         normalisation=asked.normalisation,
     )
+    further = [
+        choose_member(
+            _splits(results, each.model),
+            each.label_setting,
+            checkpoint=each.checkpoint,
+            normalisation=asked.normalisation,
+        )
+        for each in asked.further
+    ]
+    return (*pair, *further)
 
 
 @st.cache_data(max_entries=8, show_spinner="Lining up fusions and baselines")
 def _entries(asked: Asked, generation: str) -> tuple[Entry, ...]:
     results = _results(asked.study, generation)
-    pair = _pair(asked, results)
+    members = _members(asked, results)
     return fusion_entries(
-        pair,
+        members,
         normalisation=asked.normalisation,
         others=tuple(results.others.values()),
-        mixed=results.mixed_of(pair[0].checkpoint, pair[1].checkpoint),
+        mixed=results.mixed_of(members[0].checkpoint, members[1].checkpoint),
     )
 
 
 @st.cache_data(max_entries=32, show_spinner="Computing accuracy against w")
 def _shown(asked: Asked, generation: str) -> Shown:
     results = _results(asked.study, generation)
-    pair = _pair(asked, results)
-    tasks = shared_tasks(pair[0].model, pair[1].model)
-    data = collect_members(pair, tasks=tasks, normalisation=asked.normalisation)
+    members = _members(asked, results)
     entries = _entries(asked, generation)
+    tasks = shared_tasks([(member.model, member.label_setting) for member in members])
+    data = collect_members(members, tasks=tasks, normalisation=asked.normalisation)
     scores = scored_entries(entries, measure=asked.measure)
     first = next((entry.weights for entry in entries if entry.weights is not None), None)
     return Shown(
-        tr=pair[0].checkpoint,
-        tl=pair[1].checkpoint,
-        curve=weight_curve(data, measure=asked.measure),
+        members=tuple((ROLES[member.label_setting], member.checkpoint) for member in members),
+        tasks=tasks,
+        curve=weight_curve(data, measure=asked.measure) if len(members) == 2 else None,
         lines=tuple(_line(entry, score) for entry, score in zip(entries, scores, strict=True)),
         equal_for_want=first.equal_for_want_of_excess if first is not None else (),
         chance=sum(task.chance for task in data.tasks.values()) / len(data.tasks),
@@ -211,15 +265,16 @@ def _shown(asked: Asked, generation: str) -> Shown:
 
 
 def _line(entry: Entry, score: EntryScore) -> Line:
-    weights = {} if entry.weights is None else {t: float(w[0]) for t, w in entry.weights.by_task.items()}
-    is_pair = entry.kind in ("fusion", "upper bound")
+    is_fusion = entry.weights is not None and entry.kind in ("fusion", "upper bound")
+    weights = {t: tuple(w.tolist()) for t, w in entry.weights.by_task.items()} if is_fusion and entry.weights else {}
+    firsts = [each[0] for each in weights.values() if len(each) == 2]
     return Line(
         name=entry.name,
         kind=entry.kind,
         checkpoints=entry.checkpoints,
         score=score,
-        weight=sum(weights.values()) / len(weights) if weights and is_pair else None,
-        weight_by_task=weights if is_pair else {},
+        weight=sum(firsts) / len(firsts) if firsts else None,
+        weights_by_task=weights,
         mixed_weight=_mixed_weight(entry.checkpoints[0]),
     )
 
@@ -305,13 +360,13 @@ def differences(asked: Asked, name: str, baseline: str, *, task: str) -> tuple[Q
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _diversity(asked: Asked, generation: str) -> Diversity:
-    tr, tl = (entry for entry in _entries(asked, generation) if entry.kind == "member")
-    return diversity(tr.answers, tl.answers)
+def _diversity(asked: Asked, generation: str) -> dict[tuple[str, str], Diversity]:
+    members = [entry for entry in _entries(asked, generation) if entry.kind == "member"]
+    return {(a.name, b.name): diversity(a.answers, b.answers) for a, b in itertools.combinations(members, 2)}
 
 
-def pair_diversity(asked: Asked) -> Diversity:
-    """How differently the two members answer."""
+def member_diversity(asked: Asked) -> dict[tuple[str, str], Diversity]:
+    """How differently the members answer, by pair of names."""
     return _diversity(asked, cached.generation())
 
 

@@ -13,7 +13,7 @@ from icl_core.errors import ObservatoryError, StudyError
 from icl_core.evaluation import jobs
 from icl_core.evaluation.fusion_data import mixing_study
 from icl_core.evaluation.study import study_from_json, validate_study
-from pages.fusion import compute, parts
+from pages.fusion import compute, parts, wording
 from pages.fusion.compute import Asked, Line, Shown
 from pages.ui import blocks, cached, charts_fusion, controls, frame, selection
 from pages.ui.theme import Figure
@@ -35,15 +35,13 @@ class Context:
     asked: Asked
     shown: Shown
     view: parts.Look
-    weight: float
+    weight: float | None
     figure: Figure
 
     @property
     def fusion(self) -> Line:
         """The fusion that is the page's result: adaptive weights, or equal ones without development results."""
-        line = self.shown.named("fusion, adaptive") or self.shown.named("fusion, fixed")
-        assert line is not None
-        return line
+        return wording.best_of(self.shown)
 
     @property
     def baselines(self) -> list[Line]:
@@ -104,12 +102,14 @@ def gain_rows(context: Context, found: dict[str, Gain]) -> list[dict[str, Any]]:
     name = "balanced" if asked.measure != "balanced_accuracy" else "accuracy"
     rows = []
     for row, second in zip((main.mean, *main.tasks), (other.mean, *other.tasks), strict=True):
-        w = context.fusion.weight if row.task is None else context.fusion.weight_by_task[row.task]
+        along_w = {}
+        if context.weight is not None:
+            own = context.fusion.weight if row.task is None else context.fusion.weights_by_task[row.task][0]
+            along_w = {"w": own, "at w": 100 * parts.value_at(shown, context.weight, row.task)}
         rows.append(
             {
                 "task": "mean" if row.task is None else task_title(row.task),
-                "w": w,
-                "at w": 100 * parts.value_at(shown, context.weight, row.task),
+                **along_w,
                 "fused": 100 * row.value,
                 "baseline": 100 * row.baseline,
                 "gain": 100 * row.gain,
@@ -135,9 +135,8 @@ def cost(context: Context) -> None:
     asked, shown = context.asked, context.shown
     flops = compute.flops(asked, shown)
     rows = table_1_rows(shown, flops)
-    drawn = [
-        {**row, "kind": _group(row["kind"], row["name"])} for row in rows if row["tflops"] and row["kind"] != "other"
-    ]
+    groups = {line.name: wording.group_of(line) for line in shown.lines}
+    drawn = [{**row, "kind": groups[row["name"]]} for row in rows if row["tflops"]]
     if drawn:
         figure = charts_fusion.cost_chart(drawn, frame.palette(), title=controls.MEASURE_TITLES[asked.measure])
         blocks.chart(figure, key="cost", alt="Accuracy against TFLOPs of one prompt")
@@ -177,14 +176,6 @@ def table_1_rows(shown: Shown, flops: dict[str, float]) -> list[dict[str, Any]]:
         rows.append({"name": line.name, "kind": line.kind, "tflops": tflops, "value": score.value, "low": score.low,
                      "high": score.high, "label": line.name})  # fmt: skip
     return rows
-
-
-def _group(kind: str, name: str) -> str:
-    """The colour group of a line on the cost plane."""
-    if kind == "member":
-        return name[:2]
-    return {"gold": "single, gold", "best gold": "single, gold", "other model": "single, gold",
-            "control": "equal ensemble"}.get(kind, kind)  # fmt: skip
 
 
 def all_gain_rows(context: Context) -> list[dict[str, Any]]:
@@ -262,14 +253,17 @@ def chosen(context: Context) -> None:
 def queries(context: Context) -> None:
     """Diversity of the members, and the queries that the fusion gained and lost."""
     asked = context.asked
-    found = compute.pair_diversity(asked)
-    st.markdown(
-        f"The two members agree on **{percent(found.agreement)}** of queries and are both wrong on "
-        f"**{percent(found.double_fault)}**; a perfect choice between them would reach {percent(found.either_right)}."
-    )
+    pairs = compute.member_diversity(asked)
+    for (one, two), found in pairs.items():
+        who = "The two members" if len(pairs) == 1 else f"{plain(one)} and {plain(two)}"
+        st.markdown(
+            f"{who} agree on **{percent(found.agreement)}** of queries and are both wrong on "
+            f"**{percent(found.double_fault)}**; a perfect choice between them would reach "
+            f"{percent(found.either_right)}."
+        )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         baseline = _baseline(context, "queries_against")
-        names = list(context.shown.curve.by_task)
+        names = list(context.shown.tasks)
         task = context.view.task or str(
             st.selectbox(
                 "Task",
@@ -388,12 +382,14 @@ def _job(job_id: int) -> None:
 def downloads(context: Context) -> None:
     """The curve's rows and the chart."""
     task = context.view.task
+    figure, rows = context.figure, parts.value_rows(context.shown, task)
+    if context.weight is not None:
+        at = {"w": context.weight, "value": parts.value_at(context.shown, context.weight, task)}
+        figure, rows = charts_fusion.at_weight(figure, at), parts.curve_rows(context.shown, task)
     blocks.table(
-        parts.curve_rows(context.shown, task),
+        rows,
         name="fusion",
-        figure=charts_fusion.at_weight(
-            context.figure, {"w": context.weight, "value": parts.value_at(context.shown, context.weight, task)}
-        ),
+        figure=figure,
         study=study_from_json(context.asked.study),
     )
 
@@ -407,11 +403,12 @@ def how_computed(asked: Asked, shown: Shown) -> None:
             r" 1/|\mathcal{Y}|"
         )
         st.markdown(
-            "Equations 5 and 6 of arXiv 2406.14022. Probabilities are the softmax over the candidates' scores; a "
-            "symbol's probability belongs to the label that it stands for. Accuracies in the weights are those of the "
-            "development set, per task (adaptive) or averaged first (pooled); an accuracy below chance counts as no "
-            "excess. Checkpoints are chosen on the development set, ties go to the earlier step. The **equal "
-            "ensemble** averages the two checkpoints that are best under true labels: what plain ensembling gives for "
+            "Equations 5 and 6 of arXiv 2406.14022; with further members the same sums run over all of them. "
+            "Probabilities are the softmax over the candidates' scores; a symbol's probability belongs to the label "
+            "that it stands for. Accuracies in the weights are those of the development set, per task (adaptive) or "
+            "averaged first (pooled); an accuracy below chance counts as no excess. Checkpoints are chosen on the "
+            "development set, ties go to the earlier step. The **equal ensemble** averages the two checkpoints that "
+            "are best under true labels: what plain ensembling gives for "
             f"the same cost. {count(shown.n_seeds, 'seed')}, {shown.n_examples:,} queries; label score: "
             f"{asked.normalisation}."
         )

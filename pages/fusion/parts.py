@@ -8,18 +8,20 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from icl_core.analysis.fusion_report import ROLES
 from icl_core.errors import StudyError
 from icl_core.evaluation.study import Study, study_to_json
 from icl_core.records import LABEL_SETTINGS, CheckpointRef
 from pages.fusion import compute, wording
-from pages.fusion.compute import Asked, Line, Menu, Shown
+from pages.fusion.compute import Asked, Further, Line, Menu, Shown
 from pages.ui import blocks, charts_fusion, controls, frame, selection
 from pages.ui.theme import Figure
 from pages.ui.words import checkpoint_name, count, percent, plain, task_title
 
-__all__ = ["Look", "ask", "chart", "curve_rows", "finding", "look", "missing", "notes", "value_at"]
+__all__ = ["Look", "ask", "chart", "curve_rows", "finding", "look", "missing", "notes", "value_at", "value_rows"]
 
 BEST, BY_HAND = "Best on dev", "By hand"
+MOST_FURTHER = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +65,42 @@ def ask(study: Study) -> Asked:
         tr = _checkpoint("TR checkpoint", "tr_at", found[tr_model].tr) if by_hand else None
         tl = _checkpoint("TL checkpoint", "tl_at", found[tl_model].tl) if by_hand else None
         measure, normalisation = controls.measure_controls()
+    further = _further(found, (tr_model, tl_model), by_hand=by_hand)
     if not has_dev:
         _offer_dev(tr_model, tl_model, found)
-    return Asked(study_to_json(study), tr_model, tl_model, tr, tl, measure, normalisation)
+    return Asked(study_to_json(study), tr_model, tl_model, tr, tl, measure, normalisation, further)
+
+
+def _further(found: dict[str, Menu], pair: tuple[str, str], *, by_hand: bool) -> tuple[Further, ...]:
+    """A third and a fourth member, in any role; chosen on dev, a model can play a role once."""
+    options = {
+        f"{model} ({role})": (model, setting)
+        for model, menu in found.items()
+        for setting, role in ROLES.items()
+        if menu.by_setting[setting] and (menu.has_dev or by_hand)
+        if by_hand or (model, role) not in ((pair[0], "TR"), (pair[1], "TL"))
+    }
+    if not options:
+        return ()
+    if "further_members" in st.session_state:
+        st.session_state["further_members"] = [n for n in st.session_state["further_members"] if n in options]
+    with st.container(horizontal=True, vertical_alignment="bottom", key="fusion-further"):
+        names = st.multiselect(
+            "Further members",
+            list(options),
+            max_selections=MOST_FURTHER,
+            placeholder="None: two members",
+            key="further_members",
+            bind="query-params",
+            help="A third and a fourth member; adaptive weights go over all of them. The curve over w is for two.",
+        )
+        chosen = []
+        for index, name in enumerate(names):
+            model, setting = options[name]
+            refs = found[model].by_setting[setting]
+            ref = _checkpoint(f"{name} checkpoint", f"further_at_{index}", refs) if by_hand else None
+            chosen.append(Further(model, setting, ref))
+    return tuple(chosen)
 
 
 def _model(label: str, key: str, names: list[str]) -> str:
@@ -96,13 +131,15 @@ def _ask_for_dev() -> None:
     st.session_state["setting"] = list(LABEL_SETTINGS)
 
 
-def look(shown: Shown) -> tuple[Look, float]:
-    """The chosen w, the mean or one task, and whether each task has its own line."""
+def look(shown: Shown) -> tuple[Look, float | None]:
+    """The mean or one task, whether each task has its own line, and the chosen w; no w with more than two members."""
+    if shown.curve is None:
+        return Look(controls.task_control(shown.tasks), every_task=False), None
     left, middle, right = st.columns([5, 3, 2], vertical_alignment="bottom")
     with left:
         weight = _weight_slider()
     with middle:
-        task = controls.task_control(list(shown.curve.by_task))
+        task = controls.task_control(shown.tasks)
     with right:
         every = st.toggle("Each task", key="each", bind="query-params", disabled=task is not None)
     return Look(task, every and task is None), weight
@@ -110,8 +147,7 @@ def look(shown: Shown) -> tuple[Look, float]:
 
 def finding(asked: Asked, shown: Shown) -> None:
     """The page's sentence."""
-    best = shown.named("fusion, adaptive") or shown.named("fusion, fixed")
-    assert best is not None
+    best = wording.best_of(shown)
     against = {}
     for kind in ("best gold", "control"):
         baseline = next(iter(shown.of_kind(kind)), None)
@@ -137,8 +173,10 @@ def _weight_slider() -> float:
     )
 
 
-def chart(asked: Asked, shown: Shown, view: Look, weight: float) -> Figure:
-    """The measure against w; the figure without the movable w is given back for downloads."""
+def chart(asked: Asked, shown: Shown, view: Look, weight: float | None) -> Figure:
+    """The measure against w, or by line for more than two members; given back, without the movable w, for downloads."""
+    if weight is None:
+        return _value_chart(asked, shown, view)
     drawn = [line for line in shown.lines if view.task is None or view.task in line.score.by_task]
     figure = charts_fusion.weight_chart(
         curve_rows(shown, view.task),
@@ -158,8 +196,38 @@ def chart(asked: Asked, shown: Shown, view: Look, weight: float) -> Figure:
     return figure
 
 
+def _value_chart(asked: Asked, shown: Shown, view: Look) -> Figure:
+    """Every fusion and what it has to beat, with the members' weights below."""
+    title = controls.MEASURE_TITLES[asked.measure]
+    figure = charts_fusion.value_chart(value_rows(shown, view.task), frame.palette(), title=title)
+    blocks.chart(figure, key="values", alt=f"{title} of fusions, members and baselines")
+    best = wording.best_of(shown)
+    names = [f"{role} {ref.model} {checkpoint_name(ref)}" for role, ref in shown.members]
+    st.dataframe(
+        [
+            {"task": task_title(task), **dict(zip(names, weights, strict=True))}
+            for task, weights in best.weights_by_task.items()
+        ],
+        hide_index=True,
+        column_config=dict.fromkeys(names, st.column_config.NumberColumn(format="%.2f")),
+        alt=f"Weights of {best.name} by task",
+    )
+    st.caption(f"Weights of {plain(best.name)}; in each row they sum to 1.")
+    return figure
+
+
+def value_rows(shown: Shown, task: str | None) -> list[dict[str, Any]]:
+    """One row a line with its interval."""
+    return [
+        {"name": line.name, "kind": wording.group_of(line), **_numbers(line, task)}
+        for line in shown.lines
+        if task is None or task in line.score.by_task
+    ]
+
+
 def value_at(shown: Shown, weight: float, task: str | None) -> float:
-    """The measure at a w of the grid."""
+    """The measure at a w of the grid, of two members."""
+    assert shown.curve is not None
     at = int(np.argmin(np.abs(shown.curve.weight - weight)))
     return float((shown.curve.value if task is None else shown.curve.by_task[task])[at])
 
@@ -167,6 +235,7 @@ def value_at(shown: Shown, weight: float, task: str | None) -> float:
 def curve_rows(shown: Shown, task: str | None) -> list[dict[str, Any]]:
     """The curve; a single task has no band of its own along w."""
     curve = shown.curve
+    assert curve is not None
     values, lows, highs = (curve.value, curve.low, curve.high) if task is None else (curve.by_task[task],) * 3
     return [
         {"w": round(float(w), 4), "value": float(value), "low": float(low), "high": float(high)}
@@ -175,6 +244,7 @@ def curve_rows(shown: Shown, task: str | None) -> list[dict[str, Any]]:
 
 
 def _task_rows(shown: Shown) -> list[dict[str, Any]]:
+    assert shown.curve is not None
     return [
         {"w": round(float(w), 4), "value": float(value), "task": task_title(task)}
         for task, values in shown.curve.by_task.items()
@@ -204,7 +274,7 @@ def _mark_rows(line: Line, task: str | None) -> list[dict[str, Any]]:
             {**_numbers(line, task), "w": float(role == "TR"), "kind": role, "name": name, "label": f"{role} alone"}
         ]
     if line.weight is not None:
-        w = line.weight if task is None else line.weight_by_task[task]
+        w = line.weight if task is None else line.weights_by_task[task][0]
         label = _MARK_LABELS.get(name, "")
         return [{**_numbers(line, task), "w": w, "kind": line.kind, "name": wording.mark_name(line), "label": label}]
     if line.kind == "parameter fusion" and line.mixed_weight is not None:
@@ -225,6 +295,14 @@ def _level_rows(shown: Shown, line: Line, task: str | None) -> list[dict[str, An
 
 def notes(shown: Shown) -> None:
     """What the marks are, what the bands are, and where weights are equal for want of better."""
+    if shown.curve is None:
+        st.caption(
+            f"{len(shown.members)} members, their probabilities weighed and added; whiskers: 95 %, bootstrap over "
+            f"{count(shown.n_seeds, 'seed')} and {shown.n_examples:,} queries; chance is {percent(shown.chance)}. "
+            "Mixed parameters and the tables of selection are of the first two members."
+        )
+        _equal_for_want(shown)
+        return
     adaptive = "; adaptive weights differ by task, so it need not lie on the curve" if shown.has_dev else ""
     st.caption(
         f"Diamonds: fusions of the predictions at their mean weight{adaptive}. Hollow: oracle, chosen on the test set, "
@@ -233,10 +311,15 @@ def notes(shown: Shown) -> None:
         f"plain ensembling. Bands: 95 %, bootstrap over {count(shown.n_seeds, 'seed')} and {shown.n_examples:,} "
         f"queries; chance is {percent(shown.chance)}."
     )
+    _equal_for_want(shown)
+
+
+def _equal_for_want(shown: Shown) -> None:
     if shown.equal_for_want:
         st.caption(
-            "Neither member is above chance on the development set of "
-            f"{plain(', '.join(task_title(task) for task in shown.equal_for_want))}: both weigh 1/2 there."
+            "No member is above chance on the development set of "
+            f"{plain(', '.join(task_title(task) for task in shown.equal_for_want))}: all weigh "
+            f"1/{len(shown.members)} there."
         )
 
 

@@ -10,7 +10,7 @@ from pages.fusion.compute import Asked, Line, Shown
 from pages.ui.controls import MEASURE_TITLES
 from pages.ui.words import checkpoint_name, p_value, percent, plain, points, task_title
 
-__all__ = ["at_weight", "finding", "gain_text", "level_label", "mark_name", "tests_text"]
+__all__ = ["at_weight", "best_of", "finding", "gain_text", "group_of", "level_label", "mark_name", "tests_text"]
 
 
 def gain_text(row: GainRow) -> str:
@@ -31,8 +31,8 @@ def tests_text(row: GainRow) -> str:
 
 def finding(asked: Asked, shown: Shown, best: Line, against: Mapping[str, Mapping[str, Gain]]) -> str:
     """What the fusion reaches, and what it gains over the best single checkpoint and over plain ensembling."""
-    members = f"{plain(shown.tr.model)} {checkpoint_name(shown.tr)} (TR) and "
-    members += f"{plain(shown.tl.model)} {checkpoint_name(shown.tl)} (TL)"
+    *firsts, last = [f"{plain(ref.model)} {checkpoint_name(ref)} ({role})" for role, ref in shown.members]
+    members = f"{', '.join(firsts)} and {last}"
     how = "adaptive weights" if best.name.endswith("adaptive") else "equal weights"
     value = f"**{percent(best.score.value)}** {MEASURE_TITLES[asked.measure].lower()}"
     first = f"{members}, fused with {how}, reach {value}"
@@ -72,6 +72,22 @@ def at_weight(shown: Shown, weight: float, value: float, task: str | None) -> st
             base = line.score.value if task is None else line.score.by_task[task][0]
             parts.append(f"{points(value - base)} against {words}")
     return ", ".join(parts) + "."
+
+
+def best_of(shown: Shown) -> Line:
+    """The fusion that is the page's result: adaptive weights, or equal ones without development results."""
+    line = shown.named("fusion, adaptive") or shown.named("fusion, fixed")
+    assert line is not None
+    return line
+
+
+def group_of(line: Line) -> str:
+    """The colour group of a line where every line is drawn."""
+    if line.kind == "member":
+        role = line.name.split(" ")[0]
+        return role if role in ("TR", "TL") else "single, gold"
+    groups = {"gold": "single, gold", "best gold": "single, gold", "other model": "single, gold"}
+    return {**groups, "control": "equal ensemble"}.get(line.kind, line.kind)
 
 
 def mark_name(line: Line) -> str:

@@ -15,7 +15,7 @@ from pages.ui.axes import apart, percent_domain
 from pages.ui.charts import Row, rows_data
 from pages.ui.theme import Figure, Palette, configured, remembered
 
-__all__ = ["at_weight", "cost_chart", "pair_chart", "weight_chart"]
+__all__ = ["at_weight", "cost_chart", "pair_chart", "value_chart", "weight_chart"]
 
 WORD_ROOM = 190
 """Pixels to the right of the plot for the names of horizontal lines."""
@@ -176,6 +176,51 @@ def at_weight(figure: Figure, row: Row) -> Figure:
     return {**figure, "layer": layers}
 
 
+def _groups(rows: Sequence[Row], palette: Palette) -> tuple[list[str], list[str], list[str]]:
+    """The kinds that occur, with their colours and shapes, where single checkpoints and ensembles are drawn too."""
+    groups = [*_SHAPES, "single, gold", "equal ensemble"]
+    colours = {**_colours(palette), "single, gold": palette.icl, "equal ensemble": palette.labels[1]}
+    shapes = {**_SHAPES, "single, gold": "circle", "equal ensemble": "cross"}
+    known = [group for group in groups if any(row["kind"] == group for row in rows)]
+    return known, [colours[group] for group in known], [shapes[group] for group in known]
+
+
+@remembered
+def value_chart(rows: Sequence[Row], palette: Palette, *, title: str = "Accuracy", row_height: int = 26) -> Figure:
+    """A measure of every fusion and of what it has to beat, each with its interval, one line each.
+
+    Args:
+        rows: ``name``, ``value``, ``low``, ``high`` (fractions), ``kind`` as in the cost plane.
+        palette: colours of the theme.
+        title: of the horizontal axis.
+        row_height: pixels a line.
+    """
+    known, colours, shapes = _groups(rows, palette)
+    names = [row["name"] for row in rows]
+    low, high = percent_domain([row["low"] for row in rows], [row["high"] for row in rows])
+    x = alt.X(
+        "value:Q",
+        title=title,
+        scale=alt.Scale(domain=[low, high], nice=False),
+        axis=alt.Axis(format=".0%", tickCount=6, grid=True),
+    )
+    y = alt.Y("name:N", sort=names, title=None, axis=alt.Axis(labelLimit=330))
+    base = alt.Chart(rows_data(rows))
+    colour = alt.Color("kind:N", sort=known, scale=alt.Scale(domain=known, range=colours), legend=None)
+    shape = alt.Shape("kind:N", sort=known, scale=alt.Scale(domain=known, range=shapes), legend=None)
+    tip = [
+        alt.Tooltip("name:N", title=" "),
+        alt.Tooltip("value:Q", title="Value", format=".1%"),
+        alt.Tooltip("low:Q", title="95 % from", format=".1%"),
+        alt.Tooltip("high:Q", title="95 % to", format=".1%"),
+    ]
+    points = base.mark_point(filled=True, size=90, opacity=1).encode(x, y, colour, shape, tooltip=tip)
+    whisker = base.mark_rule(strokeWidth=1.4, opacity=0.7).encode(
+        alt.X("low:Q", title=title), y, alt.X2("high:Q"), colour
+    )
+    return configured(alt.layer(points, whisker).properties(height=max(120, row_height * len(rows))), palette)
+
+
 @remembered
 def cost_chart(rows: Sequence[Row], palette: Palette, *, title: str = "Accuracy", height: int = 300) -> Figure:
     """Accuracy against the operations of one prompt, the plane of the paper's Table 1.
@@ -186,10 +231,7 @@ def cost_chart(rows: Sequence[Row], palette: Palette, *, title: str = "Accuracy"
         title: of the vertical axis.
         height: of the plot, pixels.
     """
-    groups = ["fusion", "upper bound", "TR", "TL", "parameter fusion", "single, gold", "equal ensemble"]
-    colours = {**_colours(palette), "single, gold": palette.icl, "equal ensemble": palette.labels[1]}
-    shapes = {**_SHAPES, "single, gold": "circle", "equal ensemble": "cross"}
-    known = [group for group in groups if any(row["kind"] == group for row in rows)]
+    known, colours, shapes = _groups(rows, palette)
     low, high = percent_domain([row["low"] for row in rows], [row["high"] for row in rows])
     x = alt.X("tflops:Q", title="TFLOPs of one prompt", scale=alt.Scale(type="log", nice=True),
               axis=alt.Axis(format="~g", tickCount=6))  # fmt: skip
@@ -198,12 +240,10 @@ def cost_chart(rows: Sequence[Row], palette: Palette, *, title: str = "Accuracy"
     colour = alt.Color(
         "kind:N",
         sort=known,
-        scale=alt.Scale(domain=known, range=[colours[kind] for kind in known]),
+        scale=alt.Scale(domain=known, range=colours),
         legend=alt.Legend(title=None, orient="top", columns=4),
     )
-    shape = alt.Shape(
-        "kind:N", sort=known, scale=alt.Scale(domain=known, range=[shapes[kind] for kind in known]), legend=None
-    )
+    shape = alt.Shape("kind:N", sort=known, scale=alt.Scale(domain=known, range=shapes), legend=None)
     tip = [
         alt.Tooltip("name:N", title=" "),
         alt.Tooltip("tflops:Q", title="TFLOPs", format=".3~g"),

@@ -11,6 +11,7 @@ import pytest
 from icl_core.analysis.fusion import Member, ModelSplits, answer_scores, collect_members, development_weights
 from icl_core.analysis.fusion import fused_answers as fused
 from icl_core.analysis.fusion_report import (
+    choose_member,
     choose_members,
     fusion_entries,
     gains_over,
@@ -57,9 +58,27 @@ def test_every_line_is_there_and_adds_its_members(pair: Pair, make_splits: Calla
     assert next(entry for entry in entries if entry.kind == "other model").checkpoints[0].step == 20
 
 
+def test_three_members_are_weighed_over_all(pair: Pair, splits: ModelSplits) -> None:
+    third = choose_member(splits, "gold")
+    assert third.checkpoint == select_checkpoint(splits, "ICL-best") and third.label_setting == "gold"
+    entries = fusion_entries((*pair, third))
+    assert [entry.kind for entry in entries][:6] == ["fusion"] * 3 + ["member"] * 3  # no oracle over several weights
+    assert [entry.name.split(":")[0] for entry in entries[3:6]] == ["TR alone", "TL alone", "ICL alone"]
+    data = collect_members((*pair, third))
+    expected = development_weights(data)
+    assert entries[0].weights is not None and len(entries[0].checkpoints) == 3
+    for task, weights in entries[0].weights.by_task.items():
+        assert (
+            weights == pytest.approx(expected.by_task[task]) and len(weights) == 3 and sum(weights) == pytest.approx(1)
+        )
+    assert answer_scores(entries[0].answers).mean == pytest.approx(answer_scores(fused(data, expected)).mean)
+    with pytest.raises(StudyError, match="takes part twice"):
+        fusion_entries((*pair, pair[0]))
+
+
 def test_without_development_results_nothing_is_chosen(splits: ModelSplits, pair: Pair) -> None:
     blind = dataclasses.replace(splits, dev=None)
-    entries = fusion_entries(tuple(dataclasses.replace(member, model=blind) for member in pair))  # type: ignore[arg-type]
+    entries = fusion_entries([dataclasses.replace(member, model=blind) for member in pair])
     assert [entry.kind for entry in entries] == ["fusion", "upper bound", "member", "member", "gold", "gold"]
     assert entries[0].name == "fusion, fixed"
 
@@ -114,4 +133,4 @@ def test_every_pair_is_the_adaptive_fusion_of_its_members(splits: ModelSplits) -
 def test_no_task_in_common_is_said(splits: ModelSplits) -> None:
     lonely = dataclasses.replace(splits.test, scores={at: s for at, s in splits.test.scores.items() if at[1] == "gold"})
     with pytest.raises(StudyError, match="no task in common"):
-        shared_tasks(ModelSplits(lonely), splits)
+        shared_tasks([(ModelSplits(lonely), "random"), (splits, "abstract")])

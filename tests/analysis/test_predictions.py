@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,6 +44,20 @@ def test_refuses_to_mix(make_record: Make, change: dict[str, object], message: s
     cells = [make_record([0, 0], [0, 1]), make_record([0, 0], [0, 1], setting="abstract")]
     with pytest.raises(StudyError, match=message):
         collect_predictions([*cells, make_record([0, 0], [0, 1], step=10, **change)])
+
+
+def test_two_folders_of_one_name_are_refused(make_record: Make) -> None:
+    def at(source: str, location: str, step: int) -> CellRecord:
+        record = make_record([0, 0], [0, 1], step=step)
+        ref = replace(record.spec.checkpoint, source=source, location=location)
+        return replace(record, spec=replace(record.spec, checkpoint=ref))
+
+    one, two = at("folder", "/a/runs", 0), at("folder", "/b/runs", 10)
+    for other, place in ((two, "/b/runs"), (at("hub", "someone/runs", 10), "a published model")):
+        with pytest.raises(StudyError, match=rf"different models called m-1 \(.*{place}.*\); leave one of them out"):
+            collect_predictions([one, other])
+    assert len(collect_predictions([one, at("folder", "/a/runs", 10)])["m-1"].checkpoints) == 2
+    assert len(collect_predictions([at("hub", "a/x", 0), at("hub", "b/x", 10)])["m-1"].checkpoints) == 2  # an alias
 
 
 def test_the_alphabet_of_gold_cells_does_not_matter(make_record: Make) -> None:

@@ -82,6 +82,37 @@ def test_members_by_hand(page: Callable[..., AppTest], filled: Callable[..., Stu
     assert "step 220 (TR)" in words(app) and "step 770 (TL)" in words(app)
 
 
+@pytest.mark.parametrize("tab", ["Tasks", "Cost", "Selection", "Queries", "Mixed parameters", "Table and downloads"])
+def test_a_third_member(tab: str, page: Callable[..., AppTest], filled: Callable[..., Study]) -> None:
+    filled()
+    app = page(fusion_part=tab)
+    app.multiselect(key="further_members").set_value(["someone-model (ICL)"]).run()
+    assert not app.exception, [item.value for item in app.exception]
+    said = words(app)
+    assert (
+        "step 440 (TR), someone\\-model step 990 (TL) and someone\\-model step 990 (ICL), fused with adaptive" in said
+    )
+    assert not [slider for slider in app.slider if slider.key == "w"] and "At **w" not in said
+    weights = app.dataframe[0].value
+    assert list(weights.columns)[1:] == [
+        f"{role} someone-model step {step}" for role, step in (("TR", 440), ("TL", 990), ("ICL", 990))
+    ]
+    assert weights.iloc[:, 1:].sum(axis=1).tolist() == pytest.approx([1, 1])
+    assert len(app.dataframe) >= 2 or tab == "Mixed parameters"
+
+
+def test_members_by_hand_may_be_of_one_role_but_not_one_checkpoint(
+    page: Callable[..., AppTest], filled: Callable[..., Study]
+) -> None:
+    filled()
+    app = page(members="By hand", tr_at="step 220", tl_at="step 770")
+    app.multiselect(key="further_members").set_value(["someone-model (TR)"]).run()
+    app.selectbox(key="further_at_0").set_value("step 550").run()
+    assert "step 550 (TR), fused with adaptive weights" in words(app)
+    app.selectbox(key="further_at_0").set_value("step 220").run()
+    assert "takes part twice" in words(app) and not app.exception
+
+
 def test_without_the_development_set_it_says_what_to_do(
     page: Callable[..., AppTest], filled: Callable[..., Study]
 ) -> None:
