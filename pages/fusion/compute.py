@@ -49,6 +49,7 @@ __all__ = [
     "flops",
     "gains",
     "grid",
+    "has_mixed",
     "label_words",
     "member_diversity",
     "menu",
@@ -262,6 +263,22 @@ def _shown(asked: Asked, generation: str) -> Shown:
         n_examples=sum(task.gold.size for task in data.tasks.values()),
         has_dev=any(entry.weights is not None and entry.weights.kind == "adaptive" for entry in entries),
     )
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _has_mixed(asked: Asked, generation: str) -> bool:
+    results = _results(asked.study, generation)
+    members = _members(asked, results)
+    return bool(results.mixed_of(members[0].checkpoint, members[1].checkpoint))
+
+
+def has_mixed(asked: Asked) -> bool:
+    """Whether mixed parameters of the TR and the TL member are evaluated, in any proportion.
+
+    Raises:
+        StudyError: as ``shown``.
+    """
+    return _has_mixed(asked, cached.generation())
 
 
 def _line(entry: Entry, score: EntryScore) -> Line:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from icl_core.evaluation.fusion_data import fusion_study, mixing_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells
 from icl_core.registry.families import get_model, paper_checkpoints
@@ -116,6 +117,26 @@ def test_illegible_rows_stay_blank(open_page: Callable[..., AppTest], several: S
         assert table.loc[f"{PAPER_MODELS[entry.tr]} gold", "reported by the paper"] == "not legible"
         assert table.loc[f"{PAPER_MODELS[entry.tr]} gold", "difference"] == ""
     assert table.loc["Pythia-1B gold", "difference"].endswith("points")
+
+
+def test_mixed_parameters_are_set_beside_the_papers(
+    open_page: Callable[..., AppTest], several: Study, store_folder: Path
+) -> None:
+    """Members are chosen on dev; the mixture of fixed weight is stored, the one of adaptive weight is not."""
+    store = Store.open(store_folder)
+    fill(store, fusion_study(several))
+    tr, tl = several.checkpoints[4], several.checkpoints[9]
+    fill(store, mixing_study(several, tr, tl, (0.5, 0.31)), curves={"gold": [0.7] * 10})
+    store.close()
+    app = open_page("paper", model="pythia-1b", panel="Tables 1, 2")
+    assert not app.exception
+    rows = {row[""]: row for row in app.dataframe[0].value.to_dict("records")}
+    fixed = rows["Pythia-1B mixed parameters, fixed"]
+    assert fixed["this store"].endswith("w = 0.50") and "(" in fixed["this store"]
+    ours = float(fixed["this store"].split(" %")[0])
+    assert fixed["difference"].startswith(f"{ours - 46.63:+.1f}".replace("-", "−"))
+    assert rows["Pythia-1B mixed parameters, adaptive"]["this store"].startswith("not evaluated yet")
+    assert rows["Pythia-2.8B mixed parameters, fixed"]["this store"] == "not in this store"
 
 
 def test_the_button_takes_exactly_the_missing_study_to_evaluate(
