@@ -23,7 +23,7 @@ from icl_core.pretraining.lab.config import (
     describe,
     validate_config,
 )
-from icl_core.pretraining.lab.summary import expected_seconds, group_runs
+from icl_core.pretraining.lab.summary import expected_seconds, group_runs, without_seeds
 from pages.lab import found, jobs_view
 from pages.lab.trained import RUNS_KEY
 from pages.ui.words import count, duration, plain
@@ -45,19 +45,13 @@ def _key(name: str, *, second: bool = False) -> str:
 
 def draw() -> None:
     """Presets, knobs, what it costs, and the button."""
-    st.selectbox(
-        "Preset",
-        [*PRESETS, OWN],
-        key="labpreset",
-        on_change=_take_preset,
-        help="The papers' settings, carried over to the lab's Gaussian exemplars. Changing a knob afterwards is fine.",
-    )
-    data, model = st.columns([3, 2])
-    with data, st.container(border=True):
+    top = st.container()
+    left, right = st.columns([3, 2])
+    with left, st.container(border=True):
         st.markdown("**Data**")
         _fields(DATA_KNOBS, columns=3)
         _second_phase()
-    with model:
+    with right:
         with st.container(border=True):
             st.markdown("**Model**")
             _fields(MODEL_KNOBS, columns=2)
@@ -67,13 +61,29 @@ def draw() -> None:
             if st.session_state[_key("weight_decay")]:
                 parts = list(DECAY_PARTS)
                 st.multiselect("Parts that decay", parts, default=parts, key=_key("decay_parts"), bind="query-params")
-    try:
-        config = config_from_form()
-        validate_config(config)
-    except ObservatoryError as error:
-        st.info(plain(str(error)))
-        return
-    _submit(config)
+    config = config_from_form()
+    with top:
+        _presets(config)
+    with left:
+        try:
+            validate_config(config)
+        except ObservatoryError as error:
+            st.info(plain(str(error)))
+            return
+        _submit(config)
+
+
+def _presets(config: LabConfig) -> None:
+    """The preset that the knobs are, whatever set them; choosing one sets them all."""
+    same = [title for title, preset in PRESETS.items() if preset == without_seeds(config)]
+    st.session_state["labpreset"] = same[0] if same else OWN
+    st.selectbox(
+        "Preset",
+        [*PRESETS, OWN],
+        key="labpreset",
+        on_change=_take_preset,
+        help="The papers' settings, carried over to the lab's Gaussian exemplars.",
+    )
 
 
 def _fields(knobs: tuple[Knob, ...], *, columns: int, second: bool = False) -> None:

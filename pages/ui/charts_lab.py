@@ -102,6 +102,11 @@ class Look:
         """Of ticks and tooltips."""
         return ".0%" if self.unit == "percent" else "~f"
 
+    def height_share(self, pixels: float) -> float:
+        """How much of the vertical axis so many pixels are, above its lower end."""
+        low, high = self.domain or (0.0, 1.0)
+        return low + (high - low) * pixels / self.height
+
 
 @remembered
 def series_chart(
@@ -137,7 +142,7 @@ def series_chart(
         ),
         alt.Tooltip("n:Q", title="Seeds"),
     ]
-    rules, words = _levels(references, axis, palette)
+    rules, words = _levels(references, axis, palette, look=look)
     layers: list[Any] = [
         *rules,
         alt.Chart(data).mark_line(strokeWidth=2).encode(axis.encode(), y, colour, dash),
@@ -172,16 +177,22 @@ def _end_names(rows: Sequence[Row], colour: alt.Color, *, gap: float) -> Any:
     return alt.Chart(rows_data(names)).mark_text(**mark).encode(alt.X("x:Q"), alt.Y("value:Q"), colour, **encoded)
 
 
-def _levels(rows: Sequence[Row], axis: XAxis, palette: Palette) -> tuple[list[Any], list[Any]]:
+def _levels(rows: Sequence[Row], axis: XAxis, palette: Palette, *, look: Look) -> tuple[list[Any], list[Any]]:
     """Horizontal lines, and their words, which stand at the left below them and above the curves."""
     if not rows:
         return [], []
-    data = rows_data([{**row, "x": axis.domain[0]} for row in rows])
-    rule = alt.Chart(data).mark_rule(strokeDash=[3, 3], color=palette.soft, opacity=0.8).encode(alt.Y("value:Q"))
-    mark: Any = {"align": "left", "baseline": "middle", "dx": 5, "dy": 14, "fontSize": 11}
-    words = alt.Chart(data).encode(alt.X("x:Q"), alt.Y("value:Q"), text="text:N", tooltip=alt.value(None))
+    placed = [{**row, "x": axis.domain[0]} for row in rows]
+    rule = alt.Chart(rows_data(placed)).mark_rule(strokeDash=[3, 3], color=palette.soft, opacity=0.8)
     halo: Any = {"stroke": palette.background, "strokeWidth": 4}
-    return [rule], [words.mark_text(**mark, **halo), words.mark_text(**mark, color=palette.soft)]
+    words: list[Any] = []
+    for row in placed:
+        dy = 14 if row["value"] > look.height_share(24) else -11  # above where below would meet the axis
+        mark: Any = {"align": "left", "baseline": "middle", "dx": 5, "dy": dy, "fontSize": 11}
+        word = alt.Chart(rows_data([row])).encode(
+            alt.X("x:Q"), alt.Y("value:Q"), text="text:N", tooltip=alt.value(None)
+        )
+        words += [word.mark_text(**mark, **halo), word.mark_text(**mark, color=palette.soft)]
+    return [rule.encode(alt.Y("value:Q"))], words
 
 
 MARKER_PIXELS = 6.3
@@ -362,7 +373,7 @@ def transience_chart(rows: Sequence[Row], palette: Palette, *, row_height: int =
     runs = list(dict.fromkeys(row["run"] for row in rows))
     top = max([1.05, *(row["index"] * 1.05 for row in rows)])
     scale = alt.Scale(domain=[min([0.0, *(row["index"] for row in rows)]), top], nice=False)
-    axis = alt.Axis(values=[0, 0.25, 0.5, 0.75, 1.0], format="~f", grid=True)
+    axis = alt.Axis(values=[0, 0.5, 1, 1.5, 2, 3], labelExpr="datum.value", grid=True)
     x = alt.X("index:Q", title="Transience index: 0 keeps its peak, 1 falls back to chance", scale=scale, axis=axis)
     y = alt.Y("run:N", sort=runs, title=None, axis=alt.Axis(labelLimit=220))
     names = [name for name in ("ICL", "Flip") if any(row["series"] == name for row in rows)]
