@@ -24,7 +24,7 @@ __all__ = ["add_commands", "open_store"]
 
 
 def open_store(options: argparse.Namespace) -> Store:
-    """The store that the options name; the default one also holds the shipped results."""
+    """The store that the options name; the default one also holds the shipped base model's results."""
     store = Store.open(settings.store_path())
     if options.store is None:
         ensure_embedded(store)

@@ -26,11 +26,20 @@ from icl_core.evaluation.store import PutReport, Store
 from icl_core.records import SCORING_VERSION, CellKey, CellRecord, CellSpec, canonical_json, plain_fields
 from icl_core.settings import embedded_results_path
 
-__all__ = ["BundleManifest", "ensure_embedded", "export_bundle", "import_bundle", "read_manifest"]
+__all__ = [
+    "BundleManifest",
+    "embedded_bundles",
+    "ensure_embedded",
+    "export_bundle",
+    "import_bundle",
+    "read_manifest",
+    "waiting_bundles",
+]
 
 _FORMAT = "icl-observatory results 1"
 _TABLE, _MANIFEST = "cells.parquet", "manifest.json"
 _BATCH = 200
+_BASE_BUNDLE = "tiny-base"
 _STRINGS, _COUNTS, _NATS = pa.list_(pa.string()), pa.list_(pa.uint32()), pa.list_(pa.float32())
 _SCHEMA = pa.schema(
     [
@@ -239,17 +248,37 @@ def _from_row(row: dict[str, Any]) -> CellRecord:
     )
 
 
-def ensure_embedded(store: Store) -> int:
-    """Imports the shipped bundles once; returns how many cells were new. Quick when nothing is left to do.
+def embedded_bundles() -> tuple[str, ...]:
+    """Names of the shipped bundles, the base model's first: it is what a new store opens with."""
+    names = (manifest.parent.name for manifest in embedded_results_path().glob(f"*/{_MANIFEST}"))
+    return tuple(sorted(names, key=lambda name: (name != _BASE_BUNDLE, name)))
+
+
+def waiting_bundles(store: Store) -> tuple[str, ...]:
+    """The shipped bundles that are not in a store yet, in the order of ``embedded_bundles``."""
+    return tuple(name for name in embedded_bundles() if store.get_note("bundles", _bundle_id(name)) is None)
+
+
+def ensure_embedded(store: Store, bundles: Iterable[str] | None = None) -> int:
+    """Imports shipped bundles once; returns how many cells were new. Quick when nothing is left to do.
+
+    Args:
+        store: where they go.
+        bundles: their names; None for the base model's alone, since all of them take a minute.
 
     Raises:
-        StoreError: a shipped bundle is damaged.
+        StoreError: a shipped bundle is damaged, or there is none of that name.
     """
     n_new = 0
-    for manifest in sorted(embedded_results_path().glob(f"*/{_MANIFEST}")):
-        name = _file_sha256(manifest)
-        if store.get_note("bundles", name) is None:
-            report = import_bundle(store, manifest.parent)
-            store.put_note("bundles", name, canonical_json({"folder": manifest.parent.name, "n_new": report.n_new}))
+    for name in embedded_bundles()[:1] if bundles is None else bundles:
+        if name not in embedded_bundles():
+            raise StoreError(f"There is no shipped bundle {name!r}; there are {', '.join(embedded_bundles())}.")
+        if store.get_note("bundles", _bundle_id(name)) is None:
+            report = import_bundle(store, embedded_results_path() / name)
+            store.put_note("bundles", _bundle_id(name), canonical_json({"folder": name, "n_new": report.n_new}))
             n_new += report.n_new
     return n_new
+
+
+def _bundle_id(name: str) -> str:
+    return _file_sha256(embedded_results_path() / name / _MANIFEST)

@@ -15,7 +15,14 @@ import pytest
 
 from icl_core.errors import StoreError
 from icl_core.evaluation import bundle
-from icl_core.evaluation.bundle import ensure_embedded, export_bundle, import_bundle, read_manifest
+from icl_core.evaluation.bundle import (
+    embedded_bundles,
+    ensure_embedded,
+    export_bundle,
+    import_bundle,
+    read_manifest,
+    waiting_bundles,
+)
 from icl_core.evaluation.codec import encode_record
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.upkeep import verify_store
@@ -194,12 +201,18 @@ def test_shipped_bundles_are_imported_once(filled, other_store, tmp_path, monkey
     shipped = tmp_path / "embedded"
     monkeypatch.setattr(bundle, "embedded_results_path", lambda: shipped)
     assert ensure_embedded(other_store) == 0
-    export_bundle(store, shipped / "one", specs=[r.spec for r in records[:4]])
-    export_bundle(store, shipped / "two", specs=[r.spec for r in records[2:]])
-    assert ensure_embedded(other_store) == 6
+    export_bundle(store, shipped / "another", specs=[r.spec for r in records[:4]])
+    export_bundle(store, shipped / "tiny-base", specs=[r.spec for r in records[2:]])
+    assert waiting_bundles(other_store) == embedded_bundles() == ("tiny-base", "another")
+    assert ensure_embedded(other_store) == 4, "the base model alone"
+    assert waiting_bundles(other_store) == ("another",)
+    with pytest.raises(StoreError, match="no shipped bundle 'none'"):
+        ensure_embedded(other_store, ["none"])
+    assert ensure_embedded(other_store, embedded_bundles()) == 2
     monkeypatch.setattr(bundle, "import_bundle", lambda *_: pytest.fail("imported again"))
-    assert ensure_embedded(other_store) == 0
+    assert ensure_embedded(other_store, embedded_bundles()) == 0
     assert ensure_embedded(Store.open(other_store.path)) == 0
+    assert waiting_bundles(other_store) == ()
 
 
 def test_the_manifest_reads_back(filled, tmp_path):
