@@ -270,8 +270,9 @@ def _jobs_table(found: Sequence[jobs.Job]) -> str:
 
 
 def _run_job(options: argparse.Namespace) -> int:
+    from icl_core.cli.lab import train_job
     from icl_core.evaluation.run import evaluate_job
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
-    state = jobs.work(options.id, {"evaluate": evaluate_job}, store_path=settings.store_path())
+    state = jobs.work(options.id, {"evaluate": evaluate_job, "train": train_job}, store_path=settings.store_path())
     return 0 if state in ("done", "cancelled") else 1

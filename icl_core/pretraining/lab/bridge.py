@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -79,11 +80,13 @@ def bridge_records(run: LabRun) -> Iterator[CellRecord]:
         for seed in BRIDGE_SEEDS
         for setting in LABEL_SETTINGS
     }
+    fingerprint = _fingerprint(world)
     for ref in bridge_refs(run):
         folder = run.path / ref.revision
         model, weights = load_weights(run.config, folder), _weight_files(run, folder)
         for (split, seed, setting), batch in contexts.items():
-            yield _record(ref, batch, model, split=split, seed=seed, setting=setting, weight_files=weights)
+            spec = _spec(ref, world, split=split, seed=seed, setting=setting)
+            yield _record(_key(spec, weights, fingerprint), spec, batch, model)
 
 
 def _contexts(world: World, split: Split, seed: int, setting: LabelSetting) -> Batch:
@@ -110,57 +113,64 @@ def _scores(model: LabTransformer, batch: Batch) -> npt.NDArray[np.float32]:
     return np.take_along_axis(logprobs, batch.relabelling, axis=1).astype(np.float32)
 
 
-def _record(
-    ref: CheckpointRef,
-    batch: Batch,
-    model: LabTransformer,
-    *,
-    split: Split,
-    seed: int,
-    setting: LabelSetting,
-    weight_files: tuple[tuple[str, str], ...],
-) -> CellRecord:
-    n, n_labels = batch.relabelling.shape
-    task = get_task(lab_task_name(n_labels))
-    n_pairs = batch.labels.shape[1]
-    row_ids = tuple(f"{split}:{index}" for index in range(n))
-    without_query = Batch(
-        **{name: getattr(batch, name) for name in ("labels", "targets", "classes", "true_labels", "relabelling")},
-        items=np.concatenate([batch.items[:, :-1], np.zeros_like(batch.items[:, -1:])], axis=1),
-    )
-    spec = CellSpec(ref, task.name, split, setting, seed, n_pairs, _N_EXAMPLES[split])
-    key = CellKey(
+def _fingerprint(world: World) -> str:
+    """sha256 over all exemplars (or centres) and the seed that draws queries and contexts from them."""
+    digest = hashlib.sha256(f"{world.config.evaluation_seed}".encode())
+    for array in (world.centres, world.exemplars, world.class_labels):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _spec(ref: CheckpointRef, world: World, *, split: Split, seed: int, setting: LabelSetting) -> CellSpec:
+    data = world.config.data
+    return CellSpec(ref, lab_task_name(data.n_labels), split, setting, seed, data.n_pairs, _N_EXAMPLES[split])
+
+
+def _row_ids(split: Split) -> tuple[str, ...]:
+    return tuple(f"{split}:{index}" for index in range(N_BRIDGE_ROWS[split]))
+
+
+def _key(spec: CellSpec, weight_files: tuple[tuple[str, str], ...], fingerprint: str) -> CellKey:
+    task = get_task(spec.task)
+    return CellKey(
         commit="",
         weight_files=weight_files,
         tokenizer_sha256="none",
-        context_length=2 * n_pairs + 1,
+        context_length=2 * spec.n_shots + 1,
         remap=None,
         dtype=spec.dtype,
         attention=spec.attention,
         task=task.name,
         task_version=task.version,
-        dataset_fingerprint=hashlib.sha256(batch.items.tobytes() + batch.labels.tobytes()).hexdigest(),
-        row_ids_sha256=digest_of(list(row_ids)),
+        dataset_fingerprint=fingerprint,
+        row_ids_sha256=digest_of(list(_row_ids(spec.split))),
         label_word_set=spec.label_word_set,
         label_words=task.words(),
         template=spec.template,
         template_text=task.template_text(spec.template),
-        label_setting=setting,
-        alphabet=spec.alphabet if setting == "abstract" else None,
-        n_shots=n_pairs,
+        label_setting=spec.label_setting,
+        alphabet=spec.alphabet if spec.label_setting == "abstract" else None,
+        n_shots=spec.n_shots,
         sampling=spec.sampling,
-        demo_seed=seed,
+        demo_seed=spec.demo_seed,
     )
+
+
+def _record(key: CellKey, spec: CellSpec, batch: Batch, model: LabTransformer) -> CellRecord:
+    """The record of a cell; its content-free query is the zero vector, its scores a mean over the contexts."""
+    n, n_labels = batch.relabelling.shape
+    without_query = replace(batch, items=batch.items.copy())
+    without_query.items[:, -1] = 0.0
     return CellRecord(
         spec=spec,
         key=key,
-        row_ids=row_ids,
+        row_ids=_row_ids(spec.split),
         gold=batch.true_labels,
         loglikelihoods=_scores(model, batch),
         n_tokens=np.ones((n, n_labels), dtype=np.int64),
         content_free=_scores(model, without_query).mean(axis=0),
         content_free_n_tokens=np.ones(n_labels, dtype=np.int64),
-        choices=task.words(),
+        choices=key.label_words,
         demonstration_ids=(),
         demonstration_labels=(),
         provenance={
