@@ -29,7 +29,7 @@ BASE_ORDER = ("errors", "records", "settings")
 PAGE_SIDE = (
     *("errors", "records", "settings", "data.prompts", "data.label_settings", "models.hub"),
     *(f"evaluation.{name}" for name in ("study", "cells", "store", "bundle", "upkeep", "jobs", "cost")),
-    *(f"pretraining.lab.{name}" for name in ("config", "runs", "minimal")),
+    *(f"pretraining.lab.{name}" for name in ("config", "runs", "minimal", "claims")),
     *(
         f"{part}.{p.stem}"
         for part in ("registry", "analysis")
