@@ -148,12 +148,14 @@ class _Run:
     seconds_before: float = 0.0
     started: float = field(default_factory=time.process_time)
     sets: tuple[int, Mapping[str, Batch]] = (-1, {})
+    points: frozenset[int] = frozenset()
 
     @classmethod
     def start(cls, config: LabConfig, path: Path) -> _Run:
         """The run at its last saved state, or before its first step."""
         model = build_model(config)
-        run = cls(config, path, make_world(config), model, _make_optimizer(model, config))
+        points = frozenset(evaluation_steps(config))
+        run = cls(config, path, make_world(config), model, _make_optimizer(model, config), points=points)
         if (path / STATE_NAME).is_file():
             run.load_state()
         else:
@@ -167,7 +169,7 @@ class _Run:
             raise StudyError(f"The training diverged at step {step}: the loss is {loss}; lower the learning rate.")
         self.step = step
         self.losses.append(loss)
-        if step in evaluation_steps(self.config):
+        if step in self.points:
             self.measure()
         return loss
 
