@@ -243,7 +243,8 @@ class _Run:
 
     def finish(self) -> Mapping[str, Any]:
         """Grafts, then the manifest, which says that the run is complete; the state is no longer needed."""
-        grafts = _grafts(self.config, self.path, self.sets[1])
+        sets = self.sets[1] or evaluation_sets(self.world, step=self.step)
+        grafts = _grafts(self.config, self.path, sets)
         manifest = {
             "name": run_name(self.config),
             "digest": config_digest(self.config),

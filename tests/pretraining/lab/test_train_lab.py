@@ -107,6 +107,19 @@ def test_a_killed_run_goes_on_from_its_last_whole_state(
     assert_equal_runs(whole, train(small_config, tmp_path / "killed"))
 
 
+def test_a_run_killed_after_its_last_step_is_finished(
+    small_config: LabConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(small_config, tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train_module, "_grafts", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        train(small_config, tmp_path / "killed")
+    finished = train(small_config, tmp_path / "killed")
+    assert_equal_runs(whole, finished)
+    assert finished.grafts is not None and whole.grafts is not None
+    assert all(np.array_equal(finished.grafts["early_first"][n], v) for n, v in whole.grafts["early_first"].items())
+
+
 def test_a_complete_run_is_left_alone(small_config: LabConfig, tmp_path: Path) -> None:
     run = train(small_config, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
