@@ -22,7 +22,7 @@ from icl_core.evaluation.study import ATTENTIONS, DTYPES, MAX_SHOTS, MAX_TEST_EX
 from icl_core.models.hub import embedded_members, local_checkpoints
 from icl_core.records import LABEL_SETTINGS, CheckpointRef
 from icl_core.registry.families import MODELS, choose_checkpoints
-from icl_core.registry.tasks import TASKS, list_tasks
+from icl_core.registry.tasks import LAB_TASK, TASKS, list_tasks
 from icl_core.settings import DEFAULT_DEMO_SEEDS, DEFAULT_N_SHOTS, DEFAULT_N_TEST, store_path
 from pages.ui import cached
 from pages.ui.theme import ABILITY_BY_SETTING
@@ -95,7 +95,7 @@ Defaults = Choice
 def task_options() -> list[str]:
     """Names of all tasks that can be picked: known ones, uploaded files, and files with results in the store."""
     uploaded = [f"file:{path}" for path in sorted((store_path() / "uploads").glob("*.*"))]
-    stored = [summary.task for summary in cached.summaries() if summary.task.startswith("file:")]
+    stored = [summary.task for summary in cached.summaries() if summary.task.startswith(("file:", LAB_TASK))]
     return list(dict.fromkeys([*list_tasks(), *uploaded, *stored]))
 
 
