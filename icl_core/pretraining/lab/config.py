@@ -28,6 +28,7 @@ __all__ = [
     "PRESETS",
     "TRAINING_KNOBS",
     "DataKnobs",
+    "DecayPart",
     "Knob",
     "LabConfig",
     "config_digest",
