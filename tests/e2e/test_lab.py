@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,10 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from icl_core.evaluation.jobs import Job, list_jobs
-from icl_core.evaluation.store import Store
+from icl_core.evaluation.jobs import Job, list_jobs, wait_for
 from icl_core.pretraining.lab.config import DataKnobs, LabConfig
-from tests.e2e.conftest import App, Tab, running_app
+from tests.e2e.conftest import WAIT_MS, App, Tab, running_app
 from tests.support.made_up_lab import write_made_up_run
 
 pytestmark = pytest.mark.e2e
@@ -22,10 +22,10 @@ SMALL = "lab_n_classes=64&lab_n_dimensions=8&lab_width=16&lab_n_heads=2&lab_batc
 
 
 @pytest.fixture(scope="module")
-def lab_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+def lab_app(tmp_path_factory: pytest.TempPathFactory, shipped_store: Path) -> Iterator[App]:
     """A server with three made-up repeats and one run with copies."""
     folder = tmp_path_factory.mktemp("lab")
-    Store.open(folder / "store").close()
+    shutil.copytree(shipped_store, folder / "store")
     for seed in (1, 2, 3):
         config = dataclasses.replace(LabConfig(n_steps=4900), init_seed=seed, data_seed=seed)
         write_made_up_run(folder / "store" / "lab", config)
@@ -34,12 +34,21 @@ def lab_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         yield running
 
 
-def ended(app: App, *, within: float = 180) -> Job:
-    """The newest job once it has ended."""
-    deadline = time.monotonic() + within
-    while (job := list_jobs(store_path=app.store)[0]).is_live:
-        assert time.monotonic() < deadline, job
+def asked(app: App, tab: Tab) -> int:
+    """Presses the button and gives the number of the training that it made."""
+    before = len(list_jobs(store_path=app.store))
+    tab.page.locator(".st-key-lab-train button").click()
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while len(found := list_jobs(store_path=app.store)) == before:
+        assert time.monotonic() < deadline, "no job appeared"
         time.sleep(0.2)
+    return found[0].id
+
+
+def ended(app: App, job_id: int) -> Job:
+    """The training once it has ended."""
+    job = wait_for(job_id, timeout=WAIT_MS / 1000, store_path=app.store)
+    assert not job.is_live, job
     return job
 
 
@@ -53,7 +62,6 @@ def test_runs_are_picked_and_the_step_is_scrubbed(lab_app: App, new_tab: Callabl
     picker.click()
     tab.page.get_by_role("option", name="copy 1").click()
     expect(tab.page.locator(".st-key-chart-lab-curves-1 svg.marks").first).to_be_visible()
-    tab.address_holds("labrun=")
     tab.page.keyboard.press("Escape")
     tab.says("Step 5,000: best")
     scrubber = tab.page.locator(".st-key-labstep input[type=range], .st-key-labstep [role=slider]").first
@@ -85,8 +93,7 @@ def test_a_slider_of_the_minimal_model_redraws_it(lab_app: App, new_tab: Callabl
 def test_a_small_run_is_trained_to_its_end(lab_app: App, new_tab: Callable[[], Tab]) -> None:
     tab = new_tab()
     tab.open(f"{lab_app.url}/lab?lab=Train+a+run&{SMALL}&lab_n_steps=60", "60 steps of 16 sequences")
-    tab.page.locator(".st-key-lab-train button").click()
-    job = ended(lab_app)
+    job = ended(lab_app, asked(lab_app, tab))
     assert job.state == "done", job.message
     tab.says(f"Training {job.id} · done")
     tab.page.locator(".st-key-lab-show button").click()
@@ -95,18 +102,16 @@ def test_a_small_run_is_trained_to_its_end(lab_app: App, new_tab: Callable[[], T
     assert not lab_app.loads_torch()
 
 
-def test_a_training_survives_its_tab_and_is_cancelled_from_another(
-    lab_app: App, new_tab: Callable[[], Tab], tmp_path: Path
-) -> None:
+def test_a_training_survives_its_tab_and_is_cancelled_from_another(lab_app: App, new_tab: Callable[[], Tab]) -> None:
     tab = new_tab()
     tab.open(f"{lab_app.url}/lab?lab=Train+a+run&{SMALL}&lab_n_steps=50000", "50,000 steps of 16 sequences")
-    tab.page.locator(".st-key-lab-train button").click()
+    number = asked(lab_app, tab)
     expect(tab.page.get_by_role("button", name="Cancel")).to_be_visible()
     tab.page.close()
     other = new_tab()
     other.open(f"{lab_app.url}/lab?lab=Train+a+run", "of 50,000 steps")
     other.page.get_by_role("button", name="Cancel").click()
-    job = ended(lab_app)
+    job = ended(lab_app, number)
     assert job.state == "cancelled", job.message
     other.says(f"Training {job.id} · cancelled")
     other.page.get_by_text(f"Training {job.id} · cancelled").click()
