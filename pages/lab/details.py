@@ -12,10 +12,11 @@ import streamlit as st
 from icl_core.pretraining.lab.config import KNOBS, config_digest, config_to_json
 from icl_core.pretraining.lab.runs import LabRun, chance
 from icl_core.pretraining.lab.summary import SWEEPS, Group, Sweep, sweeps, transience_spread
-from pages.lab import trained
+from pages.lab import found, trained, wording
 from pages.lab.trained import CURVES, Shown
 from pages.ui import blocks, cached, charts, charts_lab, frame, selection
 from pages.ui.charts_lab import Look
+from pages.ui.rows import as_csv
 from pages.ui.theme import Figure
 from pages.ui.words import count, percent, plain
 
@@ -203,13 +204,13 @@ def _transience(groups: list[Group]) -> None:
     rows, without = [], []
     for group in groups:
         for title in ("ICL", "Flip"):
-            found = transience_spread(group.runs, CURVES[title])
+            indices = transience_spread(group.runs, CURVES[title])
             rows += [
                 {"run": group.title, "series": title, "index": index, "seed": run.config.init_seed}
-                for run, index in zip(group.runs, found, strict=True)
+                for run, index in zip(group.runs, indices, strict=True)
                 if index is not None
             ]
-            if all(index is None for index in found):
+            if all(index is None for index in indices):
                 without.append(f"{title} of {group.title}")
     if rows:
         alt = "Transience index of ICL and Flip, a dot a seed"
@@ -226,14 +227,14 @@ def swept(context: Context) -> None:
     columns = st.columns(2)
     for column, knob in zip(columns, SWEEPS, strict=True):
         with column:
-            found = {sweep.title: sweep for sweep in sweeps(context.groups, knob)}
+            families = {sweep.title: sweep for sweep in sweeps(context.groups, knob)}
             st.markdown(f"**Final Flip over classes and {SWEEP_TITLES[knob].lower()}**")
-            if not found:
+            if not families:
                 st.info("A sweep needs two finished configurations that differ in these two knobs alone.")
                 continue
             key = f"labsweep_{knob}"
-            title = st.selectbox("All else", selection.known(key, list(found)), key=key, bind="query-params")
-            _sweep(found[title])
+            title = st.selectbox("All else", selection.known(key, list(families)), key=key, bind="query-params")
+            _sweep(families[title])
     st.caption(
         "100 %: the context decides (ICL); 0 %: the weights do (CIWL); mean over seeds (their number in brackets) at "
         "the last step. Only finished runs without a change of data; empty fields have not been trained."
@@ -282,6 +283,36 @@ def grafting(context: Context) -> None:
         "Where ICL is high although half of the network is from an early step, the other half was what ICL waited for. "
         "One seed. A graft joins weights that never trained together, so a low value says less than a high one."
     )
+
+
+# Claims
+
+
+def claims(context: Context) -> None:
+    """What the papers say beside what the runs on this machine show."""
+    rows = [
+        {
+            "paper says": verdict.claim.says,
+            "source": verdict.claim.source if verdict.claim.source != "none" else "the lab's own",
+            "lab shows": wording.verdict_words(verdict),
+            "seeds": verdict.n_seeds,
+            "needed": verdict.claim.bound,
+            "reproduced?": _OUTCOMES[verdict.outcome],
+            "how it is tested": verdict.claim.test,
+        }
+        for verdict in found.verdicts()
+    ]
+    wide = {"paper says": st.column_config.TextColumn(width="large")}
+    st.dataframe(rows, hide_index=True, column_config=wide, height=38 + 35 * len(rows), alt="Claims and verdicts")
+    st.download_button("CSV", lambda: as_csv(rows), file_name="lab-claims.csv", mime="text/csv", key="lab-claims-csv")
+    st.caption(
+        "Fractions; mean over seeds (lowest to highest). A claim counts as reproduced where every seed keeps the "
+        "bound, which was fixed from pilot runs. The lab is not the papers' model: a claim that comes out otherwise "
+        "here is not refuted, and one that holds is not proven for their settings."
+    )
+
+
+_OUTCOMES = {"reproduced": "✓ reproduced", "not reproduced": "✗ not reproduced", "not tested": "– not tested"}
 
 
 # Bridge to the other pages
@@ -360,6 +391,7 @@ PARTS: dict[str, Callable[[Context], None]] = {
     "Portrait": portrait,
     "Sweeps": swept,
     "Grafting": grafting,
+    "Claims": claims,
     "TR and TL": bridge,
     "Table and downloads": downloads,
 }

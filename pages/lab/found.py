@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from icl_core.errors import StoreError
+from icl_core.pretraining.lab.claims import Verdict, judge_all
 from icl_core.pretraining.lab.config import LabConfig
 from icl_core.pretraining.lab.runs import (
     CONFIG_NAME,
@@ -19,7 +20,7 @@ from icl_core.pretraining.lab.runs import (
 )
 from icl_core.pretraining.lab.summary import Group, group_runs
 
-__all__ = ["all_runs", "groups", "run_of"]
+__all__ = ["all_runs", "groups", "run_of", "verdicts"]
 
 _State = tuple[tuple[str, float], ...]
 
@@ -47,6 +48,16 @@ def _groups(state: _State) -> tuple[Group, ...]:
 def groups() -> tuple[Group, ...]:
     """All runs, repeats of one configuration together."""
     return _groups(_state())
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _verdicts(state: _State) -> tuple[Verdict, ...]:
+    return judge_all(run for group in _groups(state) for run in group.runs)
+
+
+def verdicts() -> tuple[Verdict, ...]:
+    """What the runs say of every claim of the papers."""
+    return _verdicts(_state())
 
 
 def all_runs() -> list[LabRun]:

@@ -11,7 +11,7 @@ import streamlit as st
 from icl_core.pretraining.lab.config import PRESETS, n_context_classes
 from icl_core.pretraining.lab.runs import chance
 from icl_core.pretraining.lab.summary import Group, marker_spread, spread, without_seeds
-from pages.lab import wording
+from pages.lab import found, wording
 from pages.ui import blocks, charts_lab, frame
 from pages.ui.axes import ScaleName, XAxis, x_axis
 from pages.ui.theme import Figure
@@ -66,7 +66,7 @@ def draw(
     with sentence:
         blocks.finding(wording.runs_sentence(shown.groups))
     figure, rows = curves(shown)
-    not_paper_a()
+    st.caption(wording.lab_and_paper(found.verdicts()))
     draw_parts(shown, groups, figure, rows)
     how_computed(shown)
 
@@ -193,16 +193,6 @@ def _caption(shown: Shown) -> None:
     st.caption(
         f"{band} Each point: accuracy over 1,000 fixed sequences, among the labels in the context (IWL: among all "
         "labels). Flip swaps the two context labels: 100 % is pure ICL, 0 % pure CIWL."
-    )
-
-
-def not_paper_a() -> None:
-    """What the lab is not, at the plot where a reader would take it for the paper's."""
-    st.caption(
-        "**The lab is not the model of [arXiv 2503.05631](https://arxiv.org/abs/2503.05631)**: Gaussian exemplars "
-        "instead of image features, labels shared by classes, minutes of training instead of days. ICL that fades "
-        "while the data stay as they are **was not reproduced** in it; where ICL falls here under a curriculum, the "
-        "change of data did it. *Claims* sets what the papers say beside what these runs show."
     )
 
 

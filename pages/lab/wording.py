@@ -5,12 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from icl_core.pretraining.lab.claims import Verdict
 from icl_core.pretraining.lab.minimal import MinimalRun
 from icl_core.pretraining.lab.runs import EMERGED, chance
 from icl_core.pretraining.lab.summary import Final, Group, Marker, final_of, marker_spread, who_decides
 from pages.ui.words import count, percent, plain
 
-__all__ = ["MARKER_TITLES", "group_sentence", "marker_words", "minimal_sentence", "runs_sentence", "seeds_words"]
+__all__ = [
+    "MARKER_TITLES",
+    "group_sentence",
+    "lab_and_paper",
+    "marker_words",
+    "minimal_sentence",
+    "runs_sentence",
+    "seeds_words",
+    "verdict_words",
+]
 
 MARKER_TITLES = {
     "icl_emerges": "ICL > {emerged}",
@@ -80,6 +90,37 @@ def marker_words(name: str, marker: Marker, group: Group) -> str:
 
 def _short(fraction: float) -> str:
     return f"{fraction:.2g}".lstrip("0")
+
+
+def verdict_words(verdict: Verdict) -> str:
+    """What the lab shows of a claim: mean and range of its number, and of how many seeds."""
+    if verdict.mean is None:
+        return ""
+    values = list(verdict.values.values())
+    span = f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else ""
+    return f"{verdict.mean:.2f}{span}"
+
+
+def lab_and_paper(verdicts: Sequence[Verdict]) -> str:
+    """That the lab is not the paper's model, and what of the papers did not come out in it, in numbers."""
+    by_key = {verdict.claim.key: verdict for verdict in verdicts}
+    fading = by_key["transience"]
+    said = {
+        "reproduced": "was reproduced",
+        "not reproduced": "was not reproduced",
+        "not tested": "has not been tested by the runs on this machine",
+    }[fading.outcome]
+    lost = f" (share lost {verdict_words(fading)}, {seeds_words(fading.n_seeds)})" if fading.n_seeds else ""
+    missed = [v.claim.says.rstrip(".") for v in verdicts if v.outcome == "not reproduced" and v is not fading]
+    others = f" Nor did these come out: {plain('; '.join(missed))}." if missed else ""
+    tested = [verdict for verdict in verdicts if verdict.outcome != "not tested"]
+    held = sum(verdict.outcome == "reproduced" for verdict in tested)
+    return (
+        "**The lab is not the model of [arXiv 2503.05631](https://arxiv.org/abs/2503.05631)**: Gaussian exemplars "
+        "instead of image features, labels shared by classes, minutes of training instead of days. ICL that fades "
+        f"while the data stay as they are **{said}**{lost}; under a curriculum the change of data makes it fall."
+        f"{others} {held} of {count(len(tested), 'tested claim')} held in every seed: see *Claims*."
+    )
 
 
 def minimal_sentence(run: MinimalRun) -> str:
