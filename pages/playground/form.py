@@ -39,7 +39,7 @@ class Demonstrations:
 
 def _models() -> list[str]:
     """Models whose checkpoints can be listed without a network, those of the study first."""
-    named = [*st.session_state["model"], *embedded_members(), *(each.model for each in cached.summaries())]
+    named = [*st.session_state["model"], *embedded_members(), *cached.stored_models()]
     return [name for name in dict.fromkeys(named) if cached.checkpoints_of(name)]
 
 

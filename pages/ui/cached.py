@@ -53,6 +53,7 @@ __all__ = [
     "paired",
     "store",
     "stored_models",
+    "stored_tasks",
     "summaries",
     "texts",
 ]
@@ -122,6 +123,16 @@ def _state(summaries: Iterable[CellSummary]) -> str:
 def stored_models() -> Mapping[str, Stored]:
     """What the store holds, by model."""
     return _stored_models(generation())
+
+
+@st.cache_data(max_entries=2, show_spinner=False)
+def _stored_tasks(generation: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(summary.task for summary in _summaries(generation)))
+
+
+def stored_tasks() -> tuple[str, ...]:
+    """Names of the tasks with results."""
+    return _stored_tasks(generation())
 
 
 def checkpoints_of(model: str) -> tuple[CheckpointRef, ...]:

@@ -6,7 +6,7 @@ same rows are the table below a chart and its CSV. The charts of competition are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import altair as alt
 
 from pages.ui.axes import XAxis, apart, percent_domain
-from pages.ui.theme import ABILITIES, Figure, Palette, configured, remembered
+from pages.ui.theme import ABILITIES, Figure, Palette, configured, named_rows, remembered
 
 __all__ = [
     "PICK",
@@ -61,9 +61,8 @@ class Style:
     title: str = "Accuracy"
 
 
-def rows_data(rows: Iterable[Row]) -> alt.InlineData:
-    """Rows as the data of one chart."""
-    return alt.InlineData(values=[dict(row) for row in rows])
+rows_data = named_rows
+"""Rows as the data of one chart."""
 
 
 def _colour(palette: Palette) -> alt.Color:
@@ -137,7 +136,7 @@ def ability_chart(
         .encode(x, y, _colour(palette), _dash(rows), detail="model:N")
     )
     layers: list[Any] = [lines, *phase_shades(phases, axis, palette), *_boundaries(boundaries, axis, palette)]
-    layers += _references(references, axis, palette)
+    layers += _references(references, axis, palette, gap=(high - low) * 14 / style.height)
     if style.bands:
         layers.append(_bands(kept, palette))
     layers.append(_points(kept, palette, pickable=style.pickable))
@@ -221,15 +220,16 @@ def _end_labels(rows: Sequence[Row], palette: Palette, *, gap: float) -> Any:
     )
 
 
-def _references(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[Any]:
+def _references(rows: Sequence[Row], axis: XAxis, palette: Palette, *, gap: float) -> list[Any]:
     if not rows:
         return []
-    data = rows_data([{**row, "x": axis.domain[1]} for row in rows])
+    places = apart([row["value"] for row in rows], gap=gap)
+    data = rows_data([{**row, "x": axis.domain[1], "place": at} for row, at in zip(rows, places, strict=True)])
     rule = alt.Chart(data).mark_rule(strokeDash=[3, 3], color=palette.soft, opacity=0.8).encode(alt.Y("value:Q"))
     words = (
         alt.Chart(data)
         .mark_text(align="right", baseline="bottom", dx=-6, dy=-2, color=palette.soft, fontSize=11)
-        .encode(alt.X("x:Q"), alt.Y("value:Q"), text="text:N")
+        .encode(alt.X("x:Q"), alt.Y("place:Q"), text="text:N")
     )
     return [rule, words]
 

@@ -49,7 +49,9 @@ def occurrence_chart(
     )
     bars = base.mark_bar(color=palette.shade, opacity=0.85, height={"band": 0.6})
     farthest = {row["family"]: row["ratio"] for row in sorted((*rows, *runs), key=lambda row: row["ratio"])}
-    said = [{**row, "end": farthest[row["family"]], "said": f"{row['ratio']:.0%}"} for row in rows]
+    said = [
+        {**row, "end": farthest[row["family"]], "said": f"{'mean ' if runs else ''}{row['ratio']:.0%}"} for row in rows
+    ]
     words = (
         alt.Chart(rows_data(said))
         .mark_text(align="left", dx=9, color=palette.ink)
@@ -88,7 +90,9 @@ def level_chart(
     written = ".0%" if percent else ".2f"
     wrapped = alt.Axis(labelAngle=0, labelExpr="split(datum.label, '|')", labelLimit=150, labelOverlap=False)
     x = alt.X("level:N", sort=levels, title=x_title, axis=wrapped)
-    y = alt.Y("value:Q", title=title, scale=alt.Scale(zero=True, nice=True), axis=alt.Axis(format=written, tickCount=4))
+    top = max([0.05, *(row["value"] for row in rows)]) * 1.08  # room for the highest dot
+    scale = alt.Scale(domain=[0, top], nice=False)
+    y = alt.Y("value:Q", title=title, scale=scale, axis=alt.Axis(format=written, tickCount=4))
     tip = [alt.Tooltip("model:N", title="Model"), alt.Tooltip("value:Q", title=title, format=written)]
     means = alt.Chart(rows_data([row for row in rows if not row["run"]]))
     runs = alt.Chart(rows_data([row for row in rows if row["run"]]))

@@ -26,8 +26,9 @@ def palette() -> Palette:
 
 def heading(title: str, question: str) -> None:
     """A page's title and the question that it answers."""
-    st.title(title, anchor=False)
-    st.caption(question)
+    with st.container(horizontal=True, vertical_alignment="bottom", key="heading"):
+        st.title(title, anchor=False, width="content")
+        st.caption(question, width="content")
 
 
 @contextmanager

@@ -93,15 +93,15 @@ Defaults = Choice
 
 
 def task_options() -> list[str]:
-    """Names of all tasks that can be picked: known ones, uploaded files, and files with results in the store."""
+    """Names of all tasks that can be picked: known ones, uploaded files, and files and lab tasks with results."""
     uploaded = [f"file:{path}" for path in sorted((store_path() / "uploads").glob("*.*"))]
-    stored = [summary.task for summary in cached.summaries() if summary.task.startswith(("file:", LAB_TASK))]
+    stored = [task for task in cached.stored_tasks() if task.startswith(("file:", LAB_TASK))]
     return list(dict.fromkeys([*list_tasks(), *uploaded, *stored]))
 
 
 def model_options() -> list[str]:
     """Names of all models that can be picked: shipped, registered, and those with results in the store."""
-    return list(dict.fromkeys([*embedded_members(), *MODELS, *(summary.model for summary in cached.summaries())]))
+    return list(dict.fromkeys([*embedded_members(), *MODELS, *cached.stored_models()]))
 
 
 def defaults_for(models: Sequence[str]) -> Defaults:
@@ -110,8 +110,13 @@ def defaults_for(models: Sequence[str]) -> Defaults:
     The default model is the shipped suite's first member, which stands in where no models are given too; without
     results the options are the paper's.
     """
+    return _defaults_for(tuple(models), cached.generation(), embedded_members())
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _defaults_for(models: tuple[str, ...], generation: str, members: tuple[str, ...]) -> Defaults:
     summaries = [summary for summary in cached.summaries() if summary.split == "test"]
-    first = embedded_members()[:1] or tuple(n for n, _ in Counter(s.model for s in summaries).most_common(1))
+    first = members[:1] or tuple(n for n, _ in Counter(s.model for s in summaries).most_common(1))
     models = models or first
     mine = [summary for summary in summaries if summary.model in models]
     usual = Counter(_options(summary) for summary in mine).most_common(1)

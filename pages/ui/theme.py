@@ -6,12 +6,17 @@ colour-blind safe set, https://jfly.uni-koeln.de/color/); models differ by facet
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ParamSpec
 
 import altair as alt
 import streamlit as st
+from altair.utils.schemapi import debug_mode
 
 __all__ = [
     "ABILITIES",
@@ -21,6 +26,7 @@ __all__ = [
     "Figure",
     "Palette",
     "configured",
+    "named_rows",
     "palette_for",
     "remembered",
 ]
@@ -31,11 +37,52 @@ ABILITIES = ("ICL", "TR", "TL")
 ABILITY_BY_SETTING = MappingProxyType({"gold": "ICL", "random": "TR", "abstract": "TL"})
 """Which ability a label setting measures (arXiv 2305.09731)."""
 
+P = ParamSpec("P")
+
 Figure = dict[str, Any]
 """A Vega-Lite specification."""
 
-remembered = st.cache_data(max_entries=128, show_spinner=False)
-"""Keeps the figures drawn last: building one takes Altair a tenth of a second, and its rows say all about it."""
+_LATEST = threading.local()
+"""Rows by the name under which the layers of a chart refer to them, of each thread's last charts."""
+MOST_NAMED = 256
+
+
+def remembered(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Keeps the figures drawn last: building one takes Altair some hundredths of a second, and its rows say all of it.
+
+    Altair's own checks are left out; the tests validate every kind of chart.
+    """
+
+    @functools.wraps(draw)
+    def unchecked(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with debug_mode(False):
+            return draw(*args, **kwargs)
+
+    kept: Callable[P, Figure] = st.cache_data(max_entries=256, show_spinner=False)(unchecked)
+    return kept
+
+
+def named_rows(rows: Iterable[Mapping[str, Any]]) -> alt.NamedData:
+    """Rows as the data of one chart, by name: Altair copies what is inline again with every step of building."""
+    values = [dict(row) for row in rows]
+    name = f"rows-{hashlib.sha256(repr(values).encode()).hexdigest()[:20]}"
+    known: dict[str, list[dict[str, Any]]] = _LATEST.__dict__.setdefault("rows", {})
+    known[name] = known.pop(name, values)
+    while len(known) > MOST_NAMED:
+        del known[next(iter(known))]
+    return alt.NamedData(name)
+
+
+def _names(specification: Mapping[str, Any]) -> Iterator[str]:
+    """The names of the data of a chart and of all its layers."""
+    name = specification.get("data", {}).get("name")
+    if name is not None:
+        yield name
+    for part in (*specification.get("layer", ()), *specification.get("vconcat", ()), *specification.get("hconcat", ())):
+        yield from _names(part)
+    if "spec" in specification:
+        yield from _names(specification["spec"])
+
 
 FONT = '"Source Sans", "Source Sans Pro", system-ui, sans-serif'
 
@@ -143,4 +190,6 @@ def configured(chart: Any, palette: Palette) -> Figure:
     )
     placed.config = alt.Config(**config)
     specification: dict[str, Any] = placed.to_dict(validate=False)  # validated by the tests, which takes its time
-    return specification
+    known = _LATEST.__dict__.get("rows", {})
+    named = {name: known[name] for name in _names(specification) if name in known}
+    return specification | ({"datasets": specification.get("datasets", {}) | named} if named else {})
