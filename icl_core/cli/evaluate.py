@@ -117,6 +117,10 @@ def _model_names(options: argparse.Namespace) -> list[str]:
     if options.family in MODELS or options.family in embedded_members() or Path(options.family).exists():
         return [options.family]
     family = get_family(options.family)
+    if family.name == "lab":
+        raise StudyError(
+            "Runs of the lab read vectors, not text; `python -m icl_core train-lab` trains them and stores the results."
+        )
     models = embedded_members() if family.name == "tiny" else family.models
     if not models and family.name == "tiny":
         raise StudyError("The tiny suite has no models here; `python -m icl_core train-suite` trains them.")
