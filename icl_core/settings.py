@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 __all__ = [
+    "BASE_MEMBER",
     "DEFAULT_DEMO_SEEDS",
     "DEFAULT_N_SHOTS",
     "DEFAULT_N_TEST",
@@ -22,6 +23,8 @@ __all__ = [
 DEFAULT_DEMO_SEEDS: tuple[int, ...] = (13, 21, 42, 87, 100)
 DEFAULT_N_SHOTS = 16
 DEFAULT_N_TEST = 1000
+BASE_MEMBER = "tiny-base"
+"""The shipped model that the app opens with; the suite's other members differ from it in one factor each."""
 
 
 def project_path() -> Path:

@@ -24,7 +24,7 @@ from icl_core.errors import StoreError
 from icl_core.evaluation.codec import from_plain, payload_sha256
 from icl_core.evaluation.store import PutReport, Store
 from icl_core.records import SCORING_VERSION, CellKey, CellRecord, CellSpec, canonical_json, plain_fields
-from icl_core.settings import embedded_results_path
+from icl_core.settings import BASE_MEMBER, embedded_results_path
 
 __all__ = [
     "BundleManifest",
@@ -39,7 +39,6 @@ __all__ = [
 _FORMAT = "icl-observatory results 1"
 _TABLE, _MANIFEST = "cells.parquet", "manifest.json"
 _BATCH = 200
-_BASE_BUNDLE = "tiny-base"
 _STRINGS, _COUNTS, _NATS = pa.list_(pa.string()), pa.list_(pa.uint32()), pa.list_(pa.float32())
 _SCHEMA = pa.schema(
     [
@@ -251,7 +250,7 @@ def _from_row(row: dict[str, Any]) -> CellRecord:
 def embedded_bundles() -> tuple[str, ...]:
     """Names of the shipped bundles, the base model's first: it is what a new store opens with."""
     names = (manifest.parent.name for manifest in embedded_results_path().glob(f"*/{_MANIFEST}"))
-    return tuple(sorted(names, key=lambda name: (name != _BASE_BUNDLE, name)))
+    return tuple(sorted(names, key=lambda name: (name != BASE_MEMBER, name)))
 
 
 def waiting_bundles(store: Store) -> tuple[str, ...]:

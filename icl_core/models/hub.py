@@ -38,7 +38,7 @@ from icl_core.registry.families import (
     model_of_repository,
     nearest_checkpoints,
 )
-from icl_core.settings import lab_runs_path, store_path, suite_path
+from icl_core.settings import BASE_MEMBER, lab_runs_path, store_path, suite_path
 
 __all__ = [
     "ResolvedCheckpoint",
@@ -116,8 +116,9 @@ def list_checkpoints(model_or_location: str, *, offline: bool = False) -> tuple[
 
 
 def embedded_members() -> tuple[str, ...]:
-    """Names of the shipped models of the tiny suite, sorted; empty where none is shipped."""
-    return tuple(sorted(path.parent.name for path in suite_path().glob("*/manifest.json")))
+    """Names of the shipped models of the tiny suite, the base first; empty where none is shipped."""
+    names = (path.parent.name for path in suite_path().glob("*/manifest.json"))
+    return tuple(sorted(names, key=lambda name: (name != BASE_MEMBER, name)))
 
 
 def embedded_manifest(member: str) -> Mapping[str, Any]:
