@@ -294,16 +294,15 @@ def claims(context: Context) -> None:
         {
             "paper says": verdict.claim.says,
             "source": verdict.claim.source if verdict.claim.source != "none" else "the lab's own",
-            "lab shows": wording.verdict_words(verdict),
-            "seeds": verdict.n_seeds,
-            "needed": verdict.claim.bound,
             "reproduced?": _OUTCOMES[verdict.outcome],
+            "lab shows": wording.verdict_words(verdict),
+            "needed": verdict.claim.bound,
+            "seeds": verdict.n_seeds,
             "how it is tested": verdict.claim.test,
         }
         for verdict in found.verdicts()
     ]
-    wide = {"paper says": st.column_config.TextColumn(width="large")}
-    st.dataframe(rows, hide_index=True, column_config=wide, height=38 + 35 * len(rows), alt="Claims and verdicts")
+    st.table(rows, border="horizontal", hide_index=True, alt="What the papers say, and what the lab's runs show")
     st.download_button("CSV", lambda: as_csv(rows), file_name="lab-claims.csv", mime="text/csv", key="lab-claims-csv")
     st.caption(
         "Fractions; mean over seeds (lowest to highest). A claim counts as reproduced where every seed keeps the "

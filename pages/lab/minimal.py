@@ -98,7 +98,7 @@ def _knobs() -> MinimalKnobs:
                                bind="query-params")  # fmt: skip
     seed = st.number_input("First draw", 0, 9999, value=DEFAULT.seed, key="min_first", bind="query-params",
                            help="Names the draws of targets and starts.")  # fmt: skip
-    frozen = st.toggle("Freeze d at its start", key="min_freeze", bind="query-params")
+    frozen = st.toggle("Freeze d", key="min_freeze", bind="query-params")
     return MinimalKnobs(
         alpha=alpha, mu1=mu1, mu2=mu2, dims=(a, b, c, d), learning_rate=rate, n_steps=int(n_steps), n_seeds=int(seeds),
         seed=int(seed), freeze_d=bool(frozen), record_every=int(n_steps) // 320,
@@ -150,8 +150,8 @@ def _fan_rows(run: MinimalRun, losses: Any) -> tuple[list[dict[str, Any]], list[
 def _caption(run: MinimalRun) -> None:
     st.caption(
         f"{count(len(run.outcome), 'seed')}, {count(run.knobs.n_steps, 'step')} of gradient descent, none left out in "
-        f"between. Grey: stuck, L₁ never below {EMERGED_BELOW:g}. Gold: transient, below it once and above "
-        f"{FADED_ABOVE:g} at the end. Dark: persistent. CIWL is learned where L₂ ends below {LEARNED_BELOW:g}. "
+        f"between; colours as in the bars. Stuck (dotted): L₁ never below {EMERGED_BELOW:g}. Transient: below it once "
+        f"and above {FADED_ABOVE:g} at the end. CIWL is learned where L₂ ends below {LEARNED_BELOW:g}. "
         "This is the paper's thought model, not a network: it shows that shared factors and a price on having both "
         "**suffice** for emergence and transience, not that they are what happens in one."
     )

@@ -79,12 +79,14 @@ def choose(groups: Sequence[Group]) -> Shown:
         st.session_state[RUNS_KEY] = [title for title in held if title in by_title]
     with st.container(horizontal=True, vertical_alignment="bottom", key="lab-controls"):
         chosen = st.multiselect(
-            "Configurations, repeats over seeds together",
+            "Configurations",
             list(by_title),
             default=_at_first(groups),
             max_selections=MOST_RUNS,
             key=RUNS_KEY,
             bind="query-params",
+            width=280,
+            help="What differs from the lab's default knobs; repeats over seeds stand together.",
         )
         titles = st.pills(
             "Curves",
@@ -177,7 +179,10 @@ def _chance_rows(group: Group, titles: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _marker_rows(group: Group) -> list[dict[str, Any]]:
-    return [
+    """The phase markers, and where the data change."""
+    switch = group.config.switch_step
+    changed = [] if switch is None else [{"x": switch, "text": "data change"}]
+    return changed + [
         {"x": marker.step, "text": wording.marker_words(name, marker, group)}
         for name, marker in marker_spread(group.runs).items()
     ]

@@ -41,7 +41,7 @@ def runs_sentence(groups: Sequence[Group]) -> str:
     said = [group_sentence(group) for group in groups[:MOST_SENTENCES]]
     if len(groups) > MOST_SENTENCES:
         said.append(f"{count(len(groups) - MOST_SENTENCES, 'further configuration')} below.")
-    return "\n\n".join(said)
+    return "\n\n".join(said).replace(" %", "\u00a0%")
 
 
 def group_sentence(group: Group) -> str:

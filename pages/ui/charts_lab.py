@@ -324,7 +324,7 @@ def portrait_chart(rows: Sequence[Row], palette: Palette, *, chance: Row, height
     shade = alt.Fill(
         "step:Q",
         title="Step",
-        scale=alt.Scale(type="symlog", constant=50, range=[palette.ramp[0], palette.ramp[1]]),
+        scale=alt.Scale(type="symlog", constant=50, range=list(palette.ramp)),
         legend=alt.Legend(orient="right", gradientLength=120, format="~s"),
     )
     points = alt.Chart(data).mark_point(filled=True, size=70, opacity=1, stroke=palette.ink, strokeWidth=0.8)
@@ -339,7 +339,8 @@ def portrait_chart(rows: Sequence[Row], palette: Palette, *, chance: Row, height
     for right in (True, False):  # words towards the middle, where there is room
         mark: Any = {
             "align": "right" if right else "left",
-            "dx": -10 if right else 10,
+            "dx": 4 if right else -4,
+            "dy": -15,
             "fontSize": 12,
             "fontWeight": 600,
         }
@@ -374,7 +375,7 @@ def transience_chart(rows: Sequence[Row], palette: Palette, *, row_height: int =
     top = max([1.05, *(row["index"] * 1.05 for row in rows)])
     scale = alt.Scale(domain=[min([0.0, *(row["index"] for row in rows)]), top], nice=False)
     axis = alt.Axis(values=[0, 0.5, 1, 1.5, 2, 3], labelExpr="datum.value", grid=True)
-    x = alt.X("index:Q", title="Transience index: 0 keeps its peak, 1 falls back to chance", scale=scale, axis=axis)
+    x = alt.X("index:Q", title="Transience index (1: back at chance)", scale=scale, axis=axis)
     y = alt.Y("run:N", sort=runs, title=None, axis=alt.Axis(labelLimit=220))
     names = [name for name in ("ICL", "Flip") if any(row["series"] == name for row in rows)]
     colours = alt.Scale(domain=names, range=[colour_of(palette, name) for name in names])
@@ -446,6 +447,11 @@ def _outcome_colour(palette: Palette) -> alt.Color:
     return alt.Color("outcome:N", sort=list(OUTCOME_TITLES), scale=scale, legend=None)
 
 
+def _outcome_dash() -> alt.StrokeDash:
+    scale = alt.Scale(domain=list(OUTCOME_TITLES), range=[[2, 2], [1, 0], [1, 0]])
+    return alt.StrokeDash("outcome:N", sort=list(OUTCOME_TITLES), scale=scale, legend=None)
+
+
 MOST_LOSS = 1.6
 """Top of the fans' axis; it stays where it is while sliders move, and a start above it is drawn at the edge."""
 
@@ -470,7 +476,7 @@ def _fan_frame(palette: Palette, n_steps: int, title: str, thresholds: Sequence[
     end: Any = {"align": "right", "baseline": "bottom", "dx": -4, "dy": -6, "fontSize": 12, "fontWeight": 600}
     words = alt.Chart(alt.NamedData("words")).encode(x, y, text="text:N")
     layers: list[Any] = [
-        seeds.encode(x, y, _outcome_colour(palette), detail="seed:N"),
+        seeds.encode(x, y, _outcome_colour(palette), _outcome_dash(), detail="seed:N"),
         middle.encode(x, y),
         words.mark_text(**end, stroke=palette.background, strokeWidth=4),
         words.mark_text(**end, color=palette.ink),

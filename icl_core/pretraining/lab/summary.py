@@ -224,7 +224,7 @@ class Sweep:
 
 
 def sweeps(groups: Iterable[Group], knob: SweepKnob) -> tuple[Sweep, ...]:
-    """The sweeps with two fields or more that the complete runs make up, the fullest first."""
+    """The sweeps with two fields or more that the complete runs make up, the largest first."""
     families: dict[LabConfig, list[Group]] = {}
     for group in groups:
         if group.state == "complete" and group.config.second_data is None:
@@ -234,7 +234,13 @@ def sweeps(groups: Iterable[Group], knob: SweepKnob) -> tuple[Sweep, ...]:
         for rest, mine in families.items()
         if len(mine) > 1
     ]
-    return tuple(sorted(found, key=lambda sweep: (-len(sweep.cells), sweep.title)))
+    return tuple(sorted(found, key=_emptiness))
+
+
+def _emptiness(sweep: Sweep) -> tuple[int, int, str]:
+    """Sorts the largest grids first, of equal ones those in which the knob takes more values."""
+    n_classes, n_values = (len({getattr(cell, name) for cell in sweep.cells}) for name in ("n_classes", "value"))
+    return -n_classes * n_values, -n_values, sweep.title
 
 
 def _place(cell: SweepCell) -> tuple[int, float]:
