@@ -267,7 +267,10 @@ def chance(run: LabRun, evaluator: str) -> float:
 
 
 def chance_band(run: LabRun, evaluator: str) -> float:
-    """Three standard deviations of the accuracy of guessing over one evaluation set."""
+    """Three standard deviations of the accuracy of guessing over one evaluation set, its answers being independent.
+
+    Queries of one class are answered alike, so with fewer classes than sequences the spread is larger.
+    """
     level = chance(run, evaluator)
     return 3.0 * float(np.sqrt(level * (1.0 - level) / N_EVALUATION))
 

@@ -23,11 +23,11 @@ def run_of(config: LabConfig) -> LabRun:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_untrained_models_are_at_chance_everywhere(seed: int) -> None:
-    config = LabConfig(DataKnobs(n_classes=256), init_seed=seed, data_seed=seed)
-    found = evaluate(build_model(config), evaluation_sets(make_world(config), step=0))
+def test_untrained_models_are_within_three_sigma_of_chance_everywhere(seed: int) -> None:
+    """With more classes than sequences: answers to queries of one class are alike, also in an untrained model."""
+    config = LabConfig(DataKnobs(n_classes=4096), init_seed=seed, data_seed=seed)
+    found, run = evaluate(build_model(config), evaluation_sets(make_world(config), step=0)), run_of(config)
     for name in ACCURACIES:
-        run = run_of(config)
         assert abs(float(found[name]) - chance(run, name)) <= chance_band(run, name), name
     assert float(found["context_mass"]) == pytest.approx(2 / 32, abs=0.03)
     assert set(BY_HEAD) < set(found)
