@@ -11,7 +11,7 @@ from typing import Any
 import altair as alt
 
 from pages.ui.charts import Row, rows_data
-from pages.ui.theme import Figure, Palette, configured, remembered
+from pages.ui.theme import Figure, Palette, configured, remembered, with_rows
 
 __all__ = ["COLUMNS", "label_bars", "token_chart", "token_rows"]
 
@@ -21,7 +21,6 @@ CHARACTER_WIDTH, LINE_HEIGHT = 7.3, 19
 MONOSPACE = '"Source Code Pro", "DejaVu Sans Mono", monospace'
 
 
-@remembered
 def label_bars(rows: Sequence[Row], palette: Palette, *, role: str, height: int = 0) -> Figure:
     """The label probabilities of one role.
 
@@ -31,11 +30,16 @@ def label_bars(rows: Sequence[Row], palette: Palette, *, role: str, height: int 
         role: TR, TL, fused or ICL; it gives the colour.
         height: of the plot, pixels; 0 for what the labels need.
     """
+    figure = _empty_bars(tuple(row["label"] for row in rows), palette, role=role, height=height or 34 * len(rows))
+    return with_rows(figure, [{**row, "text": f"{100 * row['probability']:.1f} %"} for row in rows])
+
+
+@remembered
+def _empty_bars(labels: tuple[str, ...], palette: Palette, *, role: str, height: int) -> Figure:
+    """The bars without their rows: every move of w and every sentence has the same ones."""
     colour = {"TR": palette.tr, "TL": palette.tl, "fused": palette.shade}.get(role, palette.icl)
-    labels = [row["label"] for row in rows]
-    data = rows_data([{**row, "text": f"{100 * row['probability']:.1f} %"} for row in rows])
-    base = alt.Chart(data).encode(
-        alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(labelLimit=150, labelFontSize=13, ticks=False)),
+    base = alt.Chart(rows_data([])).encode(
+        alt.Y("label:N", sort=list(labels), title=None, axis=alt.Axis(labelLimit=150, labelFontSize=13, ticks=False)),
         tooltip=[alt.Tooltip("label:N", title="Label"), alt.Tooltip("probability:Q", title="P", format=".3%")],
     )
     x = alt.X("probability:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%", tickCount=3))
@@ -45,7 +49,7 @@ def label_bars(rows: Sequence[Row], palette: Palette, *, role: str, height: int 
     near = base.transform_filter("datum.probability <= 0.75").mark_text(align="left", dx=5)
     far = base.transform_filter("datum.probability > 0.75").mark_text(align="right", dx=-6)
     words = [each.encode(x, text="text:N", color=inside) for each in (near, far)]
-    return configured(alt.layer(bars, *words).properties(height=height or 34 * len(rows)), palette)
+    return configured(alt.layer(bars, *words).properties(height=height), palette)
 
 
 def token_rows(pieces: Sequence[str], token_ids: Sequence[int], *, n_shared: int, most: int) -> list[dict[str, Any]]:
@@ -86,7 +90,6 @@ def token_rows(pieces: Sequence[str], token_ids: Sequence[int], *, n_shared: int
     return rows
 
 
-@remembered
 def token_chart(rows: Sequence[Row], palette: Palette) -> Figure:
     """A prompt token by token: the shared demonstrations dimmed, the query in ink, ids on hover.
 
@@ -94,7 +97,11 @@ def token_chart(rows: Sequence[Row], palette: Palette) -> Figure:
         rows: of ``token_rows``.
         palette: colours of the theme.
     """
-    n_lines = 1 + max((row["line"] for row in rows), default=0)
+    return with_rows(_empty_tokens(1 + max((row["line"] for row in rows), default=0), palette), rows)
+
+
+@remembered
+def _empty_tokens(n_lines: int, palette: Palette) -> Figure:
     x = alt.X("column:Q", axis=None, scale=alt.Scale(domain=[0, COLUMNS + 4], nice=False))
     y = alt.Y("line:O", axis=None, scale=alt.Scale(domain=list(range(n_lines)), padding=0.1))
     tip = [
@@ -103,7 +110,7 @@ def token_chart(rows: Sequence[Row], palette: Palette) -> Figure:
         alt.Tooltip("place:Q", title="Place"),
         alt.Tooltip("part:N", title="Part"),
     ]
-    base = alt.Chart(rows_data(rows)).encode(x, y, tooltip=tip)
+    base = alt.Chart(rows_data([])).encode(x, y, tooltip=tip)
     shade = alt.condition("datum.even", alt.value(0.9), alt.value(0.35))
     boxes = base.mark_rect(color=palette.grid, cornerRadius=2).encode(alt.X2("end:Q"), opacity=shade)
     dimmed = alt.condition("datum.part == 'query'", alt.value(1.0), alt.value(0.5))

@@ -29,6 +29,7 @@ __all__ = [
     "named_rows",
     "palette_for",
     "remembered",
+    "with_rows",
 ]
 
 ABILITIES = ("ICL", "TR", "TL")
@@ -71,6 +72,12 @@ def named_rows(rows: Iterable[Mapping[str, Any]]) -> alt.NamedData:
     while len(known) > MOST_NAMED:
         del known[next(iter(known))]
     return alt.NamedData(name)
+
+
+def with_rows(figure: Figure, rows: Iterable[Mapping[str, Any]]) -> Figure:
+    """A figure of one data set, drawn without rows and kept, with the rows in it: none of it is built again."""
+    (name,) = figure["datasets"]
+    return {**figure, "datasets": {name: [dict(row) for row in rows]}}
 
 
 def _names(specification: Mapping[str, Any]) -> Iterator[str]:
