@@ -305,7 +305,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Attention only: final Flip at K 1,024 less that at K 512.",
         {"more": _K512, "many": _K1024},
         _gap("flip", "many", "more"),
-        at_least=0.05,
+        at_least=0.1,
     ),
     Claim(
         "swapping",
