@@ -30,7 +30,8 @@ from icl_core.records import LABEL_SETTINGS
 def lab_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty store, and no shipped runs."""
     monkeypatch.setenv("ICL_OBSERVATORY_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr("icl_core.settings.lab_runs_path", lambda: tmp_path / "none")
+    for module in ("settings", "models.hub", "pretraining.lab.runs"):
+        monkeypatch.setattr(f"icl_core.{module}.lab_runs_path", lambda: tmp_path / "none")
     return tmp_path / "store"
 
 
@@ -113,11 +114,11 @@ def wait_until_step(job_id: int, step: int, store: Path) -> jobs.Job:
 def test_a_submitted_job_reports_is_cancelled_and_goes_on_when_resumed(
     small_config: LabConfig, tmp_path: Path, lab_store: Path
 ) -> None:
-    config = replace(small_config, n_steps=150)
+    config = replace(small_config, n_steps=100)
     payload = {"config": json.loads(config_to_json(config))}
     job_id = jobs.submit_payload("train", payload, title="lab", device="cpu", store_path=lab_store)
     seen = wait_until_step(job_id, 1, lab_store)
-    assert seen.state == "running" and seen.total == 150 and seen.current.startswith("loss")
+    assert seen.state == "running" and seen.total == 100 and seen.current.startswith("loss")
     jobs.cancel(job_id, store_path=lab_store)
     stopped = jobs.wait_for(job_id, timeout=30, store_path=lab_store)
     path = lab_store / "lab" / folder_name(config)
