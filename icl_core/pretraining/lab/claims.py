@@ -224,7 +224,7 @@ CLAIMS: tuple[Claim, ...] = (
         "K 256, attention only: distance of final IWL from chance (1/32).",
         {"run": _K256},
         _from_chance("iwl"),
-        at_most=0.05,
+        at_most=0.02,
     ),
     Claim(
         "transience",

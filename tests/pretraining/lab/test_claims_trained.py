@@ -20,7 +20,7 @@ RECORDED = {
     "strong": "reproduced",
     "asymptote": "reproduced",
     "asymptote-flip": "reproduced",
-    "no-iwl": "reproduced",
+    "no-iwl": "not reproduced",
     "transience": "not reproduced",
     "one-layer": "reproduced",
     "icl-only": "reproduced",
