@@ -103,7 +103,7 @@ def _filling(choice: selection.Choice, absent: Sequence[str], seen: Seen) -> Fil
 def roles_under(seen: Seen, choice: selection.Choice, wanted: tuple[str, ...]) -> dict[str, ModelTrajectory]:
     """The trajectories of the paper's models under other options, of those that have one."""
     played = {role: seen.stand_ins[role] for role in wanted if role in seen.stand_ins}
-    found = compared.compare(choice, played.values(), view=seen.view).trajectories
+    found = compared.compare(choice, tuple(played.values()), view=seen.view).trajectories
     return {role: found[model] for role, model in played.items() if model in found}
 
 

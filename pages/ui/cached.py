@@ -93,10 +93,12 @@ class Stored:
 
     Attributes:
         checkpoints: those with results, in the order of training.
+        n_test: sizes of test sets, ascending, as they were asked for.
         state: names everything stored of it; another model's new results leave it as it is.
     """
 
     checkpoints: tuple[CheckpointRef, ...]
+    n_test: tuple[int, ...]
     state: str
 
 
@@ -106,7 +108,12 @@ def _stored_models(generation: str) -> dict[str, Stored]:
     for summary in _summaries(generation):
         by_model.setdefault(summary.model, []).append(summary)
     return {
-        model: Stored(in_order({s.spec.checkpoint for s in mine}), _state(mine)) for model, mine in by_model.items()
+        model: Stored(
+            in_order({s.spec.checkpoint for s in mine}),
+            tuple(sorted({s.spec.n_examples for s in mine if s.split == "test"})),
+            _state(mine),
+        )
+        for model, mine in by_model.items()
     }
 
 

@@ -7,7 +7,7 @@ model costs nothing here. It computes no measure itself.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,11 +60,13 @@ class Compared:
         trajectories: by model, of those with at least two complete checkpoints on all tasks and seeds.
         problems: why the others are not in it, a sentence for each.
         left_out: checkpoints that do not enter, with the reason.
+        n_test: by model, most test rows a task: the study's, or the model's own where it has none of that number.
     """
 
     trajectories: Mapping[str, ModelTrajectory]
     problems: Mapping[str, str]
     left_out: Mapping[str, str]
+    n_test: Mapping[str, int]
 
 
 def stored_models() -> list[str]:
@@ -104,12 +106,19 @@ def _trajectory(
     return trajectory, left_out | {f"{model} {checkpoint_name(ref)}": reason for ref in lacking}
 
 
-def compare(choice: selection.Choice, models: Iterable[str], *, view: View) -> Compared:
-    """The trajectories of these models under one choice of options; what is missing is said, not filled in."""
+def compare(choice: selection.Choice, models: Sequence[str], *, view: View) -> Compared:
+    """The trajectories of these models under one choice of options; what is missing is said, not filled in.
+
+    Noise depends on the number of test rows: where the models have not all been evaluated on the study's, the largest
+    number that all have is taken, and a model that has none in common with the others keeps its own, which is said.
+    """
     stored = cached.stored_models()
     trajectories: dict[str, ModelTrajectory] = {}
     problems: dict[str, str] = {}
     left_out: dict[str, str] = {}
+    rows_asked: dict[str, int] = {}
+    sizes = [set(stored[model].n_test) for model in models if model in stored and stored[model].n_test]
+    common = set.intersection(*sizes) if sizes else set()
     for model in dict.fromkeys(models):
         if model not in stored:
             problems[model] = f"{model} has no results in this store."
@@ -125,14 +134,21 @@ def compare(choice: selection.Choice, models: Iterable[str], *, view: View) -> C
             problems[model] = f"{model} has no results at the chosen checkpoints."
             continue
         tasks = study.tasks if view.task is None else (view.task,)
-        asked = study_to_json(dataclasses.replace(study, checkpoints=refs))
+        n_test = _n_test(study.n_test, stored[model].n_test, common)
+        asked = study_to_json(dataclasses.replace(study, checkpoints=refs, n_test=n_test))
         found, without = _trajectory(asked, view.measure, view.normalisation, tasks, stored[model].state)
         left_out |= without
         if isinstance(found, str):
             problems[model] = found
         else:
             trajectories[model] = found
-    return Compared(trajectories, problems, left_out)
+            rows_asked[model] = n_test
+    return Compared(trajectories, problems, left_out, rows_asked)
+
+
+def _n_test(asked: int, own: Sequence[int], common: Set[int]) -> int:
+    """Test rows a task: those asked for, where all models have them, else the most that all have, else the model's."""
+    return asked if asked in common or not own else max(common or own)
 
 
 def summaries_of(found: Compared, *, epsilon: float) -> dict[str, ModelSummary]:
@@ -158,6 +174,7 @@ def summary_rows(found: Compared, summaries: Mapping[str, ModelSummary]) -> list
             "final_icl": summary.final_icl,
             "final_checkpoint": checkpoint_name(summary.final_checkpoint),
             "tasks": len(found.trajectories[model].tasks),
+            "test_rows": found.n_test[model],
         }
         for model, summary in summaries.items()
     ]

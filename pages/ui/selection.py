@@ -119,10 +119,10 @@ def _defaults_for(models: tuple[str, ...], generation: str, members: tuple[str, 
     first = members[:1] or tuple(n for n, _ in Counter(s.model for s in summaries).most_common(1))
     models = models or first
     mine = [summary for summary in summaries if summary.model in models]
-    usual = Counter(_options(summary) for summary in mine).most_common(1)
+    usual = Counter(_options(summary) for summary in mine)
     if not usual:
         return _paper_defaults(first, models)
-    options = usual[0][0]
+    options = max(usual, key=lambda one: (usual[one], one[1]))  # of equally frequent ones that with most test rows
     alike = [summary for summary in mine if _options(summary) == options]
     shots, examples, template, words, sampling, dtype, attention, data = options
     return Choice(

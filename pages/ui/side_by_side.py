@@ -21,7 +21,7 @@ from icl_core.errors import ObservatoryError
 from pages.ui import blocks, charts, charts_compared, charts_competition, compared, frame, rows, selection, suite
 from pages.ui.axes import Quantity, ScaleName, XAxis, percent_domain, x_axis
 from pages.ui.compared import Compared
-from pages.ui.words import count, plain
+from pages.ui.words import count, joined, plain
 
 __all__ = [
     "SideBySide",
@@ -148,6 +148,11 @@ def summary_table(side: SideBySide, choice: selection.Choice) -> None:
         return
     figure = charts_compared.scatter_chart(side.points, frame.palette())
     blocks.table(compared.summary_rows(side.found, side.summaries), name="models", figure=figure, study=study)
+    if len(sizes := sorted(set(side.found.n_test.values()))) > 1:
+        st.caption(
+            f"Not all models were evaluated on equally many test rows a task ({joined([f'{n:,}' for n in sizes])} at "
+            "most, in the table): the fewer the rows, the more intervals compete by noise alone."
+        )
 
 
 def abilities(side: SideBySide, models: Sequence[str], *, title: str) -> None:

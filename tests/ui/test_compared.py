@@ -18,7 +18,7 @@ from icl_core.evaluation.study import study_cells
 from icl_core.models.hub import embedded_members, list_checkpoints
 from icl_core.pretraining.members import MEMBERS
 from icl_core.records import CellRecord
-from pages.ui import charts_compared, charts_competition, suite
+from pages.ui import charts_compared, charts_competition, compared, suite
 from pages.ui.axes import x_axis
 from pages.ui.theme import LIGHT
 from tests.support.made_up import CURVES, made_up_record, made_up_study, refs_of
@@ -132,6 +132,13 @@ def test_panels_by_factor(app: AppTest, charts: dict[str, Any]) -> None:
         assert {row["name"] for row in r if row.get("name")} == {"one", "two"}  # the base's
     app.multiselect(key="compare").set_value(["tiny-base"]).run()
     assert "at least two of the models compared have to differ" in words(app)
+
+
+def test_test_rows_are_those_that_all_models_have() -> None:
+    assert compared._n_test(100, (50, 100), {50, 100}) == 100
+    assert compared._n_test(100, (50, 100), {50}) == 50, "another model has 50 alone"
+    assert compared._n_test(100, (30,), set()) == 30, "nothing in common: its own"
+    assert compared._n_test(100, (), set()) == 100
 
 
 def test_facts_of_models() -> None:
