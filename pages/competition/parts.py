@@ -63,7 +63,7 @@ def epsilon_controls() -> float:
     """The smallest change that counts: slider, number, and the two published values."""
     with st.container(horizontal=True, vertical_alignment="bottom", key="epsilon-controls"):
         epsilon = st.slider(
-            "epsilon: smallest change that counts",
+            "epsilon: smallest change",
             0.0,
             MOST_EPSILON,
             EPSILON_PAPER,

@@ -29,7 +29,7 @@ _SCORE_TITLES = {"sum": "Sum of tokens", "per_token": "Mean per token", "calibra
 
 
 def _weight() -> tuple[float, Normalisation]:
-    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
     weight = left.slider(
         "w: weight of TR in the fusion", 0.0, 1.0, 0.5, step=0.01, format="%.2f", key="play_w", bind="query-params",
         help="fused = w · TR + (1 − w) · TL. Moving it asks no model again.",
