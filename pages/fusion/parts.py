@@ -65,7 +65,7 @@ def ask(study: Study) -> Asked:
         tr = _checkpoint("TR checkpoint", "tr_at", found[tr_model].tr) if by_hand else None
         tl = _checkpoint("TL checkpoint", "tl_at", found[tl_model].tl) if by_hand else None
         measure, normalisation = controls.measure_controls()
-    further = _further(found, (tr_model, tl_model), by_hand=by_hand)
+        further = _further(found, (tr_model, tl_model), by_hand=by_hand)
     if not has_dev:
         _offer_dev(tr_model, tl_model, found)
     return Asked(study_to_json(study), tr_model, tl_model, tr, tl, measure, normalisation, further)
@@ -84,22 +84,21 @@ def _further(found: dict[str, Menu], pair: tuple[str, str], *, by_hand: bool) ->
         return ()
     if "further_members" in st.session_state:
         st.session_state["further_members"] = [n for n in st.session_state["further_members"] if n in options]
-    with st.container(horizontal=True, vertical_alignment="bottom", key="fusion-further"):
-        names = st.multiselect(
-            "Further members",
-            list(options),
-            max_selections=MOST_FURTHER,
-            placeholder="None: two members",
-            key="further_members",
-            bind="query-params",
-            help="A third and a fourth member; adaptive weights go over all of them. The curve over w is for two.",
-        )
-        chosen = []
-        for index, name in enumerate(names):
-            model, setting = options[name]
-            refs = found[model].by_setting[setting]
-            ref = _checkpoint(f"{name} checkpoint", f"further_at_{index}", refs) if by_hand else None
-            chosen.append(Further(model, setting, ref))
+    names = st.multiselect(
+        "Further members",
+        list(options),
+        max_selections=MOST_FURTHER,
+        placeholder="None: two members",
+        key="further_members",
+        bind="query-params",
+        help="A third and a fourth member; adaptive weights go over all of them. The curve over w is for two.",
+    )
+    chosen = []
+    for index, name in enumerate(names):
+        model, setting = options[name]
+        refs = found[model].by_setting[setting]
+        ref = _checkpoint(f"{name} checkpoint", f"further_at_{index}", refs) if by_hand else None
+        chosen.append(Further(model, setting, ref))
     return tuple(chosen)
 
 
