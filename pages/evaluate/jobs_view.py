@@ -10,6 +10,8 @@ from pages.ui.words import count, duration, plain, reported, when
 __all__ = ["live", "past"]
 
 MOST_PAST = 12
+_UNITS = {"evaluate": "cell", "train": "step"}
+"""What each kind of job counts."""
 
 
 def live() -> None:
@@ -49,14 +51,15 @@ def _live_box(now: Job) -> None:
 def _words(now: Job) -> str:
     if now.state == "queued":
         return "Waiting for its device"
-    parts = [f"{now.done:,} of {count(now.total, 'cell')}"] if now.total else [plain(now.message) or "Starting"]
+    unit = _UNITS[now.kind]
+    parts = [f"{now.done:,} of {count(now.total, unit)}"] if now.total else [plain(now.message) or "Starting"]
     if now.cells_per_second:
         rate = now.cells_per_second
-        parts.append(f"{rate:.1f} cells a second" if rate >= 1 else f"{duration(1 / rate)} a cell")
+        parts.append(f"{rate:.1f} {unit}s a second" if rate >= 1 else f"{duration(1 / rate)} a {unit}")
     if now.eta_seconds is not None:
         parts.append(f"{duration(now.eta_seconds)} to go")
     if now.cancel_asked is not None:
-        parts.append("stopping after the running cell")
+        parts.append(f"stopping after the running {unit}")
     return " · ".join(parts)
 
 
@@ -70,7 +73,8 @@ def past() -> None:
         with st.expander(f"Job {job.id} · {job.state} · {plain(job.title)}", icon=_MARKS.get(job.state)):
             took = "" if job.started is None or job.ended is None else f", took {duration(job.ended - job.started)}"
             st.markdown(
-                f"{plain(job.message)}  \nAsked {when(job.created)}{took}; {job.done:,} of {job.total:,} cells."
+                f"{plain(job.message)}  \nAsked {when(job.created)}{took}; "
+                f"{job.done:,} of {count(job.total, _UNITS[job.kind])}."
             )
             if job.state != "done" and st.button("Resume", key=f"resume-{job.id}"):
                 resume(job.id)

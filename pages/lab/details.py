@@ -345,14 +345,20 @@ def bridge(context: Context) -> None:
     )
     stored = cached.stored_models()
     if run.name in stored:
-        if st.button("Open in Competition", key="lab-competition", type="primary"):
-            st.switch_page("pages/competition/page.py", query_params={"model": run.name})
+        if st.button("Open in Competition", key="lab-competition", type="primary", on_click=_study, args=(run.name,)):
+            st.switch_page("pages/competition/page.py", query_params={})
         st.caption(f"{count(len(stored[run.name].checkpoints), 'checkpoint')} of this run are in the store as a model.")
     else:
         st.caption(
             "This run's checkpoints are not in the store, so the other pages do not list it; training it here puts "
             "them there."
         )
+
+
+def _study(model: str) -> None:
+    """Makes the current study that of one model, with the options of its results."""
+    selection.show(model=[model])
+    selection.follow_models()
 
 
 # Table

@@ -28,7 +28,7 @@ __all__ = ["draw"]
 DEFAULT = MinimalKnobs()
 STEPS = (4000, 8000, 16_000, 32_000)
 MOST_SEEDS = 64
-POINTS = 2400
+POINTS = 1600
 """About how many points a fan draws, over all its seeds."""
 PRESETS: dict[str, dict[str, Any]] = {
     "Default": {},
@@ -108,8 +108,8 @@ def _knobs() -> MinimalKnobs:
 def _charts(run: MinimalRun) -> None:
     palette, n_steps = frame.palette(), run.knobs.n_steps
     emerged, faded = ({"value": EMERGED_BELOW, "text": "emerged"}, {"value": FADED_ABOVE, "text": "faded"})
-    for column, name, losses, levels in zip(
-        st.columns(2), ("L₁: ICL", "L₂: CIWL"), (run.l1, run.l2), ((emerged, faded), ()), strict=True
+    for column, key, name, losses, levels in zip(
+        st.columns(2), ("l1", "l2"), ("L₁: ICL", "L₂: CIWL"), (run.l1, run.l2), ((emerged, faded), ()), strict=True
     ):
         with column:
             rows, median = _fan_rows(run, losses)
@@ -117,7 +117,7 @@ def _charts(run: MinimalRun) -> None:
                 rows, median, palette, n_steps=n_steps, title=f"{name}, loss (root scale)", thresholds=levels
             )
             alt = f"{name}: loss of {len(run.outcome)} seeds over gradient descent, with their median"
-            blocks.chart(figure, key=f"min-{name[1]}", alt=alt)
+            blocks.chart(figure, key=f"min-{key}", alt=alt)
     shares = outcome_shares(run)
     n = len(run.outcome) - run.n_left_out
     outcomes = [

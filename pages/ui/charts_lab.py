@@ -518,14 +518,9 @@ def fan_chart(
 
 
 @remembered
-def outcome_chart(rows: Sequence[Row], palette: Palette) -> Figure:
-    """How many seeds had which outcome.
-
-    Args:
-        rows: ``outcome``, ``share`` (fraction), ``text``.
-        palette: colours of the theme.
-    """
-    base = alt.Chart(rows_data(rows)).encode(
+def _outcome_frame(palette: Palette) -> Figure:
+    """The bars without their rows."""
+    base = alt.Chart(alt.NamedData("outcomes")).encode(
         alt.X(
             "share:Q",
             title="Share of seeds",
@@ -537,3 +532,13 @@ def outcome_chart(rows: Sequence[Row], palette: Palette) -> Figure:
     bars = base.mark_bar(height={"band": 0.62}).encode(_outcome_colour(palette))
     words = base.mark_text(align="left", dx=6, fontSize=13, color=palette.ink).encode(text="text:N")
     return configured(alt.layer(bars, words).properties(height=120), palette)
+
+
+def outcome_chart(rows: Sequence[Row], palette: Palette) -> Figure:
+    """How many seeds had which outcome; as with the fans, only its rows change, so the browser keeps the chart.
+
+    Args:
+        rows: ``outcome``, ``share`` (fraction), ``text``.
+        palette: colours of the theme.
+    """
+    return {**_outcome_frame(palette), "datasets": {"outcomes": rows}}

@@ -99,6 +99,11 @@ def test_a_small_run_is_trained_to_its_end(lab_app: App, new_tab: Callable[[], T
     tab.page.locator(".st-key-lab-show button").click()
     tab.says("at step 60")
     expect(tab.page.locator(".st-key-labrun")).to_contain_text("K 64")
+    tab.page.get_by_role("tab", name="TR and TL").click()
+    tab.page.get_by_role("button", name="Open in Competition").click()
+    tab.says("Do task recognition and task learning really compete")
+    tab.says("at epsilon 0.01")
+    tab.address_holds("model=lab-K-64")
     assert not lab_app.loads_torch()
 
 
