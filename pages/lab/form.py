@@ -22,8 +22,9 @@ from icl_core.pretraining.lab.config import (
     config_to_json,
     describe,
     validate_config,
+    without_seeds,
 )
-from icl_core.pretraining.lab.summary import expected_seconds, group_runs, without_seeds
+from icl_core.pretraining.lab.summary import expected_seconds, group_runs
 from pages.lab import found, jobs_view
 from pages.lab.trained import RUNS_KEY
 from pages.ui.words import count, duration, plain

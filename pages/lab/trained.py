@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import streamlit as st
 
-from icl_core.pretraining.lab.config import PRESETS, n_context_classes
+from icl_core.pretraining.lab.config import PRESETS, n_context_classes, without_seeds
 from icl_core.pretraining.lab.runs import chance
-from icl_core.pretraining.lab.summary import Group, marker_spread, spread, without_seeds
+from icl_core.pretraining.lab.summary import Group, marker_spread, spread
 from pages.lab import found, wording
 from pages.ui import blocks, charts_lab, frame
 from pages.ui.axes import ScaleName, XAxis, x_axis

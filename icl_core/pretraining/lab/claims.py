@@ -13,10 +13,10 @@ from typing import Literal
 
 import numpy as np
 
-from icl_core.pretraining.lab.config import DataKnobs, LabConfig
+from icl_core.pretraining.lab.config import DataKnobs, LabConfig, without_seeds
 from icl_core.pretraining.lab.runs import LabRun, chance, transience_index
 
-__all__ = ["CLAIMS", "Claim", "Verdict", "judge", "judge_all", "without_seeds"]
+__all__ = ["CLAIMS", "Claim", "Verdict", "judge", "judge_all"]
 
 Roles = Mapping[str, LabRun]
 Outcome = Literal["reproduced", "not reproduced", "not tested"]
@@ -83,11 +83,6 @@ class Verdict:
     def mean(self) -> float | None:
         """Mean over the seeds, None where there are none."""
         return float(np.mean(list(self.values.values()))) if self.values else None
-
-
-def without_seeds(config: LabConfig) -> LabConfig:
-    """The same run with all seeds 0: equal for repeats."""
-    return replace(config, init_seed=0, data_seed=0, evaluation_seed=0)
 
 
 def judge(claim: Claim, runs: Iterable[LabRun]) -> Verdict:

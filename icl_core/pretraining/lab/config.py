@@ -38,6 +38,7 @@ __all__ = [
     "n_context_classes",
     "run_name",
     "validate_config",
+    "without_seeds",
 ]
 
 LabelMapping = Literal["fixed", "random", "ciwl"]
@@ -381,6 +382,13 @@ def run_name(config: LabConfig) -> str:
     """
     words = describe(config).replace(",", "").replace(" ", "-")
     return f"lab-{words}-{config_digest(config)[:6]}"
+
+
+def without_seeds(config: LabConfig) -> LabConfig:
+    """The same configuration with the default seeds: equal for repeats."""
+    base = LabConfig()
+    seeds = {name: getattr(base, name) for name in ("init_seed", "data_seed", "evaluation_seed")}
+    return replace(config, **seeds)
 
 
 # Checks

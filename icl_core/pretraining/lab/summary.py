@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from icl_core.pretraining.lab.config import DataKnobs, LabConfig, config_digest, describe
+from icl_core.pretraining.lab.config import DataKnobs, LabConfig, config_digest, describe, without_seeds
 from icl_core.pretraining.lab.runs import LabRun, chance, chance_band, phase_markers, transience_index
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "sweeps",
     "transience_spread",
     "who_decides",
-    "without_seeds",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -81,14 +80,6 @@ class Spread:
     low: FloatArray
     high: FloatArray
     n: int
-
-
-def without_seeds(config: LabConfig) -> LabConfig:
-    """The configuration with the default seeds, which repeats share."""
-    base = LabConfig()
-    return dataclasses.replace(
-        config, init_seed=base.init_seed, data_seed=base.data_seed, evaluation_seed=base.evaluation_seed
-    )
 
 
 def group_runs(runs: Iterable[LabRun]) -> tuple[Group, ...]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icl_core.pretraining.lab.claims import CLAIMS, Claim, judge, judge_all, without_seeds
-from icl_core.pretraining.lab.config import LabConfig, validate_config
+from icl_core.pretraining.lab.claims import CLAIMS, Claim, judge, judge_all
+from icl_core.pretraining.lab.config import LabConfig, validate_config, without_seeds
 from icl_core.pretraining.lab.runs import LabRun
 
 STEPS = (0.0, 100.0, 1000.0, 1500.0, 1600.0, 5000.0)

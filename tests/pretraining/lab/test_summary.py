@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icl_core.pretraining.lab.config import DataKnobs, LabConfig
+from icl_core.pretraining.lab.config import DataKnobs, LabConfig, without_seeds
 from icl_core.pretraining.lab.runs import LabRun, list_runs, read_run
 from icl_core.pretraining.lab.summary import (
     expected_seconds,
@@ -20,7 +20,6 @@ from icl_core.pretraining.lab.summary import (
     sweeps,
     transience_spread,
     who_decides,
-    without_seeds,
 )
 from tests.support.made_up_lab import write_made_up_run
 
