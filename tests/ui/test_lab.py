@@ -116,6 +116,7 @@ def test_a_run_before_its_first_evaluation_breaks_nothing(open_page: Callable[..
         ("Portrait", "of each seed's own curve"),
         ("Sweeps", "Only finished runs"),
         ("Grafting", "First half of this step"),
+        ("Claims", "a claim that comes out otherwise here is not refuted"),
         ("TR and TL", "consistent relabelling"),
         ("Table and downloads", "107,000 parameters"),
     ],
@@ -124,7 +125,17 @@ def test_parts_below_the_curves(part: str, says: str, open_page: Callable[..., A
     app = open_page("lab", labpart=part)
     assert_whole(app)
     assert says in words(app)
-    assert charts(app) + len(app.dataframe) >= 3
+    assert charts(app) + len(app.dataframe) + len(app.table) >= 3
+
+
+def test_claims_are_judged_from_the_runs_that_are_there(open_page: Callable[..., AppTest], trained: Path) -> None:
+    app = open_page("lab", labpart="Claims")
+    table = app.table[0].value
+    by_claim = dict(zip(table["how it is tested"], zip(table["reproduced?"], table["seeds"], strict=True), strict=True))
+    fading = by_claim["K 512, MLP: share of the rise of ICL above chance that is lost again."]
+    assert fading[1] == 3 and fading[0] in ("✓ reproduced", "✗ not reproduced")
+    assert "– not tested" in set(table["reproduced?"])
+    assert "tested claim" in words(app)
 
 
 def test_the_step_of_the_attention_maps_is_scrubbed(open_page: Callable[..., AppTest], trained: Path) -> None:
