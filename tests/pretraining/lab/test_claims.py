@@ -59,7 +59,7 @@ def test_without_complete_runs_of_all_roles_nothing_is_tested() -> None:
 @pytest.mark.parametrize(
     ("key", "curves", "expected"),
     [
-        ("abrupt", {"icl": (0.5, 0.5, 0.9, 0.95, 0.95, 0.9)}, 0.4),
+        ("abrupt", {"icl": (0.5, 0.6, 0.9, 0.7, 0.95, 0.9)}, 0.25),
         ("strong", {"icl": (0.5, 0.5, 0.9, 0.96, 0.97, 0.99)}, 0.96),
         ("transience", {"icl": (0.5, 0.6, 0.9, 0.9, 0.8, 0.7)}, 0.5),
         ("one-layer", {"icl": (0.5, 0.5, 0.5, 0.5, 0.5, 0.47)}, 0.03),
