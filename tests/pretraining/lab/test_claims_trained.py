@@ -68,6 +68,7 @@ def test_copies_make_icl_win_from_a_seed_that_was_not_looked_at_before(tmp_path:
     assert flips[1] - flips[0] >= 0.4
 
 
+@pytest.mark.usefixtures("small_sets")
 def test_every_preset_trains(tmp_path: Path) -> None:
     for config in PRESETS.values():
         switch = None if config.switch_step is None else 20
