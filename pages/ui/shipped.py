@@ -19,10 +19,10 @@ def offer(key: str) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", key=f"shipped-{key}"):
         st.markdown(
-            f"The shipped results of {count(len(waiting), 'more training run')} of the embedded suite, one factor "
-            "changed at a time, are not in this store yet."
+            "The shipped results of the embedded suite's other training runs, one factor changed at a time, are not "
+            f"in this store yet ({count(len(waiting), 'bundle')})."
         )
-        if st.button("Bring them in (about a minute)", key=f"shipped-button-{key}"):
+        if st.button("Bring them in (one to two minutes)", key=f"shipped-button-{key}"):
             _import(waiting)
 
 
