@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from icl_core.cli import doctor, evaluate, exchange, fuse, lab, listing, score, train
+    from icl_core.cli import compete, doctor, evaluate, exchange, fuse, lab, listing, score, train
 
     parser = OneSentenceParser(prog="python -m icl_core", description="How in-context learning emerges.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    for module in (listing, evaluate, exchange, fuse, score, doctor, train, lab):
+    for module in (listing, evaluate, compete, exchange, fuse, score, doctor, train, lab):
         module.add_commands(add)
     return parser
 

@@ -1,0 +1,132 @@
+"""``compete``: competition of TR and TL for each model of the store, with its noise floor: the page's numbers as text.
+
+It computes no measure itself and evaluates nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from icl_core.analysis.competition import noise_floor
+from icl_core.analysis.predictions import Predictions, collect_predictions
+from icl_core.analysis.trajectories import ability_curves, paired_predictions
+from icl_core.cli.listing import open_store
+from icl_core.cli.output import complain, emit, table
+from icl_core.errors import ObservatoryError, StudyError
+from icl_core.evaluation.exclusions import excluded_checkpoints
+from icl_core.evaluation.store import CellSummary, Store
+from icl_core.models.parameter_fusion import FUSED_FAMILY
+from icl_core.settings import BASE_MEMBER
+
+__all__ = ["add_commands"]
+
+_COLUMNS = {
+    "model": "model",
+    "ICL %": "icl",
+    "TR %": "tr",
+    "TL %": "tl",
+    "competing": "competing",
+    "noise alone": "noise_band",
+    "p": "p_ratio",
+    "intensity": "mean_intensity",
+    "p of it": "p_mean_intensity",
+    "clear": "clear",
+    "tasks": "n_tasks",
+    "seeds": "n_seeds",
+    "rows": "n_test",
+}
+
+
+def add_commands(add: Any) -> None:
+    """Adds the command; ``add(name, run, help)`` gives its parser."""
+    compete = add("compete", _compete, "show where TR and TL compete, against noise")
+    compete.add_argument("--model", action="append", help="only this model (may be repeated); all where none is named")
+    compete.add_argument("--epsilon", type=float, default=0.01, help="smallest change that counts, a fraction")
+    compete.add_argument("--n-test", type=int, help="results on this number of test rows; a model's most frequent else")
+    compete.add_argument("--tasks", help="names with commas; all that are stored where not given")
+    compete.add_argument("--replicates", type=int, default=1000, help="of the noise floor")
+
+
+def _compete(options: argparse.Namespace) -> int:
+    store = open_store(options)
+    found = [
+        summary
+        for summary in store.summaries()
+        if summary.is_current and summary.split == "test" and summary.spec.checkpoint.family != FUSED_FAMILY
+    ]
+    models = sorted({summary.model for summary in found}, key=lambda name: (name != BASE_MEMBER, name))
+    if unknown := sorted(set(options.model or ()) - set(models)):
+        raise StudyError(f"There are no results of {', '.join(unknown)}; there are some of {', '.join(models)}.")
+    rows = []
+    for model in options.model or models:
+        try:
+            rows.append(_row(store, [summary for summary in found if summary.model == model], options))
+        except ObservatoryError as error:
+            complain(f"{model} is left out: {error}")
+    shown = [[_cell(name, row[name]) for name in _COLUMNS.values()] for row in rows]
+    words = (
+        f"\nAt epsilon {options.epsilon:g}, mean over tasks. ICL, TR, TL: accuracy at the last checkpoint. "
+        "Competing: intervals, of all; noise alone: 95 % of the centred bootstrap; clear: compete in 95 % "
+        "of resamples."
+    )
+    emit(options, rows, table(list(_COLUMNS), shown) + words)
+    return 0
+
+
+def _row(store: Store, mine: Sequence[CellSummary], options: argparse.Namespace) -> dict[str, Any]:
+    """Everything about one model, accuracies and ratios as fractions."""
+    predictions = _predictions(store, mine, options)
+    curves = ability_curves(predictions, n_replicates=1).curves
+    paired = paired_predictions(predictions)
+    floor = noise_floor(paired.tr_correct, paired.tl_correct, epsilon=options.epsilon, n_replicates=options.replicates)
+    n_intervals = len(floor.interval_certainty)
+    low, high = (round(n_intervals * float(q)) for q in np.quantile(floor.null_ratio, (0.025, 0.975)))
+    names = {"icl": "gold", "tr": "random", "tl": "abstract"}
+    return {
+        "model": predictions.model,
+        **{name: float(curves[s].value[-1]) if s in curves else None for name, s in names.items()},  # type: ignore[index]
+        "competing": f"{round(n_intervals * floor.observed_ratio)} of {n_intervals}",
+        "noise_band": f"{low} to {high}",
+        "ratio": floor.observed_ratio,
+        "p_ratio": floor.p_ratio,
+        "mean_intensity": floor.observed_mean_intensity,
+        "p_mean_intensity": floor.p_mean_intensity,
+        "clear": int(floor.clear.sum()),
+        "n_tasks": len(paired.tasks),
+        "n_seeds": floor.n_seeds,
+        "n_test": max(len(gold) for gold in paired.gold),
+        "last_step": paired.checkpoints[-1].step,
+    }
+
+
+def _predictions(store: Store, mine: Sequence[CellSummary], options: argparse.Namespace) -> Predictions:
+    """The model's results under one number of test rows and otherwise its most frequent options."""
+    tasks = None if options.tasks is None else {name.strip() for name in options.tasks.split(",")}
+    usable = [
+        summary.spec
+        for summary in mine
+        if (options.n_test is None or summary.spec.n_examples == options.n_test)
+        and (tasks is None or summary.task in tasks)
+    ]
+    if not usable:
+        raise StudyError("it has no results with these tasks and this number of test rows.")
+    kinds = [
+        (s.n_shots, s.template, s.label_word_set, s.sampling, s.dtype, s.attention, s.data_dir or "", s.n_examples)
+        for s in usable
+    ]
+    usual = max((counted := Counter(kinds)), key=lambda kind: (counted[kind], kind))
+    specs = [spec for spec, kind in zip(usable, kinds, strict=True) if kind == usual]
+    excluded = excluded_checkpoints(store, {spec.checkpoint for spec in specs})
+    return next(iter(collect_predictions(store.find_many(specs).values(), excluded=excluded).values()))
+
+
+def _cell(name: str, value: Any) -> Any:
+    """A value as the table shows it: accuracies in percent, p-values and intensities to two digits."""
+    if value is None or not isinstance(value, float):
+        return value
+    return round(100 * value, 1) if name in ("icl", "tr", "tl") else float(f"{value:.2g}")
