@@ -229,7 +229,9 @@ def how_computed(seen: Seen) -> None:
             f"resampled {len(seen.floor.null_ratio):,} times with one draw for both abilities and all intervals, and "
             "the equations are computed on every draw; p is the share of draws with at least the observed ratio. An "
             "interval is **clear** where it competes in 95 % of draws without centring. One standard error of a change "
-            f"is {percent(seen.floor.standard_error)}."
+            f"is {percent(seen.floor.standard_error)}. **What p does not tell**: the null is that nothing changes at "
+            "all. Where one ability really moves and the other only wavers, waverings against the move compete too, "
+            "and the intensity divides a real change by noise; so look whether both curves move."
         )
         if seen.floor.n_seeds == 1:
             st.warning("With one seed the noise between seeds is unknown: the p-values are too small.")
