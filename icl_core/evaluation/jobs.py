@@ -366,9 +366,9 @@ def _is_dead(job: Job) -> bool:
 
 def _epitaph(job: Job) -> dict[str, str]:
     if job.cancel_asked is not None:
-        return {"state": "cancelled", "message": "Stopped by a signal; finished cells are stored."}
+        return {"state": "cancelled", "message": "Stopped by a signal; what was finished is stored."}
     reason = "Its process never started" if job.pid is None else "Its process died without a word"
-    return {"state": "lost", "message": f"{reason}; finished cells are stored, resume computes the rest."}
+    return {"state": "lost", "message": f"{reason}; what was finished is stored, and resuming does the rest."}
 
 
 def _process(job: Job) -> psutil.Process | None:
@@ -560,7 +560,7 @@ def _do(job: Job, handlers: Mapping[str, Handler], context: JobContext) -> tuple
             raise JobError(f"jobs of the kind {job.kind} cannot be done; the known kinds are {', '.join(handlers)}.")
         outcome = handler(json.loads(job.payload), context)
     except KeyboardInterrupt:
-        return "cancelled", "Stopped by a signal; finished cells are stored."
+        return "cancelled", "Stopped by a signal; what was finished is stored."
     except ObservatoryError as error:
         return "failed", str(error)
     except Exception as error:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +20,7 @@ import numpy.typing as npt
 from icl_core.errors import StudyError
 from icl_core.pretraining.language import DOCUMENT_KINDS, make_document, vocabulary
 from icl_core.pretraining.members import Member, TrainingPhase
+from icl_core.pretraining.provenance import git_revision, one_thread
 from icl_core.pretraining.tokenizer import make_tokenizer
 
 if TYPE_CHECKING:
@@ -207,16 +206,6 @@ def _training_step(
     return value
 
 
-def _git_revision() -> str:
-    """The commit of the code that trains, "" outside a git checkout."""
-    command = ["git", "rev-parse", "HEAD"]
-    try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.strip()
-
-
 def _manifest(member: Member, seed: int, model: LlamaForCausalLM) -> dict[str, Any]:
     import torch
     import transformers
@@ -236,7 +225,7 @@ def _manifest(member: Member, seed: int, model: LlamaForCausalLM) -> dict[str, A
         "n_parameters": model.num_parameters(),
         "context_length": member.context_length,
         "weights_dtype": "float16 (trained in float32)",
-        "git_revision": _git_revision(),
+        "git_revision": git_revision(),
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "numpy": np.__version__},
         "limits": [*_LIMITS, *([_PRIOR_LIMIT] if member.previous_token_prior else [])],
     }
@@ -268,7 +257,7 @@ def train_member(
     """
     started = time.process_time()
     model = build_model(member, seed=seed)
-    with _one_thread():
+    with one_thread():
         kept = _train(model, member, seed=seed, out_path=out_path, on_progress=on_progress, should_stop=should_stop)
     if kept is None:
         return None
@@ -277,19 +266,6 @@ def train_member(
     (out_path / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
     manifest: dict[str, Any] = json.loads(text)
     return manifest
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums in one order, whatever the caller's setting, which is put back."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _train(

@@ -131,7 +131,7 @@ def _job_row(job: Job) -> dict[str, Any]:
         "job": job.id,
         "what": job.title,
         "state": job.state,
-        "cells": f"{job.done:,} of {job.total:,}",
+        "done": f"{job.done:,} of {job.total:,} {'steps' if job.kind == 'train' else 'cells'}",
         "asked": when(job.created),
         "says": job.message,
     }

@@ -144,7 +144,7 @@ def test_sigterm_ends_cleanly(store: Path) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGTERM)
     job = jobs.wait_for(job_id, timeout=10, store_path=store)
-    assert (job.state, job.message) == ("cancelled", "Stopped by a signal; finished cells are stored.")
+    assert (job.state, job.message) == ("cancelled", "Stopped by a signal; what was finished is stored.")
 
 
 def test_one_live_job_a_device_and_the_next_starts_by_itself(store: Path) -> None:

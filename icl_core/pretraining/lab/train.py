@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,6 +37,7 @@ from icl_core.pretraining.lab.evaluators import (
 from icl_core.pretraining.lab.model import LabTransformer, build_model, graft, part_of_parameter
 from icl_core.pretraining.lab.runs import ATTENTION_NAME, CONFIG_NAME, CURVES_NAME, MANIFEST_NAME, read_run
 from icl_core.pretraining.lab.world import Batch, World, make_world, training_batches
+from icl_core.pretraining.provenance import git_revision, one_thread
 
 __all__ = ["checkpoint_entries", "evaluation_steps", "kept_steps", "load_weights", "train_run", "training_step"]
 
@@ -95,7 +95,7 @@ def train_run(
         return complete
     out_path.mkdir(parents=True, exist_ok=True)
     _write_whole(out_path / CONFIG_NAME, config_to_json(config))
-    with _one_thread():
+    with one_thread():
         run = _Run.start(config, out_path)
         for step, batch in enumerate(training_batches(run.world, start=run.step), start=run.step + 1):
             if should_stop is not None and should_stop():
@@ -252,7 +252,7 @@ class _Run:
             "n_parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "weights_dtype": "float16 (trained in float32)",
             "cpu_seconds": round(self.seconds_before + time.process_time() - self.started, 1),
-            "git_revision": _git_revision(),
+            "git_revision": git_revision(),
             "versions": {"torch": torch.__version__, "numpy": np.__version__},
             "grafts": grafts,
         }
@@ -312,24 +312,3 @@ def _replacing(path: Path) -> Iterator[Path]:
 def _write_whole(path: Path, text: str) -> None:
     with _replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums in one order, whatever the caller's setting, which is put back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _git_revision() -> str:
-    """The commit of the code that trains, "" outside a git checkout."""
-    command = ["git", "rev-parse", "HEAD"]
-    try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.strip()
