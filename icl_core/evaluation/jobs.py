@@ -368,7 +368,7 @@ def _epitaph(job: Job) -> dict[str, str]:
     if job.cancel_asked is not None:
         return {"state": "cancelled", "message": "Stopped by a signal; what was finished is stored."}
     reason = "Its process never started" if job.pid is None else "Its process died without a word"
-    return {"state": "lost", "message": f"{reason}; what was finished is stored, and resuming does the rest."}
+    return {"state": "lost", "message": f"{reason}; what was finished is stored, resume does the rest."}
 
 
 def _process(job: Job) -> psutil.Process | None:
