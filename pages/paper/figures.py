@@ -14,10 +14,13 @@ from icl_core.registry.families import MODELS
 from icl_core.registry.paper import FIGURES, INTENSITY_ICL_R, PAPER_MODELS
 from pages.paper.fill import Filling, fillings
 from pages.paper.parts import Seen, differences_of, number, roles
-from pages.ui import controls, selection, side_by_side
+from pages.ui import controls, selection, side_by_side, suite
 from pages.ui.words import count, joined, plain
 
 __all__ = ["PANELS", "study_choice"]
+
+_SUITE_FACTORS = {"Fig. 4": "size", "Fig. 5": "documents", "Fig. 6": "curriculum"}
+"""The suite's factor beside each figure of the paper."""
 
 
 @contextmanager
@@ -119,6 +122,9 @@ def _factor(seen: Seen, item: str) -> None:
                 )
             else:
                 _nobody()
+        if any(suite.member_of(model) for model in seen.side.summaries):
+            st.markdown("**The embedded suite** (not the paper's models)")
+            side_by_side.by_factor(seen.side, suite.FACTORS[_SUITE_FACTORS[item]])
         st.caption(
             "Difference: by eye, since the paper's curves are not reported as numbers. On share of training, models "
             "of unequal length have one axis; tokens compare amounts of data."

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 NOBODY = "not in this store"
-MOST_FURTHER = 24
+MOST_FURTHER = 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def stand_ins() -> tuple[dict[str, str], list[str]]:
         if "further" in st.session_state:  # a model that stands in now is no further one
             st.session_state["further"] = [name for name in st.session_state["further"] if name in others]
         more = st.multiselect(
-            "Further models in Figs. 2 and 3", others, default=others[:MOST_FURTHER], key="further", bind="query-params"
+            "Further models in Figs. 2 to 6", others, default=others[:MOST_FURTHER], key="further", bind="query-params"
         )
     return chosen, list(more)
 

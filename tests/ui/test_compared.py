@@ -134,6 +134,19 @@ def test_panels_by_factor(app: AppTest, charts: dict[str, Any]) -> None:
     assert "at least two of the models compared have to differ" in words(app)
 
 
+def test_the_papers_factors_are_drawn_over_the_suite_too(
+    filled: None, charts: dict[str, Any], open_page: Callable[..., AppTest]
+) -> None:
+    app = open_page("paper", model="tiny-base", panel="Fig. 4")
+    for panel, factor in (("Fig. 4", "size"), ("Fig. 5", "documents"), ("Fig. 6", "curriculum")):
+        charts.clear()
+        app.segmented_control(key="panel").set_value(panel).run()
+        assert not app.exception, [item.value for item in app.exception]
+        rows = charts["level-Tiny suite-Mean intensity"]
+        assert list(dict.fromkeys(row["level"] for row in rows)) == [f"{level}|n = 3" for level in LEVELS[factor]]
+        assert "not the paper's models" in words(app)
+
+
 def test_test_rows_are_those_that_all_models_have() -> None:
     assert compared._n_test(100, (50, 100), {50, 100}) == 100
     assert compared._n_test(100, (50, 100), {50}) == 50, "another model has 50 alone"
