@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from icl_core import __main__ as command_line
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -30,3 +33,23 @@ def golden_path() -> Path:
     if not path.is_dir():
         pytest.skip("needs ../shared/golden; un-skip where that folder stands beside the project")
     return path
+
+
+@pytest.fixture
+def cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command in this process with a store of its own; gives exit code, output and errors."""
+    monkeypatch.setattr(command_line, "_quieten", lambda: None)
+    monkeypatch.setenv("ICL_OBSERVATORY_STORE", str(tmp_path / "unused"))
+
+    def run(*arguments: object, store: Path | None = tmp_path / "store") -> tuple[int, str, str]:
+        place = ["--store", store] if store is not None else []
+        capfd.readouterr()
+        try:
+            code = command_line.main([str(argument) for argument in (*arguments, *place)])
+        except SystemExit as ending:
+            code = int(ending.code or 0)
+        return code, *capfd.readouterr()
+
+    return run

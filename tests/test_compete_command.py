@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icl_core import __main__ as command_line
 from icl_core.analysis.competition import competition
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study
@@ -20,17 +20,8 @@ Compete = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def compete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Compete:
-    """Runs ``compete`` in this process on the store of the test."""
-    monkeypatch.setattr(command_line, "_quieten", lambda: None)
-    monkeypatch.setenv("ICL_OBSERVATORY_STORE", str(tmp_path / "unused"))
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = command_line.main(["compete", *map(str, arguments), "--store", str(tmp_path / "store")])
-        return code, *capfd.readouterr()
-
-    return run
+def compete(cli: Compete) -> Compete:
+    return functools.partial(cli, "compete")
 
 
 @pytest.fixture

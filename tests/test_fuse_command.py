@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from icl_core import __main__ as command_line
 from icl_core.evaluation.fusion_data import fusion_study
 from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
@@ -21,18 +21,10 @@ Fuse = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def fuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Fuse:
-    """Runs ``fuse`` in this process on the store of the test."""
-    monkeypatch.setattr(command_line, "_quieten", lambda: None)
-    monkeypatch.setenv("ICL_OBSERVATORY_STORE", str(tmp_path / "unused"))
+def fuse(cli: Fuse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fuse:
+    """``fuse`` where no results are shipped."""
     monkeypatch.setattr("icl_core.evaluation.bundle.embedded_results_path", lambda: tmp_path / "none")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = command_line.main(["fuse", *map(str, arguments), "--store", str(tmp_path / "store")])
-        return code, *capfd.readouterr()
-
-    return run
+    return functools.partial(cli, "fuse")
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from icl_core import __main__ as command_line
 from icl_core.cli.score import _requests
 from icl_core.evaluation import jobs
 from icl_core.evaluation.bundle import read_manifest
@@ -28,25 +27,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_trajectory(folder / "tiny-llama", (0, 1000))
     save_task_file(folder / "own.jsonl")
     return folder
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
-    """Runs a command in this process with a store of its own; gives exit code, output and errors."""
-    monkeypatch.setattr(command_line, "_quieten", lambda: None)
-    monkeypatch.setenv("ICL_OBSERVATORY_STORE", str(tmp_path / "unused"))
-
-    def run(*arguments: object, store: Path | None = tmp_path / "store") -> tuple[int, str, str]:
-        place = ["--store", store] if store is not None else []
-        capfd.readouterr()
-        try:
-            code = command_line.main([str(argument) for argument in (*arguments, *place)])
-        except SystemExit as ending:
-            code = int(ending.code or 0)
-        output, errors = capfd.readouterr()
-        return code, output, errors
-
-    return run
 
 
 def evaluate(folder: Path, *more: object) -> tuple[object, ...]:

@@ -11,6 +11,7 @@ import pytest
 from pages.ui import charts, charts_competition
 from pages.ui.axes import apart, percent_domain, x_axis
 from pages.ui.theme import ABILITIES, DARK, LIGHT, Palette
+from tests.support.colours import contrast
 
 STEPS = (0, 110, 220, 330)
 
@@ -148,18 +149,10 @@ def test_undefined_accumulation_draws_no_area_and_no_name() -> None:
     assert {row["text"] for layer in marks(figure, "text") for row in rows_of(figure, layer)} == {"ICL"}
 
 
-def luminance(colour: str) -> float:
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
 @pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
 def test_colours_of_meaning_reach_a_contrast_of_three(palette: Palette) -> None:
-    background = luminance(palette.background)
     for colour in (*palette.abilities, palette.ink, palette.soft, palette.shade, palette.states[0], palette.states[3]):
-        light, dark = sorted((luminance(colour), background), reverse=True)
-        assert (light + 0.05) / (dark + 0.05) >= 3, colour
+        assert contrast(colour, palette.background) >= 3, colour
 
 
 def test_symlog_axis_has_explicit_ticks_and_keeps_zero() -> None:

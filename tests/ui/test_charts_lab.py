@@ -11,6 +11,7 @@ from pages.ui import charts_lab
 from pages.ui.axes import x_axis
 from pages.ui.charts_lab import Look
 from pages.ui.theme import DARK, LIGHT, Palette
+from tests.support.colours import contrast
 
 STEPS = (0, 10, 100, 1000, 5000)
 TITLES = ("Train", "ICL", "ICL novel", "CIWL", "Flip", "IWL")
@@ -145,15 +146,7 @@ def test_a_fan_keeps_its_frame_when_its_rows_change() -> None:
     assert first["datasets"]["words"] == [{"x": 100, "value": 0.4, "text": "median"}]
 
 
-def luminance(colour: str) -> float:
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
 @pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
 def test_colours_of_curves_can_be_read_as_words(palette: Palette) -> None:
-    background = luminance(palette.background)
     for title in (*TITLES, "Induction", "Previous token", "Self"):
-        light, dark = sorted((luminance(charts_lab.colour_of(palette, title)), background), reverse=True)
-        assert (light + 0.05) / (dark + 0.05) >= 4.5, title
+        assert contrast(charts_lab.colour_of(palette, title), palette.background) >= 4.5, title

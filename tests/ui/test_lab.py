@@ -243,7 +243,7 @@ def test_a_failed_training_says_why_and_can_be_resumed(
     app = open_page("lab", lab="Train a run")
     assert_whole(app)
     assert "the loss is no longer finite" in words(app)
-    app.button(key=f"labresume-{job}").click().run()
+    app.button(key=f"resume-{job}").click().run()
     assert submitted(store_folder) == [DEFAULT, DEFAULT]
 
 
@@ -263,7 +263,7 @@ def test_a_running_training_shows_its_curves(
     assert_whole(app)
     assert f"**Training {job}**" in words(app)
     assert charts(app) == 1
-    app.button(key=f"labcancel-{job}").click().run()
+    app.button(key=f"cancel-{job}").click().run()
     assert jobs.read_job(job, store_path=store_folder).cancel_asked is not None
 
 
