@@ -26,7 +26,7 @@ from icl_core.scoring import packed, reference
 from icl_core.scoring.checks import check_requests
 from icl_core.scoring.stream import DEFAULT_OPTIONS, EngineOptions, PackedStream, Path, score_apart
 
-__all__ = ["EngineOptions", "Path", "choose_path", "score_bursts", "score_requests", "score_stream"]
+__all__ = ["EngineOptions", "Path", "choose_path", "score_bursts", "score_requests"]
 
 Item = TypeVar("Item")
 logger = logging.getLogger(__name__)
@@ -62,14 +62,6 @@ def score_requests(
     """
     ((scores,),) = _score_all(model, iter([requests]), options)
     return scores
-
-
-def score_stream(
-    model: torch.nn.Module, cells: Iterable[Sequence[EncodedRequest]], *, options: EngineOptions = DEFAULT_OPTIONS
-) -> Generator[list[LabelScores]]:
-    """Scores the requests of one cell after another: ``score_bursts``, cell by cell."""
-    for burst in score_bursts(model, cells, options=options):
-        yield from burst
 
 
 def score_bursts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 
@@ -12,7 +13,7 @@ import torch
 from icl_core.errors import ScoringError
 from icl_core.records import EncodedRequest
 from icl_core.scoring import cached, packed, reference
-from icl_core.scoring.engine import EngineOptions, choose_path, score_requests, score_stream
+from icl_core.scoring.engine import EngineOptions, choose_path, score_bursts, score_requests
 
 PATH_BY_ARCHITECTURE = {
     "gpt_neox": "packed",
@@ -248,7 +249,9 @@ def test_stream_yields_cell_after_cell(make_model, make_requests, largest_differ
     model = make_model("llama")
     cells = [make_requests(seed=seed, n_queries=n) for seed, n in enumerate((5, 1, 0, 8, 3))]
     for budget in (40, 4096):
-        results = list(score_stream(model, iter(cells), options=EngineOptions(token_budget=budget)))
+        bursts = list(score_bursts(model, iter(cells), options=EngineOptions(token_budget=budget)))
+        assert all(bursts)
+        results = list(itertools.chain.from_iterable(bursts))
         assert [len(scores) for scores in results] == [5, 1, 0, 8, 3]
         for cell, scores in zip(cells, results, strict=True):
             if cell:
@@ -261,7 +264,7 @@ def test_stream_changes_the_path_where_a_cell_needs_it(
     model = make_model("gemma3", sliding_window=20)
     monkeypatch.setattr(packed._PackedRow, "_visible", lambda *_: (0, None))
     cells = [[EncodedRequest((1, 2, 3, 4), ((5,), (6, 7)))], make_requests(), make_requests(seed=4)]
-    for cell, scores in zip(cells, score_stream(model, cells), strict=True):
+    for cell, scores in zip(cells, itertools.chain.from_iterable(score_bursts(model, cells)), strict=True):
         assert largest_difference(scores, reference.score_requests(model, cell)) < 1e-8
 
 
@@ -275,17 +278,17 @@ def test_stream_encodes_in_another_thread_and_passes_its_errors_on(make_model, m
 
     model = make_model("llama")
     with pytest.raises(KeyError, match="no such file"):
-        list(score_stream(model, cells(), options=EngineOptions(path="plain")))
+        list(score_bursts(model, cells(), options=EngineOptions(path="plain")))
     assert threads[0] is not threading.current_thread()
 
 
 def test_stream_of_nothing(make_model) -> None:
-    assert list(score_stream(make_model("llama"), [])) == []
+    assert list(score_bursts(make_model("llama"), [])) == []
 
 
 def test_a_stream_may_be_left_early(make_model, make_requests) -> None:
     before = threading.active_count()
-    stream = score_stream(make_model("llama"), (make_requests(seed=seed) for seed in range(100)))
+    stream = score_bursts(make_model("llama"), (make_requests(seed=seed) for seed in range(100)))
     next(stream)
     stream.close()
     assert threading.active_count() == before
