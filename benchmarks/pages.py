@@ -1,9 +1,10 @@
 """How long the pages take with as many results as arXiv 2406.14022 has: each first draw, and each interaction after it.
 
 It fills a store with made-up predictions (12 models x 17 checkpoints x 16 tasks x 5 seeds x 3 settings x 1,000
-queries), opens the pages in Streamlit's own test runner, moves epsilon, changes task and model, and opens the panels of
-the paper page. Browser time is not in it. Run ``python -m benchmarks.pages [--examples 100] [--models 3] [--store
-FOLDER]``; it fails when an interaction after the first draw takes more than 1 s.
+queries, and the development sets of two models), opens the pages in Streamlit's own test runner, moves epsilon, changes
+task and model, opens the panels of the paper page, and moves w between two models on the fusion page. Browser time is
+not in it. Run ``python -m benchmarks.pages [--examples 100] [--models 3] [--store FOLDER]``; it fails when an
+interaction after the first draw takes more than 1 s.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +36,9 @@ from tests.support.made_up import CURVES, made_up_record
 MOST_SECONDS = 1.0
 N_CHECKPOINTS = 17
 PREFIX = "made-up-"
-_PAGES = {name: f"pages/{name}/page.py" for name in ("competition", "dynamics", "paper")}
+N_FUSED = 2
+"""Models whose development sets are stored too."""
+_PAGES = {name: f"pages/{name}/page.py" for name in ("competition", "dynamics", "paper", "fusion")}
 
 Timings = dict[str, tuple[float, float]]
 """Wall and processor seconds by name."""
@@ -54,10 +58,12 @@ def paper_study(*, n_models: int, n_checkpoints: int, n_tasks: int, n_seeds: int
 def fill(folder: Path, study: Study) -> None:
     """Stores a made-up record for every cell that is missing; each model has curves of its own."""
     store = Store.open(folder)
-    specs = [spec for spec, state in store.status(study_cells(study)).items() if state == "missing"]
+    names = list(dict.fromkeys(ref.model for ref in study.checkpoints))
+    fused = replace(study, checkpoints=tuple(ref for ref in study.checkpoints if ref.model in names[:N_FUSED]))
+    wanted_cells = [*study_cells(study), *study_cells(replace(fused, splits=("dev",)))]
+    specs = [spec for spec, state in store.status(wanted_cells).items() if state == "missing"]
     rng = np.random.default_rng(0)
-    models = dict.fromkeys(ref.model for ref in study.checkpoints)
-    wobble = {model: rng.normal(0, 0.03, (3, N_CHECKPOINTS + 1)) for model in models}
+    wobble = {model: rng.normal(0, 0.03, (3, N_CHECKPOINTS + 1)) for model in names}
     places = {ref: (ref.step or 0) // 1000 for ref in study.checkpoints}
 
     def records() -> Iterator[object]:
@@ -116,6 +122,14 @@ def measure(study: Study) -> Timings:
         _draw(app.segmented_control(key="panel").set_value(panel).run, app, timings, f"first {panel} of the paper")
         epsilon = 0.02 if float(app.slider(key="eps").value) < 0.02 else 0.01  # type: ignore[arg-type]  # one handle
         _draw(app.slider(key="eps").set_value(epsilon).run, app, timings, f"paper: epsilon on {panel}")
+    fusion = AppTest.from_file(str(project_path() / "app.py"), default_timeout=3600)
+    fusion.query_params["model"] = models[:N_FUSED]
+    fusion.run()
+    _draw(lambda: fusion.switch_page(_PAGES["fusion"]).run(), fusion, timings, "first fusion")
+    for step in (1, 2, 3):
+        moved = fusion.slider(key="w").set_value(0.5 + step / 100)
+        _draw(moved.run, fusion, timings, f"fusion: w moved, {step}")
+    _draw(fusion.selectbox(key="on").set_value(study.tasks[0]).run, fusion, timings, "fusion: task")
     return timings
 
 

@@ -189,7 +189,7 @@ def chart(asked: Asked, shown: Shown, view: Look, weight: float | None) -> Figur
     blocks.chart(
         charts_fusion.at_weight(figure, {"w": weight, "value": value}),
         key="weights",
-        alt=f"{controls.MEASURE_TITLES[asked.measure]} against w; at w = {weight:.2f} it is {percent(value)}",
+        alt=f"{controls.MEASURE_TITLES[asked.measure]} against w, with members, fusions and what has to be beaten",
     )
     st.markdown(wording.at_weight(shown, weight, value, view.task))
     return figure

@@ -123,8 +123,7 @@ def _charts(run: MinimalRun) -> None:
     outcomes = [
         {"outcome": name, "share": shares[name], "text": f"{run.outcome.count(name)} of {n}"} for name in shares
     ]
-    alt = "Outcomes: " + ", ".join(f"{row['outcome']} {row['text']}" for row in outcomes)
-    blocks.chart(charts_lab.outcome_chart(outcomes, palette), key="min-outcomes", alt=alt)
+    blocks.chart(charts_lab.outcome_chart(outcomes, palette), key="min-outcomes", alt="Share of seeds by outcome")
 
 
 def _fan_rows(run: MinimalRun, losses: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

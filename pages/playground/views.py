@@ -63,8 +63,7 @@ def answers(question: Question, reply: Reply) -> None:
                 for at, (label, p) in enumerate(zip(labels, values, strict=True))
             ]
             figure = charts_playground.label_bars(rows, frame.palette(), role=role)
-            alt = f"{title if role == 'fused' else role}: {labels[winner]} with {percent(float(values[winner]))}"
-            blocks.chart(figure, key=f"bars-{role}", alt=alt)
+            blocks.chart(figure, key=f"bars-{role}", alt=f"Probability of each label, {role}")
     st.caption(_notes(question, reply, normalisation))
 
 

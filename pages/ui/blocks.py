@@ -29,7 +29,11 @@ def finding(sentence: str) -> None:
 
 
 def chart(figure: Figure, *, key: str, alt: str, on_pick: Callable[[], None] | None = None) -> None:
-    """A chart at full width with its takeaway for screen readers; a click on a mark calls ``on_pick``."""
+    """A chart at full width with its takeaway for screen readers; a click on a mark calls ``on_pick``.
+
+    The browser builds a chart anew when its specification or its ``alt`` changes, and otherwise moves new named rows
+    into the one that is there: under a slider, what the slider changes belongs into neither.
+    """
     options: dict[str, Any] = {"width": "stretch", "theme": None, "key": key, "alt": alt}
     if on_pick is not None:
         options |= {"on_select": on_pick, "selection_mode": [PICK]}

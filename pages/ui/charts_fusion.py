@@ -21,6 +21,7 @@ WORD_ROOM = 190
 """Pixels to the right of the plot for the names of horizontal lines."""
 NEAR, EDGE = 0.2, 0.05
 """Labels of marks nearer than this along w stand on different lines; none is centred nearer to the edge."""
+MOVABLE = "chosen-w"
 _SHAPES = {
     "fusion": "diamond",
     "upper bound": "diamond",
@@ -63,7 +64,7 @@ def weight_chart(
         title: of the vertical axis.
         height: of the plot, pixels.
 
-    The last two layers are the movable w; ``at_weight`` puts it in.
+    The movable w has no row yet; ``at_weight`` puts it in.
     """
     heights = [row["value"] for row in (*levels, *tasks, *marks)]
     heights += [min((row["low"] for row in marks), default=1.0) - 0.02]  # room for labels below
@@ -93,7 +94,8 @@ def weight_chart(
     layers += _levels(levels, palette, gap=(high - low) * 15 / height)
     layers += _marks(marks, palette, gap=(high - low) * 15 / height)
     layers += _movable(palette)
-    return configured(alt.layer(*layers).properties(height=height), palette)
+    figure = configured(alt.layer(*layers).properties(height=height), palette)
+    return at_weight(figure, None)
 
 
 def _levels(rows: Sequence[Row], palette: Palette, *, gap: float) -> list[Any]:
@@ -159,21 +161,19 @@ def _tiered(rows: Sequence[Row], gap: float) -> list[dict[str, Any]]:
 
 
 def _movable(palette: Palette) -> list[Any]:
-    """The rule and the point of the chosen w, whose rows ``at_weight`` fills in."""
-    empty = rows_data([])
+    """The rule and the point of the chosen w, whose row ``at_weight`` fills in."""
+    data = alt.NamedData(MOVABLE)
     return [
-        alt.Chart(empty).mark_rule(color=palette.ink, strokeWidth=1, opacity=0.6).encode(alt.X("w:Q")),
-        alt.Chart(empty)
+        alt.Chart(data).mark_rule(color=palette.ink, strokeWidth=1, opacity=0.6).encode(alt.X("w:Q")),
+        alt.Chart(data)
         .mark_point(filled=True, color=palette.ink, size=90, opacity=1)
         .encode(alt.X("w:Q"), alt.Y("value:Q")),
     ]
 
 
-def at_weight(figure: Figure, row: Row) -> Figure:
-    """The chart with its movable w at a ``w`` and ``value``; everything else is as it was drawn."""
-    layers = [*figure["layer"]]
-    layers[-2:] = [{**layer, "data": {"values": [dict(row)]}} for layer in layers[-2:]]
-    return {**figure, "layer": layers}
+def at_weight(figure: Figure, row: Row | None) -> Figure:
+    """The chart with its movable w at a ``w`` and ``value``; only named data change, so the browser keeps the chart."""
+    return {**figure, "datasets": {**figure.get("datasets", {}), MOVABLE: [] if row is None else [dict(row)]}}
 
 
 def _groups(rows: Sequence[Row], palette: Palette) -> tuple[list[str], list[str], list[str]]:

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from streamlit.dataframe_util import convert_arrow_bytes_to_pandas_df
 from streamlit.testing.v1 import AppTest
 
+from icl_core.analysis.trajectories import setting_values
 from icl_core.evaluation.fusion_data import collect_results, fusion_study, mixing_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study
+from pages.ui.charts_fusion import MOVABLE
 from tests.support.made_up import fill, made_up_study, refs_of
 
 
@@ -67,13 +70,24 @@ def test_w_is_live_and_the_ends_are_the_members(page: Callable[..., AppTest], fi
     app = page()
     store = Store.open()
     test = collect_results(study, store).models["someone-model"].test
-    from icl_core.analysis.trajectories import setting_values
-
     for w, setting, step in ((1.0, "random", 440), (0.0, "abstract", 990)):
         app.slider(key="w").set_value(w).run()
         values = setting_values(test, setting)
         at = [ref.step for ref in values.checkpoints].index(step)
         assert f"At **w = {w:.2f}**: **{100 * values.value[at]:.1f} %**" in words(app)
+
+
+def test_moving_w_leaves_the_chart_in_place_for_the_browser(
+    page: Callable[..., AppTest], filled: Callable[..., Study]
+) -> None:
+    filled()
+    app = page()
+    before = app.get("vega_lite_chart")[0].proto
+    app.slider(key="w").set_value(0.8).run()
+    after = app.get("vega_lite_chart")[0].proto
+    assert (after.spec, after.alt) == (before.spec, before.alt)
+    (chosen,) = [data for data in after.datasets if data.name == MOVABLE]
+    assert convert_arrow_bytes_to_pandas_df(chosen.data.data)["w"].tolist() == [0.8]
 
 
 def test_members_by_hand(page: Callable[..., AppTest], filled: Callable[..., Study]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from streamlit.dataframe_util import convert_arrow_bytes_to_pandas_df
 from streamlit.testing.v1 import AppTest
 
 from icl_core.errors import DataError
@@ -26,9 +27,10 @@ def words(app: AppTest) -> str:
     return "\n".join(str(item.value) for item in said).replace("\\", "")
 
 
-def bars(app: AppTest) -> list[str]:
-    """The takeaway of each chart of bars."""
-    return [chart.proto.alt for chart in app.get("vega_lite_chart")][:3]
+def bars(app: AppTest) -> list[list[float]]:
+    """The probabilities that each chart of bars shows, by label."""
+    charts = app.get("vega_lite_chart")[:3]
+    return [convert_arrow_bytes_to_pandas_df(c.proto.datasets[0].data.data)["probability"].tolist() for c in charts]
 
 
 class Pool(ThreadPoolExecutor):
@@ -76,7 +78,11 @@ def page(
 
 def test_bars_of_tr_tl_and_fused(page: Callable[..., AppTest]) -> None:
     app = page()
-    assert [alt.split(":")[0] for alt in bars(app)] == ["TR", "TL", "Fused with w = 0.50"]
+    tr, tl, fused = bars(app)
+    assert fused == pytest.approx([(a + b) / 2 for a, b in zip(tr, tl, strict=True)])
+    assert sum(tr) == pytest.approx(1) and sum(tl) == pytest.approx(1) and tr != tl
+    titles = ("**TR, random labels**", "**TL, symbols**", "**Fused with w = 0.50**")
+    assert all(title in words(app) for title in titles)
     assert "Scored in" in words(app)
 
 
@@ -85,11 +91,13 @@ def test_moving_w_asks_no_model_and_ends_at_the_members(
 ) -> None:
     app = page()
     monkeypatch.setattr(Pool, "submit", None)
+    drawn = [(chart.proto.spec, chart.proto.alt) for chart in app.get("vega_lite_chart")]
     for w, role in ((1.0, 0), (0.0, 1)):
         app.slider(key="play_w").set_value(w).run()
         assert not app.exception
-        alone, fused = bars(app)[role], bars(app)[2]
-        assert fused.split(": ")[-1].replace(" (^)", "").split(" with ")[1] == alone.split(" with ")[1]
+        kept = [(chart.proto.spec, chart.proto.alt) for chart in app.get("vega_lite_chart")]
+        assert kept == drawn, "the browser moves the rows of the charts that are there"
+        assert bars(app)[2] == pytest.approx(bars(app)[role])
 
 
 @pytest.mark.parametrize(
