@@ -6,7 +6,6 @@ It computes no measure itself and evaluates nothing.
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from icl_core.cli.output import complain, emit, table
 from icl_core.errors import ObservatoryError, StudyError
 from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.store import CellSummary, Store
+from icl_core.evaluation.study import most_alike
 from icl_core.models.parameter_fusion import FUSED_FAMILY
 from icl_core.settings import BASE_MEMBER
 
@@ -115,12 +115,7 @@ def _predictions(store: Store, mine: Sequence[CellSummary], options: argparse.Na
     ]
     if not usable:
         raise StudyError("it has no results with these tasks and this number of test rows.")
-    kinds = [
-        (s.n_shots, s.template, s.label_word_set, s.sampling, s.dtype, s.attention, s.data_dir or "", s.n_examples)
-        for s in usable
-    ]
-    usual = max((counted := Counter(kinds)), key=lambda kind: (counted[kind], kind))
-    specs = [spec for spec, kind in zip(usable, kinds, strict=True) if kind == usual]
+    specs = most_alike(usable)
     excluded = excluded_checkpoints(store, {spec.checkpoint for spec in specs})
     return next(iter(collect_predictions(store.find_many(specs).values(), excluded=excluded).values()))
 

@@ -5,7 +5,6 @@ It weighs, chooses and compares nothing (``analysis.fusion_report`` does) and co
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -15,7 +14,7 @@ from icl_core.analysis.predictions import Predictions, collect_predictions
 from icl_core.errors import CheckpointError, StudyError
 from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.store import CellSummary, Store
-from icl_core.evaluation.study import Study, study_cells
+from icl_core.evaluation.study import Study, most_alike, study_cells
 from icl_core.models.parameter_fusion import FUSED_FAMILY, fused_checkpoint, fusion_parents
 from icl_core.records import LABEL_SETTINGS, CellRecord, CellSpec, CheckpointRef
 from icl_core.registry.tasks import list_tasks
@@ -175,8 +174,7 @@ def stored_study(
     missing = next((model for model in models if model not in {spec.checkpoint.model for spec in cells}), None)
     if missing is not None:
         raise StudyError(f"{missing} has no test results in {store.path} that fit; evaluate it, or ask for others.")
-    options, _ = Counter(_options(spec) for spec in cells).most_common(1)[0]
-    alike = [spec for spec in cells if _options(spec) == options]
+    alike = most_alike(cells)
     abstract = [spec.alphabet for spec in alike if spec.label_setting == "abstract"]
     first = alike[0]
     return Study(
@@ -194,11 +192,6 @@ def stored_study(
         attention=first.attention,
         data_dir=first.data_dir,
     )
-
-
-def _options(spec: CellSpec) -> tuple[str | int | None, ...]:
-    names = ("n_shots", "n_examples", "template", "label_word_set", "sampling", "dtype", "attention", "data_dir")
-    return tuple(getattr(spec, name) for name in names)
 
 
 def _training_order(ref: CheckpointRef) -> tuple[str, bool, int, str]:

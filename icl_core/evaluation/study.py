@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import operator
 import typing
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +41,7 @@ __all__ = [
     "MAX_TEST_EXAMPLES",
     "N_DEV_EXAMPLES",
     "Study",
+    "most_alike",
     "study_cells",
     "study_digest",
     "study_from_json",
@@ -55,6 +58,8 @@ MAX_TEST_EXAMPLES = 10_000
 MAX_SEED = 2**32 - 1
 MAX_SEEDS = 100
 MAX_CHECKPOINTS = 2_000
+_OPTIONS = ("n_examples", "n_shots", "template", "label_word_set", "sampling", "dtype", "attention", "data_dir")
+"""What the cells of a study share; the alphabet is one of abstract cells alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,14 @@ def study_from_json(text: str) -> Study:
         return from_plain(Study, json.loads(text))
     except ValueError as error:
         raise StudyError(f"This is not the JSON of a study: {error}.") from error
+
+
+def most_alike(specs: Sequence[CellSpec]) -> list[CellSpec]:
+    """The cells under the most frequent options, of equally frequent ones those with most rows; [] of none."""
+    options = operator.attrgetter(*_OPTIONS)
+    counted = Counter(map(options, specs))
+    usual = max(counted, key=lambda each: (counted[each], each[0], repr(each)), default=None)
+    return [spec for spec in specs if options(spec) == usual]
 
 
 def study_digest(study: Study) -> str:

@@ -17,8 +17,7 @@ from typing import Any, Literal, cast
 import streamlit as st
 
 from icl_core.errors import StudyError
-from icl_core.evaluation.store import CellSummary
-from icl_core.evaluation.study import ATTENTIONS, DTYPES, MAX_SHOTS, MAX_TEST_EXAMPLES, Study
+from icl_core.evaluation.study import ATTENTIONS, DTYPES, MAX_SHOTS, MAX_TEST_EXAMPLES, Study, most_alike
 from icl_core.models.hub import embedded_members, local_checkpoints
 from icl_core.records import LABEL_SETTINGS, CheckpointRef
 from icl_core.registry.families import MODELS, choose_checkpoints
@@ -118,37 +117,26 @@ def _defaults_for(models: tuple[str, ...], generation: str, members: tuple[str, 
     summaries = [summary for summary in cached.summaries() if summary.split == "test"]
     first = members[:1] or tuple(n for n, _ in Counter(s.model for s in summaries).most_common(1))
     models = models or first
-    mine = [summary for summary in summaries if summary.model in models]
-    usual = Counter(_options(summary) for summary in mine)
-    if not usual:
+    alike = most_alike([summary.spec for summary in summaries if summary.model in models])
+    if not alike:
         return _paper_defaults(first, models)
-    options = max(usual, key=lambda one: (usual[one], one[1]))  # of equally frequent ones that with most test rows
-    alike = [summary for summary in mine if _options(summary) == options]
-    shots, examples, template, words, sampling, dtype, attention, data = options
+    one = alike[0]
     return Choice(
         model=first,
         checkpoints="all",
-        task=tuple(dict.fromkeys(summary.task for summary in alike)),
+        task=tuple(dict.fromkeys(spec.task for spec in alike)),
         setting=LABEL_SETTINGS,
-        seeds=", ".join(str(seed) for seed in sorted({summary.demo_seed for summary in alike})),
-        shots=shots,
-        examples=examples,
+        seeds=", ".join(str(seed) for seed in sorted({spec.demo_seed for spec in alike})),
+        shots=one.n_shots,
+        examples=one.n_examples,
         local="",
-        template=template,
-        words=words,
-        alphabet=next((s.spec.alphabet for s in alike if s.label_setting == "abstract"), "symbols"),
-        sampling=sampling,
-        dtype=dtype,
-        attention=attention,
-        data=data or "",
-    )
-
-
-def _options(summary: CellSummary) -> tuple[Any, ...]:
-    spec = summary.spec
-    return (
-        *(spec.n_shots, spec.n_examples, spec.template, spec.label_word_set),
-        *(spec.sampling, spec.dtype, spec.attention, spec.data_dir),
+        template=one.template,
+        words=one.label_word_set,
+        alphabet=next((spec.alphabet for spec in alike if spec.label_setting == "abstract"), "symbols"),
+        sampling=one.sampling,
+        dtype=one.dtype,
+        attention=one.attention,
+        data=one.data_dir or "",
     )
 
 

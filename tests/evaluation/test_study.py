@@ -15,6 +15,7 @@ from icl_core.evaluation.study import (
     MAX_SEED,
     N_DEV_EXAMPLES,
     Study,
+    most_alike,
     study_cells,
     study_digest,
     study_from_json,
@@ -71,6 +72,18 @@ def test_studies_that_differ_in_the_alphabet_share_gold_and_random_cells():
     assert {c.label_setting for c in symbols & letters} == {"gold", "random"}
     assert {c.label_setting for c in symbols ^ letters} == {"abstract"}
     assert {c.alphabet for c in letters if c.label_setting == "abstract"} == {"letters"}
+
+
+def test_the_most_alike_cells_are_those_of_the_most_frequent_options():
+    test_only = {"splits": ("test",)}
+    many, few, longer = (
+        study_cells(changed(**test_only)),
+        study_cells(changed(**test_only, demo_seeds=(13,), template="natural")),
+        study_cells(changed(**test_only, n_test=501)),
+    )
+    assert most_alike([*few, *many]) == list(many)
+    assert most_alike([*longer, *many, *few]) == list(longer), "of equally frequent ones those with most rows"
+    assert most_alike([]) == []
 
 
 def test_json_brings_the_study_back():
