@@ -17,7 +17,7 @@ from pages.fusion import compute, parts, wording
 from pages.fusion.compute import Asked, Line, Shown
 from pages.ui import blocks, cached, charts_fusion, controls, frame, selection
 from pages.ui.theme import Figure
-from pages.ui.words import checkpoint_name, count, percent, plain, task_title
+from pages.ui.words import checkpoint_name, count, in_points, percent, plain, task_title
 
 __all__ = ["Context", "draw", "how_computed"]
 
@@ -25,6 +25,9 @@ MOST_QUERIES = 200
 MOST_WEIGHTS = 21
 PERCENT = st.column_config.NumberColumn(format="%.1f %%")
 POINTS = st.column_config.NumberColumn(format="%+.1f")
+BALANCED = {
+    f"balanced {name}": st.column_config.NumberColumn(f"bal. {name}", format="%+.1f") for name in ("gain", "from", "to")
+}
 P = st.column_config.NumberColumn(format="%.2g")
 
 
@@ -82,15 +85,19 @@ def tasks(context: Context) -> None:
         alt=f"Gain of {context.fusion.name} over {baseline.name} by task",
         column_config={
             **dict.fromkeys(("fused", "baseline", "at w"), PERCENT),
-            **dict.fromkeys(("gain", "from", "to", "balanced gain", "balanced from", "balanced to"), POINTS),
+            **dict.fromkeys(("gain", "from", "to"), POINTS),
+            **{
+                f"balanced {name}": st.column_config.NumberColumn(f"bal. {name}", format="%+.1f")
+                for name in ("gain", "from", "to")
+            },
             **dict.fromkeys(("p seeds", "p queries"), P),
             "w": st.column_config.NumberColumn(format="%.2f"),
         },
     )
     st.caption(
         f"{plain(context.fusion.name)} against {plain(baseline.name)}; gains in percentage points with 95 % intervals "
-        "(paired bootstrap), p over seeds (paired t-test, as in the paper) and over queries (sign flips). A gain under "
-        "accuracy that is gone under balanced accuracy is label bias."
+        "(paired bootstrap), p over seeds (paired t-test, as in the paper) and over queries (sign flips); bal.: under "
+        "balanced accuracy. A gain under accuracy that is gone under balanced accuracy is label bias."
     )
 
 
@@ -112,14 +119,14 @@ def gain_rows(context: Context, found: dict[str, Gain]) -> list[dict[str, Any]]:
                 **along_w,
                 "fused": 100 * row.value,
                 "baseline": 100 * row.baseline,
-                "gain": 100 * row.gain,
-                "from": 100 * row.low,
-                "to": 100 * row.high,
+                "gain": in_points(row.gain),
+                "from": in_points(row.low),
+                "to": in_points(row.high),
                 "p seeds": row.p_seeds,
                 "p queries": row.p_examples,
-                f"{name} gain": 100 * second.gain,
-                f"{name} from": 100 * second.low,
-                f"{name} to": 100 * second.high,
+                f"{name} gain": in_points(second.gain),
+                f"{name} from": in_points(second.low),
+                f"{name} to": in_points(second.high),
                 "seeds": row.n_seeds,
                 "queries": row.n_examples,
             }
@@ -188,9 +195,9 @@ def all_gain_rows(context: Context) -> list[dict[str, Any]]:
                 {
                     "baseline": line.name,
                     "measure": measure.replace("_", " "),
-                    "gain": 100 * row.gain,
-                    "from": 100 * row.low,
-                    "to": 100 * row.high,
+                    "gain": in_points(row.gain),
+                    "from": in_points(row.low),
+                    "to": in_points(row.high),
                     "p seeds": row.p_seeds,
                     "p queries": row.p_examples,
                 }

@@ -94,11 +94,13 @@ def percent_domain(lows: Sequence[float], highs: Sequence[float]) -> tuple[float
     return max(0.0, math.floor(low * 20 - 0.2) / 20), min(1.0, math.ceil(high * 20 + 0.2) / 20)
 
 
-def apart(values: Sequence[float], *, gap: float) -> list[float]:
-    """The values moved by as little as needed so that neighbours differ by ``gap``; order is kept.
+def apart(values: Sequence[float], *, gap: float, low: float = -math.inf) -> list[float]:
+    """The values moved by as little as needed so that neighbours differ by ``gap``, none below ``low``; order is kept.
 
     >>> [round(value, 3) for value in apart([0.5, 0.51, 0.9], gap=0.04)]
     [0.485, 0.525, 0.9]
+    >>> [round(value, 3) for value in apart([0.01, 0.02, 0.03], gap=0.04, low=0.0)]
+    [0.0, 0.04, 0.08]
     """
     order = sorted(range(len(values)), key=lambda index: values[index])
     groups: list[list[int]] = []
@@ -107,9 +109,11 @@ def apart(values: Sequence[float], *, gap: float) -> list[float]:
         while len(groups) > 1 and _low(groups[-1], values, gap) < _high(groups[-2], values, gap) + gap:
             groups[-2:] = [groups[-2] + groups[-1]]
     placed = [0.0] * len(values)
+    lowest = low
     for group in groups:
         for offset, index in enumerate(group):
-            placed[index] = _low(group, values, gap) + offset * gap
+            placed[index] = max(_low(group, values, gap) + offset * gap, lowest)
+            lowest = placed[index] + gap
     return placed
 
 

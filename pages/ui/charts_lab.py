@@ -153,7 +153,7 @@ def series_chart(
     if any(row["low"] < row["high"] for row in rows):
         band = alt.Chart(data).mark_area(opacity=0.16).encode(alt.X("x:Q"), alt.Y("low:Q"), alt.Y2("high:Q"), colour)
         layers.insert(0, band)
-    layers += [_end_names(rows, colour, gap=(high - low) * 16 / look.height), room_for_labels(axis, palette)]
+    layers += [_end_names(rows, colour, gap=(high - low) * 16 / look.height, low=low), room_for_labels(axis, palette)]
     return configured(alt.layer(*layers).properties(height=look.height), palette)
 
 
@@ -167,10 +167,10 @@ def _series_scales(rows: Sequence[Row], palette: Palette) -> tuple[alt.Color, al
     )
 
 
-def _end_names(rows: Sequence[Row], colour: alt.Color, *, gap: float) -> Any:
+def _end_names(rows: Sequence[Row], colour: alt.Color, *, gap: float, low: float) -> Any:
     """Each curve's name at its right end, moved apart where they would overlap."""
     ends = {row["series"]: row for row in sorted(rows, key=lambda row: row["x"])}
-    heights = apart([row["value"] for row in ends.values()], gap=gap)
+    heights = apart([row["value"] for row in ends.values()], gap=gap, low=low)  # the axis clamps what is below
     names = [{**row, "value": at} for row, at in zip(ends.values(), heights, strict=True)]
     mark: Any = {"align": "left", "dx": 9, "fontSize": 13, "fontWeight": 600, "clip": False}
     encoded: Any = {"text": "series:N", "tooltip": alt.value(None)}

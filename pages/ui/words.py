@@ -21,6 +21,7 @@ __all__ = [
     "checkpoint_name",
     "count",
     "duration",
+    "in_points",
     "interval",
     "joined",
     "p_value",
@@ -52,7 +53,12 @@ def percent(fraction: float) -> str:
 
 def points(fraction: float) -> str:
     """A change of a fraction in percentage points with its sign: ``+6.2 points``."""
-    return f"{100 * fraction:+.1f} points".replace("-", "−")
+    return f"{100 * fraction:+z.1f} points".replace("-", "−")
+
+
+def in_points(fraction: float) -> float:
+    """A change of a fraction in percentage points as a number for a table; rounding errors around 0 are 0."""
+    return round(100 * fraction, 9) + 0.0
 
 
 def interval(low: float, high: float) -> str:

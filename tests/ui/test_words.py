@@ -24,6 +24,9 @@ def test_lines_of_others_become_one_line() -> None:
     [
         (words.percent(0.6254), "62.5 %"),
         (words.points(-0.0621), "−6.2 points"),
+        (words.points(-1e-17), "+0.0 points"),
+        (str(words.in_points(-1e-17)), "0.0"),
+        (str(words.in_points(-0.0621)), "-6.21"),
         (words.p_value(0.02134), "p = 0.021"),
         (words.count(1, "cell"), "1 cell"),
         (words.count(4080, "cell"), "4,080 cells"),
