@@ -330,6 +330,7 @@ def bfloat16(checkpoint: LoadedCheckpoint, options: argparse.Namespace) -> dict[
             start = time.process_time()
             scores[name] = engine.score_requests(model, requests)
             seconds[name] = time.process_time() - start
+        short_rows = engine.score_requests(half.model, requests[:20], options=engine.EngineOptions(token_budget=128))
         predicted = {name: np.array([s.loglikelihoods.argmax() for s in values]) for name, values in scores.items()}
         result[task] = {
             "n_queries": len(requests),
@@ -338,6 +339,7 @@ def bfloat16(checkpoint: LoadedCheckpoint, options: argparse.Namespace) -> dict[
             "accuracy_bfloat16": float((predicted["bfloat16"] == gold).mean()),
             "predictions_changed": float((predicted["float32"] != predicted["bfloat16"]).mean()),
             "largest_difference_nats": _largest_difference(scores["float32"], scores["bfloat16"]),
+            "largest_difference_by_batch_nats": _largest_difference(short_rows, scores["bfloat16"][: len(short_rows)]),
         }
     return result
 
