@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.hub_server import HubServer, make_tiny_hub, train_tokenizer
+from tests.support.hub_server import SMALL, HubServer, make_tiny_hub, train_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,14 +49,7 @@ def tiny_run(tmp_path: Path) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = LlamaConfig(
-        vocab_size=320,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=128,
-    )
+    config = LlamaConfig(**SMALL, max_position_embeddings=128)
     for seed, name in enumerate(("checkpoint-3000", "step-1000", "step2000")):
         torch.manual_seed(seed)
         LlamaForCausalLM(config).half().save_pretrained(tmp_path / "run" / name)

@@ -335,6 +335,16 @@ def make_tiny_hub(folder: Path) -> HubServer:
     return hub
 
 
+SMALL = {
+    "vocab_size": 320,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
+"""Shape of the models, for the tokenizer below."""
+
+
 def train_tokenizer(folder: Path) -> None:
     """Writes a byte-level BPE tokenizer of 320 tokens (tokenizer.json, tokenizer_config.json) into a folder."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -344,7 +354,7 @@ def train_tokenizer(folder: Path) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=320,
+        vocab_size=N_VOCAB,
         special_tokens=["<|endoftext|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -358,14 +368,7 @@ def _add_pythia(hub: HubServer, folder: Path) -> None:
     import torch
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-    config = GPTNeoXConfig(
-        vocab_size=320,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=2048,
-    )
+    config = GPTNeoXConfig(**SMALL, max_position_embeddings=2048)
     seeds = {"step0": 0, "step1": 0, "step2": 0, "step1000": 1, "step2000": 2, "step3000": 3, "step4000": 2}
     seeds |= {"step5000": 5, "step143000": 143, "main": 143}
     for revision, seed in seeds.items():
@@ -385,14 +388,7 @@ def _add_amber(hub: HubServer, folder: Path) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = LlamaConfig(
-        vocab_size=320,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=2048,
-    )
+    config = LlamaConfig(**SMALL, max_position_embeddings=2048)
     for revision, seeds in {"ckpt_000": (1, 2), "ckpt_001": (3, 4), "ckpt_002": (3, 5), "main": (6, 7)}.items():
         branch = folder / revision
         config.save_pretrained(branch)
