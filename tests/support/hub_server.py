@@ -335,8 +335,9 @@ def make_tiny_hub(folder: Path) -> HubServer:
     return hub
 
 
+N_VOCAB = 320
 SMALL = {
-    "vocab_size": 320,
+    "vocab_size": N_VOCAB,
     "hidden_size": 16,
     "intermediate_size": 32,
     "num_hidden_layers": 2,
