@@ -22,7 +22,14 @@ from icl_core.data.datasets import TaskData, load_task_data
 from icl_core.data.prompts import build_cell_prompts
 from icl_core.errors import ObservatoryError
 from icl_core.evaluation.cell_work import cell_demonstrations, cell_queries
-from icl_core.evaluation.rates import MeasuredLoad, Pacing, fit_pacing, read_cells, read_loads
+from icl_core.evaluation.rates import (
+    MeasuredLoad,
+    Pacing,
+    encode_seconds_per_query,
+    fit_pacing,
+    read_cells,
+    read_loads,
+)
 from icl_core.evaluation.shapes import ModelShape, WorkCount, prompt_flops, shape_of_config, work_flops
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, validate_study
@@ -329,7 +336,20 @@ class _Counting:
             pacings[spec.checkpoint.model][0].seconds(n_queries=work.n_queries, flops=work_flops(shape, work))
             for spec, work, shape in zip(cells, works, shapes, strict=True)
         )
-        return total + self._load_seconds(cells, models), all(measured for _, measured in pacings.values())
+        total += self._encode_seconds(cells, works) + self._load_seconds(cells, models)
+        return total, all(measured for _, measured in pacings.values())
+
+    def _encode_seconds(self, cells: Sequence[CellSpec], works: Sequence[WorkCount]) -> float:
+        """Each prompt is encoded once, for the first checkpoint of its model."""
+        prompts = {
+            (spec.checkpoint.model, spec.task, spec.split, spec.label_setting, spec.demo_seed): work.n_queries
+            for spec, work in zip(cells, works, strict=True)
+        }
+        per_query = {
+            model: encode_seconds_per_query([c for c in self._cells if c.model == model] or self._cells)
+            for model in {place[0] for place in prompts}
+        }
+        return sum(n_queries * per_query[model] for (model, *_), n_queries in prompts.items())
 
     def _pacing(self, model: str, shape: ModelShape) -> tuple[Pacing, bool]:
         same = [cell for cell in self._cells if cell.model == model]

@@ -6,6 +6,7 @@ model differ in their weights alone.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,12 +33,14 @@ class PreparedCell:
         requests: what is scored: the queries in order, and the content-free one last.
         work: tokens that pass through the model.
         n_characters: of the prompts, their common beginning counted once.
+        seconds: wall time it took to make; 0 for a cell that was kept from an earlier checkpoint.
     """
 
     encoded: EncodedCell
     requests: list[EncodedRequest]
     work: WorkCount
     n_characters: int
+    seconds: float
 
     @property
     def n_kept_tokens(self) -> int:
@@ -71,10 +74,11 @@ class Encodings:
         key = (identity.tokenizer_sha256, identity.context_length, replace(spec, checkpoint=_ANY_CHECKPOINT))
         if key in self._kept:
             return self._kept[key]
+        start = time.perf_counter()
         encoded = encode_spec(tokenizer, spec, data, context_length=identity.context_length)
         requests = all_requests(encoded)
-        prepared = PreparedCell(encoded, requests, count_work(requests), n_characters(encoded))
-        if prepared.n_kept_tokens <= self._left:
-            self._left -= prepared.n_kept_tokens
-            self._kept[key] = prepared
-        return prepared
+        kept = PreparedCell(encoded, requests, count_work(requests), n_characters(encoded), 0.0)
+        if kept.n_kept_tokens <= self._left:
+            self._left -= kept.n_kept_tokens
+            self._kept[key] = kept
+        return replace(kept, seconds=time.perf_counter() - start)

@@ -20,13 +20,26 @@ from scipy.optimize import nnls
 
 from icl_core.evaluation.codec import from_plain
 
-__all__ = ["MeasuredCell", "MeasuredLoad", "Pace", "Pacing", "fit_pacing", "note", "read_cells", "read_loads"]
+__all__ = [
+    "MeasuredCell",
+    "MeasuredLoad",
+    "Pace",
+    "Pacing",
+    "encode_seconds_per_query",
+    "fit_pacing",
+    "note",
+    "read_cells",
+    "read_loads",
+]
 
 Measured = TypeVar("Measured", "MeasuredCell", "MeasuredLoad")
 
 _FILE = "rates.jsonl"
 _MOST_BYTES = 400_000
 _MOST_CELLS = 200
+_ENOUGH = 10
+_LEAST_SHARE = 0.1
+"""Of a cell's time that is taken for scoring, however long its encoding took beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,7 @@ class MeasuredCell:
         tokens: tokens that passed through the model.
         flops: operations by the count of ``shapes.work_flops``.
         seconds: wall time from the end of the cell before to the end of this one.
+        encode_seconds: wall time of making its token ids beside that; 0 where an earlier checkpoint's served.
     """
 
     model: str
@@ -54,6 +68,7 @@ class MeasuredCell:
     tokens: int
     flops: float
     seconds: float
+    encode_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,25 +139,34 @@ def _read(folder: Path, kind: str, record: type[Measured]) -> list[Measured]:
 
 
 def fit_pacing(cells: Sequence[MeasuredCell]) -> Pacing:
-    """Non-negative least squares of relative errors over measured cells (at least one).
+    """Non-negative least squares of relative errors over measured cells (at least one), encoding apart.
 
-    The slowest tenth is left out where there are ten or more: first cells warm up, other programs interfere.
+    Cells whose ids were there already tell the time of scoring alone; where there are too few of them, all are taken,
+    less the share of their time that encoding took. The slowest tenth is left out where there are ten or more: first
+    cells warm up, other programs interfere.
 
-    >>> cells = [MeasuredCell("m", "t", "cpu", "float32", 1, n, 0, 0, f, 0.5 + 2e-9 * f) for n, f in
+    >>> cells = [MeasuredCell("m", "t", "cpu", "float32", 1, n, 0, 0, f, 0.5 + 2e-9 * f, 0) for n, f in
     ...          ((10, 1e9), (20, 2e9), (10, 4e9), (40, 8e9))]
     >>> round(fit_pacing(cells).seconds(n_queries=20, flops=3e9), 6)
     6.5
     """
-    recent = list(cells)[-_MOST_CELLS:]
+    scored_alone = [cell for cell in cells if not cell.encode_seconds]
+    recent = (scored_alone if len(scored_alone) >= _ENOUGH else list(cells))[-_MOST_CELLS:]
+    encoding = sum(cell.encode_seconds for cell in recent) / max(sum(cell.seconds for cell in recent), 1e-9)
     largest = max(cell.flops for cell in recent)
     features = np.array([[1.0, cell.n_queries / 100, cell.flops / largest] for cell in recent])
-    seconds = np.array([max(cell.seconds, 1e-6) for cell in recent])
+    seconds = np.array([max(cell.seconds * max(1 - encoding, _LEAST_SHARE), 1e-6) for cell in recent])
     weights, _ = nnls(features / seconds[:, None], np.ones(len(recent)))
     if len(recent) >= 10:
         excess = seconds / np.maximum(features @ weights, 1e-12)
         kept = excess <= np.quantile(excess, 0.9)
         weights, _ = nnls(features[kept] / seconds[kept, None], np.ones(int(kept.sum())))
     return Pacing(float(weights[0]), float(weights[1]) / 100, float(weights[2]) / largest)
+
+
+def encode_seconds_per_query(cells: Sequence[MeasuredCell]) -> float:
+    """Median over the cells that were encoded; 0 without any."""
+    return median([cell.encode_seconds / cell.n_queries for cell in cells if cell.encode_seconds] or [0.0])
 
 
 class Pace:

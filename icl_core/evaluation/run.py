@@ -499,6 +499,7 @@ class _Run:
             tokens=round(work.unique_tokens),
             flops=work_flops(self.shape, work),
             seconds=seconds,
+            encode_seconds=cell.prepared.seconds,
         )
         note(self.store.path, measured)
 

@@ -16,6 +16,7 @@ from icl_core.evaluation.rates import (
     MeasuredLoad,
     Pace,
     Pacing,
+    encode_seconds_per_query,
     fit_pacing,
     note,
     read_cells,
@@ -45,8 +46,16 @@ def store(tmp_path: Path) -> Store:
     return Store.open(tmp_path / "store")
 
 
-def measured(flops: float, seconds: float, *, model: str = "m", size: int = 1000, n_queries: int = 100) -> MeasuredCell:
-    return MeasuredCell(model, "t", "cpu", "float32", size, n_queries, 4000, 1000, flops, seconds)
+def measured(
+    flops: float,
+    seconds: float,
+    *,
+    model: str = "m",
+    size: int = 1000,
+    n_queries: int = 100,
+    encode_seconds: float = 0.0,
+) -> MeasuredCell:
+    return MeasuredCell(model, "t", "cpu", "float32", size, n_queries, 4000, 1000, flops, seconds, encode_seconds)
 
 
 # Operations
@@ -95,6 +104,29 @@ def test_pacing_recovers_overhead_and_rate_despite_slow_outliers() -> None:
     cells += [measured(2e9, 30.0)]
     pacing = fit_pacing(cells)
     assert pacing.seconds(n_queries=200, flops=4e9) == pytest.approx(0.2 + 0.2 + 0.2, rel=0.1)
+
+
+def test_pacing_is_of_scoring_without_encoding() -> None:
+    first = [measured(1e9, 0.06, encode_seconds=0.05) for _ in range(40)]
+    later = [measured(1e9, 0.012) for _ in range(10)]
+    assert fit_pacing(first).seconds(n_queries=100, flops=1e9) == pytest.approx(0.01)
+    assert fit_pacing([*first, *later]).seconds(n_queries=100, flops=1e9) == pytest.approx(0.012)
+    assert encode_seconds_per_query([*first, *later]) == pytest.approx(0.0005)
+    assert encode_seconds_per_query(later) == 0
+    slow_encoding = [measured(1e9, 0.06, encode_seconds=0.07)]
+    assert fit_pacing(slow_encoding).seconds(n_queries=100, flops=1e9) == pytest.approx(0.006)
+
+
+def test_each_prompt_is_encoded_once_for_all_checkpoints(study: Study, store: Store) -> None:
+    (ref, *_) = study.checkpoints
+    before = estimate(study, store, device="cpu", offline=True).seconds
+    for cell in (measured(1e9, 1.0, model=ref.model, n_queries=10, encode_seconds=0.0) for _ in range(20)):
+        note(store.path, cell)
+    without = estimate(study, store, device="cpu", offline=True).seconds
+    for _ in range(20):
+        note(store.path, measured(1e9, 1.0, model=ref.model, n_queries=10, encode_seconds=0.1))
+    added = estimate(study, store, device="cpu", offline=True).seconds - without
+    assert before != without and added == pytest.approx(3 * 2 * 41 * 0.01), "3 settings x 2 seeds x 41 queries"
 
 
 def test_pacing_never_goes_below_zero() -> None:
