@@ -94,7 +94,9 @@ def open_cache(folder: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> diskcache.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         _refuse_foreign(folder / diskcache.core.DBNAME)
-        cache = diskcache.Cache(str(folder), timeout=timeout_s, disk=TextDisk, **_SETTINGS)
+        cache = _when_unlocked(
+            lambda: diskcache.Cache(str(folder), timeout=timeout_s, disk=TextDisk, **_SETTINGS), timeout_s
+        )
         read_back = {name: cache.reset(name) for name in _SETTINGS}
     except (OSError, sqlite3.Error, diskcache.Timeout) as error:
         raise StoreError(
@@ -104,6 +106,22 @@ def open_cache(folder: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> diskcache.
     if read_back != _SETTINGS:
         raise StoreError(_foreign_words(folder, "other settings"))
     return cache
+
+
+def _when_unlocked(open_it: Callable[[], diskcache.Cache], timeout_s: float) -> diskcache.Cache:
+    """Tries again while the database is locked: diskcache makes its tables and an index each time it opens one.
+
+    Where processes do so at the same moment SQLite refuses one of them at once, whatever the timeout of its connection
+    (https://www.sqlite.org/rescode.html#busy): a wait inside a read that becomes a write could never end.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return open_it()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 def _refuse_foreign(database: Path) -> None:

@@ -13,6 +13,7 @@ import sqlite3
 import time
 from pathlib import Path
 
+import diskcache
 import numpy as np
 import pytest
 
@@ -43,7 +44,10 @@ def run_children(target, arguments):
         child.start()
     for child in children:
         child.join(timeout=60)
-    return [child.exitcode for child in children]
+    codes = [child.exitcode for child in children]
+    for child in children:
+        child.kill()  # one that still waits for the others would keep this process from ending
+    return codes
 
 
 def database(path: Path) -> sqlite3.Connection:
@@ -412,6 +416,25 @@ def test_each_cell_is_claimed_by_one_process(tmp_path, make_record):
     arguments = [(tmp_path / "store", keys, log, start) for log in logs]
     assert run_children(claim_all, arguments) == [0, 0, 0]
     assert sorted(seed for log in logs for seed in json.loads(log.read_text())) == list(range(10))
+
+
+def test_an_index_that_is_locked_for_a_moment_opens(tmp_path, monkeypatch):
+    real, refusals = diskcache.Cache, [sqlite3.OperationalError("database is locked")] * 3
+
+    def cache(*arguments, **options):
+        if refusals:
+            raise refusals.pop()
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(diskcache, "Cache", cache)
+    assert open_cache(tmp_path / "index", timeout_s=60).get("anything") is None
+    refusals += [sqlite3.OperationalError("database is locked")] * 10_000
+    with pytest.raises(StoreError, match="locked"):
+        open_cache(tmp_path / "index", timeout_s=0.05)
+    refusals[:] = [sqlite3.OperationalError("disk I/O error")] * 2
+    with pytest.raises(StoreError, match="disk I/O"):
+        open_cache(tmp_path / "index", timeout_s=60)
+    assert len(refusals) == 1, "only a lock is waited for"
 
 
 def test_a_claim_is_renewed_given_back_and_taken_over_when_stale(tmp_store, make_record, monkeypatch):
