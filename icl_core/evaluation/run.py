@@ -29,7 +29,7 @@ from icl_core.evaluation.rates import MeasuredCell, MeasuredLoad, Pace, note
 from icl_core.evaluation.shapes import ModelShape, shape_of_config, work_flops
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, study_from_json, validate_study
-from icl_core.models.hub import duplicate_weights, identify_checkpoint
+from icl_core.models.hub import converted_folder, duplicate_weights, identify_checkpoint
 from icl_core.records import (
     CellKey,
     CellRecord,
@@ -372,11 +372,16 @@ class _Run:
 
     # Computing
 
+    def _converts(self, ref: CheckpointRef) -> bool:
+        """Whether loading also converts a GGUF file, which happens once."""
+        return ref.source == "gguf" and not converted_folder(self.identities[ref].weight_files[0][1]).is_dir()
+
     @contextmanager
     def _loaded(self, ref: CheckpointRef) -> Iterator[LoadedCheckpoint]:
         from icl_core.models.checkpoints import load_checkpoint, release
 
         self._report(f"{_name(ref)}: loading")
+        tells_later_loads = not self._converts(ref)
         start = time.monotonic()
         loaded = load_checkpoint(
             ref, dtype=self.study.dtype, device=self.device, attention=self.study.attention, offline=self.offline
@@ -385,7 +390,8 @@ class _Run:
             self.shape = _shape(loaded.model)
             n_bytes = sum(parameter.nbytes for parameter in loaded.model.parameters())
             kind, seconds = self.device.split(":")[0], time.monotonic() - start
-            note(self.store.path, MeasuredLoad(ref.model, kind, n_bytes, seconds, is_first=not self.has_loaded))
+            if tells_later_loads:
+                note(self.store.path, MeasuredLoad(ref.model, kind, n_bytes, seconds, is_first=not self.has_loaded))
             self.has_loaded = True
             yield loaded
         finally:
