@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import threading
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,6 +49,11 @@ DTYPES: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
     "float64": torch.float64,
 }
+
+# While transformers builds a model it sets torch's default dtype and takes ``tie_weights`` off its base class, for the
+# whole process. Two threads that do so at once each restore what the other had set: later models lose their tied
+# output layer, later tensors get the wrong dtype. So one is built at a time.
+_BUILDING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,15 +192,16 @@ def _load_native(folder: Path, safetensors: bool, dtype: str, attention: str) ->
 
     config = _native_config(folder)
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            folder,
-            config=config,
-            dtype=DTYPES[dtype],
-            attn_implementation=_attention_of(config, attention),
-            use_safetensors=safetensors,
-            local_files_only=True,
-            output_loading_info=True,
-        )
+        with _BUILDING:
+            model, info = AutoModelForCausalLM.from_pretrained(
+                folder,
+                config=config,
+                dtype=DTYPES[dtype],
+                attn_implementation=_attention_of(config, attention),
+                use_safetensors=safetensors,
+                local_files_only=True,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{folder} cannot be loaded: {_first_line(error)}") from error
     _refuse_incomplete(str(folder), info, unexpected=False)
@@ -241,13 +248,14 @@ def _load_with_remote_code(resolved: ResolvedCheckpoint, dtype: str) -> Any:
 
     pin = {"revision": resolved.commit, "code_revision": resolved.commit} if resolved.commit else {}
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            resolved.location,
-            dtype=DTYPES[dtype],
-            trust_remote_code=True,
-            local_files_only=resolved.offline,
-            **pin,
-        )
+        with _BUILDING:
+            return AutoModelForCausalLM.from_pretrained(
+                resolved.location,
+                dtype=DTYPES[dtype],
+                trust_remote_code=True,
+                local_files_only=resolved.offline,
+                **pin,
+            )
     except (OSError, ValueError, RuntimeError, ImportError, AttributeError) as error:
         raise CheckpointError(
             f"The code in {resolved.location} does not run with this version of transformers: {_first_line(error)}"
@@ -319,14 +327,15 @@ def model_from_state_dict(
         attention = _attention_of(config, attention)
         model_class = AutoModelForCausalLM._model_mapping[type(config)]
     try:
-        model, info = model_class.from_pretrained(
-            None,
-            config=config,
-            state_dict=state,
-            dtype=DTYPES[dtype],
-            attn_implementation=attention,
-            output_loading_info=True,
-        )
+        with _BUILDING:
+            model, info = model_class.from_pretrained(
+                None,
+                config=config,
+                state_dict=state,
+                dtype=DTYPES[dtype],
+                attn_implementation=attention,
+                output_loading_info=True,
+            )
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"The weights do not fit {model_class.__name__}: {_first_line(error)}") from error
     _refuse_incomplete(model_class.__name__, info, unexpected=not allow_unused)
@@ -375,8 +384,13 @@ def _sentencepiece_tokenizer(folder: Path) -> Any:
 def _convert_gguf(path: Path, hash_cache: Path | None) -> Path:
     """The folder of the file's float32 weights and tokenizer, written once; its existence means it is whole."""
     folder = converted_folder(file_hashes([path], hash_cache=hash_cache)[path])
-    if folder.is_dir():
-        return folder
+    with _BUILDING:
+        if not folder.is_dir():
+            _write_converted(path, folder)
+    return folder
+
+
+def _write_converted(path: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     partial = folder.with_name(f"{folder.name}.{os.getpid()}")
@@ -397,7 +411,6 @@ def _convert_gguf(path: Path, hash_cache: Path | None) -> Path:
             raise CheckpointError(f"{path} cannot be converted: {_first_line(error)}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return folder
 
 
 def _forget_quantization(model: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
 
 import pytest
 import torch
@@ -127,6 +129,33 @@ def test_loads_half_precision_files_in_the_dtype_asked_for_and_releases(tiny_run
     if not torch.cuda.is_available():
         with pytest.raises(CheckpointError, match="No CUDA device"):
             load_checkpoint(ref, dtype="float32", device="cuda")
+
+
+def test_threads_build_one_model_at_a_time(tiny_run, monkeypatch):
+    """Two at once would take each other's ``tie_weights`` and default dtype for the process's own, and leave them."""
+    from transformers import LlamaForCausalLM, PreTrainedModel
+
+    build, at_once, most = LlamaForCausalLM.__init__, 0, 0
+
+    def slow(*args, **kwargs):
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        time.sleep(0.05)
+        build(*args, **kwargs)
+        at_once -= 1
+
+    tie_weights = PreTrainedModel.tie_weights
+    monkeypatch.setattr(PreTrainedModel, "tie_weights", tie_weights)  # to be put back, whatever happens
+    monkeypatch.setattr(LlamaForCausalLM, "__init__", slow)
+    refs = local_checkpoints(tiny_run)
+    threads = [threading.Thread(target=load_checkpoint, args=(ref,), kwargs={"dtype": "float32"}) for ref in refs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refs) == 3 and most == 1
+    assert PreTrainedModel.tie_weights is tie_weights and torch.get_default_dtype() == torch.float32
 
 
 def test_a_weight_that_is_missing_is_an_error_not_a_random_start(tiny_run):
