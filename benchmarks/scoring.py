@@ -21,7 +21,9 @@ import statistics
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,14 +145,13 @@ def compare(
     memory = peak_memory(model, requests)
     peaks = list[npt.NDArray[np.float64]]()
     times, answers = {name: list[float]() for name in contestants}, dict[str, Any]()
-    names = list(contestants)
-    for repeat in range(options.n_repeats):
-        for name in names[repeat % len(names) :] + names[: repeat % len(names)]:
-            gc.collect()
-            before = matmul_rates(model) if name == "engine" else 0.0
-            times[name].append(_cpu_seconds(lambda name=name: answers.update({name: contestants[name]()})))  # type: ignore[misc]
-            if name == "engine":  # the clock of a shared processor drifts by a fifth within minutes
-                peaks.append((before + matmul_rates(model)) / 2)
+    for name, contestant in _turns(contestants, options.n_repeats):
+        gc.collect()
+        before = matmul_rates(model) if name == "engine" else 0.0
+        took, answers[name] = _timed(contestant)
+        times[name].append(took)
+        if name == "engine":  # the clock of a shared processor drifts by a fifth within minutes
+            peaks.append((before + matmul_rates(model)) / 2)
     seconds = {name: statistics.median(values) for name, values in times.items()}
     work = unique_work(model, requests)
     flops = sum(work[kind] for kind in ("linear", "attention", "head"))
@@ -173,7 +174,7 @@ def compare(
         "n_peer_queries": len(few),
     }
     own = [answers["engine"][index] for index in chosen]
-    for name in names[1:]:
+    for name in list(contestants)[1:]:
         per_query = seconds[name] / len(few)
         result[f"{name}_seconds_per_query"] = per_query
         result[f"{name}_largest_difference_nats"] = _largest_difference(own, answers[name])
@@ -184,10 +185,27 @@ def compare(
     return result | memory
 
 
-def _cpu_seconds(work: Callable[[], object]) -> float:
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """CPU seconds, and what the work gave."""
     start = time.process_time()
-    work()
-    return time.process_time() - start
+    result = work()
+    return time.process_time() - start, result
+
+
+def _turns(contestants: Mapping[str, Callable[[], Any]], n_repeats: int) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """All contestants in each repetition, each time another one first."""
+    order = deque(contestants.items())
+    for _ in range(n_repeats):
+        yield from tuple(order)
+        order.rotate(-1)
+
+
+def _in_turns(contestants: Mapping[str, Callable[[], Any]], n_repeats: int = 3) -> dict[str, float]:
+    """Median CPU seconds of each."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for name, contestant in _turns(contestants, n_repeats):
+        times[name].append(_timed(contestant)[0])
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def matmul_rates(model: Any) -> npt.NDArray[np.float64]:
@@ -199,7 +217,7 @@ def matmul_rates(model: Any) -> npt.NDArray[np.float64]:
     rows, weight = torch.randn(1024, config.hidden_size), torch.randn(config.intermediate_size, config.hidden_size)
     flops = 4 * 2 * rows.shape[0] * weight.numel()
     product = torch.nn.functional.linear
-    seconds = [_cpu_seconds(lambda: [product(rows, weight) for _ in range(4)]) for _ in range(20)]
+    seconds = [_timed(lambda: [product(rows, weight) for _ in range(4)])[0] for _ in range(20)]
     return np.array([flops / min(seconds), len(seconds) * flops / sum(seconds)])
 
 
@@ -286,31 +304,24 @@ def growth(checkpoint: LoadedCheckpoint, options: argparse.Namespace) -> dict[st
         changed = argparse.Namespace(**{**vars(options), "n_shots": n_shots})
         return _requests(checkpoint, task, changed, n_queries=n)
 
+    def seconds(cells: Mapping[Any, list[EncodedRequest]]) -> dict[str, float]:
+        return _in_turns({str(k): partial(engine.score_requests, model, cell) for k, cell in cells.items()})
+
     base = requests_with(16, tasks[0])
-    result = {"seconds_by_n_queries": _in_turns(model, {str(k): base[:k] for k in (n // 8, n // 4, n // 2, n)})}
+    result = {"seconds_by_n_queries": seconds({k: base[:k] for k in (n // 8, n // 4, n // 2, n)})}
     by_shots = {k: requests_with(k, tasks[0]) for k in (4, 8, 16, 32)}
     # What a query costs once the prefix is there: all queries less a quarter of them, over the difference.
-    many = _in_turns(model, {str(k): requests for k, requests in by_shots.items()})
-    few = _in_turns(model, {str(k): requests[: n // 4] for k, requests in by_shots.items()})
+    many, few = seconds(by_shots), seconds({k: requests[: n // 4] for k, requests in by_shots.items()})
     result["marginal_seconds_per_query_by_n_shots"] = {k: (many[k] - few[k]) / (n - n // 4) for k in many}
     result["seconds_by_n_shots"] = many
     # One-token labels: the single tokens with which the labels of the last task begin.
     by_labels = requests_with(16, tasks[-1])
     single = {
-        str(k): [EncodedRequest(r.context_ids, tuple(ids[:1] for ids in r.continuation_ids[:k])) for r in by_labels]
+        k: [EncodedRequest(r.context_ids, tuple(ids[:1] for ids in r.continuation_ids[:k])) for r in by_labels]
         for k in (2, len(by_labels[0].continuation_ids))
     }
-    result["seconds_by_n_labels"] = _in_turns(model, single)
+    result["seconds_by_n_labels"] = seconds(single)
     return result
-
-
-def _in_turns(model: Any, cells: dict[str, list[EncodedRequest]], n_repeats: int = 3) -> dict[str, float]:
-    """Median CPU seconds of each cell; all are run in each repetition."""
-    times: dict[str, list[float]] = {name: [] for name in cells}
-    for _ in range(n_repeats):
-        for name, requests in cells.items():
-            times[name].append(_cpu_seconds(lambda r=requests: engine.score_requests(model, r)))  # type: ignore[misc]
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 # ---- bfloat16 -----------------------------------------------------------------------------------------------------
@@ -327,9 +338,7 @@ def bfloat16(checkpoint: LoadedCheckpoint, options: argparse.Namespace) -> dict[
         gold = np.array([query.gold for query in queries])
         scores, seconds = dict[str, list[LabelScores]](), dict[str, float]()
         for name, model in (("float32", checkpoint.model), ("bfloat16", half.model)):
-            start = time.process_time()
-            scores[name] = engine.score_requests(model, requests)
-            seconds[name] = time.process_time() - start
+            seconds[name], scores[name] = _timed(partial(engine.score_requests, model, requests))
         short_rows = engine.score_requests(half.model, requests[:20], options=engine.EngineOptions(token_budget=128))
         predicted = {name: np.array([s.loglikelihoods.argmax() for s in values]) for name, values in scores.items()}
         result[task] = {
@@ -355,17 +364,17 @@ def compiled(model: Any, requests: list[EncodedRequest], options: argparse.Names
         for part in (layer.mlp, layer.input_layernorm, layer.post_attention_layernorm):
             part.compile(dynamic=True)
     start = time.perf_counter()
-    answers = [engine.score_requests(each, requests) for each in (faster, model)]
+    answer = engine.score_requests(faster, requests)
     first = time.perf_counter() - start
-    times: dict[str, list[float]] = {"as it is": [], "compiled": []}
-    for _ in range(options.n_repeats):
-        for name, each in (("as it is", model), ("compiled", faster)):
-            times[name].append(_cpu_seconds(lambda each=each: engine.score_requests(each, requests)))  # type: ignore[misc]
-    seconds = {name: statistics.median(values) for name, values in times.items()}
+    expected = engine.score_requests(model, requests)
+    contestants = {"as it is": model, "compiled": faster}
+    seconds = _in_turns(
+        {name: partial(engine.score_requests, each, requests) for name, each in contestants.items()}, options.n_repeats
+    )
     return {
         "ratio": seconds["as it is"] / seconds["compiled"],
-        "seconds_of_compiling": first - sum(seconds.values()),
-        "largest_difference_nats": _largest_difference(*answers),
+        "seconds_of_compiling": first - seconds["compiled"],
+        "largest_difference_nats": _largest_difference(answer, expected),
     }
 
 
@@ -397,15 +406,17 @@ def tiny_study(n_repeats: int) -> dict[str, float]:
     config = LlamaConfig(**sizes, vocab_size=237, max_position_embeddings=96, tie_word_embeddings=True)
     model = LlamaForCausalLM(config).eval()
     cells = [_tiny_cell(seed, n_labels) for seed in range(9) for n_labels in (2, 2, 3, 4, 2, 3, 4, 6)]
-    times: dict[str, list[float]] = {"engine": [], "batched_loop": []}
     engine.choose_path(model, cells[0])
     answers: dict[str, list[Any]] = {}
-    for _ in range(n_repeats):
-        run = lambda: answers.update(engine=[s for b in engine.score_bursts(model, cells) for c in b for s in c])  # noqa: E731
-        times["engine"].append(_cpu_seconds(run) / len(cells))
-        loop = lambda: answers.update(loop=[s for cell in cells[:18] for s in _batched_loop(model, cell)])  # noqa: E731
-        times["batched_loop"].append(_cpu_seconds(loop) / 18)
-    seconds = {name: statistics.median(values) for name, values in times.items()}
+
+    def run() -> None:
+        answers["engine"] = [scores for burst in engine.score_bursts(model, cells) for cell in burst for scores in cell]
+
+    def loop() -> None:
+        answers["loop"] = [scores for cell in cells[:18] for scores in _batched_loop(model, cell)]
+
+    seconds = _in_turns({"engine": run, "batched_loop": loop}, n_repeats)
+    seconds = {"engine": seconds["engine"] / len(cells), "batched_loop": seconds["batched_loop"] / 18}
     return {
         "engine_milliseconds_per_cell": 1e3 * seconds["engine"],
         "batched_loop_milliseconds_per_cell": 1e3 * seconds["batched_loop"],

@@ -20,7 +20,7 @@ from icl_core.records import EncodedRequest, Example
 
 __all__ = ["EncodedCell", "encode_cell", "encode_requests", "encode_requests_plain"]
 
-_GROUP_CHARACTERS = 512
+_GROUP_CHARACTERS = 192
 _TAIL_CHARACTERS = 160
 _MARGIN_CHARACTERS = 16
 _MIN_AGREEING_TOKENS = 8
@@ -80,10 +80,15 @@ def encode_requests(
     for index, context in enumerate(contexts):
         groups[context[:_GROUP_CHARACTERS]].append(index)
     requests: dict[int, EncodedRequest] = {}
+    rest: list[int] = []
     for indices in groups.values():
-        group = [contexts[i] for i in indices], [by_context[i] for i in indices]
-        encoded = _encode_spliced(tokenizer, *group) or encode_requests_plain(tokenizer, *group)
-        requests.update(zip(indices, encoded, strict=True))
+        encoded = _encode_spliced(tokenizer, [contexts[i] for i in indices], [by_context[i] for i in indices])
+        if encoded is None:
+            rest += indices
+        else:
+            requests.update(zip(indices, encoded, strict=True))
+    plain = encode_requests_plain(tokenizer, [contexts[i] for i in rest], [by_context[i] for i in rest])
+    requests.update(zip(rest, plain, strict=True))
     return [requests[index] for index in range(len(contexts))]
 
 
@@ -91,10 +96,9 @@ def encode_requests_plain(
     tokenizer: Tokenizer, contexts: Sequence[str], choices: Sequence[str] | Sequence[Sequence[str]]
 ) -> list[EncodedRequest]:
     """The same by tokenising every context with every choice in full: the definition of the ids."""
-    return [
-        _request(_tokenize(tokenizer, [context + label for label in labels]), len(context), labels)
-        for context, labels in zip(contexts, _choices_by_context(contexts, choices), strict=True)
-    ]
+    pairs = list(zip(contexts, _choices_by_context(contexts, choices), strict=True))
+    encoded = iter(_tokenize(tokenizer, [context + label for context, labels in pairs for label in labels]))
+    return [_request([next(encoded) for _ in labels], len(context), labels) for context, labels in pairs]
 
 
 def _choices_by_context(

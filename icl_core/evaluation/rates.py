@@ -38,6 +38,7 @@ _FILE = "rates.jsonl"
 _MOST_BYTES = 400_000
 _MOST_CELLS = 200
 _ENOUGH = 10
+"""Measured cells from which a part of them may be left out."""
 _LEAST_SHARE = 0.1
 """Of a cell's time that is taken for scoring, however long its encoding took beside it."""
 
@@ -157,7 +158,7 @@ def fit_pacing(cells: Sequence[MeasuredCell]) -> Pacing:
     features = np.array([[1.0, cell.n_queries / 100, cell.flops / largest] for cell in recent])
     seconds = np.array([max(cell.seconds * max(1 - encoding, _LEAST_SHARE), 1e-6) for cell in recent])
     weights, _ = nnls(features / seconds[:, None], np.ones(len(recent)))
-    if len(recent) >= 10:
+    if len(recent) >= _ENOUGH:
         excess = seconds / np.maximum(features @ weights, 1e-12)
         kept = excess <= np.quantile(excess, 0.9)
         weights, _ = nnls(features[kept] / seconds[kept, None], np.ones(int(kept.sum())))

@@ -86,10 +86,7 @@ def tasks(context: Context) -> None:
         column_config={
             **dict.fromkeys(("fused", "baseline", "at w"), PERCENT),
             **dict.fromkeys(("gain", "from", "to"), POINTS),
-            **{
-                f"balanced {name}": st.column_config.NumberColumn(f"bal. {name}", format="%+.1f")
-                for name in ("gain", "from", "to")
-            },
+            **BALANCED,
             **dict.fromkeys(("p seeds", "p queries"), P),
             "w": st.column_config.NumberColumn(format="%.2f"),
         },
