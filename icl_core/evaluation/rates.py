@@ -16,6 +16,7 @@ from statistics import median
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import nnls
 
 from icl_core.evaluation.codec import from_plain
@@ -38,7 +39,10 @@ _FILE = "rates.jsonl"
 _MOST_BYTES = 400_000
 _MOST_CELLS = 200
 _ENOUGH = 10
-"""Measured cells from which a part of them may be left out."""
+"""Cells that were not encoded, from which on they alone count."""
+_INTERRUPTED = 3.0
+"""Times what was expected, from which on a cell tells of another program rather than of the model."""
+_N_ROUNDS = 5
 _LEAST_SHARE = 0.1
 """Of a cell's time that is taken for scoring, however long its encoding took beside it."""
 
@@ -143,8 +147,9 @@ def fit_pacing(cells: Sequence[MeasuredCell]) -> Pacing:
     """Non-negative least squares of relative errors over measured cells (at least one), encoding apart.
 
     Cells whose ids were there already tell the time of scoring alone; where there are too few of them, all are taken,
-    less the share of their time that encoding took. The slowest tenth is left out where there are ten or more: first
-    cells warm up, other programs interfere.
+    less the share of their time that encoding took. Cells that took more than three times the typical time are left
+    out: other programs interfere. Errors are taken relative to the time expected, in a few rounds: relative to the time
+    measured, the fastest cells would weigh most and every total would come out too low.
 
     >>> cells = [MeasuredCell("m", "t", "cpu", "float32", 1, n, 0, 0, f, 0.5 + 2e-9 * f, 0) for n, f in
     ...          ((10, 1e9), (20, 2e9), (10, 4e9), (40, 8e9))]
@@ -157,12 +162,21 @@ def fit_pacing(cells: Sequence[MeasuredCell]) -> Pacing:
     largest = max(cell.flops for cell in recent)
     features = np.array([[1.0, cell.n_queries / 100, cell.flops / largest] for cell in recent])
     seconds = np.array([max(cell.seconds * max(1 - encoding, _LEAST_SHARE), 1e-6) for cell in recent])
-    weights, _ = nnls(features / seconds[:, None], np.ones(len(recent)))
-    if len(recent) >= _ENOUGH:
-        excess = seconds / np.maximum(features @ weights, 1e-12)
-        kept = excess <= np.quantile(excess, 0.9)
-        weights, _ = nnls(features[kept] / seconds[kept, None], np.ones(int(kept.sum())))
+    expected = _expected(features, seconds, seconds)[1]
+    expected *= np.median(seconds / expected)
+    kept = seconds < _INTERRUPTED * expected
+    features, seconds, expected = features[kept], seconds[kept], expected[kept]
+    for _ in range(_N_ROUNDS):
+        weights, expected = _expected(features, seconds, expected)
     return Pacing(float(weights[0]), float(weights[1]) / 100, float(weights[2]) / largest)
+
+
+def _expected(
+    features: npt.NDArray[np.float64], seconds: npt.NDArray[np.float64], scale: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Weights (not negative) of the features, and what they expect of each cell, with errors relative to ``scale``."""
+    weights, _ = nnls(features / scale[:, None], seconds / scale)
+    return weights, np.maximum(features @ weights, 1e-9)
 
 
 def encode_seconds_per_query(cells: Sequence[MeasuredCell]) -> float:

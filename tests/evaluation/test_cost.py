@@ -106,6 +106,14 @@ def test_pacing_recovers_overhead_and_rate_despite_slow_outliers() -> None:
     assert pacing.seconds(n_queries=200, flops=4e9) == pytest.approx(0.2 + 0.2 + 0.2, rel=0.1)
 
 
+def test_pacing_meets_the_total_of_cells_whose_time_varies() -> None:
+    spread = (0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)
+    cells = [measured(f * 1e9, f * factor) for f in (1, 2, 5, 9) for factor in spread]
+    pacing = fit_pacing(cells)
+    expected = sum(pacing.seconds(n_queries=cell.n_queries, flops=cell.flops) for cell in cells)
+    assert expected == pytest.approx(sum(cell.seconds for cell in cells), rel=0.02)
+
+
 def test_pacing_is_of_scoring_without_encoding() -> None:
     first = [measured(1e9, 0.06, encode_seconds=0.05) for _ in range(40)]
     later = [measured(1e9, 0.012) for _ in range(10)]
