@@ -59,8 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for task in options.tasks:
         requests = _requests(checkpoint, task, options, n_queries=options.n_queries)
         result["tasks"][task] = compare(checkpoint, requests, options)
-    for name in ("ratio", "peak_share", "sustained_share"):
-        result[name] = {task: values.get(name) for task, values in result["tasks"].items()}
+    result["ratio"] = {task: values.get("ratio") for task, values in result["tasks"].items()}
+    for name in ("peak_share", "sustained_share"):
+        result[name] = _share_of_all(name, list(result["tasks"].values()))
     if "growth" in options.parts:
         result["growth"] = growth(checkpoint, options)
     if "bfloat16" in options.parts:
@@ -80,6 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for task in options.tasks
         }
     print(json.dumps(result) if options.json else json.dumps(result, indent=2))
+
+
+def _share_of_all(name: str, tasks: Sequence[Mapping[str, Any]]) -> float:
+    """All tasks' operations over what the matrix product could do in all their time."""
+    done = sum(task["unique_tflops"] for task in tasks)
+    return float(done / sum(task["unique_tflops"] / task[name] for task in tasks))
 
 
 def _parser() -> argparse.ArgumentParser:
