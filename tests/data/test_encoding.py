@@ -72,9 +72,10 @@ def test_plain_ids_are_those_of_the_joint_text(tokenizer, ending):
         assert len(request.context_ids) == min(*firsts, n_common)
 
 
+@pytest.mark.parametrize("n_shots", [6, 16])
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_fast_ids_equal_plain_ids(tokenizer, ending):
-    contexts = _contexts(ending)
+def test_fast_ids_equal_plain_ids(tokenizer, ending, n_shots):
+    contexts = _contexts(ending, n_shots)
     counting = Counting(tokenizer)
     fast = encode_requests(counting, contexts, LABELS)
     assert fast == encode_requests_plain(tokenizer, contexts, LABELS)
@@ -90,13 +91,14 @@ def test_fast_ids_equal_plain_ids_on_any_text(smollm2_tokenizer, queries):
     assert fast == encode_requests_plain(smollm2_tokenizer, contexts, choices)
 
 
-def test_demonstrations_are_not_tokenised_again_for_each_query(tokenizer):
-    prefix = "".join(_contexts("\n")[:3])
+@pytest.mark.parametrize(("n_shots", "share"), [(48, 1 / 5), (16, 1 / 2), (8, 3 / 4)])
+def test_demonstrations_are_not_tokenised_again_for_each_query(tokenizer, n_shots, share):
+    prefix = _contexts("\n", n_shots)[0]
     contexts = [f"{prefix}negative\n\n\nquery {i} bad\n" for i in range(200)]
     counting = Counting(tokenizer)
     encode_requests(counting, contexts, LABELS)
     n_plain = sum(len(context + label) for context in contexts for label in LABELS)
-    assert counting.n_characters < n_plain / 3
+    assert counting.n_characters < n_plain * share
 
 
 def test_the_tokenizers_merge_where_it_hurts(tokenizer):
