@@ -80,15 +80,10 @@ def encode_requests(
     for index, context in enumerate(contexts):
         groups[context[:_GROUP_CHARACTERS]].append(index)
     requests: dict[int, EncodedRequest] = {}
-    rest: list[int] = []
     for indices in groups.values():
-        encoded = _encode_spliced(tokenizer, [contexts[i] for i in indices], [by_context[i] for i in indices])
-        if encoded is None:
-            rest += indices
-        else:
-            requests.update(zip(indices, encoded, strict=True))
-    plain = encode_requests_plain(tokenizer, [contexts[i] for i in rest], [by_context[i] for i in rest])
-    requests.update(zip(rest, plain, strict=True))
+        group = [contexts[i] for i in indices], [by_context[i] for i in indices]
+        encoded = _encode_spliced(tokenizer, *group) or encode_requests_plain(tokenizer, *group)
+        requests.update(zip(indices, encoded, strict=True))
     return [requests[index] for index in range(len(contexts))]
 
 
@@ -96,9 +91,10 @@ def encode_requests_plain(
     tokenizer: Tokenizer, contexts: Sequence[str], choices: Sequence[str] | Sequence[Sequence[str]]
 ) -> list[EncodedRequest]:
     """The same by tokenising every context with every choice in full: the definition of the ids."""
-    pairs = list(zip(contexts, _choices_by_context(contexts, choices), strict=True))
-    encoded = iter(_tokenize(tokenizer, [context + label for context, labels in pairs for label in labels]))
-    return [_request([next(encoded) for _ in labels], len(context), labels) for context, labels in pairs]
+    return [
+        _request(_tokenize(tokenizer, [context + label for label in labels]), len(context), labels)
+        for context, labels in zip(contexts, _choices_by_context(contexts, choices), strict=True)
+    ]
 
 
 def _choices_by_context(
