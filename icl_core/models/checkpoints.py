@@ -50,10 +50,7 @@ DTYPES: Mapping[str, torch.dtype] = {
     "float64": torch.float64,
 }
 
-# While transformers builds a model it sets torch's default dtype and takes ``tie_weights`` off its base class, for the
-# whole process. Two threads that do so at once each restore what the other had set: later models lose their tied
-# output layer, later tensors get the wrong dtype. So one is built at a time.
-_BUILDING = threading.Lock()
+_BUILDING = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,16 +189,16 @@ def _load_native(folder: Path, safetensors: bool, dtype: str, attention: str) ->
 
     config = _native_config(folder)
     try:
-        with _BUILDING:
-            model, info = AutoModelForCausalLM.from_pretrained(
-                folder,
-                config=config,
-                dtype=DTYPES[dtype],
-                attn_implementation=_attention_of(config, attention),
-                use_safetensors=safetensors,
-                local_files_only=True,
-                output_loading_info=True,
-            )
+        model, info = _build(
+            AutoModelForCausalLM,
+            folder,
+            config=config,
+            dtype=DTYPES[dtype],
+            attn_implementation=_attention_of(config, attention),
+            use_safetensors=safetensors,
+            local_files_only=True,
+            output_loading_info=True,
+        )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{folder} cannot be loaded: {_first_line(error)}") from error
     _refuse_incomplete(str(folder), info, unexpected=False)
@@ -248,14 +245,14 @@ def _load_with_remote_code(resolved: ResolvedCheckpoint, dtype: str) -> Any:
 
     pin = {"revision": resolved.commit, "code_revision": resolved.commit} if resolved.commit else {}
     try:
-        with _BUILDING:
-            return AutoModelForCausalLM.from_pretrained(
-                resolved.location,
-                dtype=DTYPES[dtype],
-                trust_remote_code=True,
-                local_files_only=resolved.offline,
-                **pin,
-            )
+        return _build(
+            AutoModelForCausalLM,
+            resolved.location,
+            dtype=DTYPES[dtype],
+            trust_remote_code=True,
+            local_files_only=resolved.offline,
+            **pin,
+        )
     except (OSError, ValueError, RuntimeError, ImportError, AttributeError) as error:
         raise CheckpointError(
             f"The code in {resolved.location} does not run with this version of transformers: {_first_line(error)}"
@@ -327,19 +324,30 @@ def model_from_state_dict(
         attention = _attention_of(config, attention)
         model_class = AutoModelForCausalLM._model_mapping[type(config)]
     try:
-        with _BUILDING:
-            model, info = model_class.from_pretrained(
-                None,
-                config=config,
-                state_dict=state,
-                dtype=DTYPES[dtype],
-                attn_implementation=attention,
-                output_loading_info=True,
-            )
+        model, info = _build(
+            model_class,
+            None,
+            config=config,
+            state_dict=state,
+            dtype=DTYPES[dtype],
+            attn_implementation=attention,
+            output_loading_info=True,
+        )
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"The weights do not fit {model_class.__name__}: {_first_line(error)}") from error
     _refuse_incomplete(model_class.__name__, info, unexpected=not allow_unused)
     return model
+
+
+def _build(model_class: Any, *arguments: Any, **options: Any) -> Any:
+    """``from_pretrained`` of a class of models, one at a time in a process.
+
+    transformers sets torch's default dtype meanwhile and takes ``tie_weights`` off its base class, for all threads. Two
+    that do so at once each restore what the other had set: later models lose their tied output layer, later tensors
+    get the wrong dtype.
+    """
+    with _BUILDING:
+        return model_class.from_pretrained(*arguments, **options)
 
 
 def _refuse_incomplete(where: str, info: Mapping[str, Any], *, unexpected: bool) -> None:
@@ -384,7 +392,7 @@ def _sentencepiece_tokenizer(folder: Path) -> Any:
 def _convert_gguf(path: Path, hash_cache: Path | None) -> Path:
     """The folder of the file's float32 weights and tokenizer, written once; its existence means it is whole."""
     folder = converted_folder(file_hashes([path], hash_cache=hash_cache)[path])
-    with _BUILDING:
+    with _BUILDING:  # a second thread waits for the first one's files
         if not folder.is_dir():
             _write_converted(path, folder)
     return folder
@@ -395,7 +403,8 @@ def _write_converted(path: Path, folder: Path) -> None:
 
     partial = folder.with_name(f"{folder.name}.{os.getpid()}")
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model = _build(
+            AutoModelForCausalLM,
             path.parent,
             gguf_file=path.name,
             dtype=torch.float32,
