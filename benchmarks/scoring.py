@@ -60,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         requests = _requests(checkpoint, task, options, n_queries=options.n_queries)
         result["tasks"][task] = compare(checkpoint, requests, options)
     result["ratio"] = {task: values.get("ratio") for task, values in result["tasks"].items()}
-    for name in ("peak_share", "sustained_share"):
-        result[name] = _share_of_all(name, list(result["tasks"].values()))
+    if compared := list(result["tasks"].values()):
+        result |= {name: _share_of_all(name, compared) for name in ("peak_share", "sustained_share")}
     if "growth" in options.parts:
         result["growth"] = growth(checkpoint, options)
     if "bfloat16" in options.parts:
