@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -29,7 +29,7 @@ from icl_core.evaluation.rates import MeasuredCell, MeasuredLoad, Pace, note
 from icl_core.evaluation.shapes import ModelShape, shape_of_config, work_flops
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, study_from_json, validate_study
-from icl_core.models.hub import converted_folder, duplicate_weights, identify_checkpoint
+from icl_core.models.hub import conversion_of, duplicate_weights, identify_checkpoint
 from icl_core.records import (
     CellKey,
     CellRecord,
@@ -252,6 +252,11 @@ class _Run:
     _sizes: dict[tuple[str, str, int], float] = field(default_factory=dict)
     _tasks: dict[str, TaskData | ObservatoryError] = field(default_factory=dict)
 
+    @property
+    def hash_cache(self) -> Path:
+        """Where hashes of files are kept between runs."""
+        return self.store.path / "hashes.json"
+
     # The whole
 
     def go(self) -> RunReport:
@@ -311,8 +316,7 @@ class _Run:
         """Resolves specs to keys, counts what is stored or cannot be done, and returns the rest."""
         ref = specs[0].checkpoint
         if ref not in self.identities:
-            hash_cache = self.store.path / "hashes.json"
-            self.identities[ref] = identify_checkpoint(ref, offline=self.offline, hash_cache=hash_cache)
+            self.identities[ref] = identify_checkpoint(ref, offline=self.offline, hash_cache=self.hash_cache)
         keys: dict[CellSpec, CellKey] = {}
         failed: dict[str, list[CellSpec]] = {}
         for spec in specs:
@@ -323,7 +327,14 @@ class _Run:
                 keys[spec] = self._key(spec, found)
         for task, lost in failed.items():
             self._fail(f"{_name(ref)}, {task}", self._tasks[task], lost)
-        return self._not_stored(keys)
+        missing = self._not_stored(keys)
+        self._turn_from_other_content(missing)
+        return missing
+
+    def _turn_from_other_content(self, missing: Sequence[tuple[CellSpec, CellKey]]) -> None:
+        """Names that led to results of files with other content lead to them no more, whatever comes of the new ones."""
+        status = self.store.status(spec for spec, _ in missing)
+        self.store.resolve_many({spec: key for spec, key in missing if status[spec] == "complete"})
 
     def _task(self, name: str) -> TaskData | ObservatoryError:
         if name not in self._tasks:
@@ -374,7 +385,9 @@ class _Run:
 
     def _converts(self, ref: CheckpointRef) -> bool:
         """Whether loading also converts a GGUF file, which happens once."""
-        return ref.source == "gguf" and not converted_folder(self.identities[ref].weight_files[0][1]).is_dir()
+        if ref.source != "gguf":
+            return False
+        return conversion_of(self.identities[ref].weight_files[0][1], hash_cache=self.hash_cache) is None
 
     @contextmanager
     def _loaded(self, ref: CheckpointRef) -> Iterator[LoadedCheckpoint]:
@@ -384,9 +397,15 @@ class _Run:
         tells_later_loads = not self._converts(ref)
         start = time.monotonic()
         loaded = load_checkpoint(
-            ref, dtype=self.study.dtype, device=self.device, attention=self.study.attention, offline=self.offline
+            ref,
+            dtype=self.study.dtype,
+            device=self.device,
+            attention=self.study.attention,
+            offline=self.offline,
+            hash_cache=self.hash_cache,
         )
         try:
+            self._refuse_other_content(ref, loaded.identity)
             self.shape = _shape(loaded.model)
             n_bytes = sum(parameter.nbytes for parameter in loaded.model.parameters())
             kind, seconds = self.device.split(":")[0], time.monotonic() - start
@@ -396,6 +415,13 @@ class _Run:
             yield loaded
         finally:
             release(loaded)
+
+    def _refuse_other_content(self, ref: CheckpointRef, loaded: CheckpointIdentity) -> None:
+        """What was loaded has to be what the keys of its results say; the number of parameters is in no key."""
+        expected = self.identities[ref]
+        if replace(loaded, n_parameters=None) != replace(expected, n_parameters=None):
+            del self.identities[ref]
+            raise CheckpointError(f"{_name(ref)} changed while it was being loaded; evaluate it again.")
 
     def _do_cells(self, loaded: LoadedCheckpoint, missing: Sequence[tuple[CellSpec, CellKey]]) -> None:
         """Scores and stores the cells that no other process has claimed.

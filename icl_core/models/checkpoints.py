@@ -12,25 +12,29 @@ import pickle
 import shutil
 import threading
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from icl_core import settings
 from icl_core.errors import CheckpointError, UnknownNameError
-from icl_core.models.files import CONFIG_NAME, file_hashes, read_json
+from icl_core.models.files import CONFIG_NAME, file_hashes, file_stamp, read_json
 from icl_core.models.hub import (
+    CONVERTER_VERSION,
     ResolvedCheckpoint,
+    checkpoint_files,
     checkpoint_folder,
+    conversion_of,
     converted_folder,
     identify_checkpoint,
-    identity_of,
     resolve_checkpoint,
     tokenizer_folder,
 )
 from icl_core.models.parameter_fusion import fusion_parents, mix_parameters, refuse_different_configurations
+from icl_core.models.sealed import clear_leftovers, put_sealed, working_folder
 from icl_core.records import CheckpointIdentity, CheckpointRef
 
 __all__ = [
@@ -98,22 +102,97 @@ def load_checkpoint(
     if dtype not in DTYPES:
         raise UnknownNameError(f"Unknown dtype {dtype!r}; known are {', '.join(DTYPES)}.")
     _check_device(device)
+    hash_cache = hash_cache or settings.store_path() / "hashes.json"
     try:
-        if ref.source == "fused":
-            identity = identify_checkpoint(ref, offline=offline, hash_cache=hash_cache)
-            model, tokenizer = _load_fused(ref, dtype, attention, offline, hash_cache)
-            return LoadedCheckpoint(ref, model.to(device).eval().requires_grad_(False), tokenizer, identity)
-        resolved = resolve_checkpoint(ref, offline=offline)
-        if ref.source == "gguf":
-            folder = _convert_gguf(Path(ref.location), hash_cache)
-            model, tokenizer = _load_native(folder, True, dtype, attention), _load_tokenizer(folder, None)
-        else:
-            model = _load_model(resolved, dtype, attention, allow_remote_code)
-            tokenizer = _load_tokenizer(tokenizer_folder(resolved), ref.remap, allow_remote_code)
-        identity = identity_of(resolved, hash_cache=hash_cache)
-        return LoadedCheckpoint(ref, model.to(device).eval().requires_grad_(False), tokenizer, identity)
+        before = _stamps(ref, offline, hash_cache)
+        model, tokenizer = _load(ref, dtype, attention, offline, allow_remote_code, hash_cache)
+        model = _unmapped(model.to(device)).eval().requires_grad_(False)
+        return LoadedCheckpoint(ref, model, tokenizer, _identity_of_loaded(ref, before, offline, hash_cache))
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise CheckpointError(f"{ref.model} at {ref.revision} does not fit into the memory of {device}.") from error
+
+
+def _load(
+    ref: CheckpointRef, dtype: str, attention: str, offline: bool, allow_remote_code: bool, hash_cache: Path
+) -> tuple[Any, Any]:
+    """Model and tokenizer of a checkpoint of any source."""
+    if ref.source == "fused":
+        return _load_fused(ref, dtype, attention, offline, hash_cache)
+    resolved = resolve_checkpoint(ref, offline=offline)
+    if ref.source == "gguf":
+        folder = _convert_gguf(Path(ref.location), hash_cache)
+        return _load_native(folder, True, dtype, attention), _load_tokenizer(folder, None)
+    model = _load_model(resolved, dtype, attention, allow_remote_code)
+    return model, _load_tokenizer(tokenizer_folder(resolved), ref.remap, allow_remote_code)
+
+
+def _stamps(ref: CheckpointRef, offline: bool, hash_cache: Path) -> dict[Path, list[int]]:
+    """The stamps of all files that decide what is loaded; GGUF files are converted first."""
+    for each in _parts(ref):
+        if each.source == "gguf":
+            _convert_gguf(Path(each.location), hash_cache)
+    return _stamps_of(checkpoint_files(ref, offline=offline, hash_cache=hash_cache))
+
+
+def _parts(ref: CheckpointRef) -> tuple[CheckpointRef, ...]:
+    """The checkpoint, or the two that its parameters are mixed of."""
+    if ref.source != "fused":
+        return (ref,)
+    parents = fusion_parents(ref)
+    return parents.tr, parents.tl
+
+
+def _stamps_of(paths: Iterable[Path]) -> dict[Path, list[int]]:
+    try:
+        return {path: file_stamp(path) for path in paths}
+    except OSError as error:
+        raise CheckpointError(f"{error.filename} cannot be read: {error.strerror}.") from error
+
+
+def _identity_of_loaded(
+    ref: CheckpointRef, before: Mapping[Path, list[int]], offline: bool, hash_cache: Path
+) -> CheckpointIdentity:
+    """What was loaded, by content: hashed after loading, from files that are still those of before.
+
+    Files of one's own are read anew, whatever a cache of hashes says of them.
+
+    Raises:
+        CheckpointError: a file changed meanwhile, or is not the one that the Hub or a seal names.
+    """
+    try:
+        identity = identify_checkpoint(ref, offline=offline, hash_cache=hash_cache if ref.source == "gguf" else None)
+        told = checkpoint_files(ref, offline=offline, hash_cache=hash_cache)
+        hashes = file_hashes([path for path, sha256 in told.items() if sha256], hash_cache=hash_cache)
+        is_same = _stamps_of(told) == before
+    except CheckpointError:
+        if _are_still(before):
+            raise
+        is_same = False
+    if not is_same:
+        raise CheckpointError(_changed_words(ref))
+    other = next((path for path, sha256 in hashes.items() if sha256 != told[path]), None)
+    if other is not None:
+        raise CheckpointError(f"{other} does not have the content that it is known for; delete it and load it again.")
+    return identity
+
+
+def _are_still(stamps: Mapping[Path, list[int]]) -> bool:
+    try:
+        return _stamps_of(stamps) == stamps
+    except CheckpointError:
+        return False
+
+
+def _changed_words(ref: CheckpointRef) -> str:
+    return f"{ref.model} at {ref.revision} changed while it was being loaded; evaluate it again."
+
+
+def _unmapped(model: Any) -> Any:
+    """The model with memory of its own: weights mapped from a file would change with the file, long after loading."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.device.type == "cpu":
+            tensor.data = tensor.data.clone()
+    return model
 
 
 def load_tokenizer(ref: CheckpointRef, *, offline: bool = False, allow_remote_code: bool = False) -> Any:
@@ -390,18 +469,20 @@ def _sentencepiece_tokenizer(folder: Path) -> Any:
 
 
 def _convert_gguf(path: Path, hash_cache: Path | None) -> Path:
-    """The folder of the file's float32 weights and tokenizer, written once; its existence means it is whole."""
-    folder = converted_folder(file_hashes([path], hash_cache=hash_cache)[path])
+    """The folder of the file's float32 weights and tokenizer, written once, and again where it was changed since."""
+    sha256 = file_hashes([path], hash_cache=hash_cache)[path]
+    folder = converted_folder(sha256)
     with _BUILDING:  # a second thread waits for the first one's files
-        if not folder.is_dir():
-            _write_converted(path, folder)
+        clear_leftovers(folder.parent)
+        if conversion_of(sha256, hash_cache=hash_cache) is None:
+            _write_converted(path, folder, sha256)
     return folder
 
 
-def _write_converted(path: Path, folder: Path) -> None:
+def _write_converted(path: Path, folder: Path, sha256: str) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    partial = folder.with_name(f"{folder.name}.{os.getpid()}")
+    partial = working_folder(folder)
     try:
         model = _build(
             AutoModelForCausalLM,
@@ -414,9 +495,11 @@ def _write_converted(path: Path, folder: Path) -> None:
         _forget_quantization(model)
         model.save_pretrained(partial)
         AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True).save_pretrained(partial)
-        partial.replace(folder)
+        if file_hashes([path])[path] != sha256:
+            raise CheckpointError(f"{path} changed while it was being converted; evaluate it again.")
+        put_sealed(partial, folder, version=CONVERTER_VERSION)
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, NotImplementedError) as error:
-        if not folder.is_dir():  # else another process was first, with equal content
+        if conversion_of(sha256) is None:  # else another process was first, with equal content
             raise CheckpointError(f"{path} cannot be converted: {_first_line(error)}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

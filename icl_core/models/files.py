@@ -11,8 +11,11 @@ import json
 import math
 import os
 import re
+import threading
+import time
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ __all__ = [
     "context_length_of",
     "count_parameters",
     "file_hashes",
+    "file_stamp",
     "read_json",
     "remap_of",
     "tokenizer_files",
@@ -41,6 +45,8 @@ TOKENIZER_NAMES = (
     "vocab.json",
     "merges.txt",
 )
+CLOCK_GRAIN_NS = 2 * 10**9
+"""Two changes of a file within this time may carry the same times: FAT counts two seconds, others less."""
 _VOCABULARY_NAMES = frozenset({"tokenizer.json", "tokenizer.model", "vocab.json"})
 _WEIGHT_FORMATS = (("model", "safetensors"), ("pytorch_model", "bin"))
 
@@ -135,43 +141,89 @@ def count_parameters(paths: Iterable[Path]) -> int | None:
     return total
 
 
+def file_stamp(path: Path) -> list[int]:
+    """What differs as soon as a file is written or replaced: size, times of change (ns), inode and device.
+
+    The time of change of the inode (``ctime``) cannot be set by a program, so it tells where size and modification time
+    were kept or put back.
+    """
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev]
+
+
 def file_hashes(paths: Iterable[Path], *, hash_cache: Path | None = None) -> dict[Path, str]:
     """sha256 of each file's content, read once per version of a file where a cache is given.
 
+    A file that changed just before it was read is not remembered: a second change within the grain of the file system's
+    clock would leave the same stamp (https://git-scm.com/docs/racy-git).
+
     Args:
         paths: files to hash.
-        hash_cache: JSON file of earlier results by resolved path, valid while size and modification time (ns) are
-            the same; made where absent, ignored where unreadable.
+        hash_cache: JSON file of earlier results by resolved path, valid while the file's stamp is the same; made where
+            absent, ignored where unreadable, left as it is where it cannot be written.
+
+    Raises:
+        CheckpointError: a file cannot be read, or changes while it is read.
     """
     known = _read_hash_cache(hash_cache)
     before = dict(known)
     hashes = {}
     for path in paths:
-        key, stat = str(path.resolve()), path.stat()
-        entry = known.get(key)
-        if entry is None or entry[:2] != [stat.st_size, stat.st_mtime_ns]:
-            with path.open("rb") as file:
-                entry = [stat.st_size, stat.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest()]
+        key = str(path.resolve())
+        entry = known.pop(key, None)
+        try:
+            if entry is None or entry[:-1] != file_stamp(path):
+                entry, is_settled = _hashed(path)
+            else:
+                is_settled = True
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
+        if is_settled:
             known[key] = entry
-        hashes[path] = str(entry[2])
+        hashes[path] = str(entry[-1])
     if hash_cache is not None and known != before:
         _write_hash_cache(hash_cache, known)
     return hashes
 
 
+def _hashed(path: Path) -> tuple[list[int | str], bool]:
+    """Stamp and hash of a file, and whether its last change lies far enough back for the stamp to name its content."""
+    started, stamp = time.time_ns(), file_stamp(path)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if file_stamp(path) != stamp:
+        raise CheckpointError(f"{path} changed while it was being read; evaluate it again.")
+    return [*stamp, sha256], max(stamp[1:3]) + CLOCK_GRAIN_NS < started
+
+
 def _read_hash_cache(path: Path | None) -> dict[str, list[int | str]]:
     try:
         value = json.loads(path.read_text("utf-8")) if path is not None else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return value if isinstance(value, dict) else {}
+    found = value.items() if isinstance(value, dict) else ()
+    return {name: entry for name, entry in found if _is_entry(entry)}
+
+
+def _is_entry(entry: object) -> bool:
+    return (
+        isinstance(entry, list)
+        and len(entry) == 6
+        and isinstance(entry[-1], str)
+        and bool(re.fullmatch(r"[0-9a-f]{64}", entry[-1]))
+    )
 
 
 def _write_hash_cache(path: Path, known: Mapping[str, list[int | str]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(known), encoding="utf-8")
-    temporary.replace(path)
+    """Writes all entries at once; where there is no room the files are read again next time."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(known), encoding="utf-8")
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from icl_core.models.files import (
     tokenizer_files,
 )
 from icl_core.models.parameter_fusion import fused_identity, fusion_parents
+from icl_core.models.sealed import is_sealed, sealed_files
 from icl_core.records import CheckpointIdentity, CheckpointRef
 from icl_core.registry.families import (
     MODELS,
@@ -41,8 +42,11 @@ from icl_core.registry.families import (
 from icl_core.settings import BASE_MEMBER, lab_runs_path, store_path, suite_path
 
 __all__ = [
+    "CONVERTER_VERSION",
     "ResolvedCheckpoint",
+    "checkpoint_files",
     "checkpoint_folder",
+    "conversion_of",
     "converted_folder",
     "download_size",
     "duplicate_weights",
@@ -50,6 +54,7 @@ __all__ = [
     "embedded_members",
     "identify_checkpoint",
     "identity_of",
+    "is_known",
     "lab_runs",
     "list_checkpoints",
     "local_checkpoints",
@@ -58,6 +63,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+CONVERTER_VERSION = 1
+"""Raised whenever a GGUF file would be converted to other files; older conversions are then made again."""
 
 _STEP_IN_NAME = re.compile(r"(?:.*[-_])?(?:step|checkpoint|ckpt|iter)[-_]?(?P<step>\d+)", re.IGNORECASE)
 
@@ -473,7 +481,7 @@ def _file(resolved: ResolvedCheckpoint, name: str) -> Path:
 def _gguf_identity(resolved: ResolvedCheckpoint, hash_cache: Path | None) -> CheckpointIdentity:
     path = Path(resolved.ref.location)
     sha256 = file_hashes([path], hash_cache=hash_cache)[path]
-    context_length, n_parameters = _gguf_facts(path, converted_folder(sha256))
+    context_length, n_parameters = _gguf_facts(path, conversion_of(sha256, hash_cache=hash_cache))
     return CheckpointIdentity("", (("model.gguf", sha256),), sha256, context_length, n_parameters)
 
 
@@ -482,9 +490,15 @@ def converted_folder(sha256: str) -> Path:
     return store_path() / "converted" / sha256
 
 
-def _gguf_facts(path: Path, converted: Path) -> tuple[int, int | None]:
+def conversion_of(sha256: str, *, hash_cache: Path | None = None) -> Path | None:
+    """The converted form of the GGUF file with this hash, None before it is made or where it was changed since."""
+    folder = converted_folder(sha256)
+    return folder if is_sealed(folder, version=CONVERTER_VERSION, hash_cache=hash_cache) else None
+
+
+def _gguf_facts(path: Path, converted: Path | None) -> tuple[int, int | None]:
     """Context length and parameters, from the converted folder where there is one: reading the file takes seconds."""
-    if converted.is_dir():
+    if converted is not None:
         config = read_json(converted / CONFIG_NAME)
         return context_length_of(config) or 0, count_parameters(sorted(converted.glob("*.safetensors")))
     from gguf import GGUFReader
@@ -553,6 +567,47 @@ def checkpoint_folder(resolved: ResolvedCheckpoint) -> Path:
     for name in resolved.weight_names:
         check_weight_file(folder / name)
     return folder
+
+
+def checkpoint_files(
+    ref: CheckpointRef, *, offline: bool = False, hash_cache: Path | None = None
+) -> Mapping[Path, str | None]:
+    """Every file on this machine that decides what is loaded: configuration, weights and tokenizer.
+
+    Of mixed parameters those of both parents, of a GGUF file also those that it was converted to.
+
+    Returns:
+        Each path with the sha256 that the Hub or a seal tells of it, None where the file speaks for itself.
+
+    Raises:
+        CheckpointError: as ``checkpoint_folder``; also where a GGUF file is not converted, or its converted form is not
+            what was written.
+    """
+    if ref.source == "fused":
+        parents = fusion_parents(ref)
+        tr, tl = (
+            checkpoint_files(parent, offline=offline, hash_cache=hash_cache) for parent in (parents.tr, parents.tl)
+        )
+        return {**tr, **tl}
+    if ref.source == "gguf":
+        path = Path(ref.location)
+        folder = converted_folder(file_hashes([path], hash_cache=hash_cache)[path])
+        return {path: None, **sealed_files(folder, version=CONVERTER_VERSION)}
+    resolved = resolve_checkpoint(ref, offline=offline)
+    folder, home = checkpoint_folder(resolved), _tokenizer_home(resolved)
+    weights = {folder / name: resolved.files.get(name) for name in (CONFIG_NAME, *resolved.weight_names)}
+    return weights | {_file(home, name): home.files[name] for name in tokenizer_files(home.files)}
+
+
+def is_known(ref: CheckpointRef) -> bool:
+    """Whether a checkpoint is shipped or in the registry, so that its tokenizer is not a stranger's."""
+    if ref.source == "fused":
+        parents = fusion_parents(ref)
+        return is_known(parents.tr) and is_known(parents.tl)
+    if ref.source == "embedded":
+        return ref.location in embedded_members()
+    model = MODELS.get(ref.model)
+    return ref.source == "hub" and model is not None and ref.location in (model.location, *model.aliases)
 
 
 def _download(resolved: ResolvedCheckpoint) -> Path:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from icl_core.errors import CheckpointError, UnknownNameError
-from icl_core.models import hub
+from icl_core.models import files, hub
 from icl_core.models.checkpoints import load_checkpoint, load_tokenizer, model_from_state_dict, read_state_dict, release
 from icl_core.models.files import file_hashes
 from icl_core.models.hub import identify_checkpoint, list_checkpoints, local_checkpoints
@@ -60,10 +60,11 @@ def test_identity_is_content_not_place(tiny_run, tmp_path):
 def test_hash_cache_reads_a_file_once_per_version(tmp_path, monkeypatch):
     file, cache = tmp_path / "weights", tmp_path / "cache" / "hashes.json"
     file.write_bytes(b"one")
+    monkeypatch.setattr(files, "CLOCK_GRAIN_NS", 0)  # else a file that was written just now is read again
     first = file_hashes([file], hash_cache=cache)
-    monkeypatch.setattr("hashlib.file_digest", lambda *_: pytest.fail("read again"))
-    assert file_hashes([file], hash_cache=cache) == first
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr("hashlib.file_digest", lambda *_: pytest.fail("read again"))
+        assert file_hashes([file], hash_cache=cache) == first
     file.write_bytes(b"another")
     assert file_hashes([file], hash_cache=cache) != first
     cache.write_text("damaged")
