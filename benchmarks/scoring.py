@@ -249,12 +249,17 @@ def unique_work(model: Any, requests: Sequence[EncodedRequest]) -> dict[str, int
     }
 
 
+def _tokenizer_of(checkpoint: LoadedCheckpoint) -> Any:
+    """The tokenizer itself, which another program takes it for."""
+    return getattr(checkpoint.tokenizer, "wrapped", checkpoint.tokenizer)
+
+
 def _harness(checkpoint: LoadedCheckpoint) -> Any | None:
     try:
         from lm_eval.models.huggingface import HFLM
     except ImportError:
         return None
-    return HFLM(pretrained=checkpoint.model, tokenizer=checkpoint.tokenizer, batch_size=1, device="cpu")
+    return HFLM(pretrained=checkpoint.model, tokenizer=_tokenizer_of(checkpoint), batch_size=1, device="cpu")
 
 
 def _harness_scores(harness: Any, requests: Sequence[EncodedRequest]) -> list[list[float]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from icl_core.cli.output import Command, OneSentenceParser, complain
-from icl_core.errors import ObservatoryError
+from icl_core.errors import ObservatoryError, ends_process
 
 __all__ = ["main"]
 
@@ -36,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as head, has enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # kept open until exit, so that the last flush succeeds
         return 0
-    except Exception as error:
-        if os.environ.get("ICL_OBSERVATORY_DEBUG"):
+    except BaseException as error:
+        if ends_process(error) or os.environ.get("ICL_OBSERVATORY_DEBUG"):
             raise
         complain(f"error: unexpected {type(error).__name__}: {error} (ICL_OBSERVATORY_DEBUG=1 shows where)")
         return 2

@@ -13,6 +13,8 @@ __all__ = [
     "StoreError",
     "StudyError",
     "UnknownNameError",
+    "ends_process",
+    "in_words",
 ]
 
 
@@ -46,3 +48,26 @@ class StoreError(ObservatoryError):
 
 class JobError(ObservatoryError):
     """A job cannot be launched, found, cancelled or resumed."""
+
+
+def ends_process(error: BaseException) -> bool:
+    """Whether an exception is the wish to end the process, not a failure of what was being done.
+
+    Failures are not all of the class ``Exception``: libraries in Rust raise ``PanicException``, which is none
+    (https://pyo3.rs/main/doc/pyo3/panic/struct.panicexception).
+    """
+    return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
+
+
+def in_words(error: BaseException) -> str:
+    """One sentence about an error that was not raised on purpose.
+
+    >>> in_words(KeyError("width"))
+    "It stopped on an unexpected KeyError: 'width'."
+    """
+    if isinstance(error, MemoryError):
+        return "It stopped for want of memory; free some, or choose a smaller one."
+    if isinstance(error, RecursionError):
+        return "It stopped since something in its files is nested too deeply."
+    said = (str(error).strip() or "it said nothing").splitlines()[0].rstrip(".")[:500]
+    return f"It stopped on an unexpected {type(error).__name__}: {said}."

@@ -1,6 +1,6 @@
 """From the spec of a cell to its token ids, and from their scores to the record that is stored.
 
-It runs no model, knows no store and makes no key. Definitions of demonstrations and label settings: arXiv 2305.09731.
+It runs no model and knows no store. Definitions of demonstrations and label settings: arXiv 2305.09731.
 """
 
 from __future__ import annotations
@@ -14,14 +14,37 @@ from icl_core.data.datasets import TaskData
 from icl_core.data.encoding import EncodedCell, encode_cell
 from icl_core.data.label_settings import choose_demonstrations
 from icl_core.data.prompts import CellPrompts, build_cell_prompts
-from icl_core.records import CellKey, CellRecord, CellSpec, EncodedRequest, Example, LabelScores
+from icl_core.evaluation.cells import make_cell_key
+from icl_core.records import CellKey, CellRecord, CellSpec, CheckpointIdentity, EncodedRequest, Example, LabelScores
 
-__all__ = ["all_requests", "cell_demonstrations", "cell_queries", "encode_spec", "make_record", "n_characters"]
+__all__ = [
+    "all_requests",
+    "cell_demonstrations",
+    "cell_key",
+    "cell_queries",
+    "encode_spec",
+    "make_record",
+    "n_characters",
+]
 
 
 def cell_queries(spec: CellSpec, data: TaskData) -> tuple[Example, ...]:
     """The rows that a cell evaluates: the head of its split's fixed order."""
     return (data.test if spec.split == "test" else data.dev)[: spec.n_examples]
+
+
+def cell_key(spec: CellSpec, data: TaskData, *, identity: CheckpointIdentity) -> CellKey:
+    """The key of the result of a spec, from the rows of its task and what its checkpoint was found to be."""
+    task = data.task
+    return make_cell_key(
+        spec,
+        identity=identity,
+        task=task,
+        fingerprint=data.fingerprint,
+        row_ids=[query.row_id for query in cell_queries(spec, data)],
+        label_words=task.words(spec.label_word_set, template=spec.template),
+        template_text=task.template_text(spec.template),
+    )
 
 
 def cell_demonstrations(spec: CellSpec, data: TaskData) -> tuple[Example, ...]:

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from icl_core.data.datasets import TaskData, load_task_data
 from icl_core.data.prompts import build_cell_prompts
-from icl_core.errors import ObservatoryError
-from icl_core.evaluation.cell_work import cell_demonstrations, cell_queries
+from icl_core.errors import CheckpointError, ObservatoryError, ScoringError, ends_process
+from icl_core.evaluation.cell_work import cell_demonstrations, cell_key, cell_queries
 from icl_core.evaluation.rates import (
     MeasuredLoad,
     Pacing,
@@ -35,15 +35,17 @@ from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, validate_study
 from icl_core.models.files import context_length_of, read_json
 from icl_core.models.hub import (
-    converted_folder,
+    conversion_of,
     download_size,
     identify_checkpoint,
+    is_known,
     resolve_checkpoint,
     tokenizer_folder,
 )
-from icl_core.records import CellSpec, CheckpointRef, LabelSetting
+from icl_core.models.tokenizing import count_tokens
+from icl_core.records import CellSpec, CheckpointIdentity, CheckpointRef, LabelSetting
 from icl_core.registry.families import MODELS
-from icl_core.registry.tasks import get_task
+from icl_core.registry.tasks import FILE_PREFIX, get_task
 
 __all__ = ["Estimate", "estimate", "flops_of_prompts"]
 
@@ -58,6 +60,8 @@ MEASURED_ENOUGH = 3
 _CPU_SHARE = 0.6
 _GPU_FLOPS = {"float32": 15e12, "float64": 5e12}
 _GPU_HALF_FLOPS = 60e12
+
+T = TypeVar("T")
 
 CountTokens = Callable[[Sequence[str]], list[float]]
 
@@ -125,8 +129,8 @@ def estimate(
     validate_study(study)
     cells = study_cells(study)
     status = store.status(cells)
-    new = [spec for spec in cells if status[spec] == "missing"]
     counted = _Counting(study, store, device=_device_kind(device), offline=data_offline)
+    new = [spec for spec in cells if status[spec] == "missing" or counted.is_of_other_content(spec)]
     works = [counted.work(spec) for spec in new]
     shapes = [counted.shape(spec.checkpoint) for spec in new]
     seconds, is_calibrated = counted.seconds(new, works, shapes)
@@ -197,21 +201,46 @@ class _Counting:
         self._tokenizers: dict[str, CountTokens] = {}
         self._shapes: dict[str, ModelShape] = {}
         self._contexts: dict[str, int] = {}
+        self._identities: dict[CheckpointRef, CheckpointIdentity | None] = {}
         self._works: dict[tuple[Any, ...], WorkCount] = {}
 
     def _say(self, sentence: str) -> None:
         if sentence not in self.basis:
             self.basis.append(sentence)
 
+    # What is stored
+
+    def is_of_other_content(self, spec: CellSpec) -> bool:
+        """Whether a result is stored under the names of a cell, but for other files than those that are here now.
+
+        Only files of one's own are looked at; a checkpoint or task that cannot be read leaves its results as they are.
+        """
+        is_own = spec.checkpoint.source in ("folder", "gguf", "fused")
+        if not is_own and not spec.task.startswith(FILE_PREFIX):
+            return False
+        identity, data = self._identity(spec.checkpoint), self._task(spec.task)
+        return (
+            identity is not None and data is not None and not self._store.has(cell_key(spec, data, identity=identity))
+        )
+
+    def _identity(self, ref: CheckpointRef) -> CheckpointIdentity | None:
+        if ref not in self._identities:
+            hash_cache = self._store.path / "hashes.json"
+            self._identities[ref] = _unless_it_fails(
+                lambda: identify_checkpoint(ref, offline=True, hash_cache=hash_cache)
+            )
+        return self._identities[ref]
+
     # Models
 
     def shape(self, ref: CheckpointRef) -> ModelShape:
         """The shape of a model, read from its first checkpoint; the registry's size where none is here."""
         if ref.model not in self._shapes:
-            config = _config(ref, self._converted(ref))
-            if config is not None:
-                self._shapes[ref.model] = shape_of_config(config)
-                self._contexts[ref.model] = context_length_of(config) or 0
+            config = _unless_it_fails(lambda: _config(ref, self._converted(ref))) or {}
+            shape = _unless_it_fails(lambda: shape_of_config(config))
+            if shape is not None:
+                self._shapes[ref.model] = shape
+                self._contexts[ref.model] = _unless_it_fails(lambda: context_length_of(config) or 0) or 0
             else:
                 self._shapes[ref.model] = self._rough_shape(ref)
         return self._shapes[ref.model]
@@ -220,9 +249,10 @@ class _Counting:
         """The folder with the converted form of a GGUF file, None before its first use and for other sources."""
         if ref.source != "gguf":
             return None
-        identity = identify_checkpoint(ref, hash_cache=self._store.path / "hashes.json")
-        folder = converted_folder(identity.weight_files[0][1])
-        return folder if folder.is_dir() else None
+        identity = self._identity(ref)
+        if identity is None:
+            return None
+        return conversion_of(identity.weight_files[0][1], hash_cache=self._store.path / "hashes.json")
 
     def _rough_shape(self, ref: CheckpointRef) -> ModelShape:
         model = MODELS.get(ref.model)
@@ -255,10 +285,21 @@ class _Counting:
         place = (spec.checkpoint.model, spec.task, spec.split, setting, spec.demo_seed)
         if place not in self._works:
             self.shape(spec.checkpoint)
-            work = self._count(replace(spec, label_setting=setting))
+            work = self._work_of(replace(spec, label_setting=setting))
             most = self._contexts.get(spec.checkpoint.model) or 0
             self._works[place] = _cut(work, most) if most else work
         return self._works[place]
+
+    def _work_of(self, spec: CellSpec) -> WorkCount:
+        """The work of a cell; a tokenizer that fails is told of, and characters are counted in its place."""
+        try:
+            return self._count(spec)
+        except (CheckpointError, ScoringError) as error:
+            model = spec.checkpoint.model
+            self.basis = [sentence for sentence in self.basis if sentence != _exact_words(model)]
+            self._say(str(error))
+            self._tokenizers[model] = self._rough_tokenizer(model)
+            return self._count(spec)
 
     def _count(self, spec: CellSpec) -> WorkCount:
         count = self._tokenizer(spec.checkpoint)
@@ -290,31 +331,33 @@ class _Counting:
     def _task(self, name: str) -> TaskData | None:
         if name not in self._tasks:
             data_dir = None if self._study.data_dir is None else Path(self._study.data_dir)
-            try:
-                self._tasks[name] = load_task_data(get_task(name), data_dir=data_dir, offline=self._offline)
-            except ObservatoryError:
-                self._tasks[name] = None
+            self._tasks[name] = _unless_it_fails(
+                lambda: load_task_data(get_task(name), data_dir=data_dir, offline=self._offline)
+            )
         return self._tasks[name]
 
     def _tokenizer(self, ref: CheckpointRef) -> CountTokens:
         if ref.model not in self._tokenizers:
-            self._tokenizers[ref.model] = self._exact_tokenizer(ref) or partial(
-                _count_by_length, characters_per_token=self._characters_per_token(ref.model)
-            )
+            self._tokenizers[ref.model] = self._exact_tokenizer(ref) or self._rough_tokenizer(ref.model)
         return self._tokenizers[ref.model]
 
-    def _exact_tokenizer(self, ref: CheckpointRef) -> CountTokens | None:
-        from tokenizers import Tokenizer
+    def _rough_tokenizer(self, model: str) -> CountTokens:
+        return partial(_count_by_length, characters_per_token=self._characters_per_token(model))
 
-        try:
-            folder = self._converted(ref) or tokenizer_folder(resolve_checkpoint(ref, offline=True))
-            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception:  # absent, in another format, or damaged (the binding raises plain Exception): not fatal here
+    def _exact_tokenizer(self, ref: CheckpointRef) -> CountTokens | None:
+        """The checkpoint's own tokenizer; a stranger's is asked in a process of its own."""
+        folder = self._converted(ref) or _unless_it_fails(
+            lambda: tokenizer_folder(resolve_checkpoint(ref, offline=True))
+        )
+        if folder is None or not (folder / "tokenizer.json").is_file():
             return None
-        self._say(f"Tokens of {ref.model}: its tokenizer on up to {N_SAMPLED_QUERIES} prompts a cell (within 3 %).")
-        return lambda texts: [
-            float(len(encoding.ids)) for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        ]
+        path = folder / "tokenizer.json"
+        self._say(_exact_words(ref.model))
+        return (
+            _unless_it_fails(lambda: _count_here(path))
+            if is_known(ref)
+            else partial(count_tokens, path, where=ref.model)
+        )
 
     def _characters_per_token(self, model: str) -> float:
         cells = [cell for cell in self._cells if cell.model == model and cell.tokens]
@@ -408,22 +451,33 @@ def _cut(work: WorkCount, context_length: int) -> WorkCount:
     return WorkCount(work.n_queries, work.prefix_tokens * share, work.query_tokens * share, work.read_positions)
 
 
+def _exact_words(model: str) -> str:
+    return f"Tokens of {model}: its tokenizer on up to {N_SAMPLED_QUERIES} prompts a cell (within 3 %)."
+
+
+def _unless_it_fails(read: Callable[[], T]) -> T | None:
+    """What is read, None where it is absent, damaged or cannot be used: the run will say why."""
+    try:
+        return read()
+    except BaseException as error:
+        if ends_process(error):
+            raise
+        return None
+
+
 def _config(ref: CheckpointRef, converted: Path | None) -> Mapping[str, Any] | None:
     """The configuration of a checkpoint if it is on this machine."""
-    try:
-        if converted is not None:
-            return read_json(converted / "config.json")
-        if ref.source == "gguf":
-            return _gguf_config(Path(ref.location))
-        resolved = resolve_checkpoint(ref, offline=True)
-        if not resolved.commit:
-            return read_json(Path(resolved.location) / "config.json")
-        from huggingface_hub import try_to_load_from_cache
+    if converted is not None:
+        return read_json(converted / "config.json")
+    if ref.source == "gguf":
+        return _gguf_config(Path(ref.location))
+    resolved = resolve_checkpoint(ref, offline=True)
+    if not resolved.commit:
+        return read_json(Path(resolved.location) / "config.json")
+    from huggingface_hub import try_to_load_from_cache
 
-        path = try_to_load_from_cache(resolved.location, "config.json", revision=resolved.commit)
-        return read_json(Path(path)) if isinstance(path, str) else None
-    except ObservatoryError:
-        return None
+    path = try_to_load_from_cache(resolved.location, "config.json", revision=resolved.commit)
+    return read_json(Path(path)) if isinstance(path, str) else None
 
 
 def _gguf_config(path: Path) -> Mapping[str, Any] | None:
@@ -448,6 +502,15 @@ def _gguf_config(path: Path) -> Mapping[str, Any] | None:
 def _shared_characters(contexts: Sequence[str]) -> int:
     low, high = min(contexts), max(contexts)
     return next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low)) if low != high else 0
+
+
+def _count_here(path: Path) -> CountTokens:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    return lambda texts: [
+        float(len(encoding.ids)) for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)
+    ]
 
 
 def _count_by_length(texts: Sequence[str], *, characters_per_token: float) -> list[float]:

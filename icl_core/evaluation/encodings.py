@@ -57,13 +57,13 @@ class Encodings:
 
     def __init__(self, most_tokens: int = MOST_KEPT_TOKENS) -> None:
         self._left = most_tokens
-        self._kept: dict[tuple[str, int, CellSpec], PreparedCell] = {}
+        self._kept: dict[tuple[str, str, int, CellSpec], PreparedCell] = {}
 
     def prepare(self, tokenizer: Any, spec: CellSpec, data: TaskData, *, identity: CheckpointIdentity) -> PreparedCell:
         """The cell's token ids: those made for another checkpoint with the same tokenizer, where there are any.
 
         Args:
-            tokenizer: of the checkpoint.
+            tokenizer: of the checkpoint; its class and the remap decide with its files on what it gives.
             spec: what is asked; everything but the checkpoint decides on the prompts.
             data: rows of its task; the same object for the whole run.
             identity: tells the tokenizer's content and the context length.
@@ -71,7 +71,9 @@ class Encodings:
         Raises:
             ObservatoryError: the cell cannot be encoded (``cell_work.encode_spec``).
         """
-        key = (identity.tokenizer_sha256, identity.context_length, replace(spec, checkpoint=_ANY_CHECKPOINT))
+        anyone = replace(_ANY_CHECKPOINT, remap=spec.checkpoint.remap)
+        kind = getattr(tokenizer, "kind", type(tokenizer).__qualname__)
+        key = (identity.tokenizer_sha256, kind, identity.context_length, replace(spec, checkpoint=anyone))
         if key in self._kept:
             return self._kept[key]
         start = time.perf_counter()

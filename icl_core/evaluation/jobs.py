@@ -27,7 +27,7 @@ from typing import Literal, cast
 import psutil
 
 from icl_core import settings
-from icl_core.errors import JobError, ObservatoryError
+from icl_core.errors import JobError, ObservatoryError, in_words
 from icl_core.evaluation.study import Study, study_to_json
 
 __all__ = [
@@ -563,9 +563,9 @@ def _do(job: Job, handlers: Mapping[str, Handler], context: JobContext) -> tuple
         return "cancelled", "Stopped by a signal; what was finished is stored."
     except ObservatoryError as error:
         return "failed", str(error)
-    except Exception as error:
+    except BaseException as error:
         _LOG.exception("job %d failed", job.id)
-        return "failed", f"It stopped on an unexpected {type(error).__name__}: {error} (the log has the details)."
+        return "failed", f"{in_words(error)[:-1]} (the log has the details)."
     return "done" if outcome.complete else "cancelled", outcome.message
 
 

@@ -7,19 +7,16 @@ settings are those of the evaluation, so a task's demonstrations and seed give t
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 
 from icl_core.analysis.fusion import label_probs
 from icl_core.analysis.predictions import Normalisation, SettingScores
@@ -27,8 +24,11 @@ from icl_core.data.datasets import load_task_data
 from icl_core.data.encoding import EncodedCell, encode_cell
 from icl_core.data.label_settings import SYMBOLS, choose_demonstrations
 from icl_core.data.prompts import build_cell_prompts, clean_text
-from icl_core.errors import ObservatoryError, ScoringError, StudyError
+from icl_core.errors import CheckpointError, JobError, StudyError
 from icl_core.evaluation.store import CellSummary
+from icl_core.models.files import file_stamp
+from icl_core.models.hub import checkpoint_files
+from icl_core.models.processes import Worker, WorkerEnded
 from icl_core.records import CheckpointRef, Example, LabelScores, LabelSetting
 from icl_core.registry.tasks import FILE_PREFIX, FileSource, Task, get_task
 
@@ -49,8 +49,9 @@ __all__ = [
     "Scored",
     "SentPrompt",
     "ask",
+    "ask_worker",
     "check_question",
-    "exit_with_parent",
+    "files_state",
     "probabilities",
     "start_worker",
     "strongest_checkpoint",
@@ -65,6 +66,12 @@ MAX_DEMONSTRATIONS = 64
 MAX_BATCH_TEXTS = 500
 OWN_NAME = "own demonstrations"
 """Keys the random labels and the symbols of demonstrations that belong to no task."""
+QUESTION_SECONDS = 300.0
+"""Longest time for a question, with loading; after it the worker is ended, for others wait."""
+WAIT_SECONDS = 60.0
+"""Longest wait for the questions of other visitors."""
+MEMORY_SHARE = 0.9
+"""Of the memory that is free, so much may be taken by a question, so that the server itself lives on."""
 _N_WARM = 2
 
 Role = Literal["TR", "TL", "ICL of the TR checkpoint", "ICL of the TL checkpoint"]
@@ -149,11 +156,13 @@ class Reply:
         scored: TR, TL, then ICL of one or both checkpoints.
         load_seconds: time for loading, 0 where both were warm.
         score_seconds: the rest.
+        is_restarted: whether the worker had died and was started again for it.
     """
 
     scored: tuple[Scored, ...]
     load_seconds: float
     score_seconds: float
+    is_restarted: bool = False
 
     def role(self, name: Role) -> Scored:
         """The answers in one role."""
@@ -203,6 +212,21 @@ def _check_labels(labels: Sequence[str]) -> None:
         raise StudyError(f"The label {twice!r} is given twice; every label has to be different.")
 
 
+def files_state(question: Question) -> tuple[tuple[int, ...], ...]:
+    """What changes with the files of a question's checkpoints, so that no reply is kept beyond their content."""
+    return tuple(stamp for ref in (question.tr, question.tl) for stamp in _file_stamps(ref))
+
+
+def _file_stamps(ref: CheckpointRef) -> tuple[tuple[int, ...], ...]:
+    """Stamps of the files of a checkpoint of one's own; none of others, whose content has its name."""
+    try:
+        if ref.source == "gguf":
+            return (tuple(file_stamp(Path(ref.location))),)
+        return tuple(tuple(file_stamp(path)) for path in checkpoint_files(ref)) if ref.source == "folder" else ()
+    except (CheckpointError, OSError):  # loading it will say why
+        return ()
+
+
 def task_demonstrations(
     name: str, *, n_shots: int, demo_seed: int, data_dir: str | None = None
 ) -> tuple[tuple[str, str], ...]:
@@ -250,24 +274,40 @@ def probabilities(scored: Scored, *, normalisation: Normalisation = "sum") -> np
     return np.asarray(label_probs(scores, normalisation=normalisation)[0, 0])
 
 
-def exit_with_parent() -> None:
-    """Ends this process when the one that started it is gone, however it went."""
-
-    def wait() -> None:
-        parent = parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, name="exit-with-parent", daemon=True).start()
+def start_worker() -> Worker:
+    """The process for questions, one after another; it starts with the first of them."""
+    return Worker(f"{__name__}:ask")
 
 
-def start_worker() -> ProcessPoolExecutor:
-    """One spawned worker; it takes one question after another, so no lock is needed.
+def ask_worker(worker: Worker, question: Question) -> Reply:
+    """The worker's reply; a worker that has died is started again, once, and the reply says so.
 
-    After a crash every ``submit`` raises ``BrokenProcessPool``: make a new one.
+    Raises:
+        ObservatoryError: as ``ask``.
+        JobError: the worker answers others for too long, was ended at a limit, or died twice.
     """
-    return ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"), initializer=exit_with_parent)
+    check_question(question)
+    memory_bytes = MEMORY_SHARE * psutil.virtual_memory().available
+    limits = {"seconds": QUESTION_SECONDS, "memory_bytes": memory_bytes, "wait_seconds": WAIT_SECONDS}
+    try:
+        try:
+            return cast(Reply, worker.ask(question, **limits))
+        except WorkerEnded as ended:
+            if ended.reason != "died":
+                raise
+            return replace(cast(Reply, worker.ask(question, **limits)), is_restarted=True)
+    except WorkerEnded as ended:
+        raise JobError(_ended_words(ended)) from None
+
+
+def _ended_words(ended: WorkerEnded) -> str:
+    if ended.reason == "busy":
+        return f"The worker process has answered others' questions for {WAIT_SECONDS:.0f} s; ask again in a while."
+    why = {
+        "time": f"was ended after {QUESTION_SECONDS:.0f} s on this question",
+        "memory": "was ended on this question since it took nearly all the memory",
+    }.get(ended.reason, "stopped twice on this question, perhaps for want of memory")
+    return f"The worker process {why}; choose smaller checkpoints or fewer demonstrations, then ask again."
 
 
 # In the worker
@@ -281,7 +321,7 @@ class _Warm:
     kept: KeptPrefixes
 
 
-_WARM: dict[tuple[CheckpointRef, str], _Warm] = {}
+_WARM: dict[tuple[CheckpointRef, object], _Warm] = {}
 """The checkpoints used last, in the worker alone."""
 
 
@@ -289,21 +329,15 @@ def ask(question: Question) -> Reply:
     """Answers a question; runs in the worker, which loads a checkpoint when it is first asked for.
 
     Raises:
-        ObservatoryError: the question or a checkpoint cannot be used; anything unexpected is worded as one too, since
-            not every exception survives the way back.
+        ObservatoryError: the question or a checkpoint cannot be used.
     """
     check_question(question)
-    try:
-        start = time.perf_counter()
-        for ref in dict.fromkeys((question.tr, question.tl)):
-            _warm(ref, question)
-        loaded = time.perf_counter()
-        scored = tuple(_scored(question, role, ref, setting) for role, ref, setting in _asked(question))
-        return Reply(scored, loaded - start, time.perf_counter() - loaded)
-    except ObservatoryError:
-        raise
-    except Exception as error:
-        raise ScoringError(f"The question stopped on an unexpected {type(error).__name__}: {error}.") from None
+    start = time.perf_counter()
+    for ref in dict.fromkeys((question.tr, question.tl)):
+        _warm(ref, question)
+    loaded = time.perf_counter()
+    scored = tuple(_scored(question, role, ref, setting) for role, ref, setting in _asked(question))
+    return Reply(scored, loaded - start, time.perf_counter() - loaded)
 
 
 def _asked(question: Question) -> Iterator[tuple[Role, CheckpointRef, LabelSetting]]:
@@ -314,15 +348,19 @@ def _asked(question: Question) -> Iterator[tuple[Role, CheckpointRef, LabelSetti
         yield "ICL of the TL checkpoint", question.tl, "gold"
 
 
+def _warm_name(ref: CheckpointRef, question: Question) -> tuple[CheckpointRef, object]:
+    return ref, (question.device, _file_stamps(ref))
+
+
 def _warm(ref: CheckpointRef, question: Question) -> _Warm:
     """The checkpoint, loaded where it is not warm; the one used longest ago makes room."""
-    key = ref, question.device
+    key = _warm_name(ref, question)
     if key not in _WARM:
         from icl_core.evaluation.run import resolve_device
         from icl_core.models.checkpoints import load_checkpoint, release
         from icl_core.scoring.prefix import KeptPrefixes
 
-        keep = {(question.tr, question.device), (question.tl, question.device)}
+        keep = {_warm_name(question.tr, question), _warm_name(question.tl, question)}
         for old in [each for each in _WARM if each not in keep][: max(0, len(_WARM) - _N_WARM + 1)]:
             release(_WARM.pop(old).loaded)
         device = resolve_device(question.device)

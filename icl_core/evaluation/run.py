@@ -18,9 +18,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from icl_core.data.datasets import TaskData, load_task_data
-from icl_core.errors import CheckpointError, JobError, ObservatoryError, ScoringError, StoreError, StudyError
-from icl_core.evaluation.cell_work import cell_queries, make_record
-from icl_core.evaluation.cells import make_cell_key
+from icl_core.errors import (
+    CheckpointError,
+    DataError,
+    JobError,
+    ObservatoryError,
+    ScoringError,
+    StoreError,
+    StudyError,
+    ends_process,
+    in_words,
+)
+from icl_core.evaluation.cell_work import cell_key, cell_queries, make_record
 from icl_core.evaluation.claims import Claims
 from icl_core.evaluation.encodings import Encodings, PreparedCell
 from icl_core.evaluation.exclusions import note_identities
@@ -305,7 +314,9 @@ class _Run:
                     self._do_cells(loaded, missing)
         except StoreError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if ends_process(error):
+                raise
             self._fail(_name(ref), error, self._unfinished(specs))
         finally:
             self.claims.give_back()
@@ -324,15 +335,15 @@ class _Run:
             if isinstance(found, ObservatoryError):
                 failed.setdefault(spec.task, []).append(spec)
             else:
-                keys[spec] = self._key(spec, found)
+                keys[spec] = cell_key(spec, found, identity=self.identities[ref])
         for task, lost in failed.items():
-            self._fail(f"{_name(ref)}, {task}", self._tasks[task], lost)
+            self._fail(f"{_name(ref)}, {task}", cast(ObservatoryError, self._tasks[task]), lost)
         missing = self._not_stored(keys)
         self._turn_from_other_content(missing)
         return missing
 
     def _turn_from_other_content(self, missing: Sequence[tuple[CellSpec, CellKey]]) -> None:
-        """Names that led to results of files with other content lead to them no more, whatever comes of the new ones."""
+        """Names that led to results of other content lead to them no more, even if the new content cannot be scored."""
         status = self.store.status(spec for spec, _ in missing)
         self.store.resolve_many({spec: key for spec, key in missing if status[spec] == "complete"})
 
@@ -341,21 +352,11 @@ class _Run:
             data_dir = None if self.study.data_dir is None else Path(self.study.data_dir)
             try:
                 self._tasks[name] = load_task_data(get_task(name), data_dir=data_dir, offline=self.offline)
-            except ObservatoryError as error:
-                self._tasks[name] = error
+            except BaseException as error:
+                if ends_process(error):
+                    raise
+                self._tasks[name] = error if isinstance(error, ObservatoryError) else DataError(in_words(error))
         return self._tasks[name]
-
-    def _key(self, spec: CellSpec, data: TaskData) -> CellKey:
-        task = data.task
-        return make_cell_key(
-            spec,
-            identity=self.identities[spec.checkpoint],
-            task=task,
-            fingerprint=data.fingerprint,
-            row_ids=[query.row_id for query in cell_queries(spec, data)],
-            label_words=task.words(spec.label_word_set, template=spec.template),
-            template_text=task.template_text(spec.template),
-        )
 
     def _not_stored(self, keys: Mapping[CellSpec, CellKey]) -> list[tuple[CellSpec, CellKey]]:
         """The cells without a result; the others are counted, and their specs point to their results."""
@@ -444,8 +445,8 @@ class _Run:
                 left = []
             except StoreError:
                 raise
-            except Exception:
-                if not feed.ready:
+            except BaseException as error:
+                if ends_process(error) or not feed.ready:
                     raise
                 while feed.ready and not self._stops():
                     self._do_alone(loaded, feed.ready.popleft())
@@ -457,7 +458,9 @@ class _Run:
 
         try:
             scores = score_requests(loaded.model, cell.prepared.requests)
-        except Exception as error:
+        except BaseException as error:
+            if ends_process(error):
+                raise
             self.claims.spend(cell.key)
             self._fail(_cell_name(cell.spec), error, [cell.spec])
         else:
@@ -570,12 +573,12 @@ class _Run:
         )
         self.on_progress(self.n_stored + self.n_computed + info.n_failed, self.total, info)
 
-    def _fail(self, what: str, error: object, specs: Sequence[CellSpec]) -> None:
+    def _fail(self, what: str, error: BaseException, specs: Sequence[CellSpec]) -> None:
         if isinstance(error, ObservatoryError):
             message = str(error)
         else:
-            _LOG.error("%s failed", what, exc_info=error if isinstance(error, Exception) else None)
-            message = f"It stopped on an unexpected {type(error).__name__}: {error}."
+            _LOG.error("%s failed", what, exc_info=error)
+            message = in_words(error)
         self.failures.append(Failure(what, message, len(specs)))
         if specs:
             self._finish(specs)
@@ -606,7 +609,7 @@ class _Feed:
         self._run, self._loaded, self._missing = run, loaded, list(missing)
         self.ready: deque[_Ready] = deque()
         self.stored: deque[tuple[CellSpec, CellKey]] = deque()
-        self.failed: deque[tuple[CellSpec, CellKey, Exception]] = deque()
+        self.failed: deque[tuple[CellSpec, CellKey, BaseException]] = deque()
 
     def __iter__(self) -> Iterator[list[EncodedRequest]]:
         try:
@@ -625,7 +628,11 @@ class _Feed:
         identity = run.identities[spec.checkpoint]
         try:
             return run.encodings.prepare(self._loaded.tokenizer, spec, data, identity=identity)
-        except Exception as error:
+        except CheckpointError:  # its tokenizer is of no use for the other cells either
+            raise
+        except BaseException as error:
+            if ends_process(error):
+                raise
             self.failed.append((spec, key, error))
             return None
 

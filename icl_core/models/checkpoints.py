@@ -30,11 +30,13 @@ from icl_core.models.hub import (
     conversion_of,
     converted_folder,
     identify_checkpoint,
+    is_known,
     resolve_checkpoint,
     tokenizer_folder,
 )
 from icl_core.models.parameter_fusion import fusion_parents, mix_parameters, refuse_different_configurations
 from icl_core.models.sealed import clear_leftovers, put_sealed, working_folder
+from icl_core.models.tokenizing import BoundedTokenizer, check_tokenizer_file
 from icl_core.records import CheckpointIdentity, CheckpointRef
 
 __all__ = [
@@ -121,9 +123,9 @@ def _load(
     resolved = resolve_checkpoint(ref, offline=offline)
     if ref.source == "gguf":
         folder = _convert_gguf(Path(ref.location), hash_cache)
-        return _load_native(folder, True, dtype, attention), _load_tokenizer(folder, None)
+        return _load_native(folder, True, dtype, attention), _load_tokenizer(ref, folder)
     model = _load_model(resolved, dtype, attention, allow_remote_code)
-    return model, _load_tokenizer(tokenizer_folder(resolved), ref.remap, allow_remote_code)
+    return model, _load_tokenizer(ref, tokenizer_folder(resolved), allow_remote_code)
 
 
 def _stamps(ref: CheckpointRef, offline: bool, hash_cache: Path) -> dict[Path, list[int]]:
@@ -203,8 +205,8 @@ def load_tokenizer(ref: CheckpointRef, *, offline: bool = False, allow_remote_co
     """
     resolved = resolve_checkpoint(ref, offline=offline)
     if ref.source == "gguf":
-        return _load_tokenizer(_convert_gguf(Path(ref.location), None), None)
-    return _load_tokenizer(tokenizer_folder(resolved), ref.remap, allow_remote_code)
+        return _load_tokenizer(ref, _convert_gguf(Path(ref.location), None))
+    return _load_tokenizer(ref, tokenizer_folder(resolved), allow_remote_code)
 
 
 def release(loaded: LoadedCheckpoint) -> None:
@@ -438,7 +440,18 @@ def _refuse_incomplete(where: str, info: Mapping[str, Any], *, unexpected: bool)
             raise CheckpointError(f"{where}: {kind.replace('_', ' ')} in the weights: {shown}.")
 
 
-def _load_tokenizer(folder: Path, remap: str | None, allow_remote_code: bool = False) -> Any:
+def _load_tokenizer(ref: CheckpointRef, folder: Path, allow_remote_code: bool = False) -> Any:
+    """The tokenizer in a folder; a stranger's is checked first, and asked in a process of its own."""
+    if is_known(ref):
+        return _tokenizer_here(folder, ref.remap, allow_remote_code)
+    where = f"{ref.model} at {ref.revision}"
+    if (folder / "tokenizer.json").is_file():
+        check_tokenizer_file(folder / "tokenizer.json", where=where)
+    tokenizer = _tokenizer_here(folder, ref.remap, allow_remote_code)
+    return BoundedTokenizer(tokenizer, where=where) if tokenizer.is_fast else tokenizer
+
+
+def _tokenizer_here(folder: Path, remap: str | None, allow_remote_code: bool) -> Any:
     import transformers
 
     try:

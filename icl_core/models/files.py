@@ -236,7 +236,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent} is incomplete: {path.name} is missing.") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} is damaged (not a JSON object); download or copy it again.")

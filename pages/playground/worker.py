@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import streamlit as st
 
-from icl_core.errors import JobError
 from icl_core.evaluation import playground
-from icl_core.evaluation.playground import Question, Reply, ask, check_question
+from icl_core.evaluation.playground import Question, Reply, ask_worker, check_question, files_state
+from icl_core.models.processes import Worker
 
 __all__ = ["answer", "answer_batch"]
 
@@ -19,27 +17,17 @@ CHUNK = 10
 """Texts of a batch that are asked at once, so that progress is seen."""
 
 
-@st.cache_resource(show_spinner=False, on_release=lambda pool: pool.shutdown(wait=False, cancel_futures=True))
-def _worker() -> ProcessPoolExecutor:
+@st.cache_resource(show_spinner=False, on_release=lambda worker: worker.end())
+def _worker() -> Worker:
     return playground.start_worker()
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _reply(question: Question) -> Reply:
-    """The reply to a question, computed once; everything that changes it is in the question."""
-    try:
-        return _worker().submit(ask, question).result()
-    except BrokenProcessPool:
-        _worker.clear()
-    try:
-        reply = _worker().submit(ask, question).result()
-    except BrokenProcessPool:
-        _worker.clear()
-        raise JobError(
-            "The worker process stopped twice on this question, perhaps for want of memory; choose smaller "
-            "checkpoints or fewer demonstrations, then ask again."
-        ) from None
-    st.session_state["worker_restarted"] = True
+def _reply(question: Question, files: tuple[tuple[int, ...], ...]) -> Reply:
+    """The reply to a question, computed once; everything that changes it is in the question and the files' state."""
+    reply = ask_worker(_worker(), question)
+    if reply.is_restarted:
+        st.session_state["worker_restarted"] = True
     return reply
 
 
@@ -47,11 +35,11 @@ def answer(question: Question) -> Reply:
     """The reply; a crashed worker is started again, and the page says so.
 
     Raises:
-        ObservatoryError: the question cannot be asked, a checkpoint cannot be loaded, or the worker crashed twice.
+        ObservatoryError: the question cannot be asked, a checkpoint cannot be loaded, or the worker has no answer.
     """
     check_question(question)
     with st.spinner("Asking the two checkpoints; loading them takes some seconds the first time"):
-        reply = _reply(question)
+        reply = _reply(question, files_state(question))
     if st.session_state.pop("worker_restarted", False):
         st.warning("The worker process had stopped; it was started again and both checkpoints were loaded anew.")
     return reply
@@ -66,6 +54,7 @@ def answer_batch(question: Question, *, on_progress: Callable[[int, int], None])
     check_question(question)
     replies = []
     for start in range(0, len(question.texts), CHUNK):
-        replies.append(_reply(replace(question, texts=question.texts[start : start + CHUNK])))
+        part = replace(question, texts=question.texts[start : start + CHUNK])
+        replies.append(_reply(part, files_state(part)))
         on_progress(min(start + CHUNK, len(question.texts)), len(question.texts))
     return replies

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +15,22 @@ import numpy as np
 import psutil
 import pytest
 
-from icl_core.errors import CheckpointError, ObservatoryError, StudyError
+from icl_core.errors import CheckpointError, StudyError
 from icl_core.evaluation import playground
-from icl_core.evaluation.playground import Question, ask, check_question, probabilities, start_worker
+from icl_core.evaluation.playground import (
+    Question,
+    ask,
+    ask_worker,
+    check_question,
+    probabilities,
+    start_worker,
+)
 from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells
+from icl_core.models import processes
 from icl_core.models.hub import local_checkpoints
+from icl_core.models.processes import Worker
 from icl_core.settings import project_path
 from tests.support.tiny_models import save_task_file, save_trajectory
 
@@ -148,38 +157,43 @@ def test_two_checkpoints_stay_warm_and_no_more(question: Question, tmp_path: Pat
     assert len(same.scored) == 3 and len(playground._WARM) == 2
 
 
-def test_the_worker_answers_refuses_crashes_and_is_started_again(question: Question) -> None:
-    with start_worker() as pool:
-        assert pool.submit(ask, question).result(timeout=120).role("TR").loglikelihoods.shape == (1, 2)
-        gone = replace(question.tr, revision="step-7")
-        with pytest.raises(CheckpointError, match="There is no checkpoint folder"):
-            pool.submit(ask, replace(question, tr=gone)).result(timeout=60)
-        pool.submit(ask, question).result(timeout=60)
-        assert pool.submit(ask, replace(question, texts=("another joy",))).result(timeout=60).load_seconds < 0.01
-        os.kill(pool.submit(os.getpid).result(timeout=60), signal.SIGKILL)
-        with pytest.raises(BrokenProcessPool):
-            for _ in range(100):
-                pool.submit(ask, question).result(timeout=60)
-                time.sleep(0.02)
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    started = start_worker()
+    yield started
+    started.end()
+
+
+def test_the_worker_answers_refuses_crashes_and_is_started_again(question: Question, worker: Worker) -> None:
+    first = ask_worker(worker, question)
+    assert first.role("TR").loglikelihoods.shape == (1, 2) and not first.is_restarted
+    gone = replace(question.tr, revision="step-7")
+    with pytest.raises(CheckpointError, match="There is no checkpoint folder"):
+        ask_worker(worker, replace(question, tr=gone))
+    ask_worker(worker, question)
+    assert ask_worker(worker, replace(question, texts=("another joy",))).load_seconds < 0.1
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGKILL)
+    assert ask_worker(worker, question).is_restarted
+    assert not ask_worker(worker, question).is_restarted
 
 
 def test_the_worker_goes_with_its_parent(tmp_path: Path) -> None:
-    script = tmp_path / "server.py"
-    script.write_text(
-        "import os, time\n"
-        "from icl_core.evaluation.playground import start_worker\n"
-        "if __name__ == '__main__':\n"
-        "    pool = start_worker()\n"
-        "    print(pool.submit(os.getpid).result(), flush=True)\n"
-        "    time.sleep(60)\n"
+    script = (
+        "import time\n"
+        "from icl_core.models.processes import Worker\n"
+        "worker = Worker('time:sleep')\n"
+        "worker.ask(0.0, seconds=600, memory_bytes=2**40)\n"
+        "print(worker.pid, flush=True)\n"
+        "worker.ask(600.0, seconds=600, memory_bytes=2**40)\n"
     )
-    environment = dict(os.environ, PYTHONPATH=str(project_path()))
-    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment) as server:
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=project_path()) as server:
         assert server.stdout is not None
-        worker = int(server.stdout.readline())
+        child = int(server.stdout.readline())
         server.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while psutil.pid_exists(worker) and psutil.Process(worker).status() != "zombie":
+    deadline = time.monotonic() + 60
+    while psutil.pid_exists(child) and psutil.Process(child).status() != "zombie":
         assert time.monotonic() < deadline, "the worker lives on"
         time.sleep(0.1)
 
@@ -189,5 +203,5 @@ def test_unexpected_errors_come_back_as_one_sentence(question: Question, monkeyp
         raise RuntimeError("the device is on fire")
 
     monkeypatch.setattr(playground, "encode_cell", broken)
-    with pytest.raises(ObservatoryError, match="unexpected RuntimeError: the device is on fire"):
-        ask(question)
+    kind, said = processes._answered(ask, question)
+    assert (kind, said) == ("ScoringError", "It stopped on an unexpected RuntimeError: the device is on fire.")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
 
 import pytest
 from streamlit.dataframe_util import convert_arrow_bytes_to_pandas_df
@@ -14,7 +11,8 @@ from streamlit.testing.v1 import AppTest
 
 from icl_core.errors import DataError
 from icl_core.evaluation import playground
-from icl_core.evaluation.playground import Question
+from icl_core.evaluation.playground import Question, Reply, ask
+from icl_core.models.processes import WorkerEnded
 from icl_core.records import CheckpointRef
 from icl_core.registry.tasks import embedded_tasks, get_task
 from pages.playground import views
@@ -33,21 +31,21 @@ def bars(app: AppTest) -> list[list[float]]:
     return [convert_arrow_bytes_to_pandas_df(c.proto.datasets[0].data.data)["probability"].tolist() for c in charts]
 
 
-class Pool(ThreadPoolExecutor):
-    """A worker in a thread; it breaks as many questions as it is told to, like a process that was killed."""
+class Thread:
+    """A worker without a process; it dies on as many questions as it is told to."""
 
     broken = 0
-    started = 0
+    asked = 0
 
-    def __init__(self) -> None:
-        type(self).started += 1
-        super().__init__(max_workers=1)
-
-    def submit(self, *call: Any, **options: Any) -> Future[Any]:
+    def ask(self, question: Question, **_: object) -> Reply:
+        type(self).asked += 1
         if type(self).broken:
             type(self).broken -= 1
-            raise BrokenProcessPool("gone")
-        return super().submit(*call, **options)
+            raise WorkerEnded("died")
+        return ask(question)
+
+    def end(self) -> None:
+        pass
 
 
 @pytest.fixture
@@ -59,8 +57,8 @@ def page(
     for step in (0, 10):
         save_checkpoint(tmp_path / "run" / f"step-{step}", seed=step)
         refs.append(CheckpointRef("local", "run", f"step-{step}", "folder", str(tmp_path / "run"), step))
-    Pool.broken = Pool.started = 0
-    monkeypatch.setattr(playground, "start_worker", Pool)
+    Thread.broken = Thread.asked = 0
+    monkeypatch.setattr(playground, "start_worker", Thread)
     monkeypatch.setattr("pages.playground.form._models", lambda: ["run"])
     monkeypatch.setattr("pages.ui.cached.checkpoints_of", lambda model: tuple(refs) if model == "run" else ())
 
@@ -90,7 +88,7 @@ def test_moving_w_asks_no_model_and_ends_at_the_members(
     page: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = page()
-    monkeypatch.setattr(Pool, "submit", None)
+    monkeypatch.setattr(Thread, "ask", None)
     drawn = [(chart.proto.spec, chart.proto.alt) for chart in app.get("vega_lite_chart")]
     for w, role in ((1.0, 0), (0.0, 1)):
         app.slider(key="play_w").set_value(w).run()
@@ -150,12 +148,12 @@ def test_one_s_own_demonstrations_are_in_the_prompt(page: Callable[..., AppTest]
 
 def test_a_crashed_worker_is_started_again_and_says_so(page: Callable[..., AppTest]) -> None:
     app = page()
-    assert Pool.started == 1
-    Pool.broken = 1
+    before = Thread.asked
+    Thread.broken = 1
     app.text_area(key="say").set_value("another").run()
     assert "was started again" in words(app) and "Scored in" in words(app)
-    assert Pool.started == 2
-    Pool.broken = 2
+    assert Thread.asked == before + 2
+    Thread.broken = 2
     app.text_area(key="say").set_value("a third").run()
     assert "stopped twice" in words(app) and not app.exception
     app.text_area(key="say").set_value("a fourth").run()

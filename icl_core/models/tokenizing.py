@@ -1,0 +1,251 @@
+"""Tokenizers that strangers made, used in a process of their own with limits of time and memory.
+
+A tokenizer is a program: its rules may let a text grow a million times, or match it for years. What it gives is the
+same as in this process. It decides neither which tokenizer is used nor whose it is.
+Source: https://huggingface.co/docs/tokenizers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from icl_core.errors import CheckpointError, ScoringError
+from icl_core.models.files import file_stamp
+from icl_core.models.processes import Worker, WorkerEnded
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+__all__ = ["BoundedTokenizer", "answer", "check_tokenizer_file", "count_tokens"]
+
+LIMIT_SECONDS = 60.0
+"""Longest time for one message, of at most MESSAGE_CHARACTERS; usual tokenizers take less than a second."""
+COUNT_SECONDS = 20.0
+"""The same for an estimate, which a person waits for."""
+MESSAGE_CHARACTERS = 500_000
+MOST_MEMORY_BYTES = 4 * 2**30
+"""Most memory of the process, and half of what is free where that is less."""
+MOST_TOKENS_PER_CHARACTER = 32
+"""A character has at most four bytes, and a compatible form of at most 18 characters (U+FDFA)."""
+_N_KEPT = 2
+
+Encoded = tuple[list[int], list[tuple[int, int]]]
+
+
+@cache
+def _worker() -> Worker:
+    """One process for all tokenizers that this process meets."""
+    return Worker(f"{__name__}:answer")
+
+
+_too_slow: dict[object, str] = {}
+"""Tokenizers that took too long, by name, with the sentence about them: nobody waits for them twice."""
+
+
+def _ask(where: str, seconds: float, kind: str, name: object, *rest: object) -> Any:
+    """The worker's answer, or one sentence on why there is none.
+
+    Raises:
+        CheckpointError: a limit was exceeded or the process crashed.
+        ScoringError: the tokenizer refuses.
+    """
+    if name in _too_slow:
+        raise CheckpointError(_too_slow[name])
+    memory_bytes = min(MOST_MEMORY_BYTES, psutil.virtual_memory().available / 2)
+    limits = {"seconds": seconds, "memory_bytes": memory_bytes}
+    try:
+        try:
+            return _worker().ask((kind, name, *rest), **limits)
+        except WorkerEnded as ended:
+            if ended.reason != "died":
+                raise
+            return _worker().ask((kind, name, *rest), **limits)  # something else may have killed it
+    except WorkerEnded as ended:
+        why = {
+            "time": f"takes longer than {seconds:.0f} s for a few texts",
+            "memory": f"needs more than {memory_bytes / 2**30:.1f} GiB of memory for a few texts",
+        }.get(ended.reason, "ends the process that uses it")
+        said = f"The tokenizer of {where} {why}, so it cannot be used."
+        if ended.reason == "time":
+            _too_slow[name] = said
+        raise CheckpointError(said) from None
+
+
+def check_tokenizer_file(path: Path, *, where: str) -> None:
+    """Reads a ``tokenizer.json`` in the process made for it, before anyone reads it here.
+
+    Raises:
+        CheckpointError: it cannot be read within the limits.
+    """
+    try:
+        _ask(where, LIMIT_SECONDS, "count", _file_name(path), [])
+    except ScoringError as error:
+        raise CheckpointError(f"The tokenizer in {path.parent} cannot be loaded: {error}") from None
+
+
+def count_tokens(path: Path, texts: Sequence[str], *, where: str) -> list[float]:
+    """Tokens of each text by a ``tokenizer.json``, special ones not counted.
+
+    Raises:
+        CheckpointError: it cannot be read, or a limit was exceeded.
+        ScoringError: it refuses a text.
+    """
+    name = _file_name(path)
+    return [n for part in _parts(texts) for n in _ask(where, COUNT_SECONDS, "count", name, part)]
+
+
+def _file_name(path: Path) -> tuple[str, ...]:
+    try:
+        return (str(path), *map(str, file_stamp(path)))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+class BoundedTokenizer:
+    """A fast tokenizer of transformers whose texts are tokenised in another process.
+
+    Once a limit was exceeded it refuses at once, since every cell would wait as long.
+
+    Attributes:
+        is_fast: always True.
+        wrapped: the tokenizer as it is, without limits.
+    """
+
+    is_fast = True
+
+    def __init__(self, tokenizer: Any, *, where: str) -> None:
+        self.wrapped, self._where = tokenizer, where
+        self._refused = ""
+        self._name = ""
+
+    @property
+    def kind(self) -> str:
+        """The class of the tokenizer, which decides together with its files."""
+        return type(self.wrapped).__qualname__
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """Ids of the tokens that stand for no text."""
+        return list(self.wrapped.all_special_ids)
+
+    def get_vocab(self) -> dict[str, int]:
+        """Ids by token."""
+        return dict(self.wrapped.get_vocab())
+
+    def __call__(self, texts: str | Sequence[str], *, add_special_tokens: bool = True, **_: object) -> dict[str, Any]:
+        """``input_ids`` and ``offset_mapping`` of a text, or lists of them for a list of texts."""
+        if self._refused:
+            raise CheckpointError(self._refused)
+        many = [texts] if isinstance(texts, str) else list(texts)
+        try:
+            found = [pair for part in _parts(many) for pair in self._encode(part, add_special_tokens)]
+        except CheckpointError as error:
+            self._refused = str(error)
+            raise
+        ids, offsets = [pair[0] for pair in found], [pair[1] for pair in found]
+        if isinstance(texts, str):
+            return {"input_ids": ids[0], "offset_mapping": offsets[0]}
+        return {"input_ids": ids, "offset_mapping": offsets}
+
+    def _encode(self, texts: Sequence[str], add_special_tokens: bool) -> Iterator[Encoded]:
+        splits = bool(getattr(self.wrapped, "split_special_tokens", False))
+        question = [texts, add_special_tokens, splits]
+        answered = _ask(self._where, LIMIT_SECONDS, "encode", self._name, "", *question) if self._name else None
+        if answered is None:  # the process has not met it, or was started anew
+            text = self.wrapped.backend_tokenizer.to_str()
+            self._name = hashlib.sha256(text.encode()).hexdigest()
+            answered = _ask(self._where, LIMIT_SECONDS, "encode", self._name, text, *question)
+        return _unpacked(*answered)
+
+
+def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
+    """The texts in parts that are messages; a long text is a message by itself."""
+    part: list[str] = []
+    n_characters = 0
+    for text in texts:
+        if part and n_characters + len(text) > MESSAGE_CHARACTERS:
+            yield part
+            part, n_characters = [], 0
+        part.append(text)
+        n_characters += len(text)
+    if part:
+        yield part
+
+
+def _unpacked(lengths: Sequence[int], ids: bytes, bounds: bytes) -> Iterator[Encoded]:
+    all_ids, all_bounds = array("i", ids).tolist(), array("i", bounds).tolist()
+    start = 0
+    for length in lengths:
+        end = start + length
+        pairs = list(zip(all_bounds[2 * start : 2 * end : 2], all_bounds[2 * start + 1 : 2 * end : 2], strict=True))
+        yield all_ids[start:end], pairs
+        start = end
+
+
+# In the process
+
+_kept: dict[object, Tokenizer] = {}
+"""The tokenizers used last, in the worker alone."""
+
+
+def answer(question: tuple[Any, ...]) -> Any:
+    """What the worker does: ``count`` tokens by a file, or ``encode`` by a tokenizer that it was sent.
+
+    Raises:
+        ScoringError: a text grows beyond all measure; and whatever the library raises.
+    """
+    kind, *rest = question
+    return _count(*rest) if kind == "count" else _encode(*rest)
+
+
+def _count(name: tuple[str, ...], texts: list[str]) -> list[float]:
+    from tokenizers import Tokenizer
+
+    if name not in _kept:
+        _keep(name, Tokenizer.from_file(name[0]))
+    return [float(len(encoding.ids)) for encoding in _encodings(_kept[name], texts, False)]
+
+
+def _encode(
+    name: str, text: str, texts: list[str], add_special_tokens: bool, splits: bool
+) -> tuple[list[int], bytes, bytes] | None:
+    from tokenizers import Tokenizer
+
+    if name not in _kept:
+        if not text:
+            return None
+        _keep(name, Tokenizer.from_str(text))
+    tokenizer = _kept[name]
+    tokenizer.encode_special_tokens = splits
+    encodings = _encodings(tokenizer, texts, add_special_tokens)
+    flat = chain.from_iterable
+    ids = array("i", flat(encoding.ids for encoding in encodings))
+    bounds = array("i", flat(flat(encoding.offsets for encoding in encodings)))
+    return [len(encoding) for encoding in encodings], ids.tobytes(), bounds.tobytes()
+
+
+def _keep(name: object, tokenizer: Tokenizer) -> None:
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    while len(_kept) >= _N_KEPT:
+        del _kept[next(iter(_kept))]
+    _kept[name] = tokenizer
+
+
+def _encodings(tokenizer: Tokenizer, texts: list[str], add_special_tokens: bool) -> list[Encoding]:
+    encodings = tokenizer.encode_batch(texts, add_special_tokens=add_special_tokens)
+    for text, encoding in zip(texts, encodings, strict=True):
+        if len(encoding) > MOST_TOKENS_PER_CHARACTER * (len(text) + 8):
+            raise ScoringError(
+                f"The tokenizer gives {len(encoding):,} tokens for a text of {len(text):,} characters, so it cannot be "
+                "used."
+            )
+    return encodings
