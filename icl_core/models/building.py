@@ -319,7 +319,8 @@ def _refuse_twice(model: Any, state: Mapping[str, torch.Tensor], where: str) -> 
     changes = get_model_conversion_mapping(model)
     renamings = [change for change in changes if isinstance(change, WeightRenaming)]
     converters = [change for change in changes if isinstance(change, WeightConverter)]
-    parameters, stored_as = model.state_dict(), {}
+    parameters = model.state_dict()
+    stored_as: dict[str, str] = {}
     for name in sorted(state):
         parameter, converted = rename_source_key(name, renamings, converters, model.base_model_prefix, parameters)
         first = stored_as.setdefault(parameter, name)

@@ -64,6 +64,7 @@ TOKENIZER_NAMES = (
     "added_tokens.json",
 )
 _WEIGHT_FORMATS = (("model", "safetensors"), ("pytorch_model", "bin"))
+_NUMBERED = r"{stem}-\d{{1,9}}-of-\d{{1,9}}\.{suffix}"
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _MOST_JSON_BYTES = 64 * 2**20
 _MOST_PARTS = 2**16
@@ -103,7 +104,7 @@ def choose_weight_files(
     for stem, suffix in _WEIGHT_FORMATS:
         if f"{stem}.{suffix}" in present:
             return (f"{stem}.{suffix}",)
-        numbered = sorted(name for name in present if re.fullmatch(rf"{stem}-\d+-of-\d+\.{suffix}", name))
+        numbered = sorted(name for name in present if re.fullmatch(_NUMBERED.format(stem=stem, suffix=suffix), name))
         index = f"{stem}.{suffix}.index.json"
         if index in present and read_index is not None:
             shards = _indexed_shards(read_index(index), f"{where}: {index}")
@@ -117,7 +118,7 @@ def choose_weight_files(
 
 def has_numbered_shards(names: Iterable[str]) -> bool:
     """Whether there are shards whose names tell their number and count, so that no index is needed to find them."""
-    kinds = "|".join(rf"{stem}-\d+-of-\d+\.{suffix}" for stem, suffix in _WEIGHT_FORMATS)
+    kinds = "|".join(_NUMBERED.format(stem=stem, suffix=suffix) for stem, suffix in _WEIGHT_FORMATS)
     return any(re.fullmatch(kinds, name) for name in names)
 
 
@@ -137,7 +138,7 @@ def _require_all_shards(shards: Sequence[str], index: str, present: Collection[s
         _refuse_missing([index if shards else "every shard"], where)
     stem, count, suffix = re.fullmatch(r"(.*-)\d+-of-(\d+)(\..*)", shards[0]).groups()  # type: ignore[union-attr]
     # One name more than there are files: a count of millions is then as quick as a count of two.
-    wanted = range(1, min(int(count[:9]), len(present) + 1) + 1)
+    wanted = range(1, min(int(count), len(present) + 1) + 1)
     names = [f"{stem}{number:0{len(count)}d}-of-{count}{suffix}" for number in wanted]
     _refuse_missing([name for name in names if name not in present], where)
 

@@ -179,13 +179,13 @@ def local_checkpoints(path: Path) -> tuple[CheckpointRef, ...]:
     path = path.expanduser().resolve()
     if path.is_file() and path.suffix == ".gguf":
         return (CheckpointRef("local", path.stem, path.name, "gguf", str(path)),)
-    if (path / CONFIG_NAME).is_file():
+    if _holds_model(path):
         return (_folder_ref(path, path.parent.name),)
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
     refs = [
         _folder_ref(folder, path.name)
         for folder in folders
-        if _STEP_IN_NAME.fullmatch(folder.name) or (folder / CONFIG_NAME).is_file()
+        if _STEP_IN_NAME.fullmatch(folder.name) or _holds_model(folder)
     ]
     if not refs:
         raise CheckpointError(
@@ -193,6 +193,11 @@ def local_checkpoints(path: Path) -> tuple[CheckpointRef, ...]:
             "(step-1000/, checkpoint-2000/), or a .gguf file."
         )
     return _sorted(refs)
+
+
+def _holds_model(folder: Path) -> bool:
+    """Whether it is a checkpoint, or an adapter that someone takes for one (it is refused when it is resolved)."""
+    return any((folder / name).is_file() for name in (CONFIG_NAME, "adapter_config.json"))
 
 
 def _folder_ref(folder: Path, model: str) -> CheckpointRef:
@@ -560,10 +565,8 @@ def _tokenizer_home(resolved: ResolvedCheckpoint) -> ResolvedCheckpoint:
 def _tokenizer_sha256(resolved: ResolvedCheckpoint) -> str:
     home = _tokenizer_home(resolved)
     digest = hashlib.sha256()
-    for name in tokenizer_files(home.files):
-        path = _file(home, name)
-        refuse_pointer(path)
-        digest.update(f"{name}:".encode() + hashlib.sha256(path.read_bytes()).digest())
+    for path in _tokenizer_paths(home):
+        digest.update(f"{path.name}:".encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
@@ -574,8 +577,14 @@ def tokenizer_folder(resolved: ResolvedCheckpoint) -> Path:
         CheckpointError: there is no tokenizer.
     """
     home = _tokenizer_home(resolved)
+    return _tokenizer_paths(home)[0].parent
+
+
+def _tokenizer_paths(home: ResolvedCheckpoint) -> list[Path]:
     paths = [_file(home, name) for name in tokenizer_files(home.files)]
-    return paths[0].parent
+    for path in paths:
+        refuse_pointer(path)
+    return paths
 
 
 def checkpoint_folder(resolved: ResolvedCheckpoint) -> Path:
