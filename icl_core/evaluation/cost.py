@@ -33,7 +33,8 @@ from icl_core.evaluation.rates import (
 from icl_core.evaluation.shapes import ModelShape, WorkCount, prompt_flops, shape_of_config, work_flops
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, validate_study
-from icl_core.models.files import context_length_of, read_json
+from icl_core.models.files import NO_CONTEXT_LIMIT, context_length_of, read_json
+from icl_core.models.gguf_file import gguf_config, read_gguf_header
 from icl_core.models.hub import (
     conversion_of,
     download_size,
@@ -202,6 +203,7 @@ class _Counting:
         self._shapes: dict[str, ModelShape] = {}
         self._contexts: dict[str, int] = {}
         self._identities: dict[CheckpointRef, CheckpointIdentity | None] = {}
+        self._unreadable: set[CheckpointRef] = set()
         self._works: dict[tuple[Any, ...], WorkCount] = {}
 
     def _say(self, sentence: str) -> None:
@@ -234,16 +236,19 @@ class _Counting:
     # Models
 
     def shape(self, ref: CheckpointRef) -> ModelShape:
-        """The shape of a model, read from its first checkpoint; the registry's size where none is here."""
-        if ref.model not in self._shapes:
-            config = _unless_it_fails(lambda: _config(ref, self._converted(ref))) or {}
-            shape = _unless_it_fails(lambda: shape_of_config(config))
-            if shape is not None:
-                self._shapes[ref.model] = shape
-                self._contexts[ref.model] = _unless_it_fails(lambda: context_length_of(config) or 0) or 0
-            else:
-                self._shapes[ref.model] = self._rough_shape(ref)
-        return self._shapes[ref.model]
+        """The shape of a model, read from its first readable checkpoint; the registry's size where none is here."""
+        if ref.model not in self._shapes and ref not in self._unreadable:
+            try:
+                self._read_shape(ref, _config(ref, self._converted(ref)))
+            except ObservatoryError:  # this checkpoint alone fails, when it is loaded, with its own sentence
+                self._unreadable.add(ref)
+        return self._shapes.get(ref.model) or self._rough_shape(ref)
+
+    def _read_shape(self, ref: CheckpointRef, config: Mapping[str, Any]) -> None:
+        self._shapes[ref.model] = shape_of_config(config)
+        self._contexts[ref.model] = context_length_of(config) or 0
+        if self._contexts[ref.model] == NO_CONTEXT_LIMIT:
+            self._say(f"Context of {ref.model}: without limit, no text is cut for it.")
 
     def _converted(self, ref: CheckpointRef) -> Path | None:
         """The folder with the converted form of a GGUF file, None before its first use and for other sources."""
@@ -465,38 +470,23 @@ def _unless_it_fails(read: Callable[[], T]) -> T | None:
         return None
 
 
-def _config(ref: CheckpointRef, converted: Path | None) -> Mapping[str, Any] | None:
-    """The configuration of a checkpoint if it is on this machine."""
+def _config(ref: CheckpointRef, converted: Path | None) -> Mapping[str, Any]:
+    """The configuration of a checkpoint.
+
+    Raises:
+        ObservatoryError: it is not on this machine, or damaged.
+    """
     if converted is not None:
         return read_json(converted / "config.json")
     if ref.source == "gguf":
-        return _gguf_config(Path(ref.location))
+        return gguf_config(read_gguf_header(Path(ref.location)))
     resolved = resolve_checkpoint(ref, offline=True)
     if not resolved.commit:
         return read_json(Path(resolved.location) / "config.json")
     from huggingface_hub import try_to_load_from_cache
 
     path = try_to_load_from_cache(resolved.location, "config.json", revision=resolved.commit)
-    return read_json(Path(path)) if isinstance(path, str) else None
-
-
-def _gguf_config(path: Path) -> Mapping[str, Any] | None:
-    from gguf import GGUFReader
-
-    reader = GGUFReader(path)
-    kind = str(reader.fields["general.architecture"].contents())
-    names = {
-        "hidden_size": f"{kind}.embedding_length",
-        "num_hidden_layers": f"{kind}.block_count",
-        "intermediate_size": f"{kind}.feed_forward_length",
-        "num_attention_heads": f"{kind}.attention.head_count",
-        "num_key_value_heads": f"{kind}.attention.head_count_kv",
-        "max_position_embeddings": f"{kind}.context_length",
-    }
-    config = {name: int(reader.fields[key].contents()) for name, key in names.items() if key in reader.fields}
-    tensors = {tensor.name: tensor for tensor in reader.tensors}
-    n_vocab = int(tensors["token_embd.weight"].shape[1])
-    return config | {"model_type": kind, "vocab_size": n_vocab, "tie_word_embeddings": "output.weight" not in tensors}
+    return read_json(Path(str(path)))
 
 
 def _shared_characters(contexts: Sequence[str]) -> int:

@@ -94,7 +94,8 @@ def shape_of_config(config: Mapping[str, Any]) -> ModelShape:
     ...                  "intermediate_size": 2048, "num_attention_heads": 8}).n_non_embedding
     18874368
     """
-    config = config.get("text_config") or config
+    text = config.get("text_config")
+    config = text if isinstance(text, dict) and text else config
     width = _first(config, "hidden_size", "n_embd", "d_model", "dim_model")
     n_layers = _first(config, "num_hidden_layers", "n_layer", "n_layers", "num_layers")
     n_vocab = _first(config, "vocab_size")
@@ -116,7 +117,7 @@ def shape_of_config(config: Mapping[str, Any]) -> ModelShape:
 
 
 def _first(config: Mapping[str, Any], *names: str) -> int:
-    return next((int(config[name]) for name in names if config.get(name)), 0)
+    return next((config[name] for name in names if type(config.get(name)) is int and config[name] > 0), 0)
 
 
 def work_flops(shape: ModelShape, work: WorkCount) -> float:

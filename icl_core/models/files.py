@@ -1,7 +1,9 @@
 """The files of one checkpoint: which of them are its weights, whether they are whole, and their hashes.
 
-It knows file names, headers and bytes, neither the Hub nor torch. Sources: the layout that ``save_pretrained`` of
-transformers writes, and the safetensors format (https://huggingface.co/docs/safetensors).
+It knows file names, headers and bytes, neither the Hub nor torch, and believes no count, size or name before it is
+compared with the file. Sources: the layout that ``save_pretrained`` of transformers writes, the safetensors format
+(https://huggingface.co/docs/safetensors), and pointers of git-lfs
+(https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md).
 """
 
 from __future__ import annotations
@@ -14,15 +16,16 @@ import re
 import threading
 import time
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from icl_core.errors import CheckpointError
 
 __all__ = [
     "CONFIG_NAME",
+    "NO_CONTEXT_LIMIT",
     "TOKENIZER_NAMES",
     "check_weight_file",
     "choose_weight_files",
@@ -30,114 +33,264 @@ __all__ = [
     "count_parameters",
     "file_hashes",
     "file_stamp",
+    "has_numbered_shards",
+    "read_config",
     "read_json",
+    "refuse_adapters",
+    "refuse_pointer",
     "remap_of",
     "tokenizer_files",
 ]
 
 CONFIG_NAME = "config.json"
-TOKENIZER_NAMES = (
+NO_CONTEXT_LIMIT = 2**31 - 1
+"""The context length of a model that has no longest text (a state-space model): no prompt is ever cut for it."""
+
+_VOCABULARIES = (
     "tokenizer.json",
     "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "sentencepiece.model",
+    "prophetnet.tokenizer",
+    "tekken.json",
+    "vocab.txt",
+    "vocab.json",
+)
+TOKENIZER_NAMES = (
+    *_VOCABULARIES,
+    "merges.txt",
+    "bpe.codes",
+    "emoji.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
 )
 CLOCK_GRAIN_NS = 2 * 10**9
 """Two changes of a file within this time may carry the same times: FAT counts two seconds, others less."""
-_VOCABULARY_NAMES = frozenset({"tokenizer.json", "tokenizer.model", "vocab.json"})
 _WEIGHT_FORMATS = (("model", "safetensors"), ("pytorch_model", "bin"))
+_NUMBERED = r"{stem}-\d{{1,9}}-of-\d{{1,9}}\.{suffix}"
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_MOST_JSON_BYTES = 64 * 2**20
+_MOST_PARTS = 2**16
+_BITS = {
+    **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
+    **dict.fromkeys(("F32", "I32", "U32"), 32),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
+    **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
+    "F4": 4,
+}
+_UNLIMITED = frozenset({"mamba", "mamba2", "falcon_mamba", "xlstm"})
+"""Kinds of model that read texts of any length: their state does not grow with it."""
+
+_CHANGES_WEIGHTS = ("quantization_config", "fusion_config")
+"""Entries of a configuration that make transformers compute with other weights than the files hold."""
 
 
-def choose_weight_files(names: Iterable[str], *, where: str) -> tuple[str, ...]:
+# --- weight files ----------------------------------------------------------------------------------------------------
+
+
+def choose_weight_files(
+    names: Iterable[str], *, where: str, read_index: Callable[[str], Mapping[str, Any]] | None = None
+) -> tuple[str, ...]:
     """The names that hold the weights of a checkpoint, shard index included: safetensors if there are any, else .bin.
 
     Args:
         names: all files of the checkpoint.
         where: the checkpoint, for messages.
+        read_index: reads a shard index, which then names the shards, whatever they are called; without it they are
+            told by their numbers.
 
     Raises:
-        CheckpointError: there are no weights, or a shard of the set is missing.
+        CheckpointError: there are no weights, a shard of the set is missing, or the index names no files of the folder.
     """
     present = set(names)
     for stem, suffix in _WEIGHT_FORMATS:
         if f"{stem}.{suffix}" in present:
             return (f"{stem}.{suffix}",)
-        shards = sorted(name for name in present if re.fullmatch(rf"{stem}-\d+-of-\d+\.{suffix}", name))
+        numbered = sorted(name for name in present if re.fullmatch(_NUMBERED.format(stem=stem, suffix=suffix), name))
         index = f"{stem}.{suffix}.index.json"
-        if shards or index in present:
-            _require_all_shards(shards, index, present, where)
+        if index in present and read_index is not None:
+            shards = _indexed_shards(read_index(index), f"{where}: {index}")
+            _refuse_missing([name for name in shards if name not in present], where)
             return (*shards, index)
+        if numbered or index in present:
+            _require_all_shards(numbered, index, present, where)
+            return (*numbered, index)
     raise CheckpointError(f"{where} holds no weights (neither safetensors nor .bin); choose another checkpoint.")
 
 
-def _require_all_shards(shards: Sequence[str], index: str, present: set[str], where: str) -> None:
+def has_numbered_shards(names: Iterable[str]) -> bool:
+    """Whether there are shards whose names tell their number and count, so that no index is needed to find them."""
+    kinds = "|".join(_NUMBERED.format(stem=stem, suffix=suffix) for stem, suffix in _WEIGHT_FORMATS)
+    return any(re.fullmatch(kinds, name) for name in names)
+
+
+def _indexed_shards(index: Mapping[str, Any], where: str) -> list[str]:
+    weight_map = index.get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{where} names no weights (its weight_map is empty or missing); download it again.")
+    names = set(map(str, weight_map.values()))
+    outside = sorted(name for name in names if name in ("", ".", "..") or re.search(r"[/\\\0]", name))
+    if outside:
+        raise CheckpointError(f"{where} names {outside[0]!r}, which is no file of the checkpoint's own folder.")
+    return sorted(names)
+
+
+def _require_all_shards(shards: Sequence[str], index: str, present: Collection[str], where: str) -> None:
     if not shards or index not in present:
-        missing = [index if shards else "every shard"]
-    else:
-        stem, count, suffix = re.fullmatch(r"(.*-)\d+-of-(\d+)(\..*)", shards[0]).groups()  # type: ignore[union-attr]
-        wanted = [f"{stem}{number:0{len(count)}d}-of-{count}{suffix}" for number in range(1, int(count) + 1)]
-        missing = [name for name in wanted if name not in present]
-    if missing:
-        raise CheckpointError(f"{where} is incomplete: {', '.join(missing)} is missing; download it again.")
+        _refuse_missing([index if shards else "every shard"], where)
+    stem, count, suffix = re.fullmatch(r"(.*-)\d+-of-(\d+)(\..*)", shards[0]).groups()  # type: ignore[union-attr]
+    # One name more than there are files: a count of millions is then as quick as a count of two.
+    wanted = range(1, min(int(count), len(present) + 1) + 1)
+    names = [f"{stem}{number:0{len(count)}d}-of-{count}{suffix}" for number in wanted]
+    _refuse_missing([name for name in names if name not in present], where)
+
+
+def _refuse_missing(names: Sequence[str], where: str) -> None:
+    if names:
+        raise CheckpointError(f"{where} is incomplete: {_some(names)} is missing; download it again.")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def refuse_adapters(names: Iterable[str], *, where: str) -> None:
+    """Refuses a folder with an adapter (LoRA and the like), alone or beside the weights that it changes.
+
+    Raises:
+        CheckpointError: the adapter would have to be merged first.
+    """
+    found = sorted(name for name in names if re.fullmatch(r"adapter_config\.json|adapter_model\..+", name))
+    if found:
+        raise CheckpointError(
+            f"{where} holds an adapter ({found[0]}), which is only a change to a base model; merge the adapter with "
+            "peft's merge_and_unload(), save the merged model into a folder of its own, and give that folder."
+        )
 
 
 def tokenizer_files(names: Iterable[str]) -> tuple[str, ...]:
-    """The tokenizer's files among the names, sorted; empty unless one of them holds a vocabulary."""
+    """The tokenizer's files among the names, sorted; empty unless one of them holds a whole vocabulary.
+
+    A ``vocab.json`` alone is none: without ``merges.txt`` it would split words into letters.
+    """
     found = tuple(sorted(set(TOKENIZER_NAMES).intersection(names)))
-    return found if _VOCABULARY_NAMES.intersection(found) else ()
+    vocabularies = set(_VOCABULARIES).intersection(found)
+    return found if vocabularies - {"vocab.json"} or {"vocab.json", "merges.txt"} <= set(found) else ()
+
+
+# --- one file --------------------------------------------------------------------------------------------------------
+
+
+def refuse_pointer(path: Path) -> None:
+    """Refuses the small text file that git leaves in the place of a large one.
+
+    Raises:
+        CheckpointError: it is such a pointer.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise CheckpointError(
+                f"{path} is only the git-lfs pointer to the real file; run `git lfs pull` in its repository."
+            )
 
 
 def check_weight_file(path: Path) -> None:
-    """Refuses a weight file that is cut short, from its header and size alone.
+    """Refuses a weight file that is cut short or does not hold what its header says, from header and size alone.
 
     Raises:
-        CheckpointError: the file is missing, empty or truncated.
+        CheckpointError: the file is missing, empty, truncated, a pointer, or its header lies.
     """
-    whole = path.is_file() and path.stat().st_size > 0
-    if whole and path.suffix == ".safetensors":
-        header = _safetensors_header(path)
-        whole = header is not None and header[1] == path.stat().st_size
-    elif whole and path.name.endswith(".index.json"):
-        missing = sorted({name for name in _shard_names(path) if not (path.parent / name).is_file()})
-        if missing:
-            raise CheckpointError(f"{path.parent} is incomplete: {', '.join(missing)} is missing; download it again.")
-    elif whole:
-        with path.open("rb") as file:
-            whole = file.read(2) != b"PK" or zipfile.is_zipfile(path)
-    if not whole:
-        raise CheckpointError(f"{path} is incomplete (cut short or empty); download or copy it again.")
+    if not path.is_file() or not path.stat().st_size:
+        raise _incomplete(path)
+    refuse_pointer(path)
+    if path.suffix == ".safetensors":
+        _safetensors_header(path)
+    elif path.name.endswith(".index.json"):
+        shards = _indexed_shards(read_json(path), str(path))
+        _refuse_missing([name for name in shards if not (path.parent / name).is_file()], str(path.parent))
+    else:
+        _check_archive(path)
 
 
-def _shard_names(index_path: Path) -> set[str]:
-    weight_map = read_json(index_path).get("weight_map")
-    return set(weight_map.values()) if isinstance(weight_map, dict) else set()
+def _incomplete(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path} is incomplete (cut short or empty); download or copy it again.")
 
 
-def _safetensors_header(path: Path) -> tuple[dict[str, Any], int] | None:
-    """The header and the size in bytes that the file should have; None where the header itself is cut or broken."""
+def _check_archive(path: Path) -> None:
+    """A .bin file of torch is a zip archive whose entries are stored as they are, or an older pickle."""
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            n_bytes = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError):
+        raise _incomplete(path) from None
+    if n_bytes > path.stat().st_size:
+        raise CheckpointError(f"{path} is a compressed archive, which torch never writes; save the weights again.")
+
+
+class _Tensor(NamedTuple):
+    """An entry of a safetensors header: shape, and the first and last byte (exclusive) after the header."""
+
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def _safetensors_header(path: Path) -> dict[str, _Tensor]:
+    """The tensors that the header of a file names, in the order of their bytes, which cover the file exactly.
+
+    Raises:
+        CheckpointError: the file is cut short, or its header is damaged or lies.
+    """
+    size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if length > path.stat().st_size:
-            return None
-        try:
-            header: dict[str, Any] = json.loads(file.read(length))
-        except ValueError:
-            return None
+        if length > size - 8:
+            raise _incomplete(path)
+        if length > _MOST_JSON_BYTES:
+            raise CheckpointError(f"{path} is damaged (its header is larger than 64 MiB); download it again.")
+        header = _parse_json(file.read(length), path, object_pairs_hook=_without_repeats)
     header.pop("__metadata__", None)
-    return header, 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+    tensors = {name: _header_entry(entry, f"{path} is damaged: the tensor {name!r}") for name, entry in header.items()}
+    position = 0
+    for name, tensor in sorted(tensors.items(), key=lambda item: item[1][1:]):
+        if tensor.begin != position:
+            raise CheckpointError(f"{path} is damaged: the tensor {name!r} does not begin where the last one ends.")
+        position = tensor.end
+    if size < 8 + length + position:
+        raise _incomplete(path)
+    if size > 8 + length + position:
+        raise CheckpointError(f"{path} is damaged: it is longer than its header says; download it again.")
+    return tensors
+
+
+def _header_entry(entry: Any, where: str) -> _Tensor:
+    try:
+        shape, (begin, end), dtype = tuple(entry["shape"]), entry["data_offsets"], entry["dtype"]
+    except (TypeError, KeyError, ValueError):
+        raise CheckpointError(f"{where} lacks its type, shape or place; download it again.") from None
+    if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
+        raise CheckpointError(f"{where} has an impossible shape or place; download it again.")
+    if not isinstance(dtype, str) or dtype not in _BITS:
+        raise CheckpointError(f"{where} has the unknown type {str(dtype)[:20]!r}; save it as a usual one.")
+    if 8 * (end - begin) != math.prod(shape) * _BITS[dtype]:
+        raise CheckpointError(f"{where} does not have as many bytes as its shape and type need; download it again.")
+    return _Tensor(shape, begin, end)
 
 
 def count_parameters(paths: Iterable[Path]) -> int | None:
     """Number of stored weights over safetensors files (tied weights once), None where another format is among them."""
     total = 0
     for path in paths:
-        header = _safetensors_header(path) if path.suffix == ".safetensors" else None
-        if header is None:
+        if path.suffix != ".safetensors":
             return None
-        total += sum(math.prod(tensor["shape"]) for tensor in header[0].values())
+        total += sum(math.prod(tensor.shape) for tensor in _safetensors_header(path).values())
     return total
 
 
@@ -226,32 +379,96 @@ def _write_hash_cache(path: Path, known: Mapping[str, list[int | str]]) -> None:
             temporary.unlink()
 
 
+# --- configuration ---------------------------------------------------------------------------------------------------
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file of a checkpoint.
 
     Raises:
-        CheckpointError: the file is missing or holds no JSON object.
+        CheckpointError: the file is missing, too large or too deep, or holds no JSON object.
     """
+    if not path.is_file():
+        raise CheckpointError(f"{path.parent} is incomplete: {path.name} is missing.")
     try:
-        value = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path.parent} is incomplete: {path.name} is missing.") from None
+        if path.stat().st_size > _MOST_JSON_BYTES:
+            raise CheckpointError(f"{path} is damaged (larger than 64 MiB); download or copy it again.")
+        return _parse_json(path.read_bytes(), path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def _parse_json(content: bytes, path: Path, **options: Any) -> dict[str, Any]:
+    try:
+        value = json.loads(content.decode("utf-8"), **options)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
+        refuse_pointer(path)
         raise CheckpointError(f"{path} is damaged (not a JSON object); download or copy it again.")
     return value
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Python and Rust may each take another one of two equal names."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a name is repeated")
+    return value
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The ``config.json`` of a checkpoint that says what its weights mean, and nothing that changes them.
+
+    Raises:
+        CheckpointError: it is missing or damaged, counts more parts than any model has, or names quantised weights.
+    """
+    path = folder / CONFIG_NAME
+    config = read_json(path)
+    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+        for name in _CHANGES_WEIGHTS:
+            if part.get(name):
+                raise CheckpointError(
+                    f"{path} has a {name}, so its weights would be changed while they are loaded; give the checkpoint "
+                    "in float32, float16 or bfloat16, or as a GGUF file."
+                )
+        _refuse_countless(part, path)
+    return config
+
+
+def _refuse_countless(config: Mapping[str, Any], path: Path) -> None:
+    """A count of layers, heads or experts in the millions would only be found out when the memory is full."""
+    for name, value in config.items():
+        counts = re.search(r"(layer|block|expert|head)s?$", name) and isinstance(value, int | float)
+        if counts and not value <= _MOST_PARTS:
+            raise CheckpointError(f"{path} is damaged: it asks for {value} of {name}, and no model has so many.")
 
 
 def context_length_of(config: Mapping[str, Any]) -> int | None:
     """Longest sequence of tokens of a model configuration, None where it does not tell.
 
+    A model without such a limit has ``NO_CONTEXT_LIMIT``.
+
     >>> context_length_of({"n_positions": 1024})
     1024
+    >>> context_length_of({"model_type": "mamba"}) == NO_CONTEXT_LIMIT
+    True
     """
-    text = config.get("text_config") or config
-    names = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "n_ctx")
-    return next((int(text[name]) for name in names if text.get(name)), None)
+    if str(config.get("model_type")) in _UNLIMITED:
+        return NO_CONTEXT_LIMIT
+    text = config.get("text_config")
+    stated = text if isinstance(text, dict) and text else config
+    names = (
+        "max_position_embeddings",
+        "n_positions",
+        "max_sequence_length",
+        "max_seq_len",
+        "seq_length",
+        "n_ctx",
+        "context_length",
+    )
+    lengths = (stated.get(name) for name in names)
+    return next((length for length in lengths if type(length) is int and 0 < length <= NO_CONTEXT_LIMIT), None)
 
 
 def remap_of(config: Mapping[str, Any]) -> str | None:

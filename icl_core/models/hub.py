@@ -10,8 +10,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,10 +23,15 @@ from icl_core.models.files import (
     context_length_of,
     count_parameters,
     file_hashes,
+    has_numbered_shards,
+    read_config,
     read_json,
+    refuse_adapters,
+    refuse_pointer,
     remap_of,
     tokenizer_files,
 )
+from icl_core.models.gguf_file import read_gguf_header
 from icl_core.models.parameter_fusion import fused_identity, fusion_parents
 from icl_core.models.sealed import is_sealed, sealed_files
 from icl_core.records import CheckpointIdentity, CheckpointRef
@@ -64,7 +69,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-CONVERTER_VERSION = 1
+CONVERTER_VERSION = 2
 """Raised whenever a GGUF file would be converted to other files; older conversions are then made again."""
 
 _STEP_IN_NAME = re.compile(r"(?:.*[-_])?(?:step|checkpoint|ckpt|iter)[-_]?(?P<step>\d+)", re.IGNORECASE)
@@ -178,13 +183,13 @@ def local_checkpoints(path: Path) -> tuple[CheckpointRef, ...]:
     path = path.expanduser().resolve()
     if path.is_file() and path.suffix == ".gguf":
         return (CheckpointRef("local", path.stem, path.name, "gguf", str(path)),)
-    if (path / CONFIG_NAME).is_file():
+    if _holds_model(path):
         return (_folder_ref(path, path.parent.name),)
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
     refs = [
         _folder_ref(folder, path.name)
         for folder in folders
-        if _STEP_IN_NAME.fullmatch(folder.name) or (folder / CONFIG_NAME).is_file()
+        if _STEP_IN_NAME.fullmatch(folder.name) or _holds_model(folder)
     ]
     if not refs:
         raise CheckpointError(
@@ -194,10 +199,18 @@ def local_checkpoints(path: Path) -> tuple[CheckpointRef, ...]:
     return _sorted(refs)
 
 
+def _holds_model(folder: Path) -> bool:
+    """Whether it is a checkpoint, or an adapter that someone takes for one (it is refused when it is resolved)."""
+    return any((folder / name).is_file() for name in (CONFIG_NAME, "adapter_config.json"))
+
+
 def _folder_ref(folder: Path, model: str) -> CheckpointRef:
     match = _STEP_IN_NAME.fullmatch(folder.name)
     step = int(match.group("step")) if match else None
-    config = read_json(folder / CONFIG_NAME) if (folder / CONFIG_NAME).is_file() else {}
+    try:
+        config = read_json(folder / CONFIG_NAME)
+    except CheckpointError:  # listed all the same: it fails alone, with its own sentence, when it is resolved
+        config = {}
     return CheckpointRef("local", model, folder.name, "folder", str(folder.parent), step, None, remap=remap_of(config))
 
 
@@ -247,16 +260,16 @@ def _cached_names(model: Model, location: str) -> list[str]:
         files = _cached_files(location, path.read_text().strip()) if path.is_file() else {}
         if model.rule.weight_files:
             names += [name for name in files if model.rule.parse(name)]
-        elif files and _has_weights(files):
+        elif files and _has_weights(files, _snapshot(location, path.read_text().strip())):
             names.append(path.relative_to(refs).as_posix())
     if not names:
         raise _NotCached(location)
     return names
 
 
-def _has_weights(files: Iterable[str]) -> bool:
+def _has_weights(files: Collection[str], folder: Path) -> bool:
     try:
-        return bool(choose_weight_files(files, where=""))
+        return bool(choose_weight_files(files, where="", read_index=lambda name: read_json(folder / name)))
     except CheckpointError:
         return False
 
@@ -309,9 +322,13 @@ def _cache_folder(location: str) -> Path:
     return _cache_path() / str(repo_folder_name(repo_id=location, repo_type="model"))
 
 
+def _snapshot(location: str, commit: str) -> Path:
+    return _cache_folder(location) / "snapshots" / commit
+
+
 def _cached_files(location: str, commit: str) -> dict[str, str | None]:
     """Top-level files of a cached snapshot; the cache names a large file's content by its sha256."""
-    snapshot = _cache_folder(location) / "snapshots" / commit
+    snapshot = _snapshot(location, commit)
     files = {}
     for path in snapshot.iterdir() if snapshot.is_dir() else ():
         content = path.resolve().name if path.is_symlink() else ""
@@ -377,13 +394,17 @@ def _resolve_at(location: str, ref: CheckpointRef, offline: bool) -> ResolvedChe
         ) from None
     if ref.weight_file is not None and ref.weight_file not in files:
         raise CheckpointError(f"{location} has no file {ref.weight_file}; list the repository for those it has.")
-    if cached and ref.weight_file is None and not _has_weights(files):
+    if cached and ref.weight_file is None and not _has_weights(files, _snapshot(location, commit)):
         raise CheckpointError(
             f"{location} at {ref.revision} is not completely in the local cache; download it while online."
         )
     where = f"{location} at {ref.revision}"
-    weights = (ref.weight_file,) if ref.weight_file else choose_weight_files(files, where=where)
-    return ResolvedCheckpoint(ref, location, commit, files, weights, cached)
+    refuse_adapters(files, where=where)
+    resolved = ResolvedCheckpoint(ref, location, commit, files, (ref.weight_file,) if ref.weight_file else (), cached)
+    if ref.weight_file:
+        return resolved
+    read_index = None if has_numbered_shards(files) else (lambda name: read_json(_file(resolved, name)))
+    return replace(resolved, weight_names=choose_weight_files(files, where=where, read_index=read_index))
 
 
 def _resolve_local(ref: CheckpointRef) -> ResolvedCheckpoint:
@@ -395,14 +416,27 @@ def _resolve_local(ref: CheckpointRef) -> ResolvedCheckpoint:
     if not folder.is_dir():
         raise CheckpointError(f"There is no checkpoint folder {folder}.")
     files = dict.fromkeys((entry.name for entry in sorted(folder.iterdir()) if entry.is_file()), None)
+    refuse_adapters(files, where=str(folder))
     if CONFIG_NAME not in files:
         raise CheckpointError(f"{folder} is incomplete: {CONFIG_NAME} is missing.")
-    return ResolvedCheckpoint(ref, str(folder), "", files, choose_weight_files(files, where=str(folder)), True)
+    weights = choose_weight_files(files, where=str(folder), read_index=lambda name: read_json(folder / name))
+    _refuse_two_sets(weights[0], files, folder)
+    return ResolvedCheckpoint(ref, str(folder), "", files, weights, True)
+
+
+def _refuse_two_sets(chosen: str, names: Iterable[str], folder: Path) -> None:
+    """A single file beside a shard index of its own format: one of the two was left there by an earlier save."""
+    if f"{chosen}.index.json" in names:
+        raise CheckpointError(
+            f"{folder} holds both {chosen} and {chosen}.index.json with shards; keep those of the last save and move "
+            "the others away."
+        )
 
 
 def _check_gguf(path: Path) -> None:
     if not path.is_file():
         raise CheckpointError(f"There is no file {path}.")
+    refuse_pointer(path)
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
             raise CheckpointError(f"{path} is not a GGUF file.")
@@ -444,9 +478,13 @@ def identity_of(resolved: ResolvedCheckpoint, *, hash_cache: Path | None = None)
             check_weight_file(paths[name])
     hashes = file_hashes(paths.values(), hash_cache=hash_cache)
     model = _model_of(resolved.ref) if resolved.commit else None
-    context_length = context_length_of(read_json(_file(resolved, CONFIG_NAME))) or (model and model.context_length)
+    config = read_config(_file(resolved, CONFIG_NAME).parent)
+    context_length = context_length_of(config) or (model and model.context_length)
     if not context_length:
-        raise CheckpointError(f"{resolved.location}: {CONFIG_NAME} does not tell the context length; add it there.")
+        raise CheckpointError(
+            f"{resolved.location}: {CONFIG_NAME} does not tell the context length; add it there as "
+            "max_position_embeddings."
+        )
     return CheckpointIdentity(
         commit=resolved.commit,
         weight_files=tuple(sorted((name, resolved.files.get(name) or hashes[paths[name]]) for name in names)),
@@ -501,15 +539,10 @@ def _gguf_facts(path: Path, converted: Path | None) -> tuple[int, int | None]:
     if converted is not None:
         config = read_json(converted / CONFIG_NAME)
         return context_length_of(config) or 0, count_parameters(sorted(converted.glob("*.safetensors")))
-    from gguf import GGUFReader
-
-    try:
-        reader = GGUFReader(path)
-        architecture = reader.fields["general.architecture"].contents()
-        context_length = int(reader.fields[f"{architecture}.context_length"].contents())
-        return context_length, sum(int(tensor.n_elements) for tensor in reader.tensors)
-    except (KeyError, ValueError, IndexError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged or cut short ({error}); download it again.") from error
+    header = read_gguf_header(path)
+    if not header.context_length:
+        raise CheckpointError(f"{path} does not tell the context length ({header.architecture}.context_length).")
+    return header.context_length, header.n_parameters
 
 
 # --- tokenizer and files -------------------------------------------------------------------------------------------
@@ -533,7 +566,8 @@ def _tokenizer_home(resolved: ResolvedCheckpoint) -> ResolvedCheckpoint:
         home = ResolvedCheckpoint(resolved.ref, location, commit, files, (), cached)
     if not tokenizer_files(home.files):
         raise CheckpointError(
-            f"{resolved.location} has no tokenizer (tokenizer.json or tokenizer.model), nor has its parent or main."
+            f"{resolved.location} has no tokenizer (tokenizer.json, tokenizer.model or another whole vocabulary), nor "
+            "has its parent or main."
         )
     return home
 
@@ -541,8 +575,8 @@ def _tokenizer_home(resolved: ResolvedCheckpoint) -> ResolvedCheckpoint:
 def _tokenizer_sha256(resolved: ResolvedCheckpoint) -> str:
     home = _tokenizer_home(resolved)
     digest = hashlib.sha256()
-    for name in tokenizer_files(home.files):
-        digest.update(f"{name}:".encode() + hashlib.sha256(_file(home, name).read_bytes()).digest())
+    for path in _tokenizer_paths(home):
+        digest.update(f"{path.name}:".encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
@@ -553,8 +587,14 @@ def tokenizer_folder(resolved: ResolvedCheckpoint) -> Path:
         CheckpointError: there is no tokenizer.
     """
     home = _tokenizer_home(resolved)
+    return _tokenizer_paths(home)[0].parent
+
+
+def _tokenizer_paths(home: ResolvedCheckpoint) -> list[Path]:
     paths = [_file(home, name) for name in tokenizer_files(home.files)]
-    return paths[0].parent
+    for path in paths:
+        refuse_pointer(path)
+    return paths
 
 
 def checkpoint_folder(resolved: ResolvedCheckpoint) -> Path:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -186,15 +184,23 @@ def _open_tensors(paths: Sequence[Path], stack: ExitStack) -> Tensors:
     """For each name a function that reads the tensor; files stay open as long as the stack."""
     from safetensors import SafetensorError
 
+    from icl_core.models.weights import first_line, read_pickled
+
     tensors: dict[str, Callable[[], torch.Tensor]] = {}
     for path in paths:
         if path.suffix == ".json":
             continue
         try:
-            tensors |= _open_safetensors(path, stack) if path.suffix == ".safetensors" else _open_pickled(path)
-        except (SafetensorError, pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as error:
-            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise CheckpointError(f"{path} cannot be read as weights: {first_line}") from error
+            if path.suffix == ".safetensors":
+                found = _open_safetensors(path, stack)
+            else:
+                found = {name: _constant(tensor) for name, tensor in read_pickled(path).items()}
+        except (SafetensorError, RuntimeError, ValueError, OSError) as error:
+            raise CheckpointError(f"{path} cannot be read as weights: {first_line(error)}.") from error
+        twice = sorted(tensors.keys() & found.keys())
+        if twice:
+            raise CheckpointError(f"{path} holds {twice[0]}, and so does an earlier shard; copy all shards again.")
+        tensors |= found
     return tensors
 
 
@@ -211,15 +217,6 @@ def _names(file: Any) -> Iterator[str]:
 
 def _reader(file: Any, name: str) -> Callable[[], torch.Tensor]:
     return lambda: file.get_tensor(name)
-
-
-def _open_pickled(path: Path) -> Tensors:
-    import torch
-
-    state: Mapping[str, torch.Tensor] = torch.load(
-        path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-    )
-    return {name: _constant(tensor) for name, tensor in state.items()}
 
 
 def _constant(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:

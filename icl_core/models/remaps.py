@@ -58,12 +58,22 @@ def _without_buffers(state: StateDict) -> StateDict:
     return {name: tensor for name, tensor in state.items() if not re.search(r"(inv_freq|cos_cached|sin_cached)$", name)}
 
 
-def _without_tied_head(state: StateDict) -> StateDict:
+def _without_tied_head(state: StateDict, embeddings: str = "model.embed_tokens.weight") -> StateDict:
     """Drops an output layer that repeats the embeddings, and refuses one that does not."""
     head = state.pop("lm_head.weight", None)
-    if head is not None and not torch.equal(head, state["model.embed_tokens.weight"]):
+    if head is not None and not torch.equal(head, state[embeddings]):
         raise CheckpointError("lm_head.weight differs from the embeddings although the configuration ties them.")
     return state
+
+
+def _refuse_other(source: Mapping[str, Any], **translated: Any) -> None:
+    """Refuses settings that the native class computes otherwise; a setting that is not there has its usual value."""
+    for name, value in translated.items():
+        values = value if isinstance(value, tuple) else (value,)
+        if name in source and source[name] not in values:
+            raise CheckpointError(
+                f"{name} is {source[name]!r} in config.json, and this remap knows only {values[0]!r}."
+            )
 
 
 # --- MiniCPM -------------------------------------------------------------------------------------------------------
@@ -71,6 +81,7 @@ def _without_tied_head(state: StateDict) -> StateDict:
 
 def _minicpm_config(source: Mapping[str, Any]) -> GraniteConfig:
     """Granite with MiniCPM's three scales and the usual 1 / sqrt(head size)."""
+    _refuse_other(source, hidden_act="silu", attention_bias=False, num_experts=(0, None))
     hidden, n_layers, n_heads = source["hidden_size"], source["num_hidden_layers"], source["num_attention_heads"]
     return GraniteConfig(
         vocab_size=source["vocab_size"],
@@ -106,7 +117,19 @@ def _llama_names(state: StateDict, config: PreTrainedConfig) -> StateDict:
 # --- Baichuan2 -----------------------------------------------------------------------------------------------------
 
 
+_FIRST_BAICHUAN_VOCABULARY = 64000
+
+
 def _baichuan2_config(source: Mapping[str, Any]) -> LlamaConfig:
+    """Llama, for the 7B model alone: the 13B model, which has the same tensors, has ALiBi and no positions."""
+    if "max_position_embeddings" not in source:
+        raise CheckpointError(
+            "config.json has no max_position_embeddings: it is the Baichuan model with ALiBi (13B), which this remap "
+            "does not know."
+        )
+    if source["vocab_size"] == _FIRST_BAICHUAN_VOCABULARY:
+        raise CheckpointError("config.json is of the first Baichuan, whose output layer this remap does not know.")
+    _refuse_other(source, hidden_act="silu")
     return LlamaConfig(
         vocab_size=source["vocab_size"],
         hidden_size=source["hidden_size"],
@@ -138,6 +161,17 @@ def _baichuan2_weights(state: StateDict, config: PreTrainedConfig) -> StateDict:
 
 
 def _olmo_config(source: Mapping[str, Any]) -> OlmoConfig:
+    _refuse_other(
+        source,
+        rope=True,
+        alibi=False,
+        activation_type="swiglu",
+        layer_norm_type=("default", "low_precision"),
+        layer_norm_with_affine=False,
+        attention_layer_norm=False,
+        block_type="sequential",
+        scale_logits=False,
+    )
     hidden = source["d_model"]
     inner = source.get("mlp_hidden_size") or source["mlp_ratio"] * hidden
     eos = source.get("eos_token_id")
@@ -188,6 +222,13 @@ def _olmo_weights(state: StateDict, config: PreTrainedConfig) -> StateDict:
 
 
 def _crystalcoder_config(source: Mapping[str, Any]) -> CrystalCoderConfig:
+    _refuse_other(
+        source,
+        activation_function="swiglu",
+        position_embedding_type="rotary",
+        scale_attn_by_inverse_layer_idx=False,
+        add_cross_attention=False,
+    )
     known = {name: value for name, value in source.items() if name in CrystalCoderConfig.__annotations__}
     return CrystalCoderConfig(**known)
 
@@ -199,8 +240,7 @@ def _crystalcoder_weights(state: StateDict, config: PreTrainedConfig) -> StateDi
         for name, tensor in _without_buffers(state).items()
         if not re.search(r"\.attn\.(masked_)?bias$", name)
     }
-    state.pop("lm_head.weight", None)
-    return state
+    return _without_tied_head(state, "transformer.wte.weight")
 
 
 REMAPS: Mapping[str, Remap] = MappingProxyType(

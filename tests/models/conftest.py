@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.hub_server import SMALL, HubServer, make_tiny_hub, train_tokenizer
+from tests.support.tiny_gguf import write_gguf
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,7 +61,6 @@ def tiny_run(tmp_path: Path) -> Path:
 @pytest.fixture
 def tiny_gguf(tmp_path: Path) -> tuple[Path, Any]:
     """A GGUF file (float32, Llama) with a byte-level BPE tokenizer, and the model whose weights it holds."""
-    import gguf
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -76,25 +76,9 @@ def tiny_gguf(tmp_path: Path) -> tuple[Path, Any]:
         rms_norm_eps=1e-5,
     )
     model = LlamaForCausalLM(config)
-    path = tmp_path / "tiny.gguf"
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_context_length(256)
-    writer.add_embedding_length(32)
-    writer.add_block_count(2)
-    writer.add_feed_forward_length(64)
-    writer.add_head_count(4)
-    writer.add_head_count_kv(2)
-    writer.add_rope_dimension_count(8)
-    writer.add_rope_freq_base(10000.0)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_vocab_size(320)
-    _write_gguf_tokenizer(writer, tmp_path / "tokenizer")
-    for name, tensor in model.state_dict().items():
-        writer.add_tensor(*_gguf_tensor(name, tensor))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    path = write_gguf(
+        tmp_path / "tiny.gguf", model, tokenizer=lambda writer: _write_gguf_tokenizer(writer, tmp_path / "tokenizer")
+    )
     return path, model.eval()
 
 
@@ -110,29 +94,3 @@ def _write_gguf_tokenizer(writer: Any, folder: Path) -> None:
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(0)
     writer.add_add_bos_token(False)
-
-
-def _gguf_tensor(name: str, tensor: Any) -> tuple[str, Any]:
-    """llama.cpp's name, and its order of rotary dimensions (neighbours) for queries and keys."""
-    short = {
-        "model.embed_tokens": "token_embd",
-        "model.norm": "output_norm",
-        "lm_head": "output",
-        "self_attn.q_proj": "attn_q",
-        "self_attn.k_proj": "attn_k",
-        "self_attn.v_proj": "attn_v",
-        "self_attn.o_proj": "attn_output",
-        "mlp.gate_proj": "ffn_gate",
-        "mlp.up_proj": "ffn_up",
-        "mlp.down_proj": "ffn_down",
-        "input_layernorm": "attn_norm",
-        "post_attention_layernorm": "ffn_norm",
-    }
-    array = tensor.detach().numpy().copy()
-    if "q_proj" in name or "k_proj" in name:
-        array = array.reshape(-1, 2, 4, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
-    stem = name.removesuffix(".weight")
-    if stem.startswith("model.layers."):
-        _, _, layer, rest = stem.split(".", 3)
-        return f"blk.{layer}.{short[rest]}.weight", array
-    return f"{short[stem]}.weight", array

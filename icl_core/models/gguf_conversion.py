@@ -1,0 +1,390 @@
+"""Converts a GGUF file into a folder of float32 weights, configuration and tokenizer that says all that the file says.
+
+transformers reads weights and the plainest settings of a file and silently passes over the rest. Here every key of the
+file's architecture has to be found again in the configuration, every tensor in the model, and the tokenizer splits text
+as the file asks; what is not known to be carried over is refused by name. Sources: llama.cpp, src/llama-vocab.cpp (how
+texts are split), src/llama-arch.cpp (keys) and convert_hf_to_gguf.py (the rotary factors of Llama 3.1). Public cases:
+vllm#7268 (rotary scaling), transformers#31630 (splitting of digits).
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from icl_core.errors import CheckpointError
+from icl_core.models.building import build_accounted, model_class_of, refuse_unaccounted
+from icl_core.models.gguf_file import ROPE_FREQUENCIES, GgufHeader, read_gguf_header
+from icl_core.models.weights import first_line
+
+__all__ = ["convert_gguf"]
+
+_FILE = "model.gguf"
+
+
+def convert_gguf(path: Path, folder: Path) -> None:
+    """Writes the folder.
+
+    Args:
+        path: the GGUF file; nothing beside it is read.
+        folder: to be made; the caller removes it where this fails.
+
+    Raises:
+        CheckpointError: the file is damaged, of an unknown architecture, or holds something that would be lost.
+    """
+    header = read_gguf_header(path)
+    with tempfile.TemporaryDirectory() as alone:
+        # In a folder of its own no config.json, tokenizer or adapter that lies beside the file has a say.
+        Path(alone, _FILE).symlink_to(path.resolve())
+        try:
+            tokenizer = _tokenizer(Path(alone, _FILE), header, path)
+            model = _model(Path(alone), header, str(path))
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+        except (CheckpointError, OSError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # the readers of other libraries fail in ways of their own
+            raise CheckpointError(f"{path} cannot be converted: {first_line(error)}.") from error
+
+
+# --- weights ---------------------------------------------------------------------------------------------------------
+
+
+def _model(folder: Path, header: GgufHeader, where: str) -> Any:
+    from transformers import AutoConfig, GgufConfig
+
+    config = AutoConfig.from_pretrained(folder, gguf_file=_FILE, local_files_only=True, trust_remote_code=False)
+    _carry_over(config, header, folder / _FILE, where)
+    _refuse_unknown_keys(config, header, where)
+    model_class = model_class_of(config)
+    model, info = build_accounted(
+        model_class,
+        folder,
+        config=config,
+        gguf_file=_FILE,
+        dtype=torch.float32,
+        quantization_config=GgufConfig(dequantize=True),
+        local_files_only=True,
+        sizes=[math.prod(shape) for shape in header.shapes.values()],
+        where=where,
+    )
+    refuse_unaccounted(model, info, {}, where=where)
+    _refuse_unread_tensors(model, header, where)
+    _forget_quantization(model)
+    return model
+
+
+def _forget_quantization(model: Any) -> None:
+    """The weights are plain float32 by now; without this, saving refuses them as quantised."""
+    model.hf_quantizer = None
+    model.is_quantized = False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+
+
+def _refuse_unread_tensors(model: Any, header: GgufHeader, where: str) -> None:
+    """Finds the tensors of the file that transformers passes over, since it cannot place their names."""
+    from transformers.integrations.gguf import is_gguf_arch_supported
+    from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
+
+    if is_gguf_arch_supported(header.architecture):
+        return  # its newer reader reports such tensors like those of any other file
+    processor = TENSOR_PROCESSORS.get(header.architecture, TensorProcessor)(config=model.config.to_dict())
+    placed = get_gguf_hf_weights_map(model, processor).keys() | {ROPE_FREQUENCIES}
+    if header.architecture == "gpt2":
+        placed = placed | {"output.weight"}
+    unread = sorted(name for name in header.shapes if not {name, name.removesuffix(".weight")} & placed)
+    if unread:
+        raise CheckpointError(
+            f"{where}: {len(unread)} tensors of the file have no place in a {header.architecture} model of "
+            f"transformers: {', '.join(unread[:3])}{' and more' if len(unread) > 3 else ''}; give the model as "
+            "safetensors."
+        )
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+def _carry_over(config: Any, header: GgufHeader, path: Path, where: str) -> None:
+    """Sets what transformers leaves out and a configuration can say: scaled rotary positions, GPT-2's context."""
+    if header.context_length and hasattr(config, "n_positions"):
+        config.n_positions = header.context_length
+    own = {
+        key.removeprefix(f"{header.architecture}.rope.scaling."): value
+        for key, value in header.metadata.items()
+        if key.startswith(f"{header.architecture}.rope.scaling.")
+    }
+    kind = own.pop("type", "linear" if own.get("factor") else "none")
+    scaling: dict[str, Any] = {}
+    if kind == "linear" and own.get("factor", 1.0) != 1.0:
+        scaling = {"rope_type": "linear", "factor": float(own["factor"])}
+    elif kind == "yarn" and {"factor", "original_context_length"} <= own.keys():
+        original = int(own["original_context_length"])
+        scaling = {
+            "rope_type": "yarn",
+            "factor": float(own["factor"]),
+            "original_max_position_embeddings": original,
+        }
+    elif kind not in ("none", "linear"):
+        raise CheckpointError(f"{where}: rotary scaling of the kind {kind!r} is not known to be carried over.")
+    lost = sorted(own.keys() - {"factor", "original_context_length", "finetuned"})
+    if lost and any(own[key] not in (0, 1) for key in lost):
+        raise CheckpointError(f"{where}: the rotary scaling's {', '.join(lost)} is not known to be carried over.")
+    if ROPE_FREQUENCIES in header.shapes:
+        if scaling:
+            raise CheckpointError(f"{where}: rotary factors and rotary scaling at once are not known here.")
+        scaling = _rope_factors(path, config)
+    if scaling:
+        _scale_rope(config, scaling, where)
+
+
+def _rope_factors(path: Path, config: Any) -> dict[str, Any]:
+    """The factors by which a file divides each rotary frequency (Llama 3.1), as the configuration that does so.
+
+    It is called ``longrope`` there: factors for short and for long texts, which are the same here.
+    """
+    from gguf import GGUFReader
+
+    tensor = next(tensor for tensor in GGUFReader(path).tensors if tensor.name == ROPE_FREQUENCIES)
+    factors = [float(factor) for factor in np.asarray(tensor.data, dtype=np.float32).ravel()]
+    if all(factor == 1.0 for factor in factors):
+        return {}
+    return {
+        "rope_type": "longrope",
+        "short_factor": factors,
+        "long_factor": factors,
+        "factor": 1.0,
+        "attention_factor": 1.0,
+        "original_max_position_embeddings": config.max_position_embeddings,
+    }
+
+
+def _scale_rope(config: Any, scaling: Mapping[str, Any], where: str) -> None:
+    plain = getattr(config, "rope_parameters", None)
+    if not isinstance(plain, dict) or plain.get("rope_type", "default") != "default":
+        raise CheckpointError(
+            f"{where}: scaled rotary positions of a {config.model_type} model are not known to be carried over."
+        )
+    n_factors = len(scaling.get("short_factor", ()))
+    if n_factors and 2 * n_factors != _rotary_size(config):
+        raise CheckpointError(
+            f"{where}: {ROPE_FREQUENCIES} has {n_factors} factors for {_rotary_size(config)} dimensions."
+        )
+    config.rope_parameters = plain | dict(scaling)
+
+
+def _refuse_unknown_keys(config: Any, header: GgufHeader, where: str) -> None:
+    """Every key of the architecture is proved by the tensors' shapes, or the configuration says the same."""
+    prefix = f"{header.architecture}."
+    for key, value in header.metadata.items():
+        name = key.removeprefix(prefix)
+        if not key.startswith(prefix) or name in _PROVED_BY_SHAPES or name.startswith("rope.scaling."):
+            continue
+        found = _SAYS[name](config) if name in _SAYS else None
+        if name == "attention.sliding_window" and value >= header.context_length > 0:
+            continue
+        if not _is_same(value, found):
+            says = "has no such setting" if found is None else f"says {found}"
+            raise CheckpointError(
+                f"{where}: {key} is {str(value)[:40]}, but the model that transformers builds from it {says}; give the "
+                "model as safetensors."
+            )
+
+
+_PROVED_BY_SHAPES = frozenset(
+    {
+        "block_count",
+        "embedding_length",
+        "expert_feed_forward_length",
+        "expert_shared_feed_forward_length",
+        "feed_forward_length",
+        "vocab_size",
+        "context_length",
+        "tensor_data_layout",
+    }
+)
+"""Keys that change no number, or that a model could not hold the file's tensors without."""
+
+
+def _first(*names: str) -> Callable[[Any], Any]:
+    """The first of these attributes that a configuration has."""
+    return lambda config: next((value for name in names if (value := getattr(config, name, None)) is not None), None)
+
+
+def _head_size(config: Any) -> int:
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
+def _rotary_size(config: Any) -> int:
+    rope = getattr(config, "rope_parameters", None) or {}
+    share = rope.get("partial_rotary_factor") or getattr(config, "partial_rotary_factor", None) or 1.0
+    return int(_head_size(config) * share)
+
+
+def _rope_base(config: Any) -> Any:
+    rope = getattr(config, "rope_parameters", None) or {}
+    return rope.get("full_attention", rope).get("rope_theta")
+
+
+def _n_key_value_heads(config: Any) -> Any:
+    if getattr(config, "multi_query", False) and not getattr(config, "new_decoder_architecture", False):
+        return 1
+    return _first("num_key_value_heads", "num_kv_heads", "num_attention_heads")(config)
+
+
+def _window(config: Any) -> Any:
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention"]
+    return getattr(config, "sliding_window", None) if "sliding_attention" in kinds else None
+
+
+_SAYS: Mapping[str, Callable[[Any], Any]] = {
+    "attention.causal": lambda config: True,
+    "attention.head_count": _first("num_attention_heads"),
+    "attention.head_count_kv": _n_key_value_heads,
+    "attention.key_length": _head_size,
+    "attention.value_length": _head_size,
+    "attention.layer_norm_epsilon": _first("layer_norm_epsilon", "layer_norm_eps", "norm_epsilon", "norm_eps"),
+    "attention.layer_norm_rms_epsilon": _first("rms_norm_eps", "norm_eps", "layer_norm_epsilon"),
+    "attention.sliding_window": _window,
+    "attn_logit_softcapping": _first("attn_logit_softcapping"),
+    "final_logit_softcapping": _first("final_logit_softcapping"),
+    "expert_count": lambda config: _first("num_experts", "num_local_experts")(config) or 0,
+    "expert_used_count": lambda config: _first("num_experts_per_tok")(config) or 0,
+    "logit_scale": _first("logit_scale"),
+    "rope.dimension_count": _rotary_size,
+    "rope.freq_base": _rope_base,
+    "rope.scale_linear": lambda config: 1.0,
+    "use_parallel_residual": _first("use_parallel_residual"),
+    "ssm.conv_kernel": _first("conv_kernel"),
+    "ssm.inner_size": _first("intermediate_size"),
+    "ssm.state_size": _first("state_size"),
+    "ssm.time_step_rank": _first("time_step_rank"),
+    "ssm.dt_b_c_rms": lambda config: False,
+}
+"""What a configuration says of each key that can be carried over."""
+
+
+def _is_same(value: Any, found: Any) -> bool:
+    if isinstance(value, tuple):  # one number per layer
+        return bool(value) and all(_is_same(each, found) for each in value)
+    if isinstance(value, float) and isinstance(found, int | float):
+        return math.isclose(value, found, rel_tol=1e-5)
+    return bool(value == found)
+
+
+# --- tokenizer -------------------------------------------------------------------------------------------------------
+
+
+def _tokenizer(alone: Path, header: GgufHeader, path: Path) -> Any:
+    """The tokenizer that the file describes, split as it says, with its special tokens."""
+    from transformers import PreTrainedTokenizerFast
+    from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_tokenizer
+
+    architecture, parts, settings = get_gguf_tokenizer(str(alone))
+    backend, _ = convert_gguf_tokenizer(architecture, parts)
+    kind = parts.get("tokenizer_type")
+    if kind == "gpt2":
+        begins = _split_like(backend, header, path)
+    elif kind == "llama" and not architecture.startswith("gemma"):
+        begins = True
+        _treat_spaces(backend, header, path)
+    else:
+        begins = bool(settings.get("add_bos_token"))
+    settings.setdefault("add_bos_token", begins and settings.get("bos_token") is not None)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **settings)
+
+
+def _treat_spaces(backend: Any, header: GgufHeader, path: Path) -> None:
+    """Spaces as SentencePiece has them: one before the text unless the file says otherwise, and none removed."""
+    from tokenizers import normalizers
+
+    if header.metadata.get("tokenizer.ggml.remove_extra_whitespaces"):
+        raise CheckpointError(f"{path}: tokenizer.ggml.remove_extra_whitespaces is not known to be carried over.")
+    first = [normalizers.Prepend("▁")] if header.metadata.get("tokenizer.ggml.add_space_prefix", True) else []
+    backend.normalizer = normalizers.Sequence([*first, normalizers.Replace(" ", "▁")])
+    backend.pre_tokenizer = None
+
+
+def _split_like(backend: Any, header: GgufHeader, path: Path) -> bool:
+    """Sets how a byte-level vocabulary splits text; whether the token that begins a text is added by default."""
+    from tokenizers import Regex, normalizers, pre_tokenizers
+
+    name = str(header.metadata.get("tokenizer.ggml.pre"))
+    if name not in _SPLITTINGS:
+        raise CheckpointError(
+            f"{path}: how its tokenizer splits text (tokenizer.ggml.pre: {name[:40]!r}) is not known here, and "
+            f"other splits give other tokens; known are {', '.join(_SPLITTINGS)}; give the model as safetensors."
+        )
+    splitting = _SPLITTINGS[name]
+    steps: list[Any] = [pre_tokenizers.Digits(individual_digits=True)] if splitting.by_digit else []
+    steps += [pre_tokenizers.Split(Regex(pattern), behavior="isolated") for pattern in splitting.patterns]
+    steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not splitting.patterns))
+    backend.pre_tokenizer = pre_tokenizers.Sequence(steps)
+    backend.normalizer = normalizers.NFC() if splitting.composes else None
+    backend.model.ignore_merges = splitting.takes_whole_words
+    return splitting.begins_text
+
+
+class _Splitting(NamedTuple):
+    """How a byte-level vocabulary splits text before merging.
+
+    Attributes:
+        patterns: regular expressions, each splitting what the one before left; none is GPT-2's own.
+        by_digit: each digit is a word of its own.
+        composes: characters are composed first (NFC), as the model's own tokenizer does.
+        takes_whole_words: a word that is a token is taken as it is, whatever the merges would give.
+        begins_text: the token that begins a text is added unless the file says otherwise.
+    """
+
+    patterns: tuple[str, ...] = ()
+    by_digit: bool = False
+    composes: bool = False
+    takes_whole_words: bool = False
+    begins_text: bool = False
+
+
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_QWEN2 = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
+_TEKKEN = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_BLOOM = r" ?[^(\s|.,!?…。，、।۔،)]+"
+_THREE = "[0-9][0-9][0-9]"
+
+_OF_GPT2 = _Splitting()
+_OF_NEOX = _Splitting(composes=True)
+_OF_STARCODER = _Splitting(by_digit=True)
+_OF_LLAMA3 = _Splitting((_LLAMA3,), takes_whole_words=True, begins_text=True)
+
+_SPLITTINGS: Mapping[str, _Splitting] = {
+    "gpt-2": _OF_GPT2,
+    "phi-2": _OF_GPT2,
+    "olmo": _OF_NEOX,
+    "mpt": _OF_NEOX,
+    "smollm": _OF_STARCODER,
+    "starcoder": _OF_STARCODER,
+    "refact": _OF_STARCODER,
+    "llama3": _OF_LLAMA3,
+    "llama-v3": _OF_LLAMA3,
+    "llama-bpe": _OF_LLAMA3,
+    "falcon3": _OF_LLAMA3,
+    "tekken": _Splitting((_TEKKEN,), takes_whole_words=True, begins_text=True),
+    "qwen2": _Splitting((_QWEN2,), composes=True),
+    "deepseek-r1-qwen": _Splitting((_QWEN2,)),
+    "bloom": _Splitting((_BLOOM,)),
+    "falcon": _Splitting((r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, _THREE)),
+    "default": _Splitting((r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", _THREE)),
+}
+"""By ``tokenizer.ggml.pre``. The files of other tokenizers are refused: only these were compared with their source."""
