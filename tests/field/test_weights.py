@@ -416,7 +416,7 @@ def test_a_qwen2_gguf_equals_its_weights(tmp_path: Path) -> None:
 
 
 def words_of(path: Path, text: str) -> list[str]:
-    backend = load_tokenizer(local_checkpoints(path)[0]).backend_tokenizer
+    backend = load_tokenizer(local_checkpoints(path)[0]).wrapped.backend_tokenizer
     normal = backend.normalizer.normalize_str(text) if backend.normalizer is not None else text
     return [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normal)]
 
