@@ -241,17 +241,11 @@ def test_nothing_is_pickled(path):
 
 
 @for_each_file
-def test_remote_code_is_off_unless_a_caller_asks(path):
+def test_remote_code_is_off_and_cannot_be_asked_for(path):
     tree = tree_of(path)
-    asked = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name.endswith("_with_remote_code")]
-    allowed = {id(call) for node in asked for _, call in calls_in(node)}
     for _, call in calls_in(tree):
-        assert keyword(call, "allow_remote_code") is not True, f"line {call.lineno}"
-        assert id(call) in allowed or keyword(call, "trust_remote_code") is not True, f"line {call.lineno}"
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
-            named = [*node.args.args, *node.args.kwonlyargs]
-            defaults = [*[None] * (len(node.args.args) - len(node.args.defaults)), *node.args.defaults]
-            for argument, default in zip(named, [*defaults, *node.args.kw_defaults], strict=True):
-                if argument.arg in ("allow_remote_code", "trust_remote_code") and default is not None:
-                    assert ast.unparse(default) == "False", f"line {node.lineno}"
+        assert [k for k in call.keywords if k.arg == "allow_remote_code"] == [], f"line {call.lineno}"
+        asked = [ast.unparse(k.value) for k in call.keywords if k.arg == "trust_remote_code"]
+        assert asked in ([], ["False"]), f"line {call.lineno}"
+    arguments = [node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)]
+    assert not {"allow_remote_code", "trust_remote_code"} & set(arguments)

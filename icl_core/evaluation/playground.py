@@ -1,6 +1,6 @@
-"""One's own sentences asked of two checkpoints that stay warm in one worker process.
+"""One's own sentences asked of two checkpoints that stay warm in a worker process.
 
-The worker is a process of its own (spawned, so it can use a GPU, and its memory goes with it); this module is imported
+The worker is a process of its own (so it can use a GPU, and its memory goes with it); this module is imported
 on both sides, so nothing heavy is imported at its top. It stores nothing and draws nothing. Prompts, scores and label
 settings are those of the evaluation, so a task's demonstrations and seed give the prompts that were evaluated.
 """
@@ -48,12 +48,13 @@ __all__ = [
     "Role",
     "Scored",
     "SentPrompt",
+    "Workers",
     "ask",
-    "ask_worker",
+    "ask_workers",
     "check_question",
     "files_state",
     "probabilities",
-    "start_worker",
+    "start_workers",
     "strongest_checkpoint",
     "task_demonstrations",
 ]
@@ -66,10 +67,12 @@ MAX_DEMONSTRATIONS = 64
 MAX_BATCH_TEXTS = 500
 OWN_NAME = "own demonstrations"
 """Keys the random labels and the symbols of demonstrations that belong to no task."""
-QUESTION_SECONDS = 300.0
+QUESTION_SECONDS = 600.0
 """Longest time for a question, with loading; after it the worker is ended, for others wait."""
+PATIENCE_SECONDS = 10.0
+"""Longest wait for the questions of other visitors, after which a second process is asked."""
 WAIT_SECONDS = 60.0
-"""Longest wait for the questions of other visitors."""
+"""Longest wait for that one."""
 MEMORY_SHARE = 0.9
 """Of the memory that is free, so much may be taken by a question, so that the server itself lives on."""
 _N_WARM = 2
@@ -274,35 +277,64 @@ def probabilities(scored: Scored, *, normalisation: Normalisation = "sum") -> np
     return np.asarray(label_probs(scores, normalisation=normalisation)[0, 0])
 
 
-def start_worker() -> Worker:
-    """The process for questions, one after another; it starts with the first of them."""
-    return Worker(f"{__name__}:ask")
+class Workers:
+    """The process for questions, one after another, and a second one while the first is kept busy.
+
+    The second ends as soon as the first is free again, so that two checkpoints are warm, not four.
+    """
+
+    def __init__(self, first: Worker, second: Worker) -> None:
+        self.first, self.second = first, second
+
+    def ask(self, question: Question, *, seconds: float, memory_bytes: float) -> Reply:
+        """The reply; raises as ``Worker.ask``."""
+        limits = {"seconds": seconds, "memory_bytes": memory_bytes}
+        try:
+            return cast(Reply, self.first.ask(question, wait_seconds=PATIENCE_SECONDS, **limits))
+        except WorkerEnded as ended:
+            if ended.reason != "busy":
+                raise
+        try:
+            return cast(Reply, self.second.ask(question, wait_seconds=WAIT_SECONDS, **limits))
+        finally:
+            if not self.first.is_busy:
+                self.second.end_if_idle()
+
+    def end(self) -> None:
+        """Ends both processes."""
+        self.first.end()
+        self.second.end()
 
 
-def ask_worker(worker: Worker, question: Question) -> Reply:
-    """The worker's reply; a worker that has died is started again, once, and the reply says so.
+def start_workers() -> Workers:
+    """The processes for questions; each starts with the first that it gets."""
+    return Workers(Worker(f"{__name__}:ask"), Worker(f"{__name__}:ask"))
+
+
+def ask_workers(workers: Workers, question: Question) -> Reply:
+    """The reply to a question; a process that has died is started again, once, and the reply says so.
 
     Raises:
         ObservatoryError: as ``ask``.
-        JobError: the worker answers others for too long, was ended at a limit, or died twice.
+        JobError: others keep both processes busy, or the one that was asked was ended at a limit or died twice.
     """
     check_question(question)
     memory_bytes = MEMORY_SHARE * psutil.virtual_memory().available
-    limits = {"seconds": QUESTION_SECONDS, "memory_bytes": memory_bytes, "wait_seconds": WAIT_SECONDS}
+    limits = {"seconds": QUESTION_SECONDS, "memory_bytes": memory_bytes}
     try:
         try:
-            return cast(Reply, worker.ask(question, **limits))
+            return workers.ask(question, **limits)
         except WorkerEnded as ended:
             if ended.reason != "died":
                 raise
-            return replace(cast(Reply, worker.ask(question, **limits)), is_restarted=True)
+            return replace(workers.ask(question, **limits), is_restarted=True)
     except WorkerEnded as ended:
         raise JobError(_ended_words(ended)) from None
 
 
 def _ended_words(ended: WorkerEnded) -> str:
     if ended.reason == "busy":
-        return f"The worker process has answered others' questions for {WAIT_SECONDS:.0f} s; ask again in a while."
+        return "The worker processes are busy with others' questions; ask again in a while."
     why = {
         "time": f"was ended after {QUESTION_SECONDS:.0f} s on this question",
         "memory": "was ended on this question since it took nearly all the memory",

@@ -112,9 +112,9 @@ def _refuse_unread_tensors(model: Any, header: GgufHeader, where: str) -> None:
 
 
 def _carry_over(config: Any, header: GgufHeader, path: Path, where: str) -> None:
-    """Sets what transformers leaves out and a configuration can say: scaled rotary positions, GPT-2's context."""
-    if header.context_length and hasattr(config, "n_positions"):
-        config.n_positions = header.context_length
+    """Sets what transformers leaves out and a configuration can say: scaled rotary positions, the context length."""
+    if header.context_length:
+        config.max_position_embeddings = header.context_length
     own = {
         key.removeprefix(f"{header.architecture}.rope.scaling."): value
         for key, value in header.metadata.items()
@@ -139,20 +139,18 @@ def _carry_over(config: Any, header: GgufHeader, path: Path, where: str) -> None
     if ROPE_FREQUENCIES in header.shapes:
         if scaling:
             raise CheckpointError(f"{where}: rotary factors and rotary scaling at once are not known here.")
-        scaling = _rope_factors(path, config)
+        scaling = _rope_factors(path, header)
     if scaling:
         _scale_rope(config, scaling, where)
 
 
-def _rope_factors(path: Path, config: Any) -> dict[str, Any]:
+def _rope_factors(path: Path, header: GgufHeader) -> dict[str, Any]:
     """The factors by which a file divides each rotary frequency (Llama 3.1), as the configuration that does so.
 
     It is called ``longrope`` there: factors for short and for long texts, which are the same here.
     """
-    from gguf import GGUFReader
-
-    tensor = next(tensor for tensor in GGUFReader(path).tensors if tensor.name == ROPE_FREQUENCIES)
-    factors = [float(factor) for factor in np.asarray(tensor.data, dtype=np.float32).ravel()]
+    (count,), start = header.shapes[ROPE_FREQUENCIES], header.starts[ROPE_FREQUENCIES]
+    factors = [float(factor) for factor in np.fromfile(path, dtype="<f4", count=count, offset=start)]
     if all(factor == 1.0 for factor in factors):
         return {}
     return {
@@ -161,7 +159,7 @@ def _rope_factors(path: Path, config: Any) -> dict[str, Any]:
         "long_factor": factors,
         "factor": 1.0,
         "attention_factor": 1.0,
-        "original_max_position_embeddings": config.max_position_embeddings,
+        "original_max_position_embeddings": header.context_length,
     }
 
 
@@ -271,6 +269,8 @@ _SAYS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def _is_same(value: Any, found: Any) -> bool:
+    if found is None and not isinstance(value, str | tuple):
+        return bool(value == 0)  # a count, factor or flag of nothing is as good as none
     if isinstance(value, tuple):  # one number per layer
         return bool(value) and all(_is_same(each, found) for each in value)
     if isinstance(value, float) and isinstance(found, int | float):
@@ -286,6 +286,9 @@ def _tokenizer(alone: Path, header: GgufHeader, path: Path) -> Any:
     from transformers import PreTrainedTokenizerFast
     from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_tokenizer
 
+    unknown = [key for key in header.metadata if key.startswith(_OF_TOKENIZER) and not _is_known(key)]
+    if unknown:
+        raise CheckpointError(f"{path}: {unknown[0]} is not known to be carried over; give the model as safetensors.")
     architecture, parts, settings = get_gguf_tokenizer(str(alone))
     backend, _ = convert_gguf_tokenizer(architecture, parts)
     kind = parts.get("tokenizer_type")
@@ -298,6 +301,31 @@ def _tokenizer(alone: Path, header: GgufHeader, path: Path) -> Any:
         begins = bool(settings.get("add_bos_token"))
     settings.setdefault("add_bos_token", begins and settings.get("bos_token") is not None)
     return PreTrainedTokenizerFast(tokenizer_object=backend, **settings)
+
+
+_OF_TOKENIZER = "tokenizer.ggml."
+_KNOWN_OF_TOKENIZER = frozenset(
+    {
+        "model",
+        "pre",
+        "tokens",
+        "token_type",
+        "token_type_count",
+        "scores",
+        "merges",
+        "add_bos_token",
+        "add_eos_token",
+        "add_space_prefix",
+        "remove_extra_whitespaces",
+        "suppress_tokens",
+    }
+)
+"""Keys of a tokenizer that are carried over, or that encoding does not depend on."""
+
+
+def _is_known(key: str) -> bool:
+    name = key.removeprefix(_OF_TOKENIZER)
+    return name in _KNOWN_OF_TOKENIZER or name.endswith("_token_id")
 
 
 def _treat_spaces(backend: Any, header: GgufHeader, path: Path) -> None:

@@ -37,11 +37,13 @@ class GgufHeader:
         architecture: such as ``llama``.
         metadata: every key with its value; arrays are tuples.
         shapes: each tensor's name with its shape, in torch's order.
+        starts: each tensor's name with its first byte in the file.
     """
 
     architecture: str
     metadata: Mapping[str, Any]
     shapes: Mapping[str, tuple[int, ...]]
+    starts: Mapping[str, int]
 
     @property
     def context_length(self) -> int:
@@ -134,10 +136,11 @@ class _Reader:
         architecture = metadata.get("general.architecture")
         if not isinstance(architecture, str) or not architecture:
             self._refuse("its general.architecture is missing")
-        return GgufHeader(architecture, metadata, self._tensors(n_tensors, metadata.get("general.alignment", 32)))
+        shapes, starts = self._tensors(n_tensors, metadata.get("general.alignment", 32))
+        return GgufHeader(architecture, metadata, shapes, starts)
 
-    def _tensors(self, n_tensors: int, alignment: Any) -> dict[str, tuple[int, ...]]:
-        """The shapes, after every tensor is found to lie in the file and apart from the others."""
+    def _tensors(self, n_tensors: int, alignment: Any) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
+        """Shapes and first bytes, after every tensor is found to lie in the file and apart from the others."""
         shapes: dict[str, tuple[int, ...]] = {}
         places: list[tuple[int, int, str]] = []
         for _ in range(n_tensors):
@@ -157,7 +160,7 @@ class _Reader:
                 self._refuse(f"the tensor {name[:80]!r} does not lie where it should")
             position = offset + n_bytes
             self._require(position)
-        return shapes
+        return shapes, {name: self._position + offset for offset, _, name in places}
 
     def _n_bytes(self, name: str, shape: tuple[int, ...], kind: int) -> int:
         elements, n_bytes = _block_sizes().get(kind, (0, 0))

@@ -31,7 +31,7 @@ from icl_core.models.files import (
     remap_of,
     tokenizer_files,
 )
-from icl_core.models.gguf_file import read_gguf_header
+from icl_core.models.gguf_file import gguf_config, read_gguf_header
 from icl_core.models.parameter_fusion import fused_identity, fusion_parents
 from icl_core.models.sealed import is_sealed, sealed_files
 from icl_core.records import CheckpointIdentity, CheckpointRef
@@ -540,9 +540,10 @@ def _gguf_facts(path: Path, converted: Path | None) -> tuple[int, int | None]:
         config = read_json(converted / CONFIG_NAME)
         return context_length_of(config) or 0, count_parameters(sorted(converted.glob("*.safetensors")))
     header = read_gguf_header(path)
-    if not header.context_length:
+    context_length = context_length_of(gguf_config(header))
+    if not context_length:
         raise CheckpointError(f"{path} does not tell the context length ({header.architecture}.context_length).")
-    return header.context_length, header.n_parameters
+    return context_length, header.n_parameters
 
 
 # --- tokenizer and files -------------------------------------------------------------------------------------------

@@ -132,6 +132,19 @@ class Worker:
         with suppress(Exception):  # modules may be gone when the program ends
             self.end()
 
+    def end_if_idle(self) -> None:
+        """Ends the process, and gives its memory back, unless a question is at work."""
+        if self._turn.acquire(blocking=False):
+            try:
+                self.end()
+            finally:
+                self._turn.release()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a question is at work."""
+        return self._turn.locked()
+
     def end(self) -> None:
         """Ends the process, whatever it does; the next question starts another."""
         if self._process is not None:

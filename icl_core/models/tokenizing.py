@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from icl_core.errors import CheckpointError, ScoringError
+from icl_core.errors import CheckpointError, ScoringError, in_words
 from icl_core.models.files import file_stamp
 from icl_core.models.processes import Worker, WorkerEnded
 
@@ -241,7 +241,10 @@ def _keep(name: object, tokenizer: Tokenizer) -> None:
 
 
 def _encodings(tokenizer: Tokenizer, texts: list[str], add_special_tokens: bool) -> list[Encoding]:
-    encodings = tokenizer.encode_batch(texts, add_special_tokens=add_special_tokens)
+    try:
+        encodings: list[Encoding] = tokenizer.encode_batch(texts, add_special_tokens=add_special_tokens)
+    except BaseException as error:  # such as a regular expression that takes too many steps
+        raise ScoringError(f"The tokenizer gives up on a text. {in_words(error)}") from None
     for text, encoding in zip(texts, encodings, strict=True):
         if len(encoding) > MOST_TOKENS_PER_CHARACTER * (len(text) + 8):
             raise ScoringError(

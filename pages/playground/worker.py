@@ -1,4 +1,4 @@
-"""The page's side of the playground's worker: one process for all visitors, replies kept by their question."""
+"""The page's side of the playground's workers: the same for all visitors, replies kept by their question."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import replace
 import streamlit as st
 
 from icl_core.evaluation import playground
-from icl_core.evaluation.playground import Question, Reply, ask_worker, check_question, files_state
-from icl_core.models.processes import Worker
+from icl_core.evaluation.playground import Question, Reply, Workers, ask_workers, check_question, files_state
 
 __all__ = ["answer", "answer_batch"]
 
@@ -17,15 +16,15 @@ CHUNK = 10
 """Texts of a batch that are asked at once, so that progress is seen."""
 
 
-@st.cache_resource(show_spinner=False, on_release=lambda worker: worker.end())
-def _worker() -> Worker:
-    return playground.start_worker()
+@st.cache_resource(show_spinner=False, on_release=lambda workers: workers.end())
+def _workers() -> Workers:
+    return playground.start_workers()
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _reply(question: Question, files: tuple[tuple[int, ...], ...]) -> Reply:
     """The reply to a question, computed once; everything that changes it is in the question and the files' state."""
-    reply = ask_worker(_worker(), question)
+    reply = ask_workers(_workers(), question)
     if reply.is_restarted:
         st.session_state["worker_restarted"] = True
     return reply

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,15 +16,18 @@ import numpy as np
 import psutil
 import pytest
 
-from icl_core.errors import CheckpointError, StudyError
+from icl_core.errors import CheckpointError, JobError, StudyError
 from icl_core.evaluation import playground
 from icl_core.evaluation.playground import (
     Question,
+    Reply,
+    Workers,
     ask,
-    ask_worker,
+    ask_workers,
     check_question,
+    files_state,
     probabilities,
-    start_worker,
+    start_workers,
 )
 from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
@@ -32,7 +36,8 @@ from icl_core.models import processes
 from icl_core.models.hub import local_checkpoints
 from icl_core.models.processes import Worker
 from icl_core.settings import project_path
-from tests.support.tiny_models import save_task_file, save_trajectory
+from tests.support.sentences import assert_one_sentence
+from tests.support.tiny_models import save_checkpoint, save_task_file, save_trajectory
 
 
 @pytest.fixture
@@ -158,24 +163,24 @@ def test_two_checkpoints_stay_warm_and_no_more(question: Question, tmp_path: Pat
 
 
 @pytest.fixture
-def worker() -> Iterator[Worker]:
-    started = start_worker()
+def workers() -> Iterator[Workers]:
+    started = start_workers()
     yield started
     started.end()
 
 
-def test_the_worker_answers_refuses_crashes_and_is_started_again(question: Question, worker: Worker) -> None:
-    first = ask_worker(worker, question)
+def test_the_worker_answers_refuses_crashes_and_is_started_again(question: Question, workers: Workers) -> None:
+    first = ask_workers(workers, question)
     assert first.role("TR").loglikelihoods.shape == (1, 2) and not first.is_restarted
     gone = replace(question.tr, revision="step-7")
     with pytest.raises(CheckpointError, match="There is no checkpoint folder"):
-        ask_worker(worker, replace(question, tr=gone))
-    ask_worker(worker, question)
-    assert ask_worker(worker, replace(question, texts=("another joy",))).load_seconds < 0.1
-    assert worker.pid is not None
-    os.kill(worker.pid, signal.SIGKILL)
-    assert ask_worker(worker, question).is_restarted
-    assert not ask_worker(worker, question).is_restarted
+        ask_workers(workers, replace(question, tr=gone))
+    ask_workers(workers, question)
+    assert ask_workers(workers, replace(question, texts=("another joy",))).load_seconds < 0.1
+    assert workers.first.pid is not None
+    os.kill(workers.first.pid, signal.SIGKILL)
+    assert ask_workers(workers, question).is_restarted
+    assert not ask_workers(workers, question).is_restarted
 
 
 def test_the_worker_goes_with_its_parent(tmp_path: Path) -> None:
@@ -205,3 +210,97 @@ def test_unexpected_errors_come_back_as_one_sentence(question: Question, monkeyp
     monkeypatch.setattr(playground, "encode_cell", broken)
     kind, said = processes._answered(ask, question)
     assert (kind, said) == ("ScoringError", "It stopped on an unexpected RuntimeError: the device is on fire.")
+
+
+# Visitors at once, and workers that hang
+
+
+def hang(question: Question) -> None:
+    """Never answers; for a worker of its own."""
+    time.sleep(3600)
+
+
+def said(workers: Workers, question: Question) -> str:
+    with pytest.raises(JobError) as caught:
+        ask_workers(workers, question)
+    assert_one_sentence(str(caught.value))
+    return str(caught.value)
+
+
+def test_a_hung_worker_is_ended_and_the_next_visitor_gets_another(
+    question: Question, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(playground, "QUESTION_SECONDS", 15.0)
+    monkeypatch.setattr(playground, "PATIENCE_SECONDS", 0.1)
+    workers = Workers(Worker(f"{__name__}:hang"), Worker("icl_core.evaluation.playground:ask"))
+    first: list[str] = []
+    visitor = threading.Thread(target=lambda: first.append(said(workers, question)))
+    visitor.start()
+    while not workers.first.is_busy:
+        time.sleep(0.01)
+    monkeypatch.setattr(playground, "QUESTION_SECONDS", 600.0)
+    assert ask_workers(workers, question).role("TR").loglikelihoods.shape == (1, 2)
+    visitor.join()
+    assert "was ended after" in first[0] and workers.first.pid is None
+    workers.end()
+
+
+def test_both_busy_is_said(question: Question, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playground, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(playground, "WAIT_SECONDS", 0.1)
+    workers = start_workers()
+    with workers.first._turn, workers.second._turn:
+        assert "busy with others' questions" in said(workers, question)
+
+
+def test_two_windows_and_a_killed_worker(question: Question, workers: Workers) -> None:
+    texts = ("a joy", "a mess", "a river", "a film")
+    replies: dict[str, Reply] = {}
+
+    def visit(text: str) -> None:
+        replies[text] = ask_workers(workers, replace(question, texts=(text,)))
+
+    ask_workers(workers, question)
+    assert workers.first.pid is not None
+    visitors = [threading.Thread(target=visit, args=(text,)) for text in texts]
+    for visitor in visitors:
+        visitor.start()
+    os.kill(workers.first.pid, signal.SIGKILL)
+    for visitor in visitors:
+        visitor.join()
+    assert set(replies) == set(texts)
+    for text, reply in replies.items():
+        alone = ask(replace(question, texts=(text,)))
+        assert np.allclose(reply.role("TR").loglikelihoods, alone.role("TR").loglikelihoods, atol=1e-3)
+
+
+def test_a_worker_that_takes_the_memory_is_ended(question: Question, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playground, "MEMORY_SHARE", 0.0)
+    workers = start_workers()
+    assert "took nearly all the memory" in said(workers, question)
+    assert workers.first.pid is None
+
+
+def test_replaced_weights_are_asked_anew(question: Question) -> None:
+    before, state = ask(question), files_state(question)
+    other = save_checkpoint(Path(question.tr.location) / question.tr.revision, seed=99)
+    assert files_state(question) != state
+    after = ask(question)
+    assert not np.allclose(before.role("TR").loglikelihoods, after.role("TR").loglikelihoods)
+    assert len(playground._WARM) == 2 and other.is_dir()
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_a_hundred_questions(question: Question, workers: Workers, tmp_path: Path) -> None:
+    more = local_checkpoints(save_trajectory(tmp_path / "more", (5, 6, 7)))
+
+    def rss() -> int:
+        assert workers.first.pid is not None
+        return psutil.Process(workers.first.pid).memory_info().rss
+
+    sizes = []
+    for number in range(120):
+        asked = replace(question, tl=more[number % 3], texts=(f"film {number} is a joy",))
+        ask_workers(workers, asked)
+        sizes.append(rss())
+    assert sizes[-1] - sizes[19] < 30 * 2**20

@@ -378,6 +378,7 @@ def test_rotary_scaling_of_gguf_is_carried_over(tmp_path: Path, keys: dict[str, 
         ("expert_used_count", 2),
         ("use_parallel_residual", True),
         ("some.new_setting", 1),
+        ("tokenizer.ggml.normalizer.lowercase", True),
     ],
 )
 @pytest.mark.stands_for(
@@ -400,6 +401,8 @@ def test_what_changes_no_number_is_let_through(tmp_path: Path) -> None:
         "rope.scaling.finetuned": False,
         "expert_count": 0,
         "tensor_data_layout": "Meta AI original pth",
+        "logit_scale": 0.0,
+        "tokenizer.ggml.eot_token_id": 0,
     }
     path, model = gguf_model(tmp_path, keys=keys)
     torch.testing.assert_close(load(path)(IDS).logits, model.eval()(IDS).logits, atol=1e-5, rtol=1e-5)

@@ -58,7 +58,7 @@ def page(
         save_checkpoint(tmp_path / "run" / f"step-{step}", seed=step)
         refs.append(CheckpointRef("local", "run", f"step-{step}", "folder", str(tmp_path / "run"), step))
     Thread.broken = Thread.asked = 0
-    monkeypatch.setattr(playground, "start_worker", Thread)
+    monkeypatch.setattr(playground, "start_workers", Thread)
     monkeypatch.setattr("pages.playground.form._models", lambda: ["run"])
     monkeypatch.setattr("pages.ui.cached.checkpoints_of", lambda model: tuple(refs) if model == "run" else ())
 
