@@ -17,7 +17,7 @@ from icl_core.analysis.trajectories import ability_curves, paired_predictions
 from icl_core.cli.listing import open_store
 from icl_core.cli.output import complain, emit, table
 from icl_core.errors import ObservatoryError, StudyError
-from icl_core.evaluation.exclusions import excluded_checkpoints, shared_weights
+from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpoints, shared_weights
 from icl_core.evaluation.store import CellSummary, Store
 from icl_core.evaluation.study import most_alike
 from icl_core.models.parameter_fusion import FUSED_FAMILY
@@ -131,7 +131,8 @@ def _predictions(store: Store, mine: Sequence[CellSummary], options: argparse.Na
     ]
     if not usable:
         raise StudyError("it has no results with these tasks and this number of test rows.")
-    specs = most_alike(usable)
+    current = set(current_checkpoints(store, {spec.checkpoint for spec in usable}))
+    specs = most_alike([spec for spec in usable if spec.checkpoint in current])
     excluded = excluded_checkpoints(store, {spec.checkpoint for spec in specs})
     return next(iter(collect_predictions(store.find_many(specs).values(), excluded=excluded).values()))
 

@@ -13,7 +13,7 @@ from icl_core.analysis.trajectories import AbilityCurves, ability_curves
 from icl_core.cli.output import complain, emit, table
 from icl_core.errors import StudyError
 from icl_core.evaluation.bundle import ensure_embedded
-from icl_core.evaluation.exclusions import excluded_checkpoints, shared_weights
+from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpoints, shared_weights
 from icl_core.evaluation.store import CellSummary, Store
 from icl_core.evaluation.upkeep import StoreReport, backup_store, rebuild_store, verify_store
 from icl_core.models.hub import embedded_members, lab_runs, list_checkpoints, listing_of
@@ -225,11 +225,12 @@ def _result_rows(store: Store, options: argparse.Namespace) -> tuple[list[dict[s
     rows: list[dict[str, Any]] = []
     remarks: list[str] = []
     for group in _groups(store.summaries(), options):
-        specs = [summary.spec for summary in group]
+        current = set(current_checkpoints(store, {summary.spec.checkpoint for summary in group}))
+        specs = [summary.spec for summary in group if summary.spec.checkpoint in current]
         excluded = excluded_checkpoints(store, {spec.checkpoint for spec in specs})
         remarks += [f"Left out of curves: {reason}." for reason in excluded.values()]
         records = store.find_many(specs)
-        apart: dict[CheckpointRef | None, list[CellRecord]] = {}  # those left out are shown, each alone
+        apart: dict[CheckpointRef | None, list[CellRecord]] = {None: []}  # those left out are shown, each alone
         for spec, record in records.items():
             apart.setdefault(spec.checkpoint if spec.checkpoint in excluded else None, []).append(record)
         for together in apart.values():

@@ -67,7 +67,7 @@ def choose(
     left_out: list[Skipped] = []
     for listing in listings:
         refs = _choose_one(listing, choice)
-        _refuse_another_order(refs, listing, stored)
+        _refuse_another_order(refs, listing, stored, is_given=bool(order))
         chosen += refs
         left_out += [*listing.skipped, *_stepless(refs, listing, choice)]
     return Chosen(tuple(chosen), tuple(left_out))
@@ -163,20 +163,21 @@ def _as_ordered_before(listing: Listing, stored: Iterable[CheckpointRef]) -> Lis
     return replace(listing, checkpoints=tuple(sorted(refs, key=training_order)), doubts=doubts)
 
 
-def _refuse_another_order(chosen: Iterable[CheckpointRef], listing: Listing, stored: Iterable[CheckpointRef]) -> None:
+def _refuse_another_order(
+    chosen: Sequence[CheckpointRef], listing: Listing, stored: Iterable[CheckpointRef], *, is_given: bool
+) -> None:
     """Refuses to store a part of a model in another order than the rest of it is stored in."""
-    steps = {_place(ref): ref for ref in listing.checkpoints}
+    steps = {_place(ref): ref.step for ref in listing.checkpoints}
     again = {_place(ref) for ref in chosen}
-    models = {ref.model for ref in chosen}
+    whose = {(ref.model, home_of(ref)) for ref in chosen}
     for ref in stored:
-        now = steps.get(_place(ref))
-        if now is None or ref.model not in models or ref.step in (None, now.step) or _place(ref) in again:
+        if (ref.model, home_of(ref)) not in whose or ref.step is None or _place(ref) in again:
             continue
-        raise StudyError(
-            f"{label_of(ref)} of {ref.model} is stored as number {ref.step} of an order and would now be "
-            f"{'without one' if now.step is None else f'number {now.step}'}; choose it too, with one order for all "
-            "(what is stored is not computed again), or give the model another name (--name)."
-        )
+        if steps.get(_place(ref), None if is_given else ref.step) != ref.step:
+            raise StudyError(
+                f"{label_of(ref)} of {ref.model} is stored at {ref.step} of another order; choose it too, with one "
+                "order for all (what is stored is not computed again), or give the model another name (--name)."
+            )
 
 
 def _place(ref: CheckpointRef) -> tuple[str, str, str | None]:
