@@ -97,11 +97,13 @@ class CheckpointRef:
     Attributes:
         family: name in the registry, ``local`` for folders and GGUF files of one's own.
         model: unique name of the model, such as ``pythia-410m``.
-        revision: git reference on the Hub, folder name of a local checkpoint, or file name of a GGUF.
+        revision: git reference on the Hub, folder name of a local checkpoint (``.`` for ``location`` itself), or file
+            name of a GGUF.
         source: where the weights come from.
         location: Hub id; parent folder of the checkpoint folders; path of the GGUF file; member name; for mixed
             parameters the canonical JSON of both parents and the weight.
-        step: optimizer step, None where the name does not tell it.
+        step: what the name counts (``registry.names``: steps, else epochs or tokens), or the place in an order that
+            was given, from 1; None where neither tells it.
         tokens_seen: training tokens up to this step, None where unknown.
         weight_file: the file on the revision that holds the weights, where checkpoints are files.
         remap: name of the native remap that the weights need, None for native classes.

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from icl_core.errors import StudyError
 from icl_core.records import CellRecord, CheckpointRef, LabelSetting, Split
+from icl_core.registry.names import home_of, order_question, training_order
 
 __all__ = [
     "NORMALISATIONS",
@@ -133,8 +134,8 @@ def collect_predictions(
 
     Raises:
         StudyError: records of one model differ in an option (shots, template, alphabet, dtype, ...) or in a
-            task's rows, or two folders are called alike; the message names what differs. Such numbers must not
-            share a curve.
+            task's rows, two folders are called alike, or the order of the checkpoints is not certain; the message
+            names what differs. Such numbers must not share a curve.
     """
     left_out = dict(excluded or {})
     by_model: dict[str, list[CellRecord]] = {}
@@ -148,9 +149,9 @@ def _stack_model(
     model: str, cells: Sequence[CellRecord], split: Split, excluded: Mapping[CheckpointRef, str]
 ) -> Predictions:
     kept = [cell for cell in cells if cell.spec.checkpoint not in excluded]
-    _refuse_models_of_one_name(model, kept)
+    _refuse_doubtful_trajectory(model, kept)
     options = _shared_options(model, kept)
-    checkpoints = tuple(sorted({cell.spec.checkpoint for cell in kept}, key=_training_order))
+    checkpoints = tuple(sorted({cell.spec.checkpoint for cell in kept}, key=training_order))
     tasks = tuple(dict.fromkeys(cell.spec.task for cell in kept))
     demo_seeds = tuple(sorted({cell.spec.demo_seed for cell in kept}))
     for task in tasks:
@@ -171,19 +172,17 @@ def _stack_model(
     )
 
 
-def _refuse_models_of_one_name(model: str, cells: Sequence[CellRecord]) -> None:
-    """Checkpoints of one's own are called after their folder, which may have another folder's or model's name."""
+def _refuse_doubtful_trajectory(model: str, cells: Sequence[CellRecord]) -> None:
+    """Checkpoints of one's own lie in one folder, and their order of training is certain."""
     refs = {cell.spec.checkpoint for cell in cells}
-    places = {ref.location if ref.source in ("folder", "gguf") else "a published model" for ref in refs}
+    places = {home_of(ref) or "a published model" for ref in refs}
     if len(places) > 1:
         raise StudyError(
-            f"There are results of different models called {model} ({', '.join(sorted(places))}); leave one of them "
-            "out, or rename its folder and evaluate it again."
+            f"There are results of different models called {model} ({', '.join(sorted(places))}); evaluate one of them "
+            "again under another name (--name): nothing is computed twice."
         )
-
-
-def _training_order(ref: CheckpointRef) -> tuple[bool, int, str]:
-    return (ref.step is None, ref.step or 0, ref.revision)
+    if question := order_question(refs):
+        raise StudyError(question)
 
 
 def _shared_options(model: str, cells: Sequence[CellRecord]) -> dict[str, str | int]:

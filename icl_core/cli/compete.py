@@ -17,10 +17,11 @@ from icl_core.analysis.trajectories import ability_curves, paired_predictions
 from icl_core.cli.listing import open_store
 from icl_core.cli.output import complain, emit, table
 from icl_core.errors import ObservatoryError, StudyError
-from icl_core.evaluation.exclusions import excluded_checkpoints
+from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpoints, shared_weights
 from icl_core.evaluation.store import CellSummary, Store
 from icl_core.evaluation.study import most_alike
 from icl_core.models.parameter_fusion import FUSED_FAMILY
+from icl_core.registry.names import home_of
 from icl_core.settings import BASE_MEMBER
 
 __all__ = ["add_commands"]
@@ -62,20 +63,34 @@ def _compete(options: argparse.Namespace) -> int:
     models = sorted({summary.model for summary in found}, key=lambda name: (name != BASE_MEMBER, name))
     if unknown := sorted(set(options.model or ()) - set(models)):
         raise StudyError(f"There are no results of {', '.join(unknown)}; there are some of {', '.join(models)}.")
-    rows = []
+    rows, without = [], []
     for model in options.model or models:
-        try:
-            rows.append(_row(store, [summary for summary in found if summary.model == model], options))
-        except ObservatoryError as error:
-            complain(f"{model} is left out: {error}")
+        for name, mine in _by_folder([summary for summary in found if summary.model == model]).items():
+            try:
+                rows.append(_row(store, mine, options) | {"model": name})
+            except ObservatoryError as error:
+                complain(f"{name} is left out: {error}")
+                without.append({"model": name, "left_out": [str(error)]})
     shown = [[_cell(name, row[name]) for name in _COLUMNS.values()] for row in rows]
     words = (
         f"\nAt epsilon {options.epsilon:g}, mean over tasks. ICL, TR, TL: accuracy at the last checkpoint. "
         "Competing: intervals, of all; noise alone: 95 % of the centred bootstrap; clear: compete in 95 % "
         "of resamples."
     )
-    emit(options, rows, table(list(_COLUMNS), shown) + words)
+    remarks = [f"Left out of the curves of {row['model']}: {reason}." for row in rows for reason in row["left_out"]]
+    remarks += shared_weights(store, options.model or models)
+    emit(options, [*rows, *without], "\n".join([table(list(_COLUMNS), shown) + words, *remarks]))
     return 0
+
+
+def _by_folder(summaries: Sequence[CellSummary]) -> dict[str, list[CellSummary]]:
+    """Results under one name, folder by folder where results of several folders were stored under it."""
+    by_home: dict[str, list[CellSummary]] = {}
+    for summary in summaries:
+        by_home.setdefault(home_of(summary.spec.checkpoint), []).append(summary)
+    if len(by_home) == 1:
+        return {summaries[0].model: list(summaries)}
+    return {f"{mine[0].model} ({home or 'published'})": mine for home, mine in by_home.items()}
 
 
 def _row(store: Store, mine: Sequence[CellSummary], options: argparse.Namespace) -> dict[str, Any]:
@@ -101,6 +116,7 @@ def _row(store: Store, mine: Sequence[CellSummary], options: argparse.Namespace)
         "n_seeds": floor.n_seeds,
         "n_test": max(len(gold) for gold in paired.gold),
         "last_step": paired.checkpoints[-1].step,
+        "left_out": list(predictions.excluded.values()),
     }
 
 
@@ -115,7 +131,8 @@ def _predictions(store: Store, mine: Sequence[CellSummary], options: argparse.Na
     ]
     if not usable:
         raise StudyError("it has no results with these tasks and this number of test rows.")
-    specs = most_alike(usable)
+    current = set(current_checkpoints(store, {spec.checkpoint for spec in usable}))
+    specs = most_alike([spec for spec in usable if spec.checkpoint in current])
     excluded = excluded_checkpoints(store, {spec.checkpoint for spec in specs})
     return next(iter(collect_predictions(store.find_many(specs).values(), excluded=excluded).values()))
 

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,11 +17,16 @@ from icl_core.cli.listing import open_store
 from icl_core.cli.output import ProgressLines, complain, emit, human_bytes, human_seconds, table
 from icl_core.errors import StudyError, UnknownNameError
 from icl_core.evaluation import jobs
+from icl_core.evaluation.choice import Chosen, choose
 from icl_core.evaluation.cost import Estimate, estimate
+from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpoints
+from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import ATTENTIONS, DTYPES, Study, validate_study
-from icl_core.models.hub import embedded_members, list_checkpoints
+from icl_core.models.hub import embedded_members, listing_of
+from icl_core.models.listing import Listing
 from icl_core.records import LABEL_SETTINGS, CheckpointRef
-from icl_core.registry.families import MODELS, choose_checkpoints, get_family, get_model, known_checkpoints
+from icl_core.registry.families import MODELS, get_family, get_model, known_checkpoints
+from icl_core.registry.names import label_of
 from icl_core.registry.tasks import FILE_PREFIX, TASK_GROUPS, TASKS, embedded_tasks
 
 __all__ = ["add_commands"]
@@ -45,6 +50,9 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--family", help="model family, such as tiny, pythia or local")
     what.add_argument("--model", action="append", help="model, folder of checkpoints, GGUF file or Hub id (repeatable)")
     what.add_argument("--checkpoints", default="all", help="all, paper, a count, or steps and revisions with commas")
+    what.add_argument("--order", default="", metavar="NAME,NAME", help="checkpoints in the order of training, where "
+                      "their names do not tell it; others are left out")  # fmt: skip
+    what.add_argument("--name", default="", help="what a model of one's own is called; else its path tells")
     what.add_argument("--tasks", help="names, groups or CSV/JSONL files with commas; all for the 16 public ones")
     what.add_argument("--settings", default=",".join(LABEL_SETTINGS), help="of gold, random, abstract")
     what.add_argument("--seeds", default=",".join(map(str, settings.DEFAULT_DEMO_SEEDS)))
@@ -69,10 +77,20 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 # From options to a study
 
 
-def _study(options: argparse.Namespace) -> Study:
-    checkpoints = tuple(
-        ref for name in _model_names(options) for ref in choose_checkpoints(_refs(name, options), options.checkpoints)
+def _chosen(options: argparse.Namespace, store: Store) -> Chosen:
+    listings = [_listing(name, options) for name in _model_names(options)]
+    is_own = any(listing.base is not None or listing.checkpoints[0].family == "hub" for listing in listings)
+    stored = {summary.spec.checkpoint for summary in store.summaries()} if is_own else set()
+    return choose(
+        listings,
+        current_checkpoints(store, stored),
+        choice=options.checkpoints,
+        order=options.order,
+        name=options.name,
     )
+
+
+def _study(options: argparse.Namespace, checkpoints: tuple[CheckpointRef, ...]) -> Study:
     from icl_core.evaluation.run import resolve_device, resolve_dtype
 
     study = Study(
@@ -133,12 +151,12 @@ def _model_names(options: argparse.Namespace) -> list[str]:
     return list(models)
 
 
-def _refs(name: str, options: argparse.Namespace) -> tuple[CheckpointRef, ...]:
+def _listing(name: str, options: argparse.Namespace) -> Listing:
     """The checkpoints of a model; documented ones need no listing of the repository."""
     model = MODELS.get(name)
     if model is not None and (model.complete or (options.checkpoints == "paper" and model.paper_steps)):
-        return known_checkpoints(model)
-    return list_checkpoints(name, offline=options.offline)
+        return Listing(known_checkpoints(model))
+    return listing_of(name, offline=options.offline)
 
 
 def _task_names(text: str | None, checkpoints: Sequence[CheckpointRef]) -> tuple[str, ...]:
@@ -163,17 +181,25 @@ def _task_names(text: str | None, checkpoints: Sequence[CheckpointRef]) -> tuple
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    study = _study(options)
     store = open_store(options)
+    chosen = _chosen(options, store)
+    study = _study(options, chosen.checkpoints)
+    for each in chosen.left_out:
+        complain(each.sentence)
+    left_out = [asdict(each) for each in chosen.left_out]
+    flagged = excluded_checkpoints(store, study.checkpoints)
+    for reason in flagged.values():
+        complain(f"left out of curves: {reason}.")
     if options.dry_run:
         found = estimate(study, store, device=options.device, offline=options.offline, data_offline=options.offline)
         data = asdict(found) | {"tflops": found.tflops, "tflops_per_prompt": found.tflops_per_prompt}
+        data["left_out"] = left_out + _flagged(flagged)
         emit(options, data, _estimate_words(found))
         return 0
     if options.background:
         job_id = jobs.submit(study, device=options.device, offline=options.offline, store_path=store.path)
         words = f"Job {job_id} is {jobs.read_job(job_id, store_path=store.path).state}; see `python -m icl_core jobs`."
-        emit(options, {"job": job_id}, words)
+        emit(options, {"job": job_id, "left_out": left_out}, words)
         return 0
     from icl_core.evaluation.run import ProgressInfo, run_study
 
@@ -192,8 +218,10 @@ def _evaluate(options: argparse.Namespace) -> int:
     progress.end(f"{report.n_computed + report.n_stored + report.n_failed}/{report.n_cells} cells")
     for failure in report.failures:
         complain(f"failed: {failure.what}: {failure.message}")
-    for reason in report.duplicates.values():
-        complain(f"warning: {reason}.")
+    for reason in (reason for ref, reason in report.duplicates.items() if ref not in flagged):
+        complain(f"left out of curves: {reason}.")
+    for sentence in report.shared:
+        complain(f"note: {sentence}")
     data = {
         "n_cells": report.n_cells,
         "n_stored": report.n_stored,
@@ -204,10 +232,17 @@ def _evaluate(options: argparse.Namespace) -> int:
         "duplicates": [
             {"model": ref.model, "revision": ref.revision, "reason": r} for ref, r in report.duplicates.items()
         ],
+        "shared": list(report.shared),
+        "left_out": left_out + _flagged(excluded_checkpoints(store, study.checkpoints)),
         "store": str(store.path),
     }
     emit(options, data, f"{report.message} It took {human_seconds(report.seconds)}.")
     return 1 if report.n_failed else 0
+
+
+def _flagged(excluded: Mapping[CheckpointRef, str]) -> list[dict[str, str]]:
+    """Checkpoints that are evaluated but belong in no curve."""
+    return [{"name": label_of(ref), "reason": reason} for ref, reason in excluded.items()]
 
 
 def _estimate_words(found: Estimate) -> str:

@@ -99,7 +99,10 @@ def _fuse(options: argparse.Namespace) -> int:
     )
     refs = {ref.model: ref for entry in entries for ref in entry.checkpoints}
     flops = flops_of_prompts(study, store, checkpoints=tuple(refs.values()))
-    _show(options, entries, table_1(entries, flops), members)
+    left_out = _left_out(results)
+    for sentence in left_out:
+        complain(sentence)
+    _show(options, entries, table_1(entries, flops), members, left_out=left_out)
     return 0
 
 
@@ -125,6 +128,13 @@ def _further_member(results: FusionResults, asked: _Further, options: argparse.N
     model = _splits(results, asked.model)
     checkpoint = _checkpoint(model.test.checkpoints, asked.checkpoint)
     return choose_member(model, asked.label_setting, checkpoint=checkpoint, normalisation=options.normalisation)
+
+
+def _left_out(results: FusionResults) -> list[str]:
+    """Checkpoints that belong in no curve, and models whose results cannot share a table."""
+    splits = [*results.models.values(), *results.others.values()]
+    reasons = {f"{each.test.model}, {reason}": None for each in splits for reason in each.test.excluded.values()}
+    return [f"{reason} (left out)." for reason in reasons] + list(results.problems.values())
 
 
 def _splits(results: FusionResults, model: str) -> ModelSplits:
@@ -182,7 +192,12 @@ def _mix(study: Study, store: Store, pair: tuple[Member, Member], options: argpa
 
 
 def _show(
-    options: argparse.Namespace, entries: Sequence[Entry], rows: Sequence[Table1Row], members: Sequence[Member]
+    options: argparse.Namespace,
+    entries: Sequence[Entry],
+    rows: Sequence[Table1Row],
+    members: Sequence[Member],
+    *,
+    left_out: Sequence[str],
 ) -> None:
     ours = next(entry for entry in entries if entry.kind == "fusion")  # adaptive, or fixed without development results
     baselines = [entry for entry in entries if entry is not ours and entry.kind != "upper bound"]
@@ -192,6 +207,7 @@ def _show(
         "tr": _facts(members[0]),
         "tl": _facts(members[1]),
         "members": [_facts(member) for member in members],
+        "left_out": list(left_out),
         "fusion": ours.name,
         "weights": {name: w.tolist() for name, w in ours.weights.by_task.items()} if ours.weights is not None else {},
         "equal_for_want_of_excess": list(ours.weights.equal_for_want_of_excess) if ours.weights is not None else [],

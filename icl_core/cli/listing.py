@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from icl_core import settings
 from icl_core.analysis.predictions import collect_predictions
 from icl_core.analysis.trajectories import AbilityCurves, ability_curves
-from icl_core.cli.output import emit, table
+from icl_core.cli.output import complain, emit, table
 from icl_core.errors import StudyError
 from icl_core.evaluation.bundle import ensure_embedded
-from icl_core.evaluation.exclusions import excluded_checkpoints
+from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpoints, shared_weights
 from icl_core.evaluation.store import CellSummary, Store
 from icl_core.evaluation.upkeep import StoreReport, backup_store, rebuild_store, verify_store
-from icl_core.models.hub import embedded_members, lab_runs, list_checkpoints
+from icl_core.models.hub import embedded_members, lab_runs, list_checkpoints, listing_of
+from icl_core.models.listing import Listing
+from icl_core.records import CellRecord, CheckpointRef
 from icl_core.registry.families import FAMILIES, MODELS, checkpoint_faults, get_family, known_checkpoints
+from icl_core.registry.names import check_name, home_of, order_question
 from icl_core.registry.tasks import FileSource, HubSource, Task, list_tasks
 
 __all__ = ["add_commands", "open_store"]
@@ -34,7 +37,7 @@ def open_store(options: argparse.Namespace) -> Store:
 def add_commands(add: Any) -> None:
     """Adds the three commands; ``add(name, run, help)`` gives the parser of a new one."""
     families = add("families", _families, "model families, their models and published checkpoints")
-    families.add_argument("--family", help="list this family's models, or the checkpoints of this model")
+    families.add_argument("--family", help="list this family's models, or the checkpoints of this model or folder")
     add("tasks", _tasks, "tasks with their label words")
     results = add("results", _results, "stored results by checkpoint and label setting")
     results.add_argument("--model", help="results of this model only")
@@ -52,7 +55,8 @@ def add_commands(add: Any) -> None:
 
 
 def _families(options: argparse.Namespace) -> int:
-    if options.family in MODELS or options.family in embedded_members():
+    named = options.family in (*FAMILIES, None)
+    if options.family in MODELS or options.family in embedded_members() or (not named and _exists(options.family)):
         return _checkpoints(options)
     names = [get_family(options.family).name] if options.family else list(FAMILIES)
     data = [_family_facts(name) for name in names]
@@ -102,7 +106,8 @@ def _member_facts(member: str) -> dict[str, Any]:
 
 def _checkpoints(options: argparse.Namespace) -> int:
     name = options.family
-    refs = known_checkpoints(MODELS[name]) if name in MODELS else list_checkpoints(name)
+    listing = Listing(known_checkpoints(MODELS[name])) if name in MODELS else listing_of(name)
+    refs = listing.checkpoints
     data = [
         {
             "model": ref.model,
@@ -116,8 +121,17 @@ def _checkpoints(options: argparse.Namespace) -> int:
     rows = [
         (ref.weight_file or ref.revision, ref.step, _short(ref.tokens_seen), checkpoint_faults(ref)) for ref in refs
     ]
+    question = order_question(refs)
+    remarks = [each.sentence for each in listing.skipped]
+    remarks += [f"{revision}: {doubt}." for revision, doubt in listing.doubts] + ([question] if question else [])
+    for remark in remarks:
+        complain(remark)
     emit(options, data, table(("revision", "step", "tokens", "known fault"), rows))
     return 0
+
+
+def _exists(text: str) -> bool:
+    return check_name(text) is not None or Path(text).expanduser().exists()
 
 
 def _short(count: int | None) -> str:
@@ -211,30 +225,44 @@ def _result_rows(store: Store, options: argparse.Namespace) -> tuple[list[dict[s
     rows: list[dict[str, Any]] = []
     remarks: list[str] = []
     for group in _groups(store.summaries(), options):
-        specs = [summary.spec for summary in group]
+        current = set(current_checkpoints(store, {summary.spec.checkpoint for summary in group}))
+        specs = [summary.spec for summary in group if summary.spec.checkpoint in current]
         excluded = excluded_checkpoints(store, {spec.checkpoint for spec in specs})
         remarks += [f"Left out of curves: {reason}." for reason in excluded.values()]
-        try:
-            found = collect_predictions(store.find_many(specs).values(), split=options.split)
-            for predictions in found.values():
-                tasks = predictions.tasks if options.by_task else (None,)
-                for task in tasks:
-                    curves = ability_curves(
-                        predictions,
-                        measure=options.measure,
-                        normalisation=options.normalisation,
-                        task=task,
-                        n_replicates=500,
-                    )
-                    rows += _curve_rows(curves)
-                    remarks += _partial_words(curves)
-        except StudyError as error:
-            remarks.append(f"Not shown: {error}")
-    return rows, list(dict.fromkeys(remarks))
+        records = store.find_many(specs)
+        apart: dict[CheckpointRef | None, list[CellRecord]] = {None: []}  # those left out are shown, each alone
+        for spec, record in records.items():
+            apart.setdefault(spec.checkpoint if spec.checkpoint in excluded else None, []).append(record)
+        for together in apart.values():
+            try:
+                more, words = _rows_of(together, options)
+            except StudyError as error:
+                remarks.append(f"Not shown: {error}")
+            else:
+                rows += more
+                remarks += words
+    return rows, list(dict.fromkeys([*remarks, *shared_weights(store, (row["model"] for row in rows))]))
+
+
+def _rows_of(records: Sequence[CellRecord], options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
+    rows, remarks = [], []
+    for predictions in collect_predictions(records, split=options.split).values():
+        tasks = predictions.tasks if options.by_task else (None,)
+        for task in tasks:
+            curves = ability_curves(
+                predictions,
+                measure=options.measure,
+                normalisation=options.normalisation,
+                task=task,
+                n_replicates=500,
+            )
+            rows += _curve_rows(curves)
+            remarks += _partial_words(curves)
+    return rows, remarks
 
 
 def _groups(summaries: Iterable[CellSummary], options: argparse.Namespace) -> Iterable[list[CellSummary]]:
-    """Current results that share their options, model by model."""
+    """Current results that share their options, model by model; folders of one name are apart."""
     groups: dict[tuple[object, ...], list[CellSummary]] = {}
     for summary in summaries:
         spec = summary.spec
@@ -242,7 +270,8 @@ def _groups(summaries: Iterable[CellSummary], options: argparse.Namespace) -> It
         wanted = wanted and options.model in (None, summary.model) and options.task in (None, spec.task)
         if wanted:
             prompt = (spec.n_shots, spec.n_examples, spec.template, spec.label_word_set, spec.sampling)
-            groups.setdefault((summary.model, prompt, spec.dtype, spec.attention, spec.data_dir), []).append(summary)
+            whose = (summary.model, home_of(spec.checkpoint))
+            groups.setdefault((whose, prompt, spec.dtype, spec.attention, spec.data_dir), []).append(summary)
     return groups.values()
 
 

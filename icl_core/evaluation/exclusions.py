@@ -1,33 +1,41 @@
-"""Which checkpoints do not hold what their names say: known from the literature, or found when they were hashed.
+"""Which checkpoints belong in no trajectory: not what their names say, copies, or stored in an order given anew since.
 
-It hashes nothing itself and leaves nothing out: readers decide. Cases: EleutherAI/pythia issues 205 and 206.
+It hashes nothing itself and leaves nothing out: readers do, and say so. Cases: EleutherAI/pythia issues 205 and 206.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from icl_core.evaluation.codec import from_plain
 from icl_core.evaluation.store import Store
-from icl_core.models.hub import duplicate_weights
+from icl_core.models.hub import duplicate_weights, shared_files
 from icl_core.records import CheckpointIdentity, CheckpointRef, canonical_json
 from icl_core.registry.families import checkpoint_faults
+from icl_core.registry.names import label_of
 
-__all__ = ["excluded_checkpoints", "note_identities"]
+__all__ = ["current_checkpoints", "excluded_checkpoints", "note_identities", "shared_weights"]
 
 _NAMESPACE = "identities"
+_OWN_FAMILIES = ("local", "hub")
 
 Identities = dict[CheckpointRef, CheckpointIdentity]
 
 
 def note_identities(store: Store, identities: Mapping[CheckpointRef, CheckpointIdentity]) -> None:
-    """Keeps with the store what checkpoints were found to be, so that doubles are known when one is met alone."""
+    """Keeps with the store what checkpoints were found to be, so that doubles are known when one is met alone.
+
+    What was noted of the same checkpoint under another step is dropped: the order that was given last holds.
+    """
     for model in {ref.model for ref in identities}:
         found = {ref: identity for ref, identity in identities.items() if ref.model == model}
-        if any(_read(store, model).get(ref) != identity for ref, identity in found.items()):
-            pairs = [[asdict(ref), asdict(identity)] for ref, identity in (_read(store, model) | found).items()]
+        noted = _read(store, model)
+        places = {_place(ref) for ref in found}
+        new = {ref: identity for ref, identity in noted.items() if _place(ref) not in places} | found
+        if new != noted:
+            pairs = [[asdict(ref), asdict(identity)] for ref, identity in new.items()]
             store.put_note(_NAMESPACE, model, canonical_json(pairs))
 
 
@@ -37,11 +45,41 @@ def excluded_checkpoints(store: Store, refs: Iterable[CheckpointRef]) -> dict[Ch
     Doubles are looked for among all checkpoints of the same models that were ever identified with this store.
     """
     asked = list(refs)
-    doubles: dict[CheckpointRef, str] = {}
+    reasons: dict[CheckpointRef, str | None] = {}
     for model in {ref.model for ref in asked}:
-        doubles |= duplicate_weights(_read(store, model))
-    reasons = {ref: doubles.get(ref) or checkpoint_faults(ref) for ref in asked}
-    return {ref: reason for ref, reason in reasons.items() if reason}
+        noted = _read(store, model)
+        mine = [ref for ref in asked if ref.model == model]
+        doubles = duplicate_weights(noted)
+        reasons |= {ref: doubles.get(ref) or checkpoint_faults(ref) for ref in mine} | _superseded(mine, noted)
+    return {ref: reason for ref in asked if (reason := reasons[ref])}
+
+
+def shared_weights(store: Store, models: Iterable[str]) -> tuple[str, ...]:
+    """What is said, and left in, of checkpoints of these models that share some of their weight files."""
+    return tuple(sentence for model in dict.fromkeys(models) for sentence in shared_files(_read(store, model)))
+
+
+def current_checkpoints(store: Store, refs: Iterable[CheckpointRef]) -> tuple[CheckpointRef, ...]:
+    """The checkpoints without those that are stored under another step too, which was read or given later."""
+    asked = list(refs)
+    old: set[CheckpointRef] = set()
+    for model in {ref.model for ref in asked if ref.family in _OWN_FAMILIES}:
+        old |= _superseded([ref for ref in asked if ref.model == model], _read(store, model)).keys()
+    return tuple(ref for ref in asked if ref not in old)
+
+
+def _superseded(asked: Sequence[CheckpointRef], noted: Iterable[CheckpointRef]) -> dict[CheckpointRef, str]:
+    stepped = [ref for ref in (*asked, *noted) if ref.step is not None]  # what was noted last comes last
+    now = {_place(ref): ref for ref in stepped}
+    return {
+        ref: f"{label_of(ref)}: it has another place in the order now"
+        for ref in asked
+        if ref.family in _OWN_FAMILIES and now.get(_place(ref), ref) != ref
+    }
+
+
+def _place(ref: CheckpointRef) -> tuple[str, str, str | None]:
+    return ref.location, ref.revision, ref.weight_file
 
 
 def _read(store: Store, model: str) -> Identities:

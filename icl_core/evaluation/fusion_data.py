@@ -5,6 +5,7 @@ It weighs, chooses and compares nothing (``analysis.fusion_report`` does) and co
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -17,6 +18,7 @@ from icl_core.evaluation.store import CellSummary, Store
 from icl_core.evaluation.study import Study, most_alike, study_cells
 from icl_core.models.parameter_fusion import FUSED_FAMILY, fused_checkpoint, fusion_parents
 from icl_core.records import LABEL_SETTINGS, CellRecord, CellSpec, CheckpointRef
+from icl_core.registry.names import order_question, training_order
 from icl_core.registry.tasks import list_tasks
 
 __all__ = ["FusionResults", "collect_results", "fusion_study", "mixing_study", "stored_study"]
@@ -141,11 +143,12 @@ def _other_specs(gold: Sequence[CellSummary], study: Study, own: set[str]) -> li
         if ref.model not in own and ref.family != FUSED_FAMILY:
             by_ref.setdefault(ref, []).append(summary.spec)
     n_cells = len(study.tasks) * len(study.demo_seeds)
-    last: dict[str, CheckpointRef] = {}
-    for ref, specs in by_ref.items():
-        if len(specs) == n_cells and (ref.step or 0) >= (last[ref.model].step or 0 if ref.model in last else -1):
-            last[ref.model] = ref
-    return [spec for ref in last.values() for spec in by_ref[ref]]
+    whole = sorted((ref for ref, specs in by_ref.items() if len(specs) == n_cells), key=training_order)
+    last: list[CheckpointRef] = []
+    for _, refs in itertools.groupby(whole, key=lambda ref: ref.model):
+        mine = list(refs)
+        last += mine if order_question(mine) else mine[-1:]  # without a certain order all, so that the reason is told
+    return [spec for ref in last for spec in by_ref[ref]]
 
 
 def stored_study(
@@ -178,7 +181,7 @@ def stored_study(
     abstract = [spec.alphabet for spec in alike if spec.label_setting == "abstract"]
     first = alike[0]
     return Study(
-        checkpoints=tuple(sorted({spec.checkpoint for spec in alike}, key=_training_order)),
+        checkpoints=tuple(sorted({spec.checkpoint for spec in alike}, key=training_order)),
         tasks=_known("task", tasks, sorted({spec.task for spec in alike}, key=_registry_order)),
         label_settings=LABEL_SETTINGS,
         demo_seeds=_known("demonstration seed", demo_seeds, sorted({spec.demo_seed for spec in alike})),
@@ -192,10 +195,6 @@ def stored_study(
         attention=first.attention,
         data_dir=first.data_dir,
     )
-
-
-def _training_order(ref: CheckpointRef) -> tuple[str, bool, int, str]:
-    return (ref.model, ref.step is None, ref.step or 0, ref.revision)
 
 
 def _registry_order(task: str) -> tuple[int, str]:

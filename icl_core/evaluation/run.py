@@ -38,7 +38,7 @@ from icl_core.evaluation.rates import MeasuredCell, MeasuredLoad, Pace, note
 from icl_core.evaluation.shapes import ModelShape, shape_of_config, work_flops
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, study_from_json, validate_study
-from icl_core.models.hub import conversion_of, duplicate_weights, identify_checkpoint
+from icl_core.models.hub import conversion_of, duplicate_weights, identify_checkpoint, shared_files
 from icl_core.records import (
     CellKey,
     CellRecord,
@@ -109,9 +109,10 @@ class RunReport:
         n_stored: found in the store, or computed meanwhile by another process.
         n_computed: computed here.
         failures: what failed, in order.
-        duplicates: checkpoints that share weights with another revision, with the reason.
+        duplicates: checkpoints that hold the weights of another revision, with the reason.
         complete: False if the run was told to stop.
         seconds: wall time.
+        shared: sentences on weight files that checkpoints share though their other weights differ.
     """
 
     n_cells: int
@@ -121,6 +122,7 @@ class RunReport:
     duplicates: Mapping[CheckpointRef, str]
     complete: bool
     seconds: float
+    shared: tuple[str, ...] = ()
 
     @property
     def n_failed(self) -> int:
@@ -201,7 +203,9 @@ def evaluate_job(payload: Mapping[str, object], context: JobContext) -> Outcome:
     for failure in result.failures:
         _LOG.warning("failed: %s: %s", failure.what, failure.message)
     for reason in result.duplicates.values():
-        _LOG.warning("shared weights: %s", reason)
+        _LOG.warning("left out of curves: %s", reason)
+    for sentence in result.shared:
+        _LOG.warning("%s", sentence)
     if result.complete and result.n_failed == result.n_cells:
         raise JobError(f"Nothing could be computed: {result.failures[0].what}: {result.failures[0].message}")
     return Outcome(result.message, complete=result.complete)
@@ -290,6 +294,7 @@ class _Run:
             self.duplicates,
             not self.stopped,
             time.monotonic() - start,
+            shared_files(self.identities),
         )
 
     def _stops(self) -> bool:

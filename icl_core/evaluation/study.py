@@ -30,6 +30,7 @@ from icl_core.records import (
     digest_of,
 )
 from icl_core.registry.families import MODELS, get_family, get_model
+from icl_core.registry.names import check_name
 from icl_core.registry.tasks import get_task
 from icl_core.settings import DEFAULT_N_SHOTS, DEFAULT_N_TEST
 
@@ -213,6 +214,11 @@ def _check_number(what: str, value: object, low: int, high: int) -> None:
         raise StudyError(f"{value!r} cannot be {what}; it must be a whole number from {low} to {high}.")
 
 
+def _check_text(what: str, text: str) -> None:
+    if fault := check_name(text):
+        raise StudyError(f"{what} {text!a} cannot be used: {fault}; rename it.")
+
+
 def _check_folder(what: str, path: str) -> None:
     if not Path(path).is_absolute() or not Path(path).is_dir():
         raise StudyError(f"{what} {path!r} is not the absolute path of a folder that exists.")
@@ -229,6 +235,8 @@ def _check_checkpoint(ref: CheckpointRef) -> None:
         )
     if not (ref.model and ref.revision and ref.location):
         raise StudyError(f"A checkpoint of {ref.model or ref.family} lacks its model, revision or location.")
+    for what, text in (("model", ref.model), ("checkpoint", ref.revision), ("place", ref.location)):
+        _check_text(f"The {what}", text)
     if ref.step is not None:
         _check_number(f"the step of {ref.model} {ref.revision}", ref.step, 0, 2**62)
     if family.models and get_model(ref.model).family != ref.family:
@@ -244,7 +252,8 @@ def _check_checkpoint(ref: CheckpointRef) -> None:
 
 
 def _check_task(study: Study, name: str) -> None:
-    """The task has the study's template and words, and symbols suffice for its labels."""
+    """The task has a name that can be kept, the study's template and words, and symbols for its labels."""
+    _check_text("The task", name)
     task = get_task(name)
     if task.name != name:
         raise StudyError(f"The task {name!r} has to be named {task.name!r}, so that its results are found again.")

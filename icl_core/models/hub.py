@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,10 +28,10 @@ from icl_core.models.files import (
     read_json,
     refuse_adapters,
     refuse_pointer,
-    remap_of,
     tokenizer_files,
 )
 from icl_core.models.gguf_file import gguf_config, read_gguf_header
+from icl_core.models.listing import Listing, local_checkpoints, local_listing
 from icl_core.models.parameter_fusion import fused_identity, fusion_parents
 from icl_core.models.sealed import is_sealed, sealed_files
 from icl_core.records import CheckpointIdentity, CheckpointRef
@@ -44,6 +44,7 @@ from icl_core.registry.families import (
     model_of_repository,
     nearest_checkpoints,
 )
+from icl_core.registry.names import check_name, home_of, label_of, training_order
 from icl_core.settings import BASE_MEMBER, lab_runs_path, store_path, suite_path
 
 __all__ = [
@@ -62,8 +63,11 @@ __all__ = [
     "is_known",
     "lab_runs",
     "list_checkpoints",
+    "listing_of",
     "local_checkpoints",
+    "published_names",
     "resolve_checkpoint",
+    "shared_files",
     "tokenizer_folder",
 ]
 
@@ -71,8 +75,6 @@ T = TypeVar("T")
 
 CONVERTER_VERSION = 2
 """Raised whenever a GGUF file would be converted to other files; older conversions are then made again."""
-
-_STEP_IN_NAME = re.compile(r"(?:.*[-_])?(?:step|checkpoint|ckpt|iter)[-_]?(?P<step>\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,12 @@ class ResolvedCheckpoint:
 
 
 def list_checkpoints(model_or_location: str, *, offline: bool = False) -> tuple[CheckpointRef, ...]:
-    """The checkpoints that exist, ascending by step; those whose name tells no step come last.
+    """The checkpoints of ``listing_of`` alone."""
+    return listing_of(model_or_location, offline=offline).checkpoints
+
+
+def listing_of(model_or_location: str, *, offline: bool = False) -> Listing:
+    """The checkpoints that exist, ascending by step, those whose name tells no step last, and what is no checkpoint.
 
     Args:
         model_or_location: a registered model, a member of the embedded suite, a run of the lab, a path (folder or GGUF
@@ -111,21 +118,36 @@ def list_checkpoints(model_or_location: str, *, offline: bool = False) -> tuple[
         UnknownNameError: nothing of this name is known.
         CheckpointError: the Hub cannot be reached, or there is nothing to load.
     """
+    if fault := check_name(model_or_location):
+        raise CheckpointError(f"The model {model_or_location!a} cannot be used: {fault}; rename it.")
     if model_or_location in MODELS:
-        return _hub_checkpoints(MODELS[model_or_location], offline)
+        return Listing(_hub_checkpoints(MODELS[model_or_location], offline))
     if model_or_location in embedded_members():
-        return _embedded_checkpoints(model_or_location)
+        return Listing(_embedded_checkpoints(model_or_location))
     if model_or_location in (runs := lab_runs()):
-        return _lab_checkpoints(runs[model_or_location])
-    if Path(model_or_location).expanduser().exists():
-        return local_checkpoints(Path(model_or_location))
+        return Listing(_lab_checkpoints(runs[model_or_location]))
+    if _is_path(model_or_location):
+        return local_listing(Path(model_or_location))
     if re.fullmatch(r"[\w.-]+/[\w.-]+", model_or_location) and not model_or_location.startswith("."):
-        return _hub_checkpoints(_model_at(model_or_location), offline)
+        return Listing(_hub_checkpoints(_model_at(model_or_location), offline))
     known = [*embedded_members(), *MODELS]
     near = ", ".join(difflib.get_close_matches(model_or_location, known, n=5, cutoff=0.4) or known[:8])
     raise UnknownNameError(
         f"Unknown model {model_or_location!r}: no registered model (nearest: {near}), no path, and no Hub id."
     )
+
+
+def _is_path(text: str) -> bool:
+    try:
+        return Path(text).expanduser().exists()
+    except (OSError, RuntimeError):
+        return False
+
+
+def published_names() -> frozenset[str]:
+    """Names that a model of one's own cannot have: registered models and their Hub ids, the suite's, the lab's."""
+    places = (place for model in MODELS.values() for place in (model.name, model.location, *model.aliases))
+    return frozenset((*places, *embedded_members(), *lab_runs()))
 
 
 def embedded_members() -> tuple[str, ...]:
@@ -170,52 +192,8 @@ def _lab_checkpoints(folder: Path) -> tuple[CheckpointRef, ...]:
     return _sorted(refs)
 
 
-def local_checkpoints(path: Path) -> tuple[CheckpointRef, ...]:
-    """The checkpoints in a folder of checkpoint folders, or the one that a checkpoint folder or GGUF file is.
-
-    Args:
-        path: such as a folder with ``step-1000/``, ``step2000/`` and ``checkpoint-3000/``; sub-folders without a
-            config.json are passed over unless their name tells a step.
-
-    Raises:
-        CheckpointError: there is no checkpoint at the path.
-    """
-    path = path.expanduser().resolve()
-    if path.is_file() and path.suffix == ".gguf":
-        return (CheckpointRef("local", path.stem, path.name, "gguf", str(path)),)
-    if _holds_model(path):
-        return (_folder_ref(path, path.parent.name),)
-    folders = sorted(entry for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
-    refs = [
-        _folder_ref(folder, path.name)
-        for folder in folders
-        if _STEP_IN_NAME.fullmatch(folder.name) or _holds_model(folder)
-    ]
-    if not refs:
-        raise CheckpointError(
-            f"{path} holds no checkpoint: give a folder with config.json and weights, a folder of such folders "
-            "(step-1000/, checkpoint-2000/), or a .gguf file."
-        )
-    return _sorted(refs)
-
-
-def _holds_model(folder: Path) -> bool:
-    """Whether it is a checkpoint, or an adapter that someone takes for one (it is refused when it is resolved)."""
-    return any((folder / name).is_file() for name in (CONFIG_NAME, "adapter_config.json"))
-
-
-def _folder_ref(folder: Path, model: str) -> CheckpointRef:
-    match = _STEP_IN_NAME.fullmatch(folder.name)
-    step = int(match.group("step")) if match else None
-    try:
-        config = read_json(folder / CONFIG_NAME)
-    except CheckpointError:  # listed all the same: it fails alone, with its own sentence, when it is resolved
-        config = {}
-    return CheckpointRef("local", model, folder.name, "folder", str(folder.parent), step, None, remap=remap_of(config))
-
-
 def _sorted(refs: Iterable[CheckpointRef]) -> tuple[CheckpointRef, ...]:
-    return tuple(sorted(refs, key=lambda ref: (ref.step is None, ref.step or 0, ref.revision)))
+    return tuple(sorted(refs, key=training_order))
 
 
 def _model_at(location: str) -> Model:
@@ -224,7 +202,7 @@ def _model_at(location: str) -> Model:
         name=location,
         family="hub",
         location=location,
-        rule=RevisionRule(_STEP_IN_NAME.pattern),
+        rule=RevisionRule(None),
         url=f"https://huggingface.co/{location}",
     )
 
@@ -696,39 +674,86 @@ def download_size(ref: CheckpointRef, *, offline: bool = False) -> int:
 
 
 def duplicate_weights(identities: Mapping[CheckpointRef, CheckpointIdentity]) -> Mapping[CheckpointRef, str]:
-    """Checkpoints of one model that share a weight file, one shard being enough, with the reason for each.
+    """Checkpoints of one model that hold the weights of another one, with the reason for each.
 
-    Expected and not flagged: ``main`` and the last documented step (their content is final by name), and the registry's
-    ``equal_steps`` among themselves. Where the right owner cannot be told, every sharer is flagged.
+    They do where all weight files are equal; some equal files are no sign of it (``shared_files``). One checkpoint of
+    such a group stays where it can be told which: the last documented step and ``main`` (their content is final by
+    name), else the only one whose name tells a step. Where that cannot be told each of the group is flagged. Not
+    flagged are the registry's ``equal_steps`` among themselves.
 
     Args:
-        identities: checkpoints of one or more models; models are compared apart.
+        identities: checkpoints of one or more models; models and folders are compared apart.
     """
-    sharers: dict[tuple[str, str], list[tuple[CheckpointRef, str]]] = {}
+    groups: dict[object, list[CheckpointRef]] = {}
     for ref, identity in identities.items():
-        for name, sha256 in identity.weight_files:
-            if not name.endswith(".json"):
-                sharers.setdefault((ref.model, sha256), []).append((ref, name))
+        groups.setdefault((ref.model, home_of(ref), frozenset(_weights(identity).values())), []).append(ref)
     flagged: dict[CheckpointRef, str] = {}
-    for group in sharers.values():
-        refs = {ref for ref, _ in group}
-        if len(refs) < 2 or _rightly_equal(refs):
+    for group in groups.values():
+        if len(group) < 2 or _rightly_equal(group):
             continue
-        for ref, name in group:
-            if not _is_final(ref):
-                flagged.setdefault(ref, _sharing_reason(ref, name, refs))
+        owner = _owner(group, [ref for ref in identities if ref.model == group[0].model])
+        for ref in group:
+            if ref != owner:
+                flagged[ref] = _sharing_reason(ref, _weights(identities[ref]), [owner] if owner else group)
     return flagged
 
 
-def _rightly_equal(refs: set[CheckpointRef]) -> bool:
-    model = MODELS.get(next(iter(refs)).model)
-    return model is not None and {ref.step for ref in refs} <= set(model.equal_steps)
+def shared_files(identities: Mapping[CheckpointRef, CheckpointIdentity]) -> tuple[str, ...]:
+    """One sentence for each weight file that checkpoints of one model share though their other weights differ.
+
+    Weights that training leaves alone do that, and so does a wrong upload; nothing follows for the checkpoints.
+    """
+    sharers: dict[object, dict[CheckpointRef, str]] = {}
+    for ref, identity in identities.items():
+        for name, sha256 in _weights(identity).items():
+            sharers.setdefault((ref.model, home_of(ref), sha256), {})[ref] = name
+    names: dict[tuple[CheckpointRef, ...], set[str]] = {}
+    for found in sharers.values():
+        if len({frozenset(_weights(identities[ref]).values()) for ref in found}) > 1:
+            names.setdefault(tuple(sorted(found, key=training_order)), set()).update(found.values())
+    return tuple(
+        f"{_joined(sorted(files))} {'is' if len(files) == 1 else 'are'} the same in {_joined(map(label_of, refs))} of "
+        f"{refs[0].model}: weights that training leaves alone, or a wrong upload."
+        for refs, files in names.items()
+    )
 
 
-def _sharing_reason(ref: CheckpointRef, name: str, refs: set[CheckpointRef]) -> str:
-    others = [other.weight_file or other.revision for other in _sorted(refs - {ref})]
-    more = f" and {len(others) - 4} more" if len(others) > 4 else ""
-    return f"{ref.weight_file or ref.revision}: {name} is the same file as in {', '.join(others[:4])}{more}"
+def _weights(identity: CheckpointIdentity) -> dict[str, str]:
+    return {name: sha256 for name, sha256 in identity.weight_files if not name.endswith(".json")}
+
+
+def _rightly_equal(refs: Sequence[CheckpointRef]) -> bool:
+    model = MODELS.get(refs[0].model)
+    return model is not None and refs[0].family == model.family and {r.step for r in refs} <= set(model.equal_steps)
+
+
+def _owner(group: Sequence[CheckpointRef], all_refs: Sequence[CheckpointRef]) -> CheckpointRef | None:
+    """Whose weights they are, None where it cannot be told."""
+    stepped = [ref for ref in group if ref.step is not None]
+    final = [ref for ref in group if _is_final(ref)]
+    if any(ref.step is not None for ref in final):
+        return max(stepped, key=training_order)
+    if final and not (group[0].family == "hub" and _has_last_step(stepped, all_refs)):
+        return final[0]
+    if len({ref.step for ref in stepped}) > 1:
+        return None
+    return min(stepped or group, key=lambda ref: (len(ref.revision), ref.revision))
+
+
+def _has_last_step(stepped: Sequence[CheckpointRef], all_refs: Sequence[CheckpointRef]) -> bool:
+    steps = {ref.step for ref in stepped}
+    return len(steps) == 1 and steps == {max(ref.step for ref in all_refs if ref.step is not None)}
+
+
+def _sharing_reason(ref: CheckpointRef, weights: Mapping[str, str], sharers: Iterable[CheckpointRef]) -> str:
+    what = f"{next(iter(weights))} is the same file as" if len(weights) == 1 else "every weight file is the same as"
+    others = [label_of(other) for other in sorted(sharers, key=training_order) if other != ref]
+    return f"{label_of(ref)}: {what} in {_joined(others)}"
+
+
+def _joined(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _is_final(ref: CheckpointRef) -> bool:

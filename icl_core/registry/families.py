@@ -18,6 +18,7 @@ from typing import Any
 
 from icl_core.errors import StudyError, UnknownNameError
 from icl_core.records import CheckpointRef
+from icl_core.registry.names import label_of, read_name
 
 __all__ = [
     "FAMILIES",
@@ -76,7 +77,8 @@ class RevisionRule:
     """How the name of a revision (or weight file) tells its step and its training tokens.
 
     Attributes:
-        pattern: regular expression for the whole name; groups ``step``, ``phase``, ``tokens`` and ``unit``.
+        pattern: regular expression for the whole name; groups ``step``, ``phase``, ``tokens`` and ``unit``. None
+            where nothing is known of the names beforehand, so that they are read by ``names.read_name``.
         template: makes a name from a step (``str.format``), None where names have to be listed.
         tokens_per_step: training tokens of one step, None where the name tells the tokens or nothing does.
         first_step_index: added to the step before multiplying (1 where step 0 is after the first chunk).
@@ -84,7 +86,7 @@ class RevisionRule:
         weight_files: True where the names are weight files on ``main`` instead of git references.
     """
 
-    pattern: str
+    pattern: str | None
     template: str | None = None
     tokens_per_step: int | None = None
     first_step_index: int = 0
@@ -97,6 +99,9 @@ class RevisionRule:
         >>> RevisionRule(r"step(?P<step>\d+)", tokens_per_step=2_097_152).parse("step82000")
         (82000, 171966464000)
         """
+        if self.pattern is None:
+            reading = read_name(name)
+            return None if reading is None else (reading.number, reading.tokens)
         match = re.fullmatch(self.pattern, name)
         if match is None:
             return None
@@ -688,7 +693,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 "Any other Hub repository",
                 "as given by its card",
                 "https://huggingface.co/models",
-                note="Steps are read from branch names that end in a step number.",
+                note="Steps are read from the names of branches and tags, such as step1000 or step1000-tokens4B.",
             ),
             _family(
                 "fused",
@@ -775,7 +780,7 @@ def paper_checkpoints(model: Model) -> tuple[CheckpointRef, ...]:
 
 def checkpoint_faults(ref: CheckpointRef) -> str | None:
     """Why a published checkpoint is known not to hold what its name says, None where nothing is known."""
-    model = MODELS.get(ref.model)
+    model = MODELS.get(ref.model) if ref.family != "local" else None
     for fault in model.faults if model is not None else ():
         if ref.step in fault.steps:
             return f"{ref.revision}: {fault.reason} ({fault.url})"
@@ -786,16 +791,18 @@ def choose_checkpoints(refs: Sequence[CheckpointRef], choice: str) -> tuple[Chec
     """Checkpoints of one model picked by a short text, in the order of ``refs``.
 
     Args:
-        refs: the checkpoints of one model, ascending by step; those without a step are taken only by name.
+        refs: the checkpoints of one model, ascending by step; those without a step are taken only by name, unless
+            none has one or they are one's own. Whether they have an order of training is asked elsewhere
+            (``names.order_question``).
         choice: ``all``; ``paper`` (the paper's grid, nearest steps where one is missing, else 17 evenly spread);
             a count, evenly spread over the list with both ends and without known faults; or steps and names
             separated by commas. One number alone is a count, unless it exceeds the list and is a step.
 
     Raises:
         UnknownNameError: a step or name is not listed; the message gives the nearest.
-        StudyError: there are no checkpoints, or fewer than the count.
+        StudyError: there are no checkpoints, or fewer than the count, or two are at the step that is named.
     """
-    stepped = [ref for ref in refs if ref.step is not None] or list(refs)
+    stepped = [ref for ref in refs if ref.step is not None or ref.family == "local"] or list(refs)
     if not refs:
         raise StudyError("There are no checkpoints to choose from.")
     if choice == "all":
@@ -834,6 +841,10 @@ def _find(refs: Sequence[CheckpointRef], name: str) -> CheckpointRef:
             return ref
     if name.isdecimal():
         same = [ref for ref in refs if ref.step == int(name)]
+        if len(same) > 1:
+            raise StudyError(
+                f"Step {name} of {refs[0].model} is said of {' and '.join(map(label_of, same))}; name one of them."
+            )
         if same:
             return same[0]
     raise UnknownNameError(

@@ -13,6 +13,8 @@ from typing import Any
 import streamlit as st
 
 from icl_core.errors import ObservatoryError, StudyError
+from icl_core.evaluation.choice import refuse_doubtful_order
+from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.study import Study, validate_study
 from icl_core.registry.families import MODELS
 from icl_core.registry.tasks import FILE_PREFIX, TASK_GROUPS, get_task, list_tasks
@@ -52,12 +54,18 @@ def models_and_checkpoints() -> None:
     with left:
         selection.field("model", "page", _defaults())
         selection.field("local", "page", _defaults())
+        if st.session_state["local"].strip():
+            for column, name in zip(st.columns(2), ("name", "order"), strict=True):
+                with column:
+                    selection.field(name, "page", _defaults())
     with right:
         _checkpoint_way()
     for model in st.session_state["model"]:
         note = MODELS[model].note if model in MODELS else ""
         if note:
             st.caption(f"{plain(model)}: {plain(note)}")
+    for sentence in selection.left_out(selection.current_choice()):
+        st.caption(plain(sentence))
     _unlisted([model for model in st.session_state["model"] if not cached.checkpoints_of(model)])
 
 
@@ -245,6 +253,8 @@ def study_to_run(run: RunOptions) -> Study:
         splits: Any = ("dev", "test")
         study = dataclasses.replace(study, splits=splits)
     validate_study(study)
+    excluded = excluded_checkpoints(cached.store(), study.checkpoints)
+    refuse_doubtful_order(ref for ref in study.checkpoints if ref not in excluded)
     return study
 
 

@@ -28,13 +28,14 @@ from icl_core.analysis.statistics import Measure
 from icl_core.analysis.trajectories import AbilityCurves, ability_curves, paired_predictions
 from icl_core.errors import ObservatoryError, StudyError
 from icl_core.evaluation.bundle import ensure_embedded
-from icl_core.evaluation.exclusions import excluded_checkpoints
+from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpoints
 from icl_core.evaluation.store import CellSummary, Store
 from icl_core.evaluation.study import Study, study_cells, study_from_json, study_to_json
 from icl_core.models.hub import embedded_members, list_checkpoints
 from icl_core.models.parameter_fusion import FUSED_FAMILY
 from icl_core.records import CheckpointRef, Split
 from icl_core.registry.families import MODELS, known_checkpoints
+from icl_core.registry.names import training_order
 from icl_core.registry.tasks import get_task
 
 __all__ = [
@@ -109,7 +110,7 @@ def _stored_models(generation: str) -> dict[str, Stored]:
         by_model.setdefault(summary.model, []).append(summary)
     return {
         model: Stored(
-            in_order({s.spec.checkpoint for s in mine}),
+            in_order(current_checkpoints(store(), {s.spec.checkpoint for s in mine})),
             tuple(sorted({s.spec.n_examples for s in mine if s.split == "test"})),
             _state(mine),
         )
@@ -119,7 +120,7 @@ def _stored_models(generation: str) -> dict[str, Stored]:
 
 def in_order(refs: Iterable[CheckpointRef]) -> tuple[CheckpointRef, ...]:
     """Checkpoints of one model in the order of training."""
-    return tuple(sorted(refs, key=lambda ref: (ref.step is None, ref.step or 0, ref.revision)))
+    return tuple(sorted(refs, key=training_order))
 
 
 def _state(summaries: Iterable[CellSummary]) -> str:

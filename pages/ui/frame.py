@@ -63,7 +63,7 @@ def _pickers(defaults: selection.Defaults) -> None:
     st.markdown("##### Study")
     models = [*held["model"], *([Path(held["local"]).name] if held["local"].strip() else [])]
     with _line("Models", joined(models, most=2) or "none"):
-        for name in ("model", "local"):
+        for name in ("model", "local", "name", "order"):
             selection.field(name, "sidebar", defaults)
     with _line("Checkpoints", held["checkpoints"]):
         selection.field("checkpoints", "sidebar", defaults)

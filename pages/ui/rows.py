@@ -18,6 +18,7 @@ from icl_core.analysis.competition import Competition, EpsilonCurve
 from icl_core.analysis.drilldown import LabelShares
 from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.records import CheckpointRef
+from icl_core.registry.names import counted_in, label_of
 from pages.ui import suite
 from pages.ui.axes import Quantity
 from pages.ui.theme import ABILITY_BY_SETTING
@@ -178,7 +179,7 @@ def epsilon_rows(epsilons: npt.NDArray[np.float64], curve: EpsilonCurve) -> list
 
 
 def _short(ref: CheckpointRef) -> str:
-    return short_number(ref.step) if ref.step is not None else ref.revision
+    return short_number(ref.step) if ref.step is not None and counted_in(ref) else label_of(ref)
 
 
 def share_rows(shares: LabelShares) -> list[Row]:

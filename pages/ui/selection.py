@@ -16,9 +16,11 @@ from typing import Any, Literal, cast
 
 import streamlit as st
 
-from icl_core.errors import StudyError
+from icl_core.errors import ObservatoryError, StudyError
+from icl_core.evaluation.choice import Chosen, choose
 from icl_core.evaluation.study import ATTENTIONS, DTYPES, MAX_SHOTS, MAX_TEST_EXAMPLES, Study, most_alike
-from icl_core.models.hub import embedded_members, local_checkpoints
+from icl_core.models.hub import embedded_members
+from icl_core.models.listing import local_listing
 from icl_core.records import LABEL_SETTINGS, CheckpointRef
 from icl_core.registry.families import MODELS, choose_checkpoints
 from icl_core.registry.tasks import LAB_TASK, TASKS, list_tasks
@@ -36,6 +38,7 @@ __all__ = [
     "field",
     "keep_in_url",
     "known",
+    "left_out",
     "log_spaced",
     "model_options",
     "short_name",
@@ -46,7 +49,7 @@ __all__ = [
 
 Place = Literal["sidebar", "page"]
 KEYS = (
-    *("model", "checkpoints", "task", "setting", "seeds", "shots", "examples", "local"),
+    *("model", "checkpoints", "task", "setting", "seeds", "shots", "examples", "local", "name", "order"),
     *("template", "words", "alphabet", "sampling", "dtype", "attention", "data"),
 )
 TEMPLATES = ("minimal", "natural")
@@ -67,6 +70,8 @@ class Choice:
         seeds: numbers separated by commas.
         shots, examples: numbers of demonstrations and of test rows.
         local: path of checkpoints of one's own, "" for none.
+        name: what the model of one's own is called, "" for what its path tells.
+        order: its checkpoints in the order of training, separated by commas, "" where their names tell it.
         template, words, alphabet, sampling, dtype, attention: options by name.
         data: directory in Hub layout, "" for the Hub.
     """
@@ -79,6 +84,8 @@ class Choice:
     shots: int
     examples: int
     local: str
+    name: str
+    order: str
     template: str
     words: str
     alphabet: str
@@ -130,6 +137,8 @@ def _defaults_for(models: tuple[str, ...], generation: str, members: tuple[str, 
         shots=one.n_shots,
         examples=one.n_examples,
         local="",
+        name="",
+        order="",
         template=one.template,
         words=one.label_word_set,
         alphabet=next((spec.alphabet for spec in alike if spec.label_setting == "abstract"), "symbols"),
@@ -152,6 +161,8 @@ def _paper_defaults(first: tuple[str, ...], models: Sequence[str]) -> Defaults:
         shots=DEFAULT_N_SHOTS,
         examples=DEFAULT_N_TEST,
         local="",
+        name="",
+        order="",
         template="minimal",
         words="natural",
         alphabet="symbols",
@@ -174,13 +185,13 @@ def study_of(choice: Choice) -> Study:
     """The study that the pickers ask for.
 
     Raises:
-        StudyError: nothing is picked, or a seed is no number.
+        StudyError: nothing is picked, a seed is no number, or the order of checkpoints of one's own is not certain.
         UnknownNameError: a checkpoint is not among the known ones.
         CheckpointError: the path of one's own holds no checkpoint.
     """
     refs = [ref for model in choice.model for ref in checkpoints_for(model, choice.checkpoints)]
     if choice.local.strip():
-        refs += _chosen(local_checkpoints(Path(choice.local.strip())), choice.checkpoints)
+        refs += own_checkpoints(choice).checkpoints
     if not refs:
         raise StudyError("The study names no model; pick one under Models, or give a folder of your own.")
     if not choice.task:
@@ -204,18 +215,41 @@ def study_of(choice: Choice) -> Study:
     )
 
 
+def own_checkpoints(choice: Choice) -> Chosen:
+    """The checkpoints at the path of one's own that a choice names, and what is left out there.
+
+    Raises:
+        ObservatoryError: there are none, or their order or name is in question; the sentence says how to answer.
+    """
+    listing = local_listing(Path(choice.local.strip()))
+    stored = [ref for each in cached.stored_models().values() for ref in each.checkpoints]
+    text = _fitting(choice.checkpoints, listing.checkpoints)
+    return choose([listing], stored, choice=text, order=choice.order.strip(), name=choice.name.strip())
+
+
+def left_out(choice: Choice) -> list[str]:
+    """Sentences on what is left out at the path of one's own; none where it cannot be used, which the study tells."""
+    try:
+        return [each.sentence for each in own_checkpoints(choice).left_out] if choice.local.strip() else []
+    except ObservatoryError:
+        return []
+
+
 def checkpoints_for(model: str, text: str) -> tuple[CheckpointRef, ...]:
     """The checkpoints of one model that a choice names."""
     return _chosen(cached.checkpoints_of(model), text)
 
 
 def _chosen(refs: Sequence[CheckpointRef], text: str) -> tuple[CheckpointRef, ...]:
-    if not refs:
-        return ()
+    return choose_checkpoints(refs, _fitting(text, refs)) if refs else ()
+
+
+def _fitting(text: str, refs: Sequence[CheckpointRef]) -> str:
+    """The text of a choice; all where it is a count for a longer list of another model."""
     count = sum(ref.step is not None for ref in refs) or len(refs)
     if text.isdecimal() and int(text) > count and int(text) not in {ref.step for ref in refs}:
-        text = "all"  # a count for a longer list of another model
-    return choose_checkpoints(refs, text.strip() or "all")
+        return "all"
+    return text.strip() or "all"
 
 
 def short_name(ref: CheckpointRef) -> str:
@@ -278,7 +312,7 @@ def follow_models() -> None:
     """Gives every other picker its default when the models change: their results were made under other options."""
     defaults = defaults_for(st.session_state["model"])
     for name in KEYS:
-        if name not in ("model", "local"):
+        if name not in ("model", "local", "name", "order"):
             value = getattr(defaults, name)
             st.session_state[name] = list(value) if isinstance(value, tuple) else value
 
@@ -374,6 +408,12 @@ _WIDGETS: dict[str, Callable[[dict[str, Any], Defaults], None]] = {
     "shots": _shots,
     "examples": _examples,
     "local": _text("Folder or GGUF file of your own", "local", "Absolute path on the machine that runs the app."),
+    "name": _text("Name of your model", "name", "What its results are called; empty for what its path tells."),
+    "order": _text(
+        "Order",
+        "order",
+        "Your checkpoints in the order of training, separated by commas, if the names of their folders do not tell it.",
+    ),
     "template": _one_of("Template", "template", TEMPLATES),
     "words": _one_of("Label words", "words", WORD_SETS),
     "alphabet": _one_of("Symbols of the abstract setting", "alphabet", ALPHABETS),

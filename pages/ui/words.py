@@ -15,6 +15,7 @@ import streamlit as st
 
 from icl_core.errors import ObservatoryError
 from icl_core.records import CheckpointRef
+from icl_core.registry.names import counted_in, label_of
 
 __all__ = [
     "byte_count",
@@ -127,8 +128,11 @@ def when(timestamp: float) -> str:
 
 
 def checkpoint_name(ref: CheckpointRef) -> str:
-    """A checkpoint in words: its step where it has one, else its revision."""
-    return f"step {ref.step:,}" if ref.step is not None else ref.weight_file or ref.revision
+    """A checkpoint in words: the step, epoch or tokens that its name tells, else its name."""
+    unit = counted_in(ref)
+    if unit is None or ref.step is None:
+        return label_of(ref)
+    return f"{ref.step:,} tokens" if unit == "token" else f"{unit} {ref.step:,}"
 
 
 def task_title(name: str) -> str:

@@ -24,7 +24,7 @@ from icl_core.evaluation.encodings import Encodings
 from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells
-from icl_core.models import checkpoints, files
+from icl_core.models import checkpoints, files, gguf_conversion
 from icl_core.models.checkpoints import load_checkpoint
 from icl_core.models.hub import converted_folder, identify_checkpoint, local_checkpoints
 from icl_core.models.parameter_fusion import fused_checkpoint
@@ -173,7 +173,7 @@ def test_weights_replaced_between_hashing_and_loading(
 def test_files_replaced_and_put_back_while_loading(
     study: Study, store: Store, weights: Path, name: str, replace: Replace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build = checkpoints._build
+    build = checkpoints.read_state_dict
     path = weights.parent / name
     content = path.read_bytes()
 
@@ -181,7 +181,7 @@ def test_files_replaced_and_put_back_while_loading(
         replace(path, content)  # its hash is the same in the end; what was read in between cannot be known
         return build(*arguments, **options)
 
-    monkeypatch.setattr(checkpoints, "_build", meanwhile)
+    monkeypatch.setattr(checkpoints, "read_state_dict", meanwhile)
     assert_refused(study, store)
 
 
@@ -318,15 +318,15 @@ def test_a_conversion_altered_while_loading_is_refused(
 
 @pytest.mark.stands_for("vllm#7268", "a GGUF file replaced while it was being converted")
 def test_a_file_replaced_while_it_is_converted(gguf: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    build = checkpoints._build
+    convert = gguf_conversion.convert_gguf
     path = Path(gguf.checkpoints[0].location)
     content = path.read_bytes()
 
     def meanwhile(*arguments: Any, **options: Any) -> Any:
         overwrite_quietly(path, content[:-4] + b"\0\0\0\0")
-        return build(*arguments, **options)
+        return convert(*arguments, **options)
 
-    monkeypatch.setattr(checkpoints, "_build", meanwhile)
+    monkeypatch.setattr(gguf_conversion, "convert_gguf", meanwhile)
     with pytest.raises(CheckpointError, match="changed while it was being converted") as caught:
         load_checkpoint(gguf.checkpoints[0], dtype="float32")
     assert_one_sentence(str(caught.value))

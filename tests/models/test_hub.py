@@ -27,6 +27,7 @@ def online(hub_server: HubServer, ask_hub: Any, tmp_path_factory: pytest.TempPat
         "size before": ["size", "pythia-14m", "step1000", False],
         "duplicates": ["duplicates", "pythia-14m", EARLY, False],
         "shard duplicates": ["duplicates", "amber-7b", "all", False],
+        "shared shards": ["shared", "amber-7b", "all", False],
         "no weights": ["identify", "pythia-14m", "step5000", False],
         "no revision": ["identify_revision", "pythia-14m", "step999", False],
         "no repository": ["names", "nobody/nothing", False],
@@ -88,15 +89,17 @@ def test_weights_are_not_downloaded_to_identify(online, hub_server):
     assert online["size after"] == [0]
 
 
-def test_equal_weights_are_flagged_also_when_one_shard_is(online):
+def test_equal_weights_are_flagged_and_one_equal_shard_is_said(online):
     assert online["duplicates"] == {
         "step2000": "step2000: model.safetensors is the same file as in step4000",
         "step4000": "step4000: model.safetensors is the same file as in step2000",
+        "main": "main: model.safetensors is the same file as in step143000",
     }
-    assert online["shard duplicates"] == {
-        "ckpt_001": "ckpt_001: pytorch_model-00001-of-00002.bin is the same file as in ckpt_002",
-        "ckpt_002": "ckpt_002: pytorch_model-00001-of-00002.bin is the same file as in ckpt_001",
-    }
+    assert online["shard duplicates"] == {}
+    assert online["shared shards"] == [
+        "pytorch_model-00001-of-00002.bin is the same in ckpt_001, ckpt_002 of amber-7b: weights that training leaves "
+        "alone, or a wrong upload."
+    ]
 
 
 def test_one_clear_sentence_for_what_is_not_there(online):
@@ -157,10 +160,16 @@ def test_a_repository_with_final_weights_in_early_branches():
 
 def test_expected_equalities_are_not_flagged():
     assert not duplicate_weights(_identities("pythia-14m", {"step0": "z", "step1": "z", "step2": "z"}))
-    assert not duplicate_weights(_identities("pythia-14m", {"step143000": "f", "main": "f"}))
     assert not duplicate_weights({})
     two_models = _identities("pythia-14m", {"step1000": "x"}) | _identities("pythia-31m", {"step1000": "x"})
     assert not duplicate_weights(two_models)
+
+
+def test_main_is_the_last_step_again_and_leaves_it_in_the_trajectory():
+    flagged = duplicate_weights(_identities("pythia-14m", {"step143000": "f", "main": "f"}))
+    assert {ref.revision: reason for ref, reason in flagged.items()} == {
+        "main": "main: model.safetensors is the same file as in step143000"
+    }
 
 
 def test_shared_index_and_configuration_are_no_duplicates():

@@ -16,6 +16,7 @@ from icl_core.models.hub import (
     duplicate_weights,
     identify_checkpoint,
     list_checkpoints,
+    shared_files,
 )
 from icl_core.registry.families import choose_checkpoints
 
@@ -33,6 +34,11 @@ def duplicates(model: str, choice: str, offline: bool) -> dict[str, str]:
     refs = choose_checkpoints(list_checkpoints(model, offline=offline), choice)
     flagged = duplicate_weights({ref: identify_checkpoint(ref, offline=offline) for ref in refs})
     return {ref.revision: reason for ref, reason in flagged.items()}
+
+
+def shared(model: str, choice: str, offline: bool) -> list[str]:
+    refs = choose_checkpoints(list_checkpoints(model, offline=offline), choice)
+    return list(shared_files({ref: identify_checkpoint(ref, offline=offline) for ref in refs}))
 
 
 def size(model: str, choice: str, offline: bool) -> list[int]:

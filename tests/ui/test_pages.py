@@ -20,6 +20,7 @@ from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointIdentity
 from icl_core.settings import project_path
 from tests.support.made_up import fill, made_up_study, refs_of
+from tests.support.own_folders import lay_run
 
 PAGES = ("home", "evaluate", "dynamics", "competition")
 
@@ -175,6 +176,19 @@ def test_evaluate_counts_the_missing_cells_and_starts_a_job(
     assert "**24** to compute, 48 stored already" in words(app)
     app.button(key="start").click().run()
     assert len(asked) == 1 and asked[0].demo_seeds == (13, 21, 42)
+
+
+def test_evaluate_tells_what_it_skips_and_asks_for_an_order(open_page: Callable[..., AppTest], tmp_path: Path) -> None:
+    run = lay_run(tmp_path / "run", ("step-1", "step-2", "final"))
+    (run / "step-3").mkdir()
+    app = open_page("evaluate", model=[], local=str(run), task="sst2")
+    assert "final tells no step" in words(app) and "Order on the page" in words(app)
+    app.text_input(key="page_order").set_value("step-1,step-2,final").run()
+    app.text_input(key="page_name").set_value("mine").run()
+    assert not app.exception and "final tells no step" not in words(app)
+    assert "step\\-3 is left out" in words(app) and "3 checkpoints chosen" in words(app)
+    app.text_input(key="page_name").set_value("pythia-410m").run()
+    assert "The name pythia" in words(app) and not app.exception
 
 
 def test_evaluate_shows_a_wrong_seed_as_a_sentence(

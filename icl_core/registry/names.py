@@ -1,0 +1,225 @@
+"""What the names of checkpoints tell: a number, what it counts, and whether names together give an order of training.
+
+It reads no files and asks nobody: a name that does not tell its number beyond doubt tells none. Cases: allenai/OLMo
+issue 454 (``step1000-tokens4B``), ``checkpoint-1000`` of transformers, ``iter_0001000`` of Megatron-LM,
+``global_step1000`` of DeepSpeed.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+from icl_core.records import CheckpointRef
+
+__all__ = [
+    "Reading",
+    "check_name",
+    "counted_in",
+    "gguf_stem",
+    "home_of",
+    "label_of",
+    "order_question",
+    "read_name",
+    "training_order",
+]
+
+Unit = Literal["step", "epoch", "token"]
+
+_LONGEST_NAME = 255
+_GAP = r"[-_=. ]*"
+_NUMBER = r"(?P<n>[0-9]+)(?P<size>[km]?)(?![a-z0-9])(?![-_=., ]+[0-9]+(?![a-z0-9]))"
+_AT = r"(?<![a-z0-9])"
+_PATTERNS: tuple[tuple[Unit, str], ...] = (
+    ("step", rf"{_AT}(?:(?:global{_GAP})?steps?|checkpoint|ch?kpt|iter(?:ation)?s?|updates?){_GAP}{_NUMBER}"),
+    ("epoch", rf"{_AT}(?:epochs?|ep){_GAP}{_NUMBER}"),
+    ("token", rf"{_AT}tokens?{_GAP}(?P<n>[0-9]+(?:\.[0-9]+)?)(?P<size>[kmbt]?)(?![a-z0-9.])"),
+    (
+        "token",
+        rf"{_AT}(?P<n>[0-9]+(?:\.[0-9]+)?){_GAP}(?P<size>[kmbt]?){_GAP}(?:tokens?|toks)(?![a-z0-9])(?!{_GAP}[0-9])",
+    ),
+)
+_GRAMMAR = tuple((unit, re.compile(pattern, re.IGNORECASE | re.ASCII)) for unit, pattern in _PATTERNS)
+_BARE = re.compile(r"[0-9]{1,12}", re.ASCII)
+_DATE = re.compile(r"(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])", re.ASCII)
+_SIZES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
+_PLAIN_WORDS = frozenset({"best", "last", "latest", "final", "hf", "step", "checkpoint", "ckpt", "iter", "epoch"})
+"""Words that may stand beside the number in some names of a run and not in others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one name tells.
+
+    Attributes:
+        step, epoch, tokens: the numbers in it; at least one is there.
+        rest: what else the name holds, such as the name of a run, in lower case.
+    """
+
+    step: int | None
+    epoch: int | None
+    tokens: int | None
+    rest: str
+
+    @property
+    def unit(self) -> Unit:
+        """What the number that orders counts: steps where they are told, else epochs, else tokens."""
+        return "step" if self.step is not None else "epoch" if self.epoch is not None else "token"
+
+    @property
+    def number(self) -> int:
+        """The number that orders."""
+        return next(value for value in (self.step, self.epoch, self.tokens) if value is not None)
+
+
+def read_name(name: str) -> Reading | None:
+    """What a name tells, None where it tells no number or several.
+
+    >>> read_name("step1000-tokens4B")
+    Reading(step=1000, epoch=None, tokens=4000000000, rest='')
+    >>> read_name("global_step500").number, read_name("epoch_10").unit, read_name("checkpoint-1000-best").step
+    (500, 'epoch', 1000)
+    >>> [read_name(name) for name in ("7B", "v2", "final", "step_1_000", "checkpoint-3-step-1500")]
+    [None, None, None, None, None]
+    """
+    if len(name) > _LONGEST_NAME:
+        return None
+    if _BARE.fullmatch(name):
+        return None if _DATE.fullmatch(name) else Reading(int(name), None, None, "")
+    found: dict[Unit, set[int]] = {}
+    rest = name
+    for unit, pattern in _GRAMMAR:
+        for match in pattern.finditer(name):
+            found.setdefault(unit, set()).add(_number(match["n"], match["size"].lower()))
+        rest = pattern.sub(" ", rest)
+    if not found or any(len(numbers) > 1 for numbers in found.values()):
+        return None
+    step, epoch, tokens = (next(iter(found.get(unit, ())), None) for unit in ("step", "epoch", "token"))
+    if max(value for value in (step, epoch, tokens) if value is not None) > 2**62:
+        return None
+    words = [word for word in re.split(r"[-_=. ]+", rest.lower()) if word and word not in _PLAIN_WORDS]
+    return Reading(step, epoch, tokens, "-".join(words))
+
+
+def _number(digits: str, size: str) -> int:
+    return round(float(digits) * _SIZES[size]) if "." in digits else int(digits) * _SIZES[size]
+
+
+def label_of(ref: CheckpointRef) -> str:
+    """How a checkpoint is called where it lies: weight file, revision, or the folder itself beside its sub-folders."""
+    return ref.weight_file or ("the folder itself" if ref.revision == "." else ref.revision)
+
+
+def gguf_stem(file_name: str) -> str:
+    """The name of a GGUF file without its ending and, of a file in several parts, the number of the part.
+
+    >>> gguf_stem("run-step1000-00001-of-00003.gguf")
+    'run-step1000'
+    """
+    return re.sub(r"(-[0-9]{5}-of-[0-9]{5})?\.gguf$", "", file_name, flags=re.IGNORECASE)
+
+
+def _reading_of(ref: CheckpointRef) -> Reading | None:
+    return read_name(ref.weight_file or (gguf_stem(ref.revision) if ref.source == "gguf" else ref.revision))
+
+
+def counted_in(ref: CheckpointRef) -> Unit | None:
+    """What the step of a checkpoint counts, None where it has none or it was not read from the name.
+
+    Steps of published models count what the registry says (``Model.step_unit``) and are called steps here.
+    """
+    if ref.step is None or ref.family not in ("local", "hub"):
+        return None if ref.step is None else "step"
+    reading = _reading_of(ref)
+    return reading.unit if reading is not None and reading.number == ref.step else None
+
+
+def home_of(ref: CheckpointRef) -> str:
+    """The folder that holds the checkpoints of a model of one's own; "" for published ones, known by name."""
+    if ref.source == "folder":
+        return ref.location
+    return str(Path(ref.location).parent) if ref.source == "gguf" else ""
+
+
+def training_order(ref: CheckpointRef) -> tuple[str, bool, int, str]:
+    """Sorts checkpoints by model and step; those without a step come last."""
+    return (ref.model, ref.step is None, ref.step or 0, ref.revision)
+
+
+def order_question(refs: Iterable[CheckpointRef]) -> str | None:
+    """Why checkpoints of one model have no certain order of training, as one sentence; None where they have one.
+
+    Models of the registry, of the suite and of the lab have theirs from their source. Elsewhere the names have to tell
+    it (all in steps, all in epochs, ...), or it was given: then the step is the place in that order.
+    """
+    own = sorted((ref for ref in refs if ref.family in ("local", "hub")), key=training_order)
+    why = _doubt(own) if len(own) > 1 else None
+    if why is None:
+        return None
+    return (
+        f"The order of the checkpoints of {own[0].model} is not certain: {why}; name those to use in the order of "
+        "training (--order on the command line, Order on the page), or leave some out."
+    )
+
+
+def _doubt(refs: Sequence[CheckpointRef]) -> str | None:
+    if untold := [ref for ref in refs if ref.step is None]:
+        return f"{_joined(untold)} {'tells' if len(untold) == 1 else 'tell'} no step"
+    counts = Counter(ref.step for ref in refs)
+    if same := [ref for ref in refs if counts[ref.step] > 1]:
+        alike = [ref for ref in same if ref.step == same[0].step]
+        return f"{_joined(alike)} are all at {counted_in(alike[0]) or 'place'} {alike[0].step} and differ"
+    readings = {ref: reading for ref in refs if (reading := _reading_of(ref)) is not None}
+    placed = [ref for ref, reading in readings.items() if reading.number != ref.step]
+    told = {ref: reading for ref, reading in readings.items() if reading.number == ref.step}
+    if placed and told:
+        return f"{_joined(placed[:1])} has its place from an order that was given, and {_joined([*told][:1])} has not"
+    return _doubt_in_names(told)
+
+
+def _doubt_in_names(told: dict[CheckpointRef, Reading]) -> str | None:
+    """What speaks against an order by the numbers in the names; they are ascending."""
+    for (first, one), (second, other) in pairwise(told.items()):
+        pair = label_of(first), label_of(second)
+        if one.unit != other.unit:
+            return f"{pair[0]} counts {one.unit}s and {pair[1]} counts {other.unit}s"
+        if one.rest != other.rest:
+            return f"{pair[0]} and {pair[1]} look like different runs"
+        for what in ("epoch", "tokens"):
+            before, after = getattr(one, what), getattr(other, what)
+            if None not in (before, after) and before > after:
+                return f"{pair[0]} comes before {pair[1]} by {one.unit} and after it by {what}"
+    return None
+
+
+def _joined(refs: Sequence[CheckpointRef]) -> str:
+    names = [label_of(ref) for ref in refs]
+    if len(names) > 3:
+        return f"{', '.join(names[:3])} and {len(names) - 3} more"
+    return " and ".join(names)
+
+
+_TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+
+
+def check_name(text: str) -> str | None:
+    r"""Why a name or path from outside cannot be kept and shown, None where it can.
+
+    Names that are not UTF-8 reach Python with lone surrogates; control characters and those that turn the direction of
+    writing (https://trojansource.codes) make a sentence say what it does not.
+
+    >>> check_name("run/step-1"), check_name("run\u202egnp")
+    (None, 'it holds the character U+202E')
+    """
+    for char in text:
+        if unicodedata.category(char) in ("Cc", "Zl", "Zp") or unicodedata.bidirectional(char) in _TURNING:
+            return f"it holds the character U+{ord(char):04X}"
+        if unicodedata.category(char) == "Cs":
+            return "it is not UTF-8"
+    return None
