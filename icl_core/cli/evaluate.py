@@ -22,7 +22,8 @@ from icl_core.evaluation.study import ATTENTIONS, DTYPES, Study, validate_study
 from icl_core.models.hub import embedded_members, list_checkpoints
 from icl_core.records import LABEL_SETTINGS, CheckpointRef
 from icl_core.registry.families import MODELS, choose_checkpoints, get_family, get_model, known_checkpoints
-from icl_core.registry.tasks import FILE_PREFIX, TASK_GROUPS, TASKS, embedded_tasks
+from icl_core.registry.task_files import LabelReading
+from icl_core.registry.tasks import TASK_GROUPS, TASKS, embedded_tasks, split_task_names, task_name
 
 __all__ = ["add_commands"]
 
@@ -45,7 +46,15 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--family", help="model family, such as tiny, pythia or local")
     what.add_argument("--model", action="append", help="model, folder of checkpoints, GGUF file or Hub id (repeatable)")
     what.add_argument("--checkpoints", default="all", help="all, paper, a count, or steps and revisions with commas")
-    what.add_argument("--tasks", help="names, groups or CSV/JSONL files with commas; all for the 16 public ones")
+    what.add_argument(
+        "--tasks", help="names, groups or files (CSV, TSV, JSONL, JSON) with commas; all: the 16 public ones"
+    )
+    labels = what.add_mutually_exclusive_group()
+    for flag, meaning in (
+        ("merge-labels", "join labels that differ in case, composition or invisible characters; nan is none"),
+        ("keep-labels", "keep every label of a file as it is written"),
+    ):
+        labels.add_argument(f"--{flag}", action="store_const", const=flag, dest="labels", default="ask", help=meaning)
     what.add_argument("--settings", default=",".join(LABEL_SETTINGS), help="of gold, random, abstract")
     what.add_argument("--seeds", default=",".join(map(str, settings.DEFAULT_DEMO_SEEDS)))
     what.add_argument("--splits", default="test", help="test, dev or both with a comma")
@@ -77,7 +86,7 @@ def _study(options: argparse.Namespace) -> Study:
 
     study = Study(
         checkpoints=checkpoints,
-        tasks=_task_names(options.tasks, checkpoints),
+        tasks=_task_names(options.tasks, checkpoints, options.labels),
         label_settings=tuple(_words(options.settings)),  # type: ignore[arg-type]  # checked by validate_study
         demo_seeds=tuple(_whole_number(word, "seed") for word in _words(options.seeds)),
         n_shots=options.n_shots,
@@ -141,21 +150,15 @@ def _refs(name: str, options: argparse.Namespace) -> tuple[CheckpointRef, ...]:
     return list_checkpoints(name, offline=options.offline)
 
 
-def _task_names(text: str | None, checkpoints: Sequence[CheckpointRef]) -> tuple[str, ...]:
-    """Names of tasks: groups are spelt out, existing files become tasks of one's own."""
+def _task_names(text: str | None, checkpoints: Sequence[CheckpointRef], labels: LabelReading) -> tuple[str, ...]:
+    """Names of tasks: groups are spelt out, paths of files become tasks of one's own."""
     is_tiny = bool(checkpoints) and all(ref.family == "tiny" for ref in checkpoints)
     if text is None:
         return tuple(embedded_tasks()) if is_tiny else tuple(TASKS)
     groups = {"all": tuple(TASKS), "tiny": tuple(embedded_tasks())} | dict(TASK_GROUPS)
     names: dict[str, None] = {}
-    for word in _words(text):
-        path = Path(word.removeprefix(FILE_PREFIX)).expanduser()
-        if word in groups:
-            names.update(dict.fromkeys(groups[word]))
-        elif word.startswith(FILE_PREFIX) or path.suffix in (".csv", ".jsonl"):
-            names[f"{FILE_PREFIX}{path.resolve()}"] = None
-        else:
-            names[word] = None
+    for word in split_task_names(text, known=groups):
+        names.update(dict.fromkeys(groups.get(word, (task_name(word, labels=labels),))))
     return tuple(names)
 
 
@@ -178,6 +181,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     from icl_core.evaluation.run import ProgressInfo, run_study
 
     found = estimate(study, store, device=options.device)
+    for sentence in found.rows:
+        complain(sentence)
     complain(
         f"{found.n_new} of {found.n_cells} cells to compute, about {human_seconds(found.seconds)}"
         f"{'' if found.is_calibrated or not found.n_new else ' (not calibrated yet)'}."
@@ -194,6 +199,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         complain(f"failed: {failure.what}: {failure.message}")
     for reason in report.duplicates.values():
         complain(f"warning: {reason}.")
+    for sentence in report.cuts:
+        complain(sentence)
     data = {
         "n_cells": report.n_cells,
         "n_stored": report.n_stored,
@@ -204,6 +211,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         "duplicates": [
             {"model": ref.model, "revision": ref.revision, "reason": r} for ref, r in report.duplicates.items()
         ],
+        "rows": list(found.rows),
+        "cuts": list(report.cuts),
         "store": str(store.path),
     }
     emit(options, data, f"{report.message} It took {human_seconds(report.seconds)}.")
@@ -222,7 +231,7 @@ def _estimate_words(found: Estimate) -> str:
         ("disk", human_bytes(found.disk_bytes)),
         ("time", human_seconds(found.seconds) + ("" if found.is_calibrated else " (not calibrated)")),
     ]
-    return "\n".join([table(("what", "how much"), rows), *found.basis])
+    return "\n".join([table(("what", "how much"), rows), *found.basis, *found.rows])
 
 
 # jobs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from icl_core.errors import StudyError
 from icl_core.evaluation.bundle import ensure_embedded
 from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.store import CellSummary, Store
+from icl_core.evaluation.told import CellFacts, facts_of, result_sentences
 from icl_core.evaluation.upkeep import StoreReport, backup_store, rebuild_store, verify_store
 from icl_core.models.hub import embedded_members, lab_runs, list_checkpoints
 from icl_core.registry.families import FAMILIES, MODELS, checkpoint_faults, get_family, known_checkpoints
-from icl_core.registry.tasks import FileSource, HubSource, Task, list_tasks
+from icl_core.registry.tasks import FileSource, HubSource, Task, list_tasks, stored_task_names
 
 __all__ = ["add_commands", "open_store"]
 
@@ -38,7 +39,7 @@ def add_commands(add: Any) -> None:
     add("tasks", _tasks, "tasks with their label words")
     results = add("results", _results, "stored results by checkpoint and label setting")
     results.add_argument("--model", help="results of this model only")
-    results.add_argument("--task", help="results on this task only")
+    results.add_argument("--task", help="results on this task only: a name, or the path of a file")
     results.add_argument("--split", default="test", choices=("test", "dev"))
     results.add_argument("--measure", default="accuracy", choices=("accuracy", "balanced_accuracy", "macro_f1"))
     results.add_argument("--normalisation", default="sum", choices=("sum", "per_token", "calibrated"))
@@ -210,12 +211,19 @@ def _store_words(report: StoreReport, *, repaired: bool) -> str:
 def _result_rows(store: Store, options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
     rows: list[dict[str, Any]] = []
     remarks: list[str] = []
-    for group in _groups(store.summaries(), options):
+    facts: list[CellFacts] = []
+    summaries = store.summaries()
+    wanted: list[str] | None = None
+    if options.task is not None:
+        wanted = stored_task_names([options.task], [summary.task for summary in summaries])
+    for group in _groups(summaries, wanted, options):
         specs = [summary.spec for summary in group]
         excluded = excluded_checkpoints(store, {spec.checkpoint for spec in specs})
         remarks += [f"Left out of curves: {reason}." for reason in excluded.values()]
         try:
-            found = collect_predictions(store.find_many(specs).values(), split=options.split)
+            records = store.find_many(specs).values()
+            facts += map(facts_of, records)
+            found = collect_predictions(records, split=options.split)
             for predictions in found.values():
                 tasks = predictions.tasks if options.by_task else (None,)
                 for task in tasks:
@@ -230,16 +238,19 @@ def _result_rows(store: Store, options: argparse.Namespace) -> tuple[list[dict[s
                     remarks += _partial_words(curves)
         except StudyError as error:
             remarks.append(f"Not shown: {error}")
+    remarks += result_sentences(facts, hash_cache=store.path / "hashes.json")
     return rows, list(dict.fromkeys(remarks))
 
 
-def _groups(summaries: Iterable[CellSummary], options: argparse.Namespace) -> Iterable[list[CellSummary]]:
+def _groups(
+    summaries: Iterable[CellSummary], tasks: Collection[str] | None, options: argparse.Namespace
+) -> Iterable[list[CellSummary]]:
     """Current results that share their options, model by model."""
     groups: dict[tuple[object, ...], list[CellSummary]] = {}
     for summary in summaries:
         spec = summary.spec
         wanted = summary.is_current and spec.split == options.split
-        wanted = wanted and options.model in (None, summary.model) and options.task in (None, spec.task)
+        wanted = wanted and options.model in (None, summary.model) and (tasks is None or spec.task in tasks)
         if wanted:
             prompt = (spec.n_shots, spec.n_examples, spec.template, spec.label_word_set, spec.sampling)
             groups.setdefault((summary.model, prompt, spec.dtype, spec.attention, spec.data_dir), []).append(summary)

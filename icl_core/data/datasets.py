@@ -292,7 +292,9 @@ def _read_file(task: Task, source: FileSource) -> _Read:
     splits = [each for each in ("rows", "demonstrations", "dev", "test") if each in present]
     return _Read(
         {each: everything.take(np.flatnonzero(names == each)) for each in splits},
-        faults={each: [row.fault for row in file.rows if row.fault and (row.split or "rows") == each] for each in splits},
+        faults={
+            each: [row.fault for row in file.rows if row.fault and (row.split or "rows") == each] for each in splits
+        },
         notes=(*file.notes, *_split_words(splits, name)),
     )
 

@@ -33,6 +33,7 @@ from icl_core.evaluation.rates import (
 from icl_core.evaluation.shapes import ModelShape, WorkCount, prompt_flops, shape_of_config, work_flops
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, validate_study
+from icl_core.evaluation.told import current_status, row_sentences
 from icl_core.models.files import context_length_of, read_json
 from icl_core.models.hub import (
     converted_folder,
@@ -43,7 +44,7 @@ from icl_core.models.hub import (
 )
 from icl_core.records import CellSpec, CheckpointRef, LabelSetting
 from icl_core.registry.families import MODELS
-from icl_core.registry.tasks import get_task
+from icl_core.registry.tasks import FILE_PREFIX, get_task
 
 __all__ = ["Estimate", "estimate", "flops_of_prompts"]
 
@@ -79,6 +80,7 @@ class Estimate:
         seconds: expected wall time of the run, without starting Python.
         is_calibrated: whether the time rests on cells of the same models measured on this machine.
         basis: sentences that say what the numbers rest on.
+        rows: sentences on what becomes of the tasks' rows, as far as they were read.
     """
 
     n_cells: int
@@ -95,6 +97,7 @@ class Estimate:
     seconds: float
     is_calibrated: bool
     basis: tuple[str, ...]
+    rows: tuple[str, ...] = ()
 
     @property
     def tflops(self) -> float:
@@ -124,7 +127,7 @@ def estimate(
     """
     validate_study(study)
     cells = study_cells(study)
-    status = store.status(cells)
+    status = current_status(store, cells)
     new = [spec for spec in cells if status[spec] == "missing"]
     counted = _Counting(study, store, device=_device_kind(device), offline=data_offline)
     works = [counted.work(spec) for spec in new]
@@ -146,6 +149,7 @@ def estimate(
         seconds=seconds,
         is_calibrated=is_calibrated,
         basis=tuple(counted.basis),
+        rows=counted.rows(),
     )
 
 
@@ -194,6 +198,7 @@ class _Counting:
         self._offline = offline
         self._cells = [c for c in read_cells(store.path) if (c.device, c.dtype) == (device, study.dtype)]
         self._tasks: dict[str, TaskData | None] = {}
+        self._refused: dict[str, str] = {}
         self._tokenizers: dict[str, CountTokens] = {}
         self._shapes: dict[str, ModelShape] = {}
         self._contexts: dict[str, int] = {}
@@ -292,9 +297,22 @@ class _Counting:
             data_dir = None if self._study.data_dir is None else Path(self._study.data_dir)
             try:
                 self._tasks[name] = load_task_data(get_task(name), data_dir=data_dir, offline=self._offline)
-            except ObservatoryError:
+            except ObservatoryError as error:
                 self._tasks[name] = None
+                self._refused[name] = str(error)
         return self._tasks[name]
+
+    def rows(self) -> tuple[str, ...]:
+        """What becomes of the rows of files of one's own, and of other tasks that were read for counting."""
+        said: list[str] = []
+        for name in self._study.tasks:
+            if name.startswith(FILE_PREFIX) or name in self._tasks:
+                data = self._task(name)
+                if data is not None:
+                    said += row_sentences(data, n_asked=self._study.n_test)
+                elif name.startswith(FILE_PREFIX):
+                    said.append(f"Cells of this task will fail: {self._refused[name]}")
+        return tuple(said)
 
     def _tokenizer(self, ref: CheckpointRef) -> CountTokens:
         if ref.model not in self._tokenizers:

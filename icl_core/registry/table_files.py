@@ -19,7 +19,7 @@ from typing import Any
 
 from icl_core.errors import DataError
 
-__all__ = ["SUFFIXES", "Record", "Table", "decode_text", "folded", "read_table", "spread_lines"]
+__all__ = ["SUFFIXES", "UNREADABLE", "Record", "Table", "decode_text", "folded", "read_table", "spread_lines"]
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -30,6 +30,8 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+UNREADABLE = re.compile("[\0\ud800-\udfff]")
+"""Characters of no text: zero bytes, and halves of surrogate pairs, which JSON can write but no encoding."""
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _INVISIBLE = re.compile("[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 _LONGEST_FIELD = 2**31 - 1
@@ -88,9 +90,7 @@ def decode_text(content: bytes, name: str) -> tuple[str, str]:
     return text, encoding
 
 
-def read_table(
-    content: bytes, name: str, *, suffix: str, needed: Sequence[str], optional: Sequence[str] = ()
-) -> Table:
+def read_table(content: bytes, name: str, *, suffix: str, needed: Sequence[str], optional: Sequence[str] = ()) -> Table:
     """Reads the wanted columns of every row; blank lines are no rows.
 
     Args:
@@ -142,8 +142,8 @@ def _places(columns: Sequence[str], place: str, needed: Sequence[str], wanted: S
             f"{' and '.join(needed)}."
         )
     for name in wanted:
-        if len(at := found.get(name, [])) > 1:
-            spelt = ", ".join(repr(columns[i]) for i in at)
+        if len(found.get(name, ())) > 1:
+            spelt = ", ".join(repr(columns[at]) for at in found[name])
             raise DataError(f"{place} names a column twice ({spelt}); keep one column {name} and rename the other.")
     return {name: found[name][0] for name in wanted if name in found}
 
@@ -161,7 +161,7 @@ def _separator(text: str, needed: Sequence[str], *, first: str) -> str:
     """The first separator under which the header has the needed columns; the format's own where none has."""
     for separator in (first, *(other for other in _SEPARATORS if other != first)):
         try:
-            header = next((fields for fields in _csv_reader(text, separator) if not _is_blank(fields)), [])
+            header: list[str] = next((row for row in _csv_reader(text, separator) if not _is_blank(row)), [])
         except csv.Error:
             continue
         if {folded(column) for column in header} >= set(needed):
@@ -177,7 +177,7 @@ def _csv_records(
     text: str, name: str, separator: str, needed: Sequence[str], wanted: Sequence[str]
 ) -> Iterator[Record]:
     rows = _csv_rows(text, name, separator)
-    _, header = next(rows, (1, []))
+    header: list[str] = next(rows, (1, []))[1]
     places = _places(header, name, needed, wanted)
     for line, fields in rows:
         if len(fields) != len(header):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from icl_core.errors import AmbiguousLabelsError, DataError
-from icl_core.registry.table_files import Record, folded, read_table
+from icl_core.registry.table_files import UNREADABLE, Record, folded, read_table
 from icl_core.settings import uploads_path
 
 __all__ = [
@@ -47,7 +47,6 @@ MISSING_WORDS = ("nan", "none", "null", "na", "n/a", "<na>")
 """What programs write where a label is missing, folded; a task may also mean them."""
 RECENT_NS = 2_000_000_000
 """A file changed so shortly ago may change again under the same times, so it is read again."""
-_UNREADABLE = re.compile("[\0\ud800-\udfff]")
 _MOST_NAMED = 3
 
 LabelReading = Literal["ask", "merge-labels", "keep-labels"]
@@ -80,15 +79,11 @@ class FileRow:
 
 @dataclass(frozen=True, slots=True)
 class TaskFile:
-    """All rows of a file, and sentences on what a reader of results should know of how they were read."""
+    """All rows of a file, its different labels, and sentences on how it was read where that was not plain."""
 
     rows: tuple[FileRow, ...]
+    labels: frozenset[str]
     notes: tuple[str, ...] = ()
-
-    @property
-    def labels(self) -> set[str]:
-        """The different labels."""
-        return {row.label for row in self.rows if row.label}
 
 
 def shown_file(path: Path) -> str:
@@ -153,12 +148,11 @@ def parse_task_file(content: bytes, name: str, *, suffix: str, labels: LabelRead
         raise DataError(f"{name} has no rows; it needs the columns text and label and rows below them.")
     joined = {} if labels == "keep-labels" else _joined_labels(rows, name, asks=labels == "ask")
     if joined:
-        rows = [
-            FileRow(row.row_id, row.text, joined.get(row.label, row.label), row.split, row.fault) for row in rows
-        ]
-    found = TaskFile(tuple(rows), (*table.notes, *_joined_words(joined, name), *_fault_words(rows, table.records, name)))
-    _check_labels(found.labels, name)
-    return found
+        rows = [FileRow(row.row_id, row.text, joined.get(row.label, row.label), row.split, row.fault) for row in rows]
+    found = frozenset(row.label for row in rows if row.label)
+    _check_labels(found, name)
+    notes = (*table.notes, *_joined_words(joined, name), *_fault_words(rows, table.records, name))
+    return TaskFile(tuple(rows), found, notes)
 
 
 def _row(index: int, record: Record, name: str) -> FileRow:
@@ -168,7 +162,7 @@ def _row(index: int, record: Record, name: str) -> FileRow:
     fault: RowFault = ""
     if max(len(text), len(label)) > MAX_TEXT_CHARACTERS:
         fault = "too_long"
-    elif _UNREADABLE.search(text) or _UNREADABLE.search(label):
+    elif UNREADABLE.search(text) or UNREADABLE.search(label):
         fault = "unreadable"
     if fault:
         return FileRow(f"row:{index}", "", "", split, fault)
@@ -202,7 +196,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-def _check_labels(labels: set[str], name: str) -> None:
+def _check_labels(labels: frozenset[str], name: str) -> None:
     if len(labels) < 2:
         found = f"only the label {_short(next(iter(labels)))}" if labels else "no label"
         raise DataError(f"{name} has {found}; a task needs at least two different labels.")

@@ -37,6 +37,7 @@ __all__ = [
     "list_tasks",
     "own_file",
     "own_file_name",
+    "path_and_labels",
     "shown_task",
     "split_task_names",
     "stored_task_names",
@@ -493,10 +494,7 @@ def own_file(name: str) -> FileSource:
     Raises:
         DataError: the path cannot be one, or is not UTF-8.
     """
-    text, labels = name.removeprefix(FILE_PREFIX), "ask"
-    for reading in typing.get_args(LabelReading)[1:]:
-        if text.endswith(f"?{reading}"):
-            text, labels = text.removesuffix(f"?{reading}"), reading
+    text, labels = path_and_labels(name)
     try:
         text.encode("utf-8")
         path = Path(text).expanduser()
@@ -507,7 +505,16 @@ def own_file(name: str) -> FileSource:
         raise DataError(f"{text[:200]!r} cannot be the path of a file ({error}); give another.") from error
     if resolved.suffix.lower() not in SUFFIXES:  # a link into a cache whose files have no names
         resolved = path.parent.resolve() / path.name
-    return FileSource(resolved, typing.cast(LabelReading, labels))
+    return FileSource(resolved, labels)
+
+
+def path_and_labels(name: str) -> tuple[str, LabelReading]:
+    """The two parts of the name of a file's task, as they are written."""
+    text = name.removeprefix(FILE_PREFIX)
+    for reading in typing.get_args(LabelReading)[1:]:
+        if text.endswith(f"?{reading}"):
+            return text.removesuffix(f"?{reading}"), reading
+    return text, "ask"
 
 
 def own_file_name(source: FileSource) -> str:
@@ -565,34 +572,35 @@ def split_task_names(text: str, known: Iterable[str] = ()) -> list[str]:
 
 def _is_whole(word: str, known: set[str]) -> bool:
     """Whether a word is a known name or the path of a file that is there."""
-    if word in known or word in TASKS:
-        return True
     try:
-        return bool(word) and own_file(word).path.is_file()
+        return word in TASKS or task_name(word) in known or (word != "" and own_file(word).path.is_file())
     except (DataError, OSError):
         return False
 
 
-def stored_task_names(word: str, stored: Iterable[str]) -> list[str]:
-    """The stored names that a user's word for a task means; a path means every way in which its labels were read.
+def stored_task_names(words: Iterable[str], stored: Iterable[str]) -> list[str]:
+    """The stored names that a user's words for tasks mean; a path means every way in which its labels were read.
 
     Raises:
-        UnknownNameError: none; the message lists the stored ones.
+        UnknownNameError: there is none for a word; the message lists the stored ones.
     """
-    stored, name = tuple(stored), task_name(word)
-    alike = [each for each in stored if each == name]
-    if not alike and name.startswith(FILE_PREFIX) and own_file(name).labels == "ask":
-        readings = {own_file_name(FileSource(own_file(name).path, way)) for way in typing.get_args(LabelReading)}
-        alike = [each for each in stored if each in readings]
-    if not alike:
-        known = ", ".join(dict.fromkeys(stored)) or "none"
-        raise UnknownNameError(f"There are no results on the task {word!r}; there are some on {known}.")
-    return list(dict.fromkeys(alike))
+    known = dict.fromkeys(stored)
+    found: dict[str, None] = {}
+    for word in words:
+        name = task_name(word)
+        names = {name}
+        if name not in known and name.startswith(FILE_PREFIX) and own_file(name).labels == "ask":
+            names = {own_file_name(FileSource(own_file(name).path, way)) for way in typing.get_args(LabelReading)}
+        if not names & known.keys():
+            listed = ", ".join(known) or "none"
+            raise UnknownNameError(f"There are no results of task {word}; there are some on {listed}.")
+        found |= dict.fromkeys(each for each in known if each in names)
+    return list(found)
 
 
 def shown_task(name: str) -> str:
-    """What a task is called in messages: its name, or the user's own name of the file."""
-    return shown_file(own_file(name).path) if name.startswith(FILE_PREFIX) else name
+    """What a task is called in messages: its name, or the user's own name of the file, which is not looked at."""
+    return shown_file(Path(path_and_labels(name)[0])) if name.startswith(FILE_PREFIX) else name
 
 
 def get_task(name: str) -> Task:

@@ -59,7 +59,11 @@ def test_jsonl_with_splits_and_integer_labels(tmp_path: Path):
         ("a.txt", "text\tlabel\n", "none of .csv, .tsv, .jsonl, .ndjson, .json"),
         ("a.json", '{"text": ["a", "b"], "label": ["x", "y"]}', "object of 2 lists; write one list with an object"),
         ("a.json", '[{"text": "a", "label": "x"},\n{"text": "b"]', "line 2: not valid JSON"),
-        ("a.json", '[{"text": "a", "label": "x"}, {"text": "b"}]', r"item 2 lacks the column label \(present: 'text'\)"),
+        (
+            "a.json",
+            '[{"text": "a", "label": "x"}, {"text": "b"}]',
+            r"item 2 lacks the column label \(present: 'text'\)",
+        ),
         ("a.jsonl", '{"text": "a", "Text": "b", "label": "x"}', "line 1 names a column twice \\('text', 'Text'\\)"),
         ("a.csv", "text,label\n" + "".join(f"a,{i}\n" for i in range(101)), "101 different labels"),
     ],
