@@ -187,7 +187,7 @@ def test_a_file_of_sentences() -> None:
     for content, said in ((b"", "no sentence"), (b"\xff\xfe\x00", "not UTF-16"), (b"x\n" * 501, "at most 500")):
         with pytest.raises(DataError, match=f"a.csv .*{said}"):
             views.read_texts(content, "a.csv")
-    with pytest.raises(DataError, match="a.jsonl, line 1: this is no text"):
+    with pytest.raises(DataError, match=r"a\.jsonl, line 1: this is no text"):
         views.read_texts(b'{"text": "\\ud800"}', "a.jsonl")
 
 
