@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from icl_core.errors import AmbiguousLabelsError, DataError
-from icl_core.registry.table_files import UNREADABLE, Record, folded, read_table
+from icl_core.registry.table_files import UNREADABLE, Record, folded, read_table, spread_lines
 from icl_core.settings import uploads_path
 
 __all__ = [
@@ -151,7 +151,10 @@ def parse_task_file(content: bytes, name: str, *, suffix: str, labels: LabelRead
         rows = [FileRow(row.row_id, row.text, joined.get(row.label, row.label), row.split, row.fault) for row in rows]
     found = frozenset(row.label for row in rows if row.label)
     _check_labels(found, name)
-    notes = (*table.notes, *_joined_words(joined, name), *_fault_words(rows, table.records, name))
+    told = [*_joined_words(joined, name), *_fault_words(rows, table.records, name)]
+    if suffix.lower() in (".csv", ".tsv"):
+        told += _spread_words(rows, table.records, name)
+    notes = (*table.notes, *told)
     return TaskFile(tuple(rows), found, notes)
 
 
@@ -216,6 +219,15 @@ def _fault_words(rows: Sequence[FileRow], records: Sequence[Record], name: str) 
         f"{name} has {_counted(len(found), 'row')} {_FAULT_WORDS[fault]}, left out: {_listed(found)}."
         for fault, found in places.items()
     ]
+
+
+def _spread_words(rows: Sequence[FileRow], records: Sequence[Record], name: str) -> list[str]:
+    """Texts of several lines in a CSV: meant, or rows that a missing quote has swallowed."""
+    places = [record.place for row, record in zip(rows, records, strict=True) if len(spread_lines(row.text)) > 1]
+    return [
+        f"{name} has {_counted(len(places), 'text')} of several lines ({_listed(places)}), read as one line; if they "
+        "are rows, a quote is missing there."
+    ] * bool(places)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -205,6 +205,36 @@ def test_messages_on_uploads_name_the_users_own_file(tmp_path: Path, monkeypatch
     assert_one_sentence(str(caught.value), forbidden=tmp_path)
 
 
+@pytest.mark.stands_for("osiegmar/FastCSV#173", "a missing quote made one text of all the rows after it, unsaid")
+def test_a_text_that_may_have_swallowed_rows_is_told(tmp_path: Path) -> None:
+    lines = csv_text(ROWS).split("\n")
+    lines[3], lines[6] = f'"{lines[3]}', f'{lines[6].rpartition(",")[0]}",positive'
+    data = read(write(tmp_path / "own.csv", "\n".join(lines)))
+    assert sum(data.n_rows.values()) == len(ROWS) - 3
+    assert any("1 text of several lines (line 4)" in sentence for sentence in row_sentences(data))
+
+
+@pytest.mark.stands_for("apple/turicreate#1528", "an upload whose labels may be one could not be answered for")
+def test_an_upload_whose_labels_may_be_one_can_be_picked_either_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pages.evaluate.form import save_upload
+    from pages.ui.selection import _ways_to_read
+    from pages.ui.words import task_title
+
+    monkeypatch.setenv("ICL_OBSERVATORY_STORE", str(tmp_path / "store"))
+    with pytest.raises(AmbiguousLabelsError, match=r"^own\.csv has labels that may be one") as caught:
+        save_upload("own.csv", csv_text([*ROWS, ("one more .", "Positive")]).encode())
+    assert_one_sentence(str(caught.value), forbidden=tmp_path)
+    (path,) = (tmp_path / "store" / "uploads").iterdir()
+    merged, kept = (get_task(name) for name in _ways_to_read(path))
+    assert (merged.n_labels, kept.n_labels) == (2, 3)
+    assert [task_title(task.name) for task in (merged, kept)] == [
+        f"{path.name} (labels joined)",
+        f"{path.name} (labels as written)",
+    ]
+
+
 # Labels that may be one
 
 
@@ -295,20 +325,6 @@ def test_rows_left_out_are_told_by_every_command(cli: Cli, model: Path, holed: P
     assert all(errors.index(sentence) < errors.index("cells to compute") for sentence in told)
     assert all(sentence in cli("results")[1] for sentence in told)
     assert all(sentence in cli("compete", "--replicates", 20)[2] for sentence in told)
-
-
-@pytest.mark.stands_for("yafuly/MAGE#16", "814 texts came twice, 762 of them in the test set, unsaid")
-def test_rows_left_out_are_told_on_the_pages(model: Path, holed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pages.ui import cached
-
-    monkeypatch.setattr("icl_core.evaluation.bundle.embedded_results_path", lambda: holed.parent / "none")
-    store_folder = holed.parent / "page-store"
-    monkeypatch.setenv("ICL_OBSERVATORY_STORE", str(store_folder))
-    study = study_of(model, holed, n_test=50)
-    run_study(study, Store.open(store_folder), device="cpu", offline=True)
-    told = row_sentences(read(holed), n_asked=50)
-    assert set(told) <= set(cached.collected(study).told)
-    assert estimate(study, cached.store(), device="cpu").rows == told
 
 
 @pytest.mark.stands_for("mindsdb/mindshub#34", "of 145 rows 127 were used; nobody knew why")
