@@ -5,6 +5,7 @@ command line show it as it is. Nothing here formats tracebacks or logs.
 """
 
 __all__ = [
+    "AmbiguousLabelsError",
     "CheckpointError",
     "DataError",
     "JobError",
@@ -32,6 +33,10 @@ class StudyError(ObservatoryError):
 
 class DataError(ObservatoryError):
     """A dataset or a file of one's own cannot be used (missing columns, unknown label, wrong row count)."""
+
+
+class AmbiguousLabelsError(DataError):
+    """Labels of a file may be one, or none; the message asks which, and names both answers."""
 
 
 class CheckpointError(ObservatoryError):

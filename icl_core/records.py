@@ -178,7 +178,8 @@ class CellSpec:
 
     Attributes:
         checkpoint: which model at which step.
-        task: name in the task registry, or ``file:`` and the absolute path of a CSV or JSONL file.
+        task: name in the task registry; of a file of one's own ``file:``, its absolute path and, where it was said,
+            how labels are read (``?merge-labels``).
         split: ``test`` for results, ``dev`` for choosing checkpoints and fusion weights.
         label_setting: how demonstration labels are made.
         demo_seed: keys demonstration choice, random labels and abstract mapping.

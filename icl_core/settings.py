@@ -18,6 +18,7 @@ __all__ = [
     "project_path",
     "store_path",
     "suite_path",
+    "uploads_path",
 ]
 
 DEFAULT_DEMO_SEEDS: tuple[int, ...] = (13, 21, 42, 87, 100)
@@ -35,6 +36,11 @@ def project_path() -> Path:
 def store_path() -> Path:
     """Where results live: ``ICL_OBSERVATORY_STORE`` if set, else ``cache/`` in the project."""
     return Path(os.environ.get("ICL_OBSERVATORY_STORE") or project_path() / "cache").resolve()
+
+
+def uploads_path() -> Path:
+    """Where files that were uploaded on a page are kept."""
+    return store_path() / "uploads"
 
 
 def suite_path() -> Path:

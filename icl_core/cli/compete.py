@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from icl_core.analysis.competition import noise_floor
-from icl_core.analysis.predictions import Predictions, collect_predictions
+from icl_core.analysis.predictions import collect_predictions
 from icl_core.analysis.trajectories import ability_curves, paired_predictions
 from icl_core.cli.listing import open_store
 from icl_core.cli.output import complain, emit, table
@@ -20,8 +20,11 @@ from icl_core.errors import ObservatoryError, StudyError
 from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpoints, shared_weights
 from icl_core.evaluation.store import CellSummary, Store
 from icl_core.evaluation.study import most_alike
+from icl_core.evaluation.told import CellFacts, facts_of, result_sentences
 from icl_core.models.parameter_fusion import FUSED_FAMILY
+from icl_core.records import CellRecord
 from icl_core.registry.names import home_of
+from icl_core.registry.tasks import split_task_names, stored_task_names
 from icl_core.settings import BASE_MEMBER
 
 __all__ = ["add_commands"]
@@ -49,7 +52,7 @@ def add_commands(add: Any) -> None:
     compete.add_argument("--model", action="append", help="only this model (may be repeated); all where none is named")
     compete.add_argument("--epsilon", type=float, default=0.01, help="smallest change that counts, a fraction")
     compete.add_argument("--n-test", type=int, help="results on this number of test rows; a model's most frequent else")
-    compete.add_argument("--tasks", help="names with commas; all that are stored where not given")
+    compete.add_argument("--tasks", help="names or paths of files with commas; all that are stored where not given")
     compete.add_argument("--replicates", type=int, default=1000, help="of the noise floor")
 
 
@@ -63,14 +66,23 @@ def _compete(options: argparse.Namespace) -> int:
     models = sorted({summary.model for summary in found}, key=lambda name: (name != BASE_MEMBER, name))
     if unknown := sorted(set(options.model or ()) - set(models)):
         raise StudyError(f"There are no results of {', '.join(unknown)}; there are some of {', '.join(models)}.")
-    rows, without = [], []
+    stored = [summary.task for summary in found]
+    asked = None if options.tasks is None else split_task_names(options.tasks, known=stored)
+    tasks = None if asked is None else stored_task_names(asked, stored)
+    rows: list[dict[str, Any]] = []
+    without: list[dict[str, Any]] = []
+    facts: list[CellFacts] = []
     for model in options.model or models:
         for name, mine in _by_folder([summary for summary in found if summary.model == model]).items():
             try:
-                rows.append(_row(store, mine, options) | {"model": name})
+                records = _records(store, mine, tasks, options)
+                rows.append(_row(store, records, options) | {"model": name})
+                facts += map(facts_of, records)
             except ObservatoryError as error:
                 complain(f"{name} is left out: {error}")
                 without.append({"model": name, "left_out": [str(error)]})
+    for sentence in result_sentences(facts, hash_cache=store.path / "hashes.json"):
+        complain(sentence)
     shown = [[_cell(name, row[name]) for name in _COLUMNS.values()] for row in rows]
     words = (
         f"\nAt epsilon {options.epsilon:g}, mean over tasks. ICL, TR, TL: accuracy at the last checkpoint. "
@@ -93,9 +105,10 @@ def _by_folder(summaries: Sequence[CellSummary]) -> dict[str, list[CellSummary]]
     return {f"{mine[0].model} ({home or 'published'})": mine for home, mine in by_home.items()}
 
 
-def _row(store: Store, mine: Sequence[CellSummary], options: argparse.Namespace) -> dict[str, Any]:
+def _row(store: Store, records: Sequence[CellRecord], options: argparse.Namespace) -> dict[str, Any]:
     """Everything about one model, accuracies and ratios as fractions."""
-    predictions = _predictions(store, mine, options)
+    excluded = excluded_checkpoints(store, {record.spec.checkpoint for record in records})
+    predictions = next(iter(collect_predictions(records, excluded=excluded).values()))
     curves = ability_curves(predictions, n_replicates=1).curves
     paired = paired_predictions(predictions)
     floor = noise_floor(paired.tr_correct, paired.tl_correct, epsilon=options.epsilon, n_replicates=options.replicates)
@@ -120,9 +133,10 @@ def _row(store: Store, mine: Sequence[CellSummary], options: argparse.Namespace)
     }
 
 
-def _predictions(store: Store, mine: Sequence[CellSummary], options: argparse.Namespace) -> Predictions:
+def _records(
+    store: Store, mine: Sequence[CellSummary], tasks: Sequence[str] | None, options: argparse.Namespace
+) -> list[CellRecord]:
     """The model's results under one number of test rows and otherwise its most frequent options."""
-    tasks = None if options.tasks is None else {name.strip() for name in options.tasks.split(",")}
     usable = [
         summary.spec
         for summary in mine
@@ -132,9 +146,7 @@ def _predictions(store: Store, mine: Sequence[CellSummary], options: argparse.Na
     if not usable:
         raise StudyError("it has no results with these tasks and this number of test rows.")
     current = set(current_checkpoints(store, {spec.checkpoint for spec in usable}))
-    specs = most_alike([spec for spec in usable if spec.checkpoint in current])
-    excluded = excluded_checkpoints(store, {spec.checkpoint for spec in specs})
-    return next(iter(collect_predictions(store.find_many(specs).values(), excluded=excluded).values()))
+    return list(store.find_many(most_alike([spec for spec in usable if spec.checkpoint in current])).values())
 
 
 def _cell(name: str, value: Any) -> Any:

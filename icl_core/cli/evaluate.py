@@ -27,7 +27,8 @@ from icl_core.models.listing import Listing
 from icl_core.records import LABEL_SETTINGS, CheckpointRef
 from icl_core.registry.families import MODELS, get_family, get_model, known_checkpoints
 from icl_core.registry.names import label_of
-from icl_core.registry.tasks import FILE_PREFIX, TASK_GROUPS, TASKS, embedded_tasks
+from icl_core.registry.task_files import LabelReading
+from icl_core.registry.tasks import TASK_GROUPS, TASKS, embedded_tasks, split_task_names, task_name
 
 __all__ = ["add_commands"]
 
@@ -53,7 +54,15 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--order", default="", metavar="NAME,NAME", help="checkpoints in the order of training, where "
                       "their names do not tell it; others are left out")  # fmt: skip
     what.add_argument("--name", default="", help="what a model of one's own is called; else its path tells")
-    what.add_argument("--tasks", help="names, groups or CSV/JSONL files with commas; all for the 16 public ones")
+    what.add_argument(
+        "--tasks", help="names, groups or files (CSV, TSV, JSONL, JSON) with commas; all: the 16 public ones"
+    )
+    labels = what.add_mutually_exclusive_group()
+    for flag, meaning in (
+        ("merge-labels", "join labels that differ in case, composition or invisible characters; nan is none"),
+        ("keep-labels", "keep every label of a file as it is written"),
+    ):
+        labels.add_argument(f"--{flag}", action="store_const", const=flag, dest="labels", default="ask", help=meaning)
     what.add_argument("--settings", default=",".join(LABEL_SETTINGS), help="of gold, random, abstract")
     what.add_argument("--seeds", default=",".join(map(str, settings.DEFAULT_DEMO_SEEDS)))
     what.add_argument("--splits", default="test", help="test, dev or both with a comma")
@@ -95,7 +104,7 @@ def _study(options: argparse.Namespace, checkpoints: tuple[CheckpointRef, ...]) 
 
     study = Study(
         checkpoints=checkpoints,
-        tasks=_task_names(options.tasks, checkpoints),
+        tasks=_task_names(options.tasks, checkpoints, options.labels),
         label_settings=tuple(_words(options.settings)),  # type: ignore[arg-type]  # checked by validate_study
         demo_seeds=tuple(_whole_number(word, "seed") for word in _words(options.seeds)),
         n_shots=options.n_shots,
@@ -159,21 +168,15 @@ def _listing(name: str, options: argparse.Namespace) -> Listing:
     return listing_of(name, offline=options.offline)
 
 
-def _task_names(text: str | None, checkpoints: Sequence[CheckpointRef]) -> tuple[str, ...]:
-    """Names of tasks: groups are spelt out, existing files become tasks of one's own."""
+def _task_names(text: str | None, checkpoints: Sequence[CheckpointRef], labels: LabelReading) -> tuple[str, ...]:
+    """Names of tasks: groups are spelt out, paths of files become tasks of one's own."""
     is_tiny = bool(checkpoints) and all(ref.family == "tiny" for ref in checkpoints)
     if text is None:
         return tuple(embedded_tasks()) if is_tiny else tuple(TASKS)
     groups = {"all": tuple(TASKS), "tiny": tuple(embedded_tasks())} | dict(TASK_GROUPS)
     names: dict[str, None] = {}
-    for word in _words(text):
-        path = Path(word.removeprefix(FILE_PREFIX)).expanduser()
-        if word in groups:
-            names.update(dict.fromkeys(groups[word]))
-        elif word.startswith(FILE_PREFIX) or path.suffix in (".csv", ".jsonl"):
-            names[f"{FILE_PREFIX}{path.resolve()}"] = None
-        else:
-            names[word] = None
+    for word in split_task_names(text, known=groups):
+        names.update(dict.fromkeys(groups.get(word, (task_name(word, labels=labels),))))
     return tuple(names)
 
 
@@ -201,12 +204,27 @@ def _evaluate(options: argparse.Namespace) -> int:
         words = f"Job {job_id} is {jobs.read_job(job_id, store_path=store.path).state}; see `python -m icl_core jobs`."
         emit(options, {"job": job_id, "left_out": left_out}, words)
         return 0
+    return _evaluate_here(options, study, store, left_out=left_out, flagged=flagged)
+
+
+def _evaluate_here(
+    options: argparse.Namespace,
+    study: Study,
+    store: Store,
+    *,
+    left_out: Sequence[Mapping[str, str]],
+    flagged: Mapping[CheckpointRef, str],
+) -> int:
+    """Runs the study in this process, says what it did, and gives the exit code."""
     from icl_core.evaluation.run import ProgressInfo, run_study
 
     found = estimate(study, store, device=options.device)
+    is_rough = found.n_new and not found.is_calibrated
+    for sentence in found.rows:
+        complain(sentence)
     complain(
         f"{found.n_new} of {found.n_cells} cells to compute, about {human_seconds(found.seconds)}"
-        f"{'' if found.is_calibrated or not found.n_new else ' (not calibrated yet)'}."
+        f"{' (not calibrated yet)' if is_rough else ''}."
     )
     progress = ProgressLines()
 
@@ -216,12 +234,10 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     report = run_study(study, store, on_progress=show, device=options.device, offline=options.offline)
     progress.end(f"{report.n_computed + report.n_stored + report.n_failed}/{report.n_cells} cells")
-    for failure in report.failures:
-        complain(f"failed: {failure.what}: {failure.message}")
-    for reason in (reason for ref, reason in report.duplicates.items() if ref not in flagged):
-        complain(f"left out of curves: {reason}.")
-    for sentence in report.shared:
-        complain(f"note: {sentence}")
+    failed = [f"failed: {failure.what}: {failure.message}" for failure in report.failures]
+    doubles = [f"left out of curves: {reason}." for ref, reason in report.duplicates.items() if ref not in flagged]
+    for sentence in (*failed, *doubles, *(f"note: {sentence}" for sentence in report.shared), *report.cuts):
+        complain(sentence)
     data = {
         "n_cells": report.n_cells,
         "n_stored": report.n_stored,
@@ -233,7 +249,9 @@ def _evaluate(options: argparse.Namespace) -> int:
             {"model": ref.model, "revision": ref.revision, "reason": r} for ref, r in report.duplicates.items()
         ],
         "shared": list(report.shared),
-        "left_out": left_out + _flagged(excluded_checkpoints(store, study.checkpoints)),
+        "left_out": [*left_out, *_flagged(excluded_checkpoints(store, study.checkpoints))],
+        "rows": list(found.rows),
+        "cuts": list(report.cuts),
         "store": str(store.path),
     }
     emit(options, data, f"{report.message} It took {human_seconds(report.seconds)}.")
@@ -257,7 +275,7 @@ def _estimate_words(found: Estimate) -> str:
         ("disk", human_bytes(found.disk_bytes)),
         ("time", human_seconds(found.seconds) + ("" if found.is_calibrated else " (not calibrated)")),
     ]
-    return "\n".join([table(("what", "how much"), rows), *found.basis])
+    return "\n".join([table(("what", "how much"), rows), *found.basis, *found.rows])
 
 
 # jobs

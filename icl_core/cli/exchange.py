@@ -11,6 +11,7 @@ from icl_core.cli.listing import open_store
 from icl_core.cli.output import emit
 from icl_core.evaluation.bundle import embedded_bundles, ensure_embedded, export_bundle, import_bundle
 from icl_core.evaluation.store import Store
+from icl_core.registry.tasks import stored_task_names
 
 __all__ = ["add_commands"]
 
@@ -31,10 +32,12 @@ def add_commands(add: Any) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     store = open_store(options)
+    summaries = store.summaries()
+    tasks = stored_task_names(options.task or (), [summary.task for summary in summaries])
     specs = [
         summary.spec
-        for summary in store.summaries()
-        if (not options.model or summary.model in options.model) and (not options.task or summary.task in options.task)
+        for summary in summaries
+        if (not options.model or summary.model in options.model) and (not tasks or summary.task in tasks)
     ]
     manifest = export_bundle(store, options.path, specs=specs)
     emit(options, asdict(manifest), f"{manifest.n_cells} cells written to {options.path}.")

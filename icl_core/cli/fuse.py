@@ -38,6 +38,7 @@ from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef, LabelSetting
 from icl_core.registry.families import choose_checkpoints
+from icl_core.registry.tasks import split_task_names, stored_task_names
 
 __all__ = ["add_commands"]
 
@@ -72,6 +73,12 @@ def add_commands(add: Any) -> None:
     fuse.add_argument("--offline", action="store_true", help="use only what is on this machine")
 
 
+def _task_names(text: str | None, store: Store) -> list[str]:
+    """The stored tasks that are named; [] for all."""
+    stored = [summary.task for summary in store.summaries()] if text else []
+    return stored_task_names(split_task_names(text or "", known=stored), stored)
+
+
 def _fuse(options: argparse.Namespace) -> int:
     store = open_store(options)
     further = [_further(text) for text in options.also]
@@ -79,7 +86,7 @@ def _fuse(options: argparse.Namespace) -> int:
     study = stored_study(
         store,
         list(dict.fromkeys([*models, *(each.model for each in further)])),
-        tasks=_words(options.tasks),
+        tasks=_task_names(options.tasks, store),
         demo_seeds=[_seed(word) for word in _words(options.seeds)],
         n_shots=options.n_shots,
         n_test=options.n_test,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ from icl_core.errors import StudyError
 from icl_core.evaluation.bundle import ensure_embedded
 from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpoints, shared_weights
 from icl_core.evaluation.store import CellSummary, Store
+from icl_core.evaluation.told import CellFacts, facts_of, result_sentences
 from icl_core.evaluation.upkeep import StoreReport, backup_store, rebuild_store, verify_store
 from icl_core.models.hub import embedded_members, lab_runs, list_checkpoints, listing_of
 from icl_core.models.listing import Listing
 from icl_core.records import CellRecord, CheckpointRef
 from icl_core.registry.families import FAMILIES, MODELS, checkpoint_faults, get_family, known_checkpoints
 from icl_core.registry.names import check_name, home_of, order_question
-from icl_core.registry.tasks import FileSource, HubSource, Task, list_tasks
+from icl_core.registry.tasks import FileSource, HubSource, Task, list_tasks, stored_task_names
 
 __all__ = ["add_commands", "open_store"]
 
@@ -41,7 +42,7 @@ def add_commands(add: Any) -> None:
     add("tasks", _tasks, "tasks with their label words")
     results = add("results", _results, "stored results by checkpoint and label setting")
     results.add_argument("--model", help="results of this model only")
-    results.add_argument("--task", help="results on this task only")
+    results.add_argument("--task", help="results on this task only: a name, or the path of a file")
     results.add_argument("--split", default="test", choices=("test", "dev"))
     results.add_argument("--measure", default="accuracy", choices=("accuracy", "balanced_accuracy", "macro_f1"))
     results.add_argument("--normalisation", default="sum", choices=("sum", "per_token", "calibrated"))
@@ -224,12 +225,18 @@ def _store_words(report: StoreReport, *, repaired: bool) -> str:
 def _result_rows(store: Store, options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
     rows: list[dict[str, Any]] = []
     remarks: list[str] = []
-    for group in _groups(store.summaries(), options):
+    facts: list[CellFacts] = []
+    summaries = store.summaries()
+    wanted: list[str] | None = None
+    if options.task is not None:
+        wanted = stored_task_names([options.task], [summary.task for summary in summaries])
+    for group in _groups(summaries, wanted, options):
         current = set(current_checkpoints(store, {summary.spec.checkpoint for summary in group}))
         specs = [summary.spec for summary in group if summary.spec.checkpoint in current]
         excluded = excluded_checkpoints(store, {spec.checkpoint for spec in specs})
         remarks += [f"Left out of curves: {reason}." for reason in excluded.values()]
         records = store.find_many(specs)
+        facts += map(facts_of, records.values())
         apart: dict[CheckpointRef | None, list[CellRecord]] = {None: []}  # those left out are shown, each alone
         for spec, record in records.items():
             apart.setdefault(spec.checkpoint if spec.checkpoint in excluded else None, []).append(record)
@@ -241,7 +248,9 @@ def _result_rows(store: Store, options: argparse.Namespace) -> tuple[list[dict[s
             else:
                 rows += more
                 remarks += words
-    return rows, list(dict.fromkeys([*remarks, *shared_weights(store, (row["model"] for row in rows))]))
+    remarks += shared_weights(store, (row["model"] for row in rows))
+    remarks += result_sentences(facts, hash_cache=store.path / "hashes.json")
+    return rows, list(dict.fromkeys(remarks))
 
 
 def _rows_of(records: Sequence[CellRecord], options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
@@ -261,13 +270,15 @@ def _rows_of(records: Sequence[CellRecord], options: argparse.Namespace) -> tupl
     return rows, remarks
 
 
-def _groups(summaries: Iterable[CellSummary], options: argparse.Namespace) -> Iterable[list[CellSummary]]:
+def _groups(
+    summaries: Iterable[CellSummary], tasks: Collection[str] | None, options: argparse.Namespace
+) -> Iterable[list[CellSummary]]:
     """Current results that share their options, model by model; folders of one name are apart."""
     groups: dict[tuple[object, ...], list[CellSummary]] = {}
     for summary in summaries:
         spec = summary.spec
         wanted = summary.is_current and spec.split == options.split
-        wanted = wanted and options.model in (None, summary.model) and options.task in (None, spec.task)
+        wanted = wanted and options.model in (None, summary.model) and (tasks is None or spec.task in tasks)
         if wanted:
             prompt = (spec.n_shots, spec.n_examples, spec.template, spec.label_word_set, spec.sampling)
             whose = (summary.model, home_of(spec.checkpoint))

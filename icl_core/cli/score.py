@@ -7,6 +7,7 @@ not at all.
 from __future__ import annotations
 
 import argparse
+import codecs
 import json
 import os
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from icl_core.cli.output import ProgressLines, emit
 from icl_core.errors import CheckpointError, DataError, ScoringError
 from icl_core.records import CheckpointRef
+from icl_core.registry.table_files import UNREADABLE
 
 if TYPE_CHECKING:
     from icl_core.models.checkpoints import LoadedCheckpoint
@@ -101,21 +103,30 @@ def _requests(path: Path) -> Iterator[Request]:
     """
     n_requests = 0
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                if line.strip():
+                where = f"Line {number} of {path}"
+                text = _text(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line, where)
+                if text.strip():
                     n_requests += 1
-                    yield _request(line, f"Line {number} of {path}")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"The requests in {path} cannot be read: {error}.") from error
+                    yield _request(text, where)
+    except OSError as error:
+        raise DataError(f"The requests in {path} cannot be read: {error.strerror or error}.") from error
     if not n_requests:
         raise DataError(f"{path} holds no requests.")
+
+
+def _text(line: bytes, where: str) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where} is not UTF-8 text ({error.reason}); save the file again as UTF-8.") from error
 
 
 def _request(line: str, where: str) -> Request:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is not JSON: {error}.") from error
     context = row.get("context") if isinstance(row, dict) else None
     choices = row.get("choices") if isinstance(row, dict) else None
@@ -123,6 +134,10 @@ def _request(line: str, where: str) -> Request:
         raise DataError(f'{where} lacks a non-empty text "context".')
     if not isinstance(choices, list) or not choices or not all(isinstance(c, str) and c for c in choices):
         raise DataError(f'{where} lacks "choices", a list of one or more non-empty texts.')
+    if any(UNREADABLE.search(text) for text in (context, *choices)):
+        raise DataError(
+            f"{where} holds a zero byte or half a surrogate pair, which is no text; write whole characters."
+        )
     return context, choices
 
 

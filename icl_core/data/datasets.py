@@ -10,9 +10,11 @@ import contextlib
 import functools
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, overload
 
 import numpy as np
@@ -26,9 +28,9 @@ from icl_core.data.prompts import clean_text, make_example
 from icl_core.errors import DataError
 from icl_core.records import Example
 from icl_core.registry.task_files import read_task_file
-from icl_core.registry.tasks import FileSource, HubSource, Task, VectorSource
+from icl_core.registry.tasks import FileSource, HubSource, Task, VectorSource, shown_task
 
-__all__ = ["MAX_DEV", "MAX_TEST", "SPLIT_SEED", "ExampleRows", "TaskData", "load_task_data"]
+__all__ = ["DROP_WORDS", "MAX_DEV", "MAX_TEST", "SPLIT_SEED", "ExampleRows", "TaskData", "load_task_data"]
 
 SPLIT_SEED = 42
 MAX_DEV = 300
@@ -36,6 +38,18 @@ MAX_TEST = 1000
 _DEV_PERCENT = 23
 _NO_GOLD = -1
 _CONVERT_REVISION = "refs/convert/parquet"
+DROP_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "no_gold": "have no label",
+        "demonstration_no_gold": "have no label",
+        "empty": "have no text",
+        "demonstration_empty": "have no text",
+        "duplicate": "repeat the text of a demonstration",
+        "too_long": "are too long",
+        "unreadable": "cannot be read",
+    }
+)
+"""Why rows are left out, by reason."""
 
 
 class ExampleRows(Sequence[Example]):
@@ -105,9 +119,14 @@ class TaskData:
         dev, test: rows to evaluate, in a fixed shuffled order; a smaller evaluation takes the head.
         fingerprint: sha256 over row ids, labels and texts of all three, in order.
         dropped: rows left out, by reason: no_gold, empty and duplicate (of a text in the pool) among the rows
-            to evaluate, demonstration_no_gold and demonstration_empty among the others.
+            to evaluate, demonstration_no_gold and demonstration_empty among the others; for files of one's own also
+            too_long and unreadable.
         n_rows: rows read from each split, before anything was dropped.
         differences: where a local copy has not the Hub's number of rows, one sentence each.
+        repeated: rows that are used although an earlier row of the same part has their text, by part
+            (demonstrations, dev, test), and test rows whose text is in dev (test_in_dev).
+        n_spare: usable rows to evaluate beyond the ``MAX_DEV`` and ``MAX_TEST`` that are taken.
+        notes: sentences on how a file was read, where that was not plain.
     """
 
     task: Task
@@ -118,6 +137,9 @@ class TaskData:
     dropped: Mapping[str, int]
     n_rows: Mapping[str, int] = field(default_factory=dict)
     differences: tuple[str, ...] = ()
+    repeated: Mapping[str, int] = field(default_factory=dict)
+    n_spare: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def pool_labels(self) -> npt.NDArray[np.int64]:
@@ -137,21 +159,25 @@ def load_task_data(task: Task, *, data_dir: Path | None = None, offline: bool = 
     Raises:
         DataError: rows cannot be read, are not those that the registry describes, or are too few.
     """
-    differences: tuple[str, ...] = ()
     if isinstance(task.source, VectorSource):
         raise DataError(f"The task {task.name} has vectors, not texts, so it can be read by runs of the lab alone.")
     if isinstance(task.source, FileSource):
-        splits = _read_file(task, task.source)
-        parts = list(splits.values())
+        read = _read_file(task, task.source)
+        parts = list(read.splits.values())
     else:
         splits = _read_local(task, task.source, data_dir) if data_dir else _read_hub(task, task.source, offline)
-        differences = _count_differences(task.source, splits, fatal=data_dir is None)
+        read = _Read(splits, differences=_count_differences(task.source, splits, fatal=data_dir is None))
         parts = _merge_evaluation(splits)
     (pool, *parts), dropped = _drop_unusable(_halve(parts[0]) if len(parts) == 1 else parts)
+    dropped |= Counter(reason for reasons in read.faults.values() for reason in reasons)
     dev, test = _order(parts)
     if not (len(pool) and len(dev) and len(test)):
         counts = f"{len(pool)} for demonstrations, {len(dev)} dev, {len(test)} test"
-        raise DataError(f"Task {task.name} has too few usable rows ({counts}); each of the three needs at least one.")
+        lost = ", ".join(f"{n:,} {DROP_WORDS[reason]}" for reason, n in dropped.items() if n)
+        raise DataError(
+            f"Task {shown_task(task.name)} has too few usable rows ({counts}); each of the three needs at least one."
+            + f" Of the other rows {lost}." * bool(lost)
+        )
     return TaskData(
         task=task,
         demonstration_pool=pool,
@@ -159,9 +185,34 @@ def load_task_data(task: Task, *, data_dir: Path | None = None, offline: bool = 
         test=test[:],
         fingerprint=_fingerprint(pool, dev, test),
         dropped=dropped,
-        n_rows={name: len(rows) for name, rows in splits.items()},
-        differences=differences,
+        n_rows={name: len(rows) + len(read.faults.get(name, ())) for name, rows in read.splits.items()},
+        differences=read.differences,
+        repeated={"demonstrations": _n_repeated(pool), "dev": _n_repeated(dev), "test": _n_repeated(test)}
+        | {"test_in_dev": int(_is_in(test, dev).sum())},
+        n_spare=sum(map(len, parts)) - len(dev) - len(test),
+        notes=read.notes,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Rows by split as read; the faults are the reasons of rows of each split that cannot be used."""
+
+    splits: dict[str, ExampleRows]
+    faults: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    differences: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _n_repeated(rows: ExampleRows) -> int:
+    """Rows whose text an earlier one has."""
+    return len(rows) - int(pc.count_distinct(rows.keys()).as_py())
+
+
+def _is_in(rows: ExampleRows, others: ExampleRows) -> npt.NDArray[np.bool_]:
+    """(n_rows,) whether a row's text is that of one of the others."""
+    found: npt.NDArray[np.bool_] = pc.is_in(rows.keys(), value_set=others.keys()).to_numpy(zero_copy_only=False)
+    return found
 
 
 def _permutation(n_rows: int) -> npt.NDArray[np.int64]:
@@ -191,7 +242,7 @@ def _drop_unusable(parts: Sequence[ExampleRows]) -> tuple[list[ExampleRows], dic
         dropped[f"{where}no_gold"] += len(part) - len(labelled)
         dropped[f"{where}empty"] += len(labelled) - len(filled)
         if kept:
-            repeated = pc.is_in(filled.keys(), value_set=kept[0].keys()).to_numpy(zero_copy_only=False)
+            repeated = _is_in(filled, kept[0])
             dropped["duplicate"] += int(repeated.sum())
             filled = filled.take(np.flatnonzero(~repeated))
         kept.append(filled)
@@ -221,28 +272,40 @@ def _make_rows(prefix: str, texts: Sequence[Iterable[str | None]], gold: npt.NDA
     return ExampleRows(pa.array([f"{prefix}:{index}" for index in range(len(gold))], type=pa.string()), columns, gold)
 
 
-def _read_file(task: Task, source: FileSource) -> dict[str, ExampleRows]:
+def _read_file(task: Task, source: FileSource) -> _Read:
     """Rows by split in the order demonstrations, dev, test; all under "rows" where the file has no splits."""
-    label_ids = {name: index for index, name in enumerate(task.label_names)} | {"": _NO_GOLD}
-    rows = read_task_file(source.path)
-    unknown = {row.label for row in rows} - set(label_ids)
-    if unknown:
-        raise DataError(f"{source.path} has changed: the label {min(unknown)!r} is new; choose the task again.")
+    name = shown_task(task.name)
+    label_ids = {label: index for index, label in enumerate(task.label_names)} | {"": _NO_GOLD}
+    file = read_task_file(source.path, labels=source.labels)
+    if unknown := file.labels - set(label_ids):
+        raise DataError(f"{name} has changed: the label {min(unknown)!r} is new; choose the task again.")
+    rows = [row for row in file.rows if not row.fault]
     everything = ExampleRows(
-        pa.array([row.row_id for row in rows]),
+        pa.array([row.row_id for row in rows], type=pa.string()),
         [pa.array([clean_text(row.text) for row in rows], type=pa.string())],
         np.array([label_ids[row.label] for row in rows], dtype=np.int64),
     )
     names = np.array([row.split or "rows" for row in rows])
-    if not {"rows", "demonstrations"} & set(names.tolist()):
-        raise DataError(
-            f"{source.path} has no rows of the split demonstrations; add some, or leave the column split out."
-        )
-    return {
-        name: everything.take(np.flatnonzero(names == name))
-        for name in ("rows", "demonstrations", "dev", "test")
-        if name in names
-    }
+    present = {row.split or "rows" for row in file.rows}
+    if not {"rows", "demonstrations"} & present:
+        raise DataError(f"{name} has no rows of the split demonstrations; add some, or leave the column split out.")
+    splits = [each for each in ("rows", "demonstrations", "dev", "test") if each in present]
+    return _Read(
+        {each: everything.take(np.flatnonzero(names == each)) for each in splits},
+        faults={
+            each: [row.fault for row in file.rows if row.fault and (row.split or "rows") == each] for each in splits
+        },
+        notes=(*file.notes, *_split_words(splits, name)),
+    )
+
+
+def _split_words(splits: Sequence[str], name: str) -> tuple[str, ...]:
+    """What becomes of a file's splits where it does not have all that are needed."""
+    if splits == ["demonstrations"]:
+        return (f"{name} has rows of the split demonstrations alone, so half of them are evaluated.",)
+    if "test" not in splits and "dev" in splits:
+        return (f"{name} has no rows of the split test, so most of its dev rows are the test rows.",)
+    return ()
 
 
 def _rows_of_table(task: Task, split: str, table: pa.Table, label_names: Sequence[str] | None) -> ExampleRows:

@@ -20,8 +20,8 @@ import numpy as np
 
 from icl_core.data.datasets import TaskData, load_task_data
 from icl_core.data.prompts import build_cell_prompts
-from icl_core.errors import CheckpointError, ObservatoryError, ScoringError, ends_process
-from icl_core.evaluation.cell_work import cell_demonstrations, cell_key, cell_queries
+from icl_core.errors import CheckpointError, ObservatoryError, ScoringError, ends_process, in_words
+from icl_core.evaluation.cell_work import cell_demonstrations, cell_queries
 from icl_core.evaluation.rates import (
     MeasuredLoad,
     Pacing,
@@ -33,18 +33,18 @@ from icl_core.evaluation.rates import (
 from icl_core.evaluation.shapes import ModelShape, WorkCount, prompt_flops, shape_of_config, work_flops
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, validate_study
+from icl_core.evaluation.told import current_status, row_sentences
 from icl_core.models.files import NO_CONTEXT_LIMIT, context_length_of, read_json
 from icl_core.models.gguf_file import gguf_config, read_gguf_header
 from icl_core.models.hub import (
     conversion_of,
     download_size,
-    identify_checkpoint,
     is_known,
     resolve_checkpoint,
     tokenizer_folder,
 )
 from icl_core.models.tokenizing import count_tokens
-from icl_core.records import CellSpec, CheckpointIdentity, CheckpointRef, LabelSetting
+from icl_core.records import CellSpec, CheckpointRef, LabelSetting
 from icl_core.registry.families import MODELS
 from icl_core.registry.tasks import FILE_PREFIX, get_task
 
@@ -84,6 +84,7 @@ class Estimate:
         seconds: expected wall time of the run, without starting Python.
         is_calibrated: whether the time rests on cells of the same models measured on this machine.
         basis: sentences that say what the numbers rest on.
+        rows: sentences on what becomes of the tasks' rows, as far as they were read.
     """
 
     n_cells: int
@@ -100,6 +101,7 @@ class Estimate:
     seconds: float
     is_calibrated: bool
     basis: tuple[str, ...]
+    rows: tuple[str, ...] = ()
 
     @property
     def tflops(self) -> float:
@@ -129,9 +131,9 @@ def estimate(
     """
     validate_study(study)
     cells = study_cells(study)
-    status = store.status(cells)
+    status = current_status(store, cells)
+    new = [spec for spec in cells if status[spec] == "missing"]
     counted = _Counting(study, store, device=_device_kind(device), offline=data_offline)
-    new = [spec for spec in cells if status[spec] == "missing" or counted.is_of_other_content(spec)]
     works = [counted.work(spec) for spec in new]
     shapes = [counted.shape(spec.checkpoint) for spec in new]
     seconds, is_calibrated = counted.seconds(new, works, shapes)
@@ -151,6 +153,7 @@ def estimate(
         seconds=seconds,
         is_calibrated=is_calibrated,
         basis=tuple(counted.basis),
+        rows=counted.rows(),
     )
 
 
@@ -199,39 +202,16 @@ class _Counting:
         self._offline = offline
         self._cells = [c for c in read_cells(store.path) if (c.device, c.dtype) == (device, study.dtype)]
         self._tasks: dict[str, TaskData | None] = {}
+        self._refused: dict[str, str] = {}
         self._tokenizers: dict[str, CountTokens] = {}
         self._shapes: dict[str, ModelShape] = {}
         self._contexts: dict[str, int] = {}
-        self._identities: dict[CheckpointRef, CheckpointIdentity | None] = {}
         self._unreadable: set[CheckpointRef] = set()
         self._works: dict[tuple[Any, ...], WorkCount] = {}
 
     def _say(self, sentence: str) -> None:
         if sentence not in self.basis:
             self.basis.append(sentence)
-
-    # What is stored
-
-    def is_of_other_content(self, spec: CellSpec) -> bool:
-        """Whether a result is stored under the names of a cell, but for other files than those that are here now.
-
-        Only files of one's own are looked at; a checkpoint or task that cannot be read leaves its results as they are.
-        """
-        is_own = spec.checkpoint.source in ("folder", "gguf", "fused")
-        if not is_own and not spec.task.startswith(FILE_PREFIX):
-            return False
-        identity, data = self._identity(spec.checkpoint), self._task(spec.task)
-        return (
-            identity is not None and data is not None and not self._store.has(cell_key(spec, data, identity=identity))
-        )
-
-    def _identity(self, ref: CheckpointRef) -> CheckpointIdentity | None:
-        if ref not in self._identities:
-            hash_cache = self._store.path / "hashes.json"
-            self._identities[ref] = _unless_it_fails(
-                lambda: identify_checkpoint(ref, offline=True, hash_cache=hash_cache)
-            )
-        return self._identities[ref]
 
     # Models
 
@@ -254,10 +234,11 @@ class _Counting:
         """The folder with the converted form of a GGUF file, None before its first use and for other sources."""
         if ref.source != "gguf":
             return None
-        identity = self._identity(ref)
+        hash_cache = self._store.path / "hashes.json"
+        identity = _unless_it_fails(lambda: identify_checkpoint(ref, offline=True, hash_cache=hash_cache))
         if identity is None:
             return None
-        return conversion_of(identity.weight_files[0][1], hash_cache=self._store.path / "hashes.json")
+        return conversion_of(identity.weight_files[0][1], hash_cache=hash_cache)
 
     def _rough_shape(self, ref: CheckpointRef) -> ModelShape:
         model = MODELS.get(ref.model)
@@ -336,10 +317,26 @@ class _Counting:
     def _task(self, name: str) -> TaskData | None:
         if name not in self._tasks:
             data_dir = None if self._study.data_dir is None else Path(self._study.data_dir)
-            self._tasks[name] = _unless_it_fails(
-                lambda: load_task_data(get_task(name), data_dir=data_dir, offline=self._offline)
-            )
+            try:
+                self._tasks[name] = load_task_data(get_task(name), data_dir=data_dir, offline=self._offline)
+            except BaseException as error:
+                if ends_process(error):
+                    raise
+                self._tasks[name] = None
+                self._refused[name] = str(error) if isinstance(error, ObservatoryError) else in_words(error)
         return self._tasks[name]
+
+    def rows(self) -> tuple[str, ...]:
+        """What becomes of the rows of files of one's own, and of other tasks that were read for counting."""
+        said: list[str] = []
+        for name in self._study.tasks:
+            if name.startswith(FILE_PREFIX) or name in self._tasks:
+                data = self._task(name)
+                if data is not None:
+                    said += row_sentences(data, n_asked=self._study.n_test)
+                elif name.startswith(FILE_PREFIX):
+                    said.append(f"Cells of this task will fail: {self._refused[name]}")
+        return tuple(said)
 
     def _tokenizer(self, ref: CheckpointRef) -> CountTokens:
         if ref.model not in self._tokenizers:

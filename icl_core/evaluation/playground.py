@@ -30,7 +30,7 @@ from icl_core.models.files import file_stamp
 from icl_core.models.hub import checkpoint_files
 from icl_core.models.processes import Worker, WorkerEnded
 from icl_core.records import CheckpointRef, Example, LabelScores, LabelSetting
-from icl_core.registry.tasks import FILE_PREFIX, FileSource, Task, get_task
+from icl_core.registry.tasks import FILE_PREFIX, FileSource, Task, get_task, own_file
 
 if TYPE_CHECKING:
     from icl_core.models.checkpoints import LoadedCheckpoint
@@ -443,11 +443,12 @@ def _scored(question: Question, role: Role, ref: CheckpointRef, setting: LabelSe
 
 def _task(question: Question) -> Task:
     """A task that lives in the question alone."""
+    is_file = question.name.startswith(FILE_PREFIX)
     return Task(
         name=question.name,
         title=question.name,
         group="playground",
-        source=FileSource(Path(question.name.removeprefix(FILE_PREFIX))),  # its name keys the draws of one's own file
+        source=own_file(question.name) if is_file else FileSource(Path()),  # its name keys the draws of one's own file
         text_columns=("text",),
         label_column="label",
         label_names=question.labels,

@@ -38,6 +38,7 @@ from icl_core.evaluation.rates import MeasuredCell, MeasuredLoad, Pace, note
 from icl_core.evaluation.shapes import ModelShape, shape_of_config, work_flops
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, study_from_json, validate_study
+from icl_core.evaluation.told import CellFacts, cut_sentences, facts_of
 from icl_core.models.hub import conversion_of, duplicate_weights, identify_checkpoint, shared_files
 from icl_core.records import (
     CellKey,
@@ -48,7 +49,7 @@ from icl_core.records import (
     EncodedRequest,
     LabelScores,
 )
-from icl_core.registry.tasks import get_task
+from icl_core.registry.tasks import get_task, shown_task
 
 if TYPE_CHECKING:
     from icl_core.models.checkpoints import LoadedCheckpoint
@@ -113,6 +114,7 @@ class RunReport:
         complete: False if the run was told to stop.
         seconds: wall time.
         shared: sentences on weight files that checkpoints share though their other weights differ.
+        cuts: sentences on texts that were cut to fit the context, in the cells computed here.
     """
 
     n_cells: int
@@ -123,6 +125,7 @@ class RunReport:
     complete: bool
     seconds: float
     shared: tuple[str, ...] = ()
+    cuts: tuple[str, ...] = ()
 
     @property
     def n_failed(self) -> int:
@@ -204,7 +207,7 @@ def evaluate_job(payload: Mapping[str, object], context: JobContext) -> Outcome:
         _LOG.warning("failed: %s: %s", failure.what, failure.message)
     for reason in result.duplicates.values():
         _LOG.warning("left out of curves: %s", reason)
-    for sentence in result.shared:
+    for sentence in (*result.shared, *result.cuts):
         _LOG.warning("%s", sentence)
     if result.complete and result.n_failed == result.n_cells:
         raise JobError(f"Nothing could be computed: {result.failures[0].what}: {result.failures[0].message}")
@@ -262,8 +265,9 @@ class _Run:
     mark: float = 0.0
     encodings: Encodings = field(default_factory=Encodings)
     has_loaded: bool = False
+    facts: list[CellFacts] = field(default_factory=list)
     _sizes: dict[tuple[str, str, int], float] = field(default_factory=dict)
-    _tasks: dict[str, TaskData | ObservatoryError] = field(default_factory=dict)
+    _tasks: dict[str, TaskData | Exception] = field(default_factory=dict)
 
     @property
     def hash_cache(self) -> Path:
@@ -295,6 +299,7 @@ class _Run:
             not self.stopped,
             time.monotonic() - start,
             shared_files(self.identities),
+            cut_sentences(self.facts),
         )
 
     def _stops(self) -> bool:
@@ -337,12 +342,12 @@ class _Run:
         failed: dict[str, list[CellSpec]] = {}
         for spec in specs:
             found = self._task(spec.task)
-            if isinstance(found, ObservatoryError):
-                failed.setdefault(spec.task, []).append(spec)
-            else:
+            if isinstance(found, TaskData):
                 keys[spec] = cell_key(spec, found, identity=self.identities[ref])
+            else:
+                failed.setdefault(spec.task, []).append(spec)
         for task, lost in failed.items():
-            self._fail(f"{_name(ref)}, {task}", cast(ObservatoryError, self._tasks[task]), lost)
+            self._fail(f"{_name(ref)}, {shown_task(task)}", cast(Exception, self._tasks[task]), lost)
         missing = self._not_stored(keys)
         self._turn_from_other_content(missing)
         return missing
@@ -352,7 +357,8 @@ class _Run:
         status = self.store.status(spec for spec, _ in missing)
         self.store.resolve_many({spec: key for spec, key in missing if status[spec] == "complete"})
 
-    def _task(self, name: str) -> TaskData | ObservatoryError:
+    def _task(self, name: str) -> TaskData | Exception:
+        """The rows of a task, or why there are none: a fault of one task leaves the others as they are."""
         if name not in self._tasks:
             data_dir = None if self.study.data_dir is None else Path(self.study.data_dir)
             try:
@@ -494,11 +500,12 @@ class _Run:
             for cell in cells:
                 self.claims.spend(cell.key)
         to_store = (time.monotonic() - self.mark) / len(cells)
-        for cell, to_score in zip(cells, seconds, strict=True):
+        for cell, record, to_score in zip(cells, records, seconds, strict=True):
             if cell.key.digest in differing:
                 self._fail(_cell_name(cell.spec), ScoringError(differing[cell.key.digest]), [cell.spec])
                 continue
             self.n_computed += 1
+            self.facts.append(facts_of(record))
             self._measure(cell, to_score + to_store)
             self._finish([cell.spec])
         self.mark = time.monotonic()
@@ -555,7 +562,7 @@ class _Run:
         """A size of a cell, in characters of text that pass through the model; any unit does."""
         size = (spec.task, spec.split, spec.n_examples)
         found = self._task(spec.task)
-        if size not in self._sizes and not isinstance(found, ObservatoryError):
+        if size not in self._sizes and isinstance(found, TaskData):
             queries = cell_queries(spec, found)
             n_query = sum(len(query.text) for query in queries)
             self._sizes[size] = 1 + n_query * (1 + spec.n_shots / max(len(queries), 1))
@@ -665,4 +672,4 @@ def _name(ref: CheckpointRef) -> str:
 
 def _cell_name(spec: CellSpec) -> str:
     split = "" if spec.split == "test" else f", {spec.split}"
-    return f"{_name(spec.checkpoint)}, {spec.task}, {spec.label_setting}, seed {spec.demo_seed}{split}"
+    return f"{_name(spec.checkpoint)}, {shown_task(spec.task)}, {spec.label_setting}, seed {spec.demo_seed}{split}"

@@ -28,7 +28,7 @@ from icl_core.evaluation.codec import check_record, decode_record, encode_record
 from icl_core.records import CellKey, CellRecord, CellSpec, LabelSetting, Split, canonical_json, plain_fields
 from icl_core.settings import store_path
 
-__all__ = ["TOLERANCE_NATS", "CellSummary", "PutReport", "Store", "TextDisk", "open_cache"]
+__all__ = ["TOLERANCE_NATS", "CellStatus", "CellSummary", "PutReport", "Store", "TextDisk", "open_cache"]
 
 T = TypeVar("T")
 CellStatus = Literal["complete", "missing"]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icl_core.data.label_settings import abstract_symbols
-from icl_core.errors import StudyError, UnknownNameError
+from icl_core.errors import AmbiguousLabelsError, DataError, StudyError, UnknownNameError
 from icl_core.evaluation.codec import from_plain
 from icl_core.models.parameter_fusion import fusion_parents
 from icl_core.records import (
@@ -167,7 +167,9 @@ def validate_study(study: Study) -> None:
         UnknownNameError: a family, model, task, template, label-word set or option is not known.
         StudyError: a list is empty, too long or repeats, a number is out of bounds, a folder does not exist, or a
             task has more labels than the alphabet symbols.
-        DataError: a file of one's own cannot be used as a task.
+        DataError: no task can be used, since all are files of one's own that cannot be read; where others can, the run
+            tells which could not.
+        AmbiguousLabelsError: a file's labels may be one, and the task's name does not say.
     """
     _check_list("checkpoints", study.checkpoints, MAX_CHECKPOINTS)
     _check_list("tasks", study.tasks)
@@ -191,8 +193,7 @@ def validate_study(study: Study) -> None:
         _check_folder("The data directory", study.data_dir)
     for checkpoint in study.checkpoints:
         _check_checkpoint(checkpoint)
-    for name in study.tasks:
-        _check_task(study, name)
+    _check_tasks(study)
 
 
 def _check_list(what: str, values: Sequence[object], most: int | None = None) -> None:
@@ -249,6 +250,20 @@ def _check_checkpoint(ref: CheckpointRef) -> None:
         _check_checkpoint(parents.tl)
     if ref.source == "gguf" and not Path(ref.location).is_file():
         raise StudyError(f"The GGUF file {ref.location!r} of {ref.model} does not exist.")
+
+
+def _check_tasks(study: Study) -> None:
+    """Every task is known and fits; one unusable file does not take the other tasks with it."""
+    refused: list[DataError] = []
+    for name in study.tasks:
+        try:
+            _check_task(study, name)
+        except AmbiguousLabelsError:
+            raise
+        except DataError as error:
+            refused.append(error)
+    if len(refused) == len(study.tasks):
+        raise refused[0]
 
 
 def _check_task(study: Study, name: str) -> None:

@@ -1,21 +1,36 @@
-"""Reads a task from one CSV or JSONL file with the columns text, label and, optionally, split.
+"""Reads a task from one CSV, TSV, JSONL or JSON file with the columns text, label and, optionally, split.
 
-It does not build prompts, divide rows into splits or know the public datasets.
+It does not build prompts, divide rows into splits or know the public datasets. Rows keep their text and label as they
+are written; a row that cannot be used stays in the list with the reason, so that rows in are rows used or told.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Iterable, Iterator
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
-from icl_core.errors import DataError
+from icl_core.errors import AmbiguousLabelsError, DataError
+from icl_core.registry.table_files import UNREADABLE, Record, folded, read_table, spread_lines
+from icl_core.settings import uploads_path
 
-__all__ = ["MAX_FILE_BYTES", "MAX_LABELS", "MAX_ROWS", "MAX_TEXT_CHARACTERS", "FileRow", "read_task_file"]
+__all__ = [
+    "MAX_FILE_BYTES",
+    "MAX_LABELS",
+    "MAX_ROWS",
+    "MAX_TEXT_CHARACTERS",
+    "FileRow",
+    "LabelReading",
+    "TaskFile",
+    "parse_task_file",
+    "read_task_file",
+    "shown_file",
+]
 
 MAX_FILE_BYTES = 100_000_000
 MAX_ROWS = 200_000
@@ -28,6 +43,19 @@ SPLIT_NAMES = {
     "dev": "dev",
     "test": "test",
 }
+MISSING_WORDS = ("nan", "none", "null", "na", "n/a", "<na>")
+"""What programs write where a label is missing, folded; a task may also mean them."""
+RECENT_NS = 2_000_000_000
+"""A file changed so shortly ago may change again under the same times, so it is read again."""
+_MOST_NAMED = 3
+
+LabelReading = Literal["ask", "merge-labels", "keep-labels"]
+"""What becomes of labels that may be one, or none: refused with a question, joined, or kept as they are written."""
+RowFault = Literal["", "too_long", "unreadable"]
+_FAULT_WORDS: Mapping[RowFault, str] = {
+    "too_long": f"with more than {MAX_TEXT_CHARACTERS:,} characters in a field",
+    "unreadable": "with a zero byte or half a surrogate pair, which no tokenizer reads",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,141 +67,230 @@ class FileRow:
         text: the input; may be empty.
         label: the label word, stripped; empty where the row has none.
         split: ``demonstrations``, ``dev`` or ``test``; None where the file has no such column.
+        fault: why the row cannot be used, "" where it can; text and label are empty then.
     """
 
     row_id: str
     text: str
     label: str
     split: str | None = None
+    fault: RowFault = ""
 
 
-def read_task_file(path: Path) -> tuple[FileRow, ...]:
+@dataclass(frozen=True, slots=True)
+class TaskFile:
+    """All rows of a file, its different labels, and sentences on how it was read where that was not plain."""
+
+    rows: tuple[FileRow, ...]
+    labels: frozenset[str]
+    notes: tuple[str, ...] = ()
+
+
+def shown_file(path: Path) -> str:
+    """What a file is called in messages: its path; an upload's own name, whose place on the server says nothing."""
+    return re.sub(r"-[0-9a-f]{12}(?=\.\w+$)", "", path.name) if path.parent == uploads_path() else str(path)
+
+
+def read_task_file(path: Path, *, labels: LabelReading = "ask") -> TaskFile:
     """Reads and checks a file; reading it again is free until the file changes.
 
     Raises:
-        DataError: the file is missing, too large, not UTF-8, of another kind, without the columns, empty, has
-            an over-long text or an unknown split, or does not have 2 to ``MAX_LABELS`` labels.
+        DataError: the file cannot be opened or is too large, or see ``parse_task_file``.
     """
+    name = shown_file(path)
     try:
         status = path.stat()
-    except OSError as error:
-        raise DataError(f"Cannot open {path}: {error.strerror}; give the path of a CSV or JSONL file.") from error
-    if status.st_size > MAX_FILE_BYTES:
-        raise DataError(
-            f"{path} has {status.st_size:,} bytes, more than the {MAX_FILE_BYTES:,} allowed; use fewer rows."
-        )
-    return _read_unchanged(path, status.st_mtime_ns, status.st_size)
+        if status.st_size > MAX_FILE_BYTES:
+            raise DataError(
+                f"{name} has {status.st_size:,} bytes, more than the {MAX_FILE_BYTES:,} allowed; use fewer rows."
+            )
+        if not (path.is_file() or path.is_dir()):
+            raise DataError(f"{name} is a device or a pipe; give the path of a CSV, TSV, JSONL or JSON file.")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"Cannot open {name}: {reason}; give the path of a CSV, TSV, JSONL or JSON file.") from error
+    changed = max(status.st_mtime_ns, status.st_ctime_ns)
+    now = time.time_ns()
+    state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return _read_unchanged(path, labels, (*state, now if 0 <= now - changed < RECENT_NS else 0))
 
 
 @lru_cache(maxsize=32)
-def _read_unchanged(path: Path, _modified_ns: int, _size: int) -> tuple[FileRow, ...]:
-    readers = {".csv": _csv_records, ".jsonl": _jsonl_records}
-    if path.suffix.lower() not in readers:
-        raise DataError(f"{path} is neither .csv nor .jsonl; save it as one of the two.")
-    rows = tuple(_rows(readers[path.suffix.lower()](_text_of(path), path), path))
-    if not rows:
-        raise DataError(f"{path} has no rows; it needs the columns text and label and rows below them.")
-    _check_labels({row.label for row in rows if row.label}, path)
-    return rows
-
-
-def _text_of(path: Path) -> str:
+def _read_unchanged(path: Path, labels: LabelReading, _state: tuple[int, ...]) -> TaskFile:
+    name = shown_file(path)
     try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not UTF-8 text (byte {error.start}); save it again with the encoding UTF-8."
-        ) from error
+        content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"Cannot read {path}: {error.strerror}; give the path of a CSV or JSONL file.") from error
+        raise DataError(f"Cannot read {name}: {error.strerror}; make it readable.") from error
+    return parse_task_file(content, name, suffix=path.suffix, labels=labels)
 
 
-def _csv_records(text: str, path: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        _check_columns(header, path)
-        for fields in reader:
-            if not fields:
-                continue
-            if len(fields) != len(header):
-                place = f"{path}, line {reader.line_num}"
-                raise DataError(
-                    f"{place}: {len(fields)} fields where the header has {len(header)}; quote texts that hold commas."
-                )
-            yield reader.line_num, dict(zip(header, fields, strict=True))
-    except csv.Error as error:
-        raise DataError(
-            f"{path}, line {reader.line_num}: not valid CSV ({error}); quote texts and double quotes in them."
-        ) from error
+def parse_task_file(content: bytes, name: str, *, suffix: str, labels: LabelReading = "ask") -> TaskFile:
+    """The rows of a file's content.
+
+    Args:
+        content: the whole file.
+        name: how the user calls it, for messages.
+        suffix: its kind, such as ``.csv``.
+        labels: what becomes of labels that may be one, or none.
+
+    Raises:
+        DataError: the file is in no readable encoding or format, lacks a column, is empty, has too many rows, a label
+            of several lines or an unknown split, or does not have 2 to ``MAX_LABELS`` labels.
+        AmbiguousLabelsError: labels differ only in what a reader does not see, or stand for none, and ``labels`` does
+            not say what that means.
+    """
+    table = read_table(content, name, suffix=suffix, needed=("text", "label"), optional=("split",))
+    if len(table.records) > MAX_ROWS:
+        raise DataError(f"{name} has more than the {MAX_ROWS:,} rows allowed; use fewer rows.")
+    rows = [_row(index, record, name) for index, record in enumerate(table.records)]
+    if not rows:
+        raise DataError(f"{name} has no rows; it needs the columns text and label and rows below them.")
+    joined = {} if labels == "keep-labels" else _joined_labels(rows, name, asks=labels == "ask")
+    if joined:
+        rows = [FileRow(row.row_id, row.text, joined.get(row.label, row.label), row.split, row.fault) for row in rows]
+    found = frozenset(row.label for row in rows if row.label)
+    _check_labels(found, name)
+    told = [*_joined_words(joined, name), *_fault_words(rows, table.records, name)]
+    if suffix.lower() in (".csv", ".tsv"):
+        told += _spread_words(rows, table.records, name)
+    notes = (*table.notes, *told)
+    return TaskFile(tuple(rows), found, notes)
 
 
-def _jsonl_records(text: str, path: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}, line {number}: not valid JSON ({error}); write one object a line.") from error
-        if not isinstance(record, dict):
-            raise DataError(f'{path}, line {number}: not an object; write {{"text": ..., "label": ...}}.')
-        _check_columns(record, path)
-        yield number, record
+def _row(index: int, record: Record, name: str) -> FileRow:
+    place = f"{name}, {record.place}"
+    text, label = (_string(record.values[column], column, place) for column in ("text", "label"))
+    split = _split(record.values["split"], place) if "split" in record.values else None
+    fault: RowFault = ""
+    if max(len(text), len(label)) > MAX_TEXT_CHARACTERS:
+        fault = "too_long"
+    elif UNREADABLE.search(text) or UNREADABLE.search(label):
+        fault = "unreadable"
+    if fault:
+        return FileRow(f"row:{index}", "", "", split, fault)
+    label = label.strip() if folded(label) else ""
+    if len(label.splitlines()) > 1:
+        raise DataError(f"{place}: the label spans several lines; write labels on one line.")
+    return FileRow(f"row:{index}", text, label, split)
 
 
-def _check_columns(present: Iterable[str], path: Path) -> None:
-    names = list(present)
-    missing = [name for name in ("text", "label") if name not in names]
-    if missing:
-        found = ", ".join(repr(name) for name in names) or "none"
-        raise DataError(
-            f"{path} lacks the column {' and '.join(missing)} (present: {found}); name the columns text and label."
-        )
-    if len(set(names)) < len(names):
-        raise DataError(f"{path} names a column twice ({', '.join(names)}); give each column its own name.")
-
-
-def _rows(records: Iterator[tuple[int, dict[str, object]]], path: Path) -> Iterator[FileRow]:
-    for index, (line, record) in enumerate(records):
-        if index >= MAX_ROWS:
-            raise DataError(f"{path} has more than the {MAX_ROWS:,} rows allowed; use fewer rows.")
-        place = f"{path}, line {line}"
-        text, label = (_string(record[name], name, place) for name in ("text", "label"))
-        if len(text) > MAX_TEXT_CHARACTERS:
-            raise DataError(
-                f"{place}: the text has {len(text):,} characters, at most {MAX_TEXT_CHARACTERS:,} are allowed."
-            )
-        label = label.strip()
-        if len(label.splitlines()) > 1:
-            raise DataError(f"{place}: the label spans several lines; write labels on one line.")
-        yield FileRow(f"row:{index}", text, label, _split(record, place) if "split" in record else None)
-
-
-def _string(value: object, name: str, place: str) -> str:
+def _string(value: object, column: str, place: str) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
         return value
-    if name == "label" and isinstance(value, int) and not isinstance(value, bool):
+    if column == "label" and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise DataError(f"{place}: the {name} is {value!r}; write it as a string.")
+    raise DataError(f"{place}: the {column} is {_short(value)}; write it as a string.")
 
 
-def _split(record: dict[str, object], place: str) -> str:
-    value = str(record["split"]).strip().lower()
-    if value not in SPLIT_NAMES:
+def _split(value: object, place: str) -> str:
+    name = folded(value) if isinstance(value, str) else ""
+    if name not in SPLIT_NAMES:
         raise DataError(
-            f"{place}: unknown split {record['split']!r}; use demonstrations, dev or test (or train, validation, test)."
+            f"{place}: unknown split {_short(value)}; use demonstrations, dev or test (or train, validation, test)."
         )
-    return SPLIT_NAMES[value]
+    return SPLIT_NAMES[name]
 
 
-def _check_labels(labels: set[str], path: Path) -> None:
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _check_labels(labels: frozenset[str], name: str) -> None:
     if len(labels) < 2:
-        found = f"only the label {next(iter(labels))!r}" if labels else "no label"
-        raise DataError(f"{path} has {found}; a task needs at least two different labels.")
+        found = f"only the label {_short(next(iter(labels)))}" if labels else "no label"
+        raise DataError(f"{name} has {found}; a task needs at least two different labels.")
     if len(labels) > MAX_LABELS:
         raise DataError(
-            f"{path} has {len(labels):,} different labels, at most {MAX_LABELS} are allowed; is label the right column?"
+            f"{name} has {len(labels):,} different labels, at most {MAX_LABELS} are allowed; is label the right column?"
         )
+
+
+def _fault_words(rows: Sequence[FileRow], records: Sequence[Record], name: str) -> list[str]:
+    """One sentence for each reason why rows cannot be used, with the first few places."""
+    places: dict[RowFault, list[str]] = {}
+    for row, record in zip(rows, records, strict=True):
+        if row.fault:
+            places.setdefault(row.fault, []).append(record.place)
+    return [
+        f"{name} has {_counted(len(found), 'row')} {_FAULT_WORDS[fault]}, left out: {_listed(found)}."
+        for fault, found in places.items()
+    ]
+
+
+def _spread_words(rows: Sequence[FileRow], records: Sequence[Record], name: str) -> list[str]:
+    """Texts of several lines in a CSV: meant, or rows that a missing quote has swallowed."""
+    places = [record.place for row, record in zip(rows, records, strict=True) if len(spread_lines(row.text)) > 1]
+    return [
+        f"{name} has {_counted(len(places), 'text')} of several lines ({_listed(places)}), read as one line; if they "
+        "are rows, a quote is missing there."
+    ] * bool(places)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+# Labels that may be one
+
+
+def _label_key(label: str) -> str:
+    """What labels share that a reader takes for one; a whole number and the same with zeros after the point do."""
+    seen = folded(label)
+    number = re.fullmatch(r"([+-]?\d+)\.0+", seen)
+    return number[1] if number else seen
+
+
+def _joined_labels(rows: Iterable[FileRow], name: str, *, asks: bool) -> dict[str, str]:
+    """By label as it is written the one that it is joined to, "" for a missing one; {} where each label is clear.
+
+    The commonest spelling stands for all; of equally common ones the first in the file.
+    """
+    counts = Counter(row.label for row in rows if row.label)
+    groups: dict[str, list[str]] = {}
+    for label in counts:
+        groups.setdefault(_label_key(label), []).append(label)
+    missing = [label for key, labels in groups.items() if key in MISSING_WORDS for label in labels]
+    alike = [labels for key, labels in groups.items() if len(labels) > 1 and key not in MISSING_WORDS]
+    if asks and (missing or alike):
+        raise AmbiguousLabelsError(_question(counts, missing, alike, name))
+    joined = dict.fromkeys(missing, "")
+    for labels in alike:
+        commonest = max(labels, key=lambda label: counts[label])
+        joined |= {label: commonest for label in labels if label != commonest}
+    return joined
+
+
+def _question(counts: Mapping[str, int], missing: Sequence[str], alike: Sequence[Sequence[str]], name: str) -> str:
+    """The one sentence that asks, with the counts, and the two answers."""
+
+    def spelt(label: str, among: Sequence[str] = ()) -> str:
+        look_alike = any(other != label and other.casefold() != label.casefold() for other in among)
+        shown = ascii(label) if look_alike else repr(label)
+        return f"{shown if len(shown) <= 60 else shown[:60] + '...'} ({_counted(counts[label], 'row')})"
+
+    parts = [" and ".join(spelt(label, labels) for label in labels[:6]) for labels in alike[:_MOST_NAMED]]
+    words = [f"labels that may be one: {'; '.join(parts)}{' and others' if len(alike) > _MOST_NAMED else ''}"] * bool(
+        alike
+    )
+    if missing:
+        words.append(f"labels that may stand for none: {', '.join(map(spelt, missing[:6]))}")
+    return (
+        f"{name} has {', and '.join(words)}. Choose --merge-labels to join the former and to count the latter as rows "
+        "without a label, or --keep-labels to keep each as it is written."
+    )
+
+
+def _joined_words(joined: Mapping[str, str], name: str) -> list[str]:
+    if not joined:
+        return []
+    pairs = [f"{label!r} as {into!r}" if into else f"{label!r} as no label" for label, into in joined.items()]
+    return [f"{name} was read with labels joined: {_listed(pairs)}."]

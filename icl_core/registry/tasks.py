@@ -11,13 +11,15 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+import typing
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from icl_core.errors import DataError, UnknownNameError
-from icl_core.registry.task_files import read_task_file
+from icl_core.registry.table_files import SUFFIXES
+from icl_core.registry.task_files import LabelReading, read_task_file, shown_file
 from icl_core.settings import suite_path
 
 __all__ = [
@@ -33,6 +35,13 @@ __all__ = [
     "get_task",
     "lab_task_name",
     "list_tasks",
+    "own_file",
+    "own_file_name",
+    "path_and_labels",
+    "shown_task",
+    "split_task_names",
+    "stored_task_names",
+    "task_name",
 ]
 
 FILE_PREFIX = "file:"
@@ -66,9 +75,15 @@ class HubSource:
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """One CSV or JSONL file with the columns text, label and, optionally, split."""
+    """One file with the columns text, label and, optionally, split.
+
+    Attributes:
+        path: absolute, symbolic links followed.
+        labels: what becomes of labels that may be one, or none.
+    """
 
     path: Path
+    labels: LabelReading = "ask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +96,7 @@ class Task:
     """A dataset with its label space and templates.
 
     Attributes:
-        name: unique; ``file:`` and an absolute path for a file of one's own.
+        name: unique; for a file of one's own see ``own_file_name``.
         title: as shown to people.
         group: heading under which it is listed.
         source: where the rows are.
@@ -433,7 +448,7 @@ def embedded_tasks() -> dict[str, Task]:
     """
     folder = suite_path() / "tasks"
     return {
-        name: _file_task(name, folder / f"{name}.jsonl", described)
+        name: _file_task(name, FileSource(folder / f"{name}.jsonl", "keep-labels"), described)
         for name, described in _read_descriptions(folder / "tasks.json").items()
     }
 
@@ -470,8 +485,126 @@ def _lab_task(n_labels: int) -> Task:
     )
 
 
+# Files of one's own: the one place that reads and writes their names
+
+
+def own_file(name: str) -> FileSource:
+    """The file that a task's name or a path means: ``file:`` may lead, ``?merge-labels`` or ``?keep-labels`` follow.
+
+    Raises:
+        DataError: the path cannot be one, or is not UTF-8.
+    """
+    text, labels = path_and_labels(name)
+    try:
+        text.encode("utf-8")
+        path = Path(text).expanduser()
+        resolved = path.resolve()
+    except UnicodeEncodeError as error:
+        raise DataError(f"The name of the file {text!r} is not UTF-8; rename it.") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataError(f"{text[:200]!r} cannot be the path of a file ({error}); give another.") from error
+    if resolved.suffix.lower() not in SUFFIXES:  # a link into a cache whose files have no names
+        resolved = path.parent.resolve() / path.name
+    return FileSource(resolved, labels)
+
+
+def path_and_labels(name: str) -> tuple[str, LabelReading]:
+    """The two parts of the name of a file's task, as they are written."""
+    text = name.removeprefix(FILE_PREFIX)
+    for reading in typing.get_args(LabelReading)[1:]:
+        if text.endswith(f"?{reading}"):
+            return text.removesuffix(f"?{reading}"), reading
+    return text, "ask"
+
+
+def own_file_name(source: FileSource) -> str:
+    """The name of the task: ``file:``, the absolute path, and how labels are read where that was said.
+
+    >>> own_file_name(FileSource(Path("/x/films.csv"), "merge-labels"))
+    'file:/x/films.csv?merge-labels'
+    """
+    return f"{FILE_PREFIX}{source.path}{'' if source.labels == 'ask' else f'?{source.labels}'}"
+
+
+def task_name(word: str, *, labels: LabelReading = "ask") -> str:
+    """The name under which a task's results are stored, from what a user calls it.
+
+    A path of a file of one's own may be relative, begin with ``~`` or lead through links. The name of a task that is
+    not known is given back as it is.
+
+    Args:
+        word: a name, or a path with or without ``file:``.
+        labels: how the labels of a file are read, where the word does not say it.
+
+    Raises:
+        DataError: the path cannot be one.
+    """
+    if not _is_path(word):
+        return word
+    source = own_file(word)
+    return own_file_name(source if source.labels != "ask" else FileSource(source.path, labels))
+
+
+def _is_path(word: str) -> bool:
+    if word.startswith(FILE_PREFIX):
+        return True
+    try:
+        path = own_file(word).path
+        return path.suffix.lower() in SUFFIXES or (path.suffix != "" and path.is_file())
+    except (DataError, OSError):
+        return False
+
+
+def split_task_names(text: str, known: Iterable[str] = ()) -> list[str]:
+    """The words of a list with commas, where the path of a file may hold commas itself.
+
+    Args:
+        text: such as ``sst2, trec, my rows, second half.csv``.
+        known: words that stand for themselves, such as groups of tasks.
+    """
+    known, pieces, words = set(known), text.split(","), []
+    while pieces:
+        taken = next((n for n in range(1, len(pieces) + 1) if _is_whole(",".join(pieces[:n]).strip(), known)), 1)
+        words.append(",".join(pieces[:taken]).strip())
+        pieces = pieces[taken:]
+    return [word for word in words if word]
+
+
+def _is_whole(word: str, known: set[str]) -> bool:
+    """Whether a word is a known name or the path of a file that is there."""
+    try:
+        return word in TASKS or task_name(word) in known or (word != "" and own_file(word).path.is_file())
+    except (DataError, OSError):
+        return False
+
+
+def stored_task_names(words: Iterable[str], stored: Iterable[str]) -> list[str]:
+    """The stored names that a user's words for tasks mean; a path means every way in which its labels were read.
+
+    Raises:
+        UnknownNameError: there is none for a word; the message lists the stored ones.
+    """
+    known = dict.fromkeys(stored)
+    found: dict[str, None] = {}
+    for word in words:
+        name = task_name(word)
+        names = {name}
+        if name not in known and name.startswith(FILE_PREFIX) and own_file(name).labels == "ask":
+            names = {own_file_name(FileSource(own_file(name).path, way)) for way in typing.get_args(LabelReading)}
+        if not names & known.keys():
+            listed = ", ".join(known) or "none"
+            raise UnknownNameError(f"There are no results of task {word}; there are some on {listed}.")
+        found |= dict.fromkeys(each for each in known if each in names)
+    return list(found)
+
+
+def shown_task(name: str) -> str:
+    """What a task is called in messages: its name, or the user's own name of the file, which is not looked at."""
+    return shown_file(Path(path_and_labels(name)[0])) if name.startswith(FILE_PREFIX) else name
+
+
 def get_task(name: str) -> Task:
-    """The task of a name, of ``file:`` and the path of a CSV or JSONL file, or of the lab's exemplars.
+    """The task of a name, of ``file:`` and the path of a file, or of the lab's exemplars.
 
     Raises:
         UnknownNameError: no such task; the message lists the known ones.
@@ -480,8 +613,8 @@ def get_task(name: str) -> Task:
     if name in TASKS:
         return TASKS[name]
     if name.startswith(FILE_PREFIX):
-        path = Path(name.removeprefix(FILE_PREFIX)).expanduser().resolve()
-        return _file_task(f"{FILE_PREFIX}{path}", path, {})
+        source = own_file(name)
+        return _file_task(own_file_name(source), source, {})
     if lab := re.fullmatch(rf"{LAB_TASK}(?:_([1-9]\d{{0,3}}))?", name):
         return _lab_task(int(lab.group(1) or LAB_LABELS))
     known = list_tasks()
@@ -501,8 +634,9 @@ def _read_descriptions(path: Path) -> dict[str, dict[str, object]]:
         raise DataError(f"{path} is damaged ({error!r}); train the suite again or restore the file.") from error
 
 
-def _file_task(name: str, path: Path, described: Mapping[str, object]) -> Task:
-    found = {row.label for row in read_task_file(path) if row.label}
+def _file_task(name: str, source: FileSource, described: Mapping[str, object]) -> Task:
+    path = source.path
+    found = read_task_file(path, labels=source.labels).labels
     listed = described.get("label_words", sorted(found))
     labels = tuple(str(label) for label in listed) if isinstance(listed, list) else ()
     if set(labels) != found or len(labels) != len(found):
@@ -512,7 +646,7 @@ def _file_task(name: str, path: Path, described: Mapping[str, object]) -> Task:
         name=name,
         title=str(described.get("title", path.stem)),
         group=OWN_GROUP if name.startswith(FILE_PREFIX) else EMBEDDED_GROUP,
-        source=FileSource(path),
+        source=source,
         text_columns=("text",),
         label_column="label",
         label_names=labels,

@@ -12,13 +12,15 @@ from typing import Any
 
 import streamlit as st
 
-from icl_core.errors import ObservatoryError, StudyError
+from icl_core.errors import AmbiguousLabelsError, ObservatoryError, StudyError
 from icl_core.evaluation.choice import refuse_doubtful_order
 from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.study import Study, validate_study
 from icl_core.registry.families import MODELS
-from icl_core.registry.tasks import FILE_PREFIX, TASK_GROUPS, get_task, list_tasks
-from icl_core.settings import store_path
+from icl_core.registry.table_files import SUFFIXES
+from icl_core.registry.task_files import parse_task_file
+from icl_core.registry.tasks import FILE_PREFIX, TASK_GROUPS, FileSource, get_task, list_tasks, own_file_name
+from icl_core.settings import uploads_path
 from pages.ui import cached, selection
 from pages.ui.words import checkpoint_name, count, plain, task_title
 
@@ -161,8 +163,8 @@ def tasks() -> None:
         )
     with st.expander("A file of your own"):
         st.file_uploader(
-            "CSV or JSONL with the columns text and label, and split (demonstrations, dev, test) if you like",
-            type=["csv", "jsonl"],
+            "CSV, TSV, JSONL or JSON with text and label, and split (demonstrations, dev, test) if you like",
+            type=[suffix.removeprefix(".") for suffix in SUFFIXES],
             key="upload",
             on_change=_take_upload,
         )
@@ -178,6 +180,9 @@ def _take_upload() -> None:
         return
     try:
         name = save_upload(uploaded.name, uploaded.getvalue())
+    except AmbiguousLabelsError as error:
+        st.session_state["upload_problem"] = f"{error} Both can be picked under Own files."
+        return
     except ObservatoryError as error:
         st.session_state["upload_problem"] = str(error)
         return
@@ -185,28 +190,31 @@ def _take_upload() -> None:
 
 
 def save_upload(file_name: str, content: bytes) -> str:
-    """Writes the file, checks that it is a task, and gives the task's name.
+    """Checks that the file is a task, writes it, and gives the task's name.
 
     Raises:
         StudyError: the file is too large.
-        DataError: the file cannot be used as a task; it is removed again.
+        AmbiguousLabelsError: labels may be one; the file is kept, since both answers make it a task.
+        DataError: the file cannot be used as a task; it is not kept.
     """
     if len(content) > MAX_UPLOAD_BYTES:
         raise StudyError(f"The file has {len(content):,} bytes, more than the {MAX_UPLOAD_BYTES:,} allowed.")
     stem, _, suffix = file_name.rpartition(".")
     safe = re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:40].strip("-") or "file"
-    suffix = suffix.lower() if suffix.lower() in ("csv", "jsonl") else "csv"
-    folder = store_path() / "uploads"
+    question = None
+    try:
+        parse_task_file(content, file_name, suffix=f".{suffix}")
+    except AmbiguousLabelsError as error:
+        question = error
+    folder = uploads_path()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"{safe}-{hashlib.sha256(content).hexdigest()[:12]}.{suffix}"
+    path = folder / f"{safe}-{hashlib.sha256(content).hexdigest()[:12]}.{suffix.lower()}"
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_bytes(content)
     os.replace(temporary, path)
-    try:
-        return get_task(f"{FILE_PREFIX}{path}").name
-    except ObservatoryError:
-        path.unlink()
-        raise
+    if question is not None:
+        raise question
+    return get_task(own_file_name(FileSource(path))).name
 
 
 def settings() -> None:

@@ -8,14 +8,14 @@ from icl_core.evaluation import jobs
 from icl_core.evaluation.cost import Estimate, estimate
 from icl_core.evaluation.study import Study, study_from_json, study_to_json
 from pages.evaluate.form import RunOptions, summary
-from pages.ui import cached
+from pages.ui import blocks, cached
 from pages.ui.words import byte_count, count, duration, plain, short_number
 
 __all__ = ["box"]
 
 
 @st.cache_data(max_entries=32, show_spinner="Counting tokens on a sample of the prompts")
-def _estimate(study: str, device: str, offline: bool, generation: str) -> Estimate:
+def _estimate(study: str, device: str, offline: bool, generation: str, files: str) -> Estimate:
     return estimate(study_from_json(study), cached.store(), device=device, offline=offline)
 
 
@@ -23,7 +23,8 @@ def box(study: Study, run: RunOptions) -> None:
     """The cost of the missing cells, and the start."""
     with st.container(border=True, key="preflight"):
         ask = st.session_state.get("ask_hub", False) and not run.offline
-        cost = _estimate(study_to_json(study), run.device, not ask, cached.generation())
+        files = cached.state_of_files(study)
+        cost = _estimate(study_to_json(study), run.device, not ask, cached.generation(), files)
         st.markdown(f"**{summary(study)}** = {count(cost.n_cells, 'cell')}")
         left, right = st.columns([3, 2])
         with left:
@@ -33,6 +34,7 @@ def box(study: Study, run: RunOptions) -> None:
                 st.caption(plain(sentence))
             if not run.offline and any(ref.source == "hub" for ref in study.checkpoints):
                 st.toggle("Ask the Hub how much there is to download", key="ask_hub")
+        blocks.remarks(cost.rows)
         _start(study, run, cost)
 
 

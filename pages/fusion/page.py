@@ -7,7 +7,7 @@ import streamlit as st
 from icl_core.errors import StudyError
 from pages.fusion import compute, details, parts
 from pages.fusion.compute import Asked, Shown
-from pages.ui import blocks, frame
+from pages.ui import blocks, cached, frame
 from pages.ui.words import reported
 
 TABS = ["Tasks", "Cost", "Selection", "Queries", "Mixed parameters", "Table and downloads"]
@@ -35,5 +35,6 @@ with reported():
     except StudyError as error:
         parts.missing(error)
     else:
+        blocks.remarks(cached.collected(study).told)
         laboratory(asked, shown)
         details.how_computed(asked, shown)

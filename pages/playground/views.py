@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import re
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from icl_core.analysis.fusion import fuse
 from icl_core.analysis.predictions import NORMALISATIONS, Normalisation
 from icl_core.errors import DataError
 from icl_core.evaluation.playground import MAX_BATCH_TEXTS, Question, Reply, Role, Scored, probabilities
+from icl_core.registry.table_files import SUFFIXES, UNREADABLE, decode_text, folded, read_table, spread_lines
 from pages.playground import worker
 from pages.ui import blocks, charts_playground, frame
 from pages.ui.rows import as_csv
@@ -126,14 +127,14 @@ def prompts(reply: Reply) -> None:
 def batch(question: Question) -> None:
     """Many sentences at once, and what came back as a file."""
     uploaded = st.file_uploader(
-        f"CSV with a column text (or one sentence on each line); at most {MAX_BATCH_TEXTS} sentences",
-        type=["csv", "txt"],
+        f"A table with a column text, or one sentence on each line; at most {MAX_BATCH_TEXTS} sentences",
+        type=[*(each.removeprefix(".") for each in SUFFIXES), "txt"],
         key="play_file",
     )
     if uploaded is None:
         return
     with reported():
-        texts = read_texts(uploaded.getvalue())
+        texts = read_texts(uploaded.getvalue(), uploaded.name)
         st.caption(f"{count(len(texts), 'sentence')} in {plain(uploaded.name)}.")
         asked = replace(question, texts=texts)
         if st.button(f"Ask all {len(texts)}", key="play_batch", type="primary"):
@@ -150,26 +151,38 @@ def batch(question: Question) -> None:
         _batch_table(*answered)
 
 
-def read_texts(content: bytes) -> tuple[str, ...]:
-    """The sentences of a CSV with a column text, else the first column, else the lines.
+def read_texts(content: bytes, name: str) -> tuple[str, ...]:
+    """The sentences of a table's column text; of a file without that column its lines, each as a whole.
+
+    Args:
+        content: the whole file.
+        name: the user's own name of it, for its kind and for messages.
 
     Raises:
-        DataError: no UTF-8 text, no sentence, or too many.
+        DataError: no text in a readable encoding, no valid table, no sentence, or too many.
     """
-    try:
-        decoded = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"The file is not UTF-8 text ({error.reason}); save it as UTF-8.") from error
-    rows = [row for row in csv.reader(io.StringIO(decoded, newline="")) if any(cell.strip() for cell in row)]
-    header = [cell.strip().lower() for cell in rows[0]] if rows else []
-    at = header.index("text") if "text" in header else 0
-    found = rows[1:] if "text" in header else rows
-    texts = tuple(row[at].strip() for row in found if len(row) > at and row[at].strip())
+    suffix = PurePath(name).suffix.lower()
+    lines = [line.strip() for line in spread_lines(decode_text(content, name)[0]) if line.strip()]
+    header = {folded(cell.strip(' "')) for cell in re.split(r"[,;\t|]", lines[0])} if lines else set()
+    if suffix in SUFFIXES and (suffix not in (".csv", ".tsv") or "text" in header):
+        records = read_table(content, name, suffix=suffix, needed=("text",)).records
+        found = {record.place: record.values["text"] for record in records}
+    else:
+        found = {f"sentence {number}": _unquoted(line) for number, line in enumerate(lines, start=1)}
+    for place, text in found.items():
+        if not isinstance(text, str | None) or UNREADABLE.search(text or ""):
+            raise DataError(f"{name}, {place}: this is no text that can be read; write it as whole characters.")
+    texts = tuple(text.strip() for text in found.values() if text and text.strip())
     if not texts:
-        raise DataError("The file holds no sentence; give a column text, or one sentence on each line.")
+        raise DataError(f"{name} holds no sentence; give a column text, or one sentence on each line.")
     if len(texts) > MAX_BATCH_TEXTS:
-        raise DataError(f"The file has {len(texts):,} sentences; at most {MAX_BATCH_TEXTS} can be asked at once.")
+        raise DataError(f"{name} has {len(texts):,} sentences; at most {MAX_BATCH_TEXTS} can be asked at once.")
     return texts
+
+
+def _unquoted(line: str) -> str:
+    """A line that is one quoted field without its quotes; every other line as it is, commas included."""
+    return line[1:-1].replace('""', '"') if re.fullmatch(r'"(?:[^"]|"")*"', line) else line
 
 
 @st.fragment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +20,9 @@ from pages.ui.rows import as_csv
 from pages.ui.theme import Figure
 from pages.ui.words import count, plain
 
-__all__ = ["chart", "finding", "left_out", "results_or_stop", "study_or_stop", "table"]
+__all__ = ["chart", "finding", "left_out", "remarks", "results_or_stop", "study_or_stop", "table"]
+
+MOST_REMARKS = 3
 
 
 def finding(sentence: str) -> None:
@@ -63,7 +66,16 @@ def results_or_stop(study: Study) -> cached.Collected:
         if st.button("Evaluate this study", type="primary", key="evaluate-study"):
             st.switch_page("pages/evaluate/page.py", query_params={})
         st.stop()
+    remarks(found.told)
     return found
+
+
+def remarks(sentences: Sequence[str]) -> None:
+    """What a reader should know of the rows, texts and files behind what is shown; many of them folded away."""
+    many = len(sentences) > MOST_REMARKS
+    with st.expander(f"{len(sentences)} remarks on rows, texts and files") if many else nullcontext():
+        for sentence in sentences:
+            st.caption(plain(sentence))
 
 
 def left_out(reasons: Mapping[str, str]) -> None:

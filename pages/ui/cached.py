@@ -31,6 +31,7 @@ from icl_core.evaluation.bundle import ensure_embedded
 from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpoints
 from icl_core.evaluation.store import CellSummary, Store
 from icl_core.evaluation.study import Study, study_cells, study_from_json, study_to_json
+from icl_core.evaluation.told import CellFacts, current_status, facts_of, files_state, result_sentences
 from icl_core.models.hub import embedded_members, list_checkpoints
 from icl_core.models.parameter_fusion import FUSED_FAMILY
 from icl_core.records import CheckpointRef, Split
@@ -52,6 +53,7 @@ __all__ = [
     "generation",
     "in_order",
     "paired",
+    "state_of_files",
     "store",
     "stored_models",
     "stored_tasks",
@@ -168,8 +170,8 @@ def ask_hub(model: str) -> None:
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _completeness(study: str, generation: str) -> dict[CheckpointRef, tuple[int, int]]:
-    states = store().status(study_cells(study_from_json(study)))
+def _completeness(study: str, generation: str, files: str) -> dict[CheckpointRef, tuple[int, int]]:
+    states = current_status(store(), study_cells(study_from_json(study)))
     counts: dict[CheckpointRef, tuple[int, int]] = {}
     for spec, state in states.items():
         done, total = counts.get(spec.checkpoint, (0, 0))
@@ -178,8 +180,13 @@ def _completeness(study: str, generation: str) -> dict[CheckpointRef, tuple[int,
 
 
 def completeness(study: Study) -> dict[CheckpointRef, tuple[int, int]]:
-    """For each checkpoint of the study how many of its cells are stored, and of how many."""
-    return _completeness(study_to_json(study), generation())
+    """For each checkpoint of the study how many cells are stored for its files as they are, and of how many."""
+    return _completeness(study_to_json(study), generation(), state_of_files(study))
+
+
+def state_of_files(study: Study) -> str:
+    """Names the state of the study's files of one's own, for what is kept of them."""
+    return files_state(study.checkpoints, study.tasks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,22 +196,33 @@ class Collected:
     Attributes:
         predictions: models with results.
         problems: models whose results cannot share a curve, with the sentence that says why.
+        told: sentences on rows that were left out, texts that were cut and files that have changed since.
     """
 
     predictions: Mapping[str, Predictions]
     problems: Mapping[str, str]
+    told: tuple[str, ...] = ()
 
 
 @st.cache_resource(max_entries=16, show_spinner="Reading the results of one model")
-def _predictions(study: str, split: Split, state: str) -> Predictions | str | None:
-    """One model's results, the sentence why they cannot share a curve, or None; shared, not copied: they are large."""
+def _read(study: str, split: Split, state: str) -> tuple[Predictions | str | None, tuple[CellFacts, ...]]:
+    """One model's results, the sentence why they cannot share a curve, or None, and what they were computed from.
+
+    They are shared, not copied: they are large.
+    """
     asked = study_from_json(study)
     records = store().find_many([spec for spec in study_cells(asked) if spec.split == split])
+    facts = tuple(map(facts_of, records.values()))
     try:
         excluded = excluded_checkpoints(store(), {spec.checkpoint for spec in records})
-        return next(iter(collect_predictions(records.values(), split=split, excluded=excluded).values()), None)
+        return next(iter(collect_predictions(records.values(), split=split, excluded=excluded).values()), None), facts
     except ObservatoryError as error:
-        return str(error)
+        return str(error), facts
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _told(study: str, split: Split, state: str, files: str) -> tuple[str, ...]:
+    return result_sentences(_read(study, split, state)[1], hash_cache=store().path / "hashes.json")
 
 
 def collected(study: Study, *, split: Split = "test") -> Collected:
@@ -212,14 +230,17 @@ def collected(study: Study, *, split: Split = "test") -> Collected:
     stored = stored_models()
     predictions: dict[str, Predictions] = {}
     problems: dict[str, str] = {}
+    told: dict[str, None] = {}
+    files = state_of_files(study)
     for model in dict.fromkeys(ref.model for ref in study.checkpoints):
         if model in stored:
-            found = _predictions(_json_of(study, model), split, stored[model].state)
+            found, _ = _read(_json_of(study, model), split, stored[model].state)
+            told |= dict.fromkeys(_told(_json_of(study, model), split, stored[model].state, files))
             if isinstance(found, str):
                 problems[model] = found
             elif found is not None:
                 predictions[model] = found
-    return Collected(predictions, problems)
+    return Collected(predictions, problems, tuple(told))
 
 
 def _json_of(study: Study, model: str) -> str:
@@ -230,7 +251,7 @@ def _json_of(study: Study, model: str) -> str:
 
 def _test_predictions(study: str, state: str) -> Predictions:
     """The test results of one model that has some."""
-    found = _predictions(study, "test", state)
+    found, _ = _read(study, "test", state)
     if not isinstance(found, Predictions):
         raise StudyError(found or "There are no results of this model.")
     return found

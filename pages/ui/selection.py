@@ -16,15 +16,23 @@ from typing import Any, Literal, cast
 
 import streamlit as st
 
-from icl_core.errors import ObservatoryError, StudyError
+from icl_core.errors import AmbiguousLabelsError, ObservatoryError, StudyError
 from icl_core.evaluation.choice import Chosen, choose
 from icl_core.evaluation.study import ATTENTIONS, DTYPES, MAX_SHOTS, MAX_TEST_EXAMPLES, Study, most_alike
 from icl_core.models.hub import embedded_members
 from icl_core.models.listing import local_listing
 from icl_core.records import LABEL_SETTINGS, CheckpointRef
 from icl_core.registry.families import MODELS, choose_checkpoints
-from icl_core.registry.tasks import LAB_TASK, TASKS, list_tasks
-from icl_core.settings import DEFAULT_DEMO_SEEDS, DEFAULT_N_SHOTS, DEFAULT_N_TEST, store_path
+from icl_core.registry.tasks import (
+    FILE_PREFIX,
+    LAB_TASK,
+    TASKS,
+    FileSource,
+    get_task,
+    list_tasks,
+    own_file_name,
+)
+from icl_core.settings import DEFAULT_DEMO_SEEDS, DEFAULT_N_SHOTS, DEFAULT_N_TEST, uploads_path
 from pages.ui import cached
 from pages.ui.theme import ABILITY_BY_SETTING
 from pages.ui.words import task_title
@@ -100,9 +108,20 @@ Defaults = Choice
 
 def task_options() -> list[str]:
     """Names of all tasks that can be picked: known ones, uploaded files, and files and lab tasks with results."""
-    uploaded = [f"file:{path}" for path in sorted((store_path() / "uploads").glob("*.*"))]
-    stored = [task for task in cached.stored_tasks() if task.startswith(("file:", LAB_TASK))]
+    uploaded = [name for path in sorted(uploads_path().glob("*.*")) for name in _ways_to_read(path)]
+    stored = [task for task in cached.stored_tasks() if task.startswith((FILE_PREFIX, LAB_TASK))]
     return list(dict.fromkeys([*list_tasks(), *uploaded, *stored]))
+
+
+@st.cache_data(max_entries=1000, show_spinner=False)
+def _ways_to_read(path: Path) -> list[str]:
+    """The tasks that an uploaded file can be: one, or two where its labels may be one; its name holds its hash."""
+    try:
+        return [get_task(own_file_name(FileSource(path))).name]
+    except AmbiguousLabelsError:
+        return [own_file_name(FileSource(path, way)) for way in ("merge-labels", "keep-labels")]
+    except ObservatoryError:
+        return []
 
 
 def model_options() -> list[str]:

@@ -16,6 +16,7 @@ import streamlit as st
 from icl_core.errors import ObservatoryError
 from icl_core.records import CheckpointRef
 from icl_core.registry.names import counted_in, label_of
+from icl_core.registry.tasks import FILE_PREFIX, path_and_labels
 
 __all__ = [
     "byte_count",
@@ -35,6 +36,7 @@ __all__ = [
     "when",
 ]
 
+_LABELS_READ = {"ask": "", "merge-labels": " (labels joined)", "keep-labels": " (labels as written)"}
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>$:<&])")
 
 
@@ -136,8 +138,11 @@ def checkpoint_name(ref: CheckpointRef) -> str:
 
 
 def task_title(name: str) -> str:
-    """A task's name as shown: the file name for a file of one's own."""
-    return name.rsplit("/", 1)[-1] if name.startswith("file:") else name
+    """A task's name as shown: of a file of one's own its name, and how its labels were read where that was said."""
+    if not name.startswith(FILE_PREFIX):
+        return name
+    path, labels = path_and_labels(name)
+    return path.rsplit("/", 1)[-1] + _LABELS_READ[labels]
 
 
 def joined(names: Sequence[str], *, most: int = 3) -> str:

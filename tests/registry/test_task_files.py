@@ -15,7 +15,7 @@ def _write(folder: Path, content: str | bytes, name: str = "rows.csv") -> Path:
 
 def test_csv_with_quotes_line_breaks_and_byte_order_mark(tmp_path: Path):
     path = _write(tmp_path, '\ufefflabel,id,text\r\nyes,1,"a, ""b""\r\nc"\r\n\r\n no ,2,é\r\n,3,d\r\n')
-    assert read_task_file(path) == (
+    assert read_task_file(path).rows == (
         FileRow("row:0", 'a, "b"\r\nc', "yes"),
         FileRow("row:1", "é", "no"),
         FileRow("row:2", "d", ""),
@@ -27,7 +27,7 @@ def test_jsonl_with_splits_and_integer_labels(tmp_path: Path):
         '{"text": "a\\u2028b", "label": 1, "split": "train"}\n\n{"text": "c", "label": 0, "split": "validation"}\n'
         '{"text": "d", "label": null, "split": "Test"}'
     )
-    assert read_task_file(_write(tmp_path, lines, "rows.jsonl")) == (
+    assert read_task_file(_write(tmp_path, lines, "rows.jsonl")).rows == (
         FileRow("row:0", "a\u2028b", "1", "demonstrations"),
         FileRow("row:1", "c", "0", "dev"),
         FileRow("row:2", "d", "", "test"),
@@ -48,16 +48,23 @@ def test_jsonl_with_splits_and_integer_labels(tmp_path: Path):
         ("a.csv", "text,label,text\na,x,b\n", "names a column twice"),
         ("a.csv", "text,label,split\na,x,later\n", "unknown split 'later'"),
         ("a.csv", 'text,label\na,"x\ny"\n', "label spans several lines"),
-        ("a.csv", "text,label\ncaf\xe9,x\n".encode("latin-1"), r"not UTF-8 text \(byte 14\)"),
-        ("a.csv", b"\xff\xfet\x00e\x00", "not UTF-8"),
+        ("a.csv", "text,label\ncaf\xe9,x\n".encode("latin-1"), r"not UTF-8 text \(byte 14\) in line 2; save it again"),
+        ("a.csv", b"\xff\xfet\x00e", r"not UTF-16 text \(byte 4\)"),
+        ("a.csv", b"t\x00e\x00x\x00t\x00", "no UTF-8 text; save it again as UTF-8"),
         ("a.jsonl", '{"text": "a", "label": "x"}\n{"text": "b"', "line 2: not valid JSON"),
         ("a.jsonl", "[1]", "line 1: not an object"),
         ("a.jsonl", '{"text": "a"}', r"lacks the column label \(present: 'text'\)"),
         ("a.jsonl", '{"text": ["a"], "label": "x"}', "the text is \\['a'\\]"),
         ("a.jsonl", '{"text": "a", "label": 0.5}', "the label is 0.5"),
-        ("a.tsv", "text\tlabel\n", "neither .csv nor .jsonl"),
-        ("a.csv", "text,label\n" + "a" * 20_001 + ",x\n", "line 2: the text has 20,001 characters"),
-        ("a.csv", "text,label\n" + "a" * 200_000 + ",x\n", "field larger than field limit"),
+        ("a.txt", "text\tlabel\n", "none of .csv, .tsv, .jsonl, .ndjson, .json"),
+        ("a.json", '{"text": ["a", "b"], "label": ["x", "y"]}', "object of 2 lists; write one list with an object"),
+        ("a.json", '[{"text": "a", "label": "x"},\n{"text": "b"]', "line 2: not valid JSON"),
+        (
+            "a.json",
+            '[{"text": "a", "label": "x"}, {"text": "b"}]',
+            r"item 2 lacks the column label \(present: 'text'\)",
+        ),
+        ("a.jsonl", '{"text": "a", "Text": "b", "label": "x"}', "line 1 names a column twice \\('text', 'Text'\\)"),
         ("a.csv", "text,label\n" + "".join(f"a,{i}\n" for i in range(101)), "101 different labels"),
     ],
 )

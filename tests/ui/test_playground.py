@@ -178,11 +178,15 @@ def test_tokens_stand_in_lines_and_lose_nothing() -> None:
 
 
 def test_a_file_of_sentences() -> None:
-    assert views.read_texts(b"id,Text\n1,good one\n2,\n3,bad") == ("good one", "bad")
-    assert views.read_texts(b'first\n"with, comma"\n') == ("first", "with, comma")
-    for content, said in ((b"", "no sentence"), (b"\xff\xfe\x00", "not UTF-8"), (b"x\n" * 501, "at most 500")):
-        with pytest.raises(DataError, match=said):
-            views.read_texts(content)
+    assert views.read_texts(b"id,Text\n1,good one\n2,\n3,bad", "a.csv") == ("good one", "bad")
+    assert views.read_texts(b'first\n"with, comma"\nplain, comma', "a.csv") == ("first", "with, comma", "plain, comma")
+    assert views.read_texts("text\tid\nfirst\t1".encode("utf-16"), "a.TSV") == ("first",)
+    assert views.read_texts(b"text\n" + b"a" * 200_000, "a.csv") == ("a" * 200_000,)
+    for content, said in ((b"", "no sentence"), (b"\xff\xfe\x00", "not UTF-16"), (b"x\n" * 501, "at most 500")):
+        with pytest.raises(DataError, match=f"a.csv .*{said}"):
+            views.read_texts(content, "a.csv")
+    with pytest.raises(DataError, match=r"a\.jsonl, line 1: this is no text"):
+        views.read_texts(b'{"text": "\\ud800"}', "a.jsonl")
 
 
 def test_rows_of_a_batch_hold_every_probability(tmp_path: Path) -> None:
