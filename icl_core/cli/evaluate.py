@@ -26,7 +26,7 @@ from icl_core.models.hub import embedded_members, listing_of
 from icl_core.models.listing import Listing
 from icl_core.records import LABEL_SETTINGS, CheckpointRef
 from icl_core.registry.families import MODELS, get_family, get_model, known_checkpoints
-from icl_core.registry.names import label_of
+from icl_core.registry.names import check_name, label_of
 from icl_core.registry.tasks import FILE_PREFIX, TASK_GROUPS, TASKS, embedded_tasks
 
 __all__ = ["add_commands"]
@@ -79,7 +79,9 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 def _chosen(options: argparse.Namespace, store: Store) -> Chosen:
     listings = [_listing(name, options) for name in _model_names(options)]
-    is_own = any(listing.base is not None or listing.checkpoints[0].family == "hub" for listing in listings)
+    is_own = any(
+        listing.base is not None or {ref.family for ref in listing.checkpoints} == {"hub"} for listing in listings
+    )
     stored = {summary.spec.checkpoint for summary in store.summaries()} if is_own else set()
     return choose(
         listings,
@@ -164,6 +166,8 @@ def _task_names(text: str | None, checkpoints: Sequence[CheckpointRef]) -> tuple
     is_tiny = bool(checkpoints) and all(ref.family == "tiny" for ref in checkpoints)
     if text is None:
         return tuple(embedded_tasks()) if is_tiny else tuple(TASKS)
+    if fault := check_name(text):
+        raise StudyError(f"The tasks {text[:200]!a} cannot be used: {fault}; rename the file.")
     groups = {"all": tuple(TASKS), "tiny": tuple(embedded_tasks())} | dict(TASK_GROUPS)
     names: dict[str, None] = {}
     for word in _words(text):
