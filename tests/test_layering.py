@@ -27,8 +27,11 @@ NEVER = {("pretraining", "analysis"), ("evaluation", "pretraining")}
 BASE_ORDER = ("errors", "records", "settings")
 
 PAGE_SIDE = (
-    *("errors", "records", "settings", "data.prompts", "data.label_settings", "models.hub"),
-    *(f"evaluation.{name}" for name in ("study", "cells", "store", "bundle", "upkeep", "jobs", "cost")),
+    *("errors", "records", "settings", "data.prompts", "data.label_settings", "models.hub", "models.listing"),
+    *(
+        f"evaluation.{name}"
+        for name in ("study", "cells", "store", "bundle", "upkeep", "jobs", "cost", "choice", "exclusions")
+    ),
     *(f"pretraining.lab.{name}" for name in ("config", "runs", "minimal", "claims")),
     *(
         f"{part}.{p.stem}"

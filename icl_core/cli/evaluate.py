@@ -88,7 +88,9 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 def _chosen(options: argparse.Namespace, store: Store) -> Chosen:
     listings = [_listing(name, options) for name in _model_names(options)]
-    is_own = any(listing.base is not None or listing.checkpoints[0].family == "hub" for listing in listings)
+    is_own = any(
+        listing.base is not None or {ref.family for ref in listing.checkpoints} == {"hub"} for listing in listings
+    )
     stored = {summary.spec.checkpoint for summary in store.summaries()} if is_own else set()
     return choose(
         listings,

@@ -61,6 +61,8 @@ def choose(
     """
     if (order or name) and len(listings) != 1:
         raise StudyError("An order or a name is given for one model, but several are chosen; take them one by one.")
+    if any(not listing.checkpoints for listing in listings):
+        raise StudyError("There are no checkpoints to choose from.")
     listings = _named(listings, stored, name)
     listings = [_ordered(listings[0], order)] if order else [_as_ordered_before(each, stored) for each in listings]
     chosen: list[CheckpointRef] = []

@@ -39,6 +39,7 @@ from icl_core.models.gguf_file import gguf_config, read_gguf_header
 from icl_core.models.hub import (
     conversion_of,
     download_size,
+    identify_checkpoint,
     is_known,
     resolve_checkpoint,
     tokenizer_folder,

@@ -159,7 +159,7 @@ def test_branches_of_unknown_repositories_follow_the_same_names() -> None:
     assert order_question(refs[:2]) is None
 
 
-@pytest.mark.stands_for("Lightning-AI/pytorch-lightning#4335", "numbers that are no steps were read as steps")
+@pytest.mark.stands_for("k2-fsa/icefall#668", "numbers that are no steps were read as steps")
 def test_numbers_that_are_no_steps_are_not_read() -> None:
     for name in (
         "llama-7b",
@@ -175,7 +175,7 @@ def test_numbers_that_are_no_steps_are_not_read() -> None:
         assert read_name(name) is None, name
 
 
-@pytest.mark.stands_for("ggml-org/llama.cpp discussions", "a folder of GGUF files was no model at all")
+@pytest.mark.stands_for("allenai/open-instruct#542", "a folder of GGUF files was no model at all")
 def test_gguf_files_of_one_run_are_its_checkpoints(tmp_path: Path) -> None:
     for step in (10_000, 2_000):
         (tmp_path / f"tiny-step{step}.gguf").write_bytes(b"GGUF")
@@ -220,7 +220,7 @@ def test_a_name_that_the_trainers_state_contradicts_is_asked(tmp_path: Path) -> 
     assert [ref.step for ref in chosen(run)] == [500, 1000]
 
 
-@pytest.mark.stands_for("transformers#27925", "tmp-checkpoint-500 stayed behind after a kill")
+@pytest.mark.stands_for("hiyouga/LlamaFactory#1860", "tmp-checkpoint-500 stayed behind after a kill")
 def test_folders_that_hold_no_whole_model_are_named(cli: Cli, tmp_path: Path) -> None:
     run = save_trajectory(tmp_path / "run", (1, 2))
     lay(run / "tmp-checkpoint-3")
@@ -311,7 +311,9 @@ def test_every_command_says_what_it_leaves_out(cli: Cli, tmp_path: Path) -> None
 # Names of models
 
 
-@pytest.mark.stands_for("huggingface_hub#1240", "alice/checkpoints and bob/checkpoints were one model, checkpoints")
+@pytest.mark.stands_for(
+    "huggingface/lighteval#1339", "alice/checkpoints and bob/checkpoints were one model, checkpoints"
+)
 def test_folders_of_one_name_are_told_apart_before_anything_is_computed(tmp_path: Path) -> None:
     paths = [lay_run(tmp_path / who / "checkpoints", ("step-1", "step-2")) for who in ("alice", "bob")]
     both = choose([local_listing(path) for path in paths], [], choice="all").checkpoints
@@ -328,7 +330,7 @@ def test_folders_of_one_name_are_told_apart_before_anything_is_computed(tmp_path
     assert chosen(published)[0].model.endswith("/pythia-70m")
 
 
-@pytest.mark.stands_for("huggingface_hub#1240", "two models were both called snapshots")
+@pytest.mark.stands_for("huggingface/lighteval#1339", "two models were both called snapshots")
 def test_snapshots_of_the_hubs_cache_have_their_repositorys_name(tmp_path: Path) -> None:
     shas = "a" * 40, "b" * 40
     for repository, sha in zip(("models--x--one", "models--x--two"), shas, strict=True):
@@ -342,7 +344,7 @@ def test_snapshots_of_the_hubs_cache_have_their_repositorys_name(tmp_path: Path)
     assert [chosen(tmp_path / "models" / name)[0].model for name in ("gpt2", "opt")] == ["gpt2", "opt"]
 
 
-@pytest.mark.stands_for("wandb#1962", "a renamed folder lost its results, or was computed again")
+@pytest.mark.stands_for("stanford-crfm/helm#1356", "a renamed folder lost its results, or was computed again")
 def test_moved_and_renamed_models_keep_their_results(cli: Cli, tmp_path: Path) -> None:
     run = save_trajectory(tmp_path / "alice" / "run", (1, 2))
     task = save_task_file(tmp_path / "own.jsonl")
@@ -360,7 +362,7 @@ def test_moved_and_renamed_models_keep_their_results(cli: Cli, tmp_path: Path) -
     assert cli("results", "--model", "mine", "--json")[0] == 0
 
 
-@pytest.mark.stands_for("huggingface_hub#1240", "results of two folders under one name locked each other out")
+@pytest.mark.stands_for("huggingface/lighteval#1339", "results of two folders under one name locked each other out")
 def test_results_of_two_folders_under_one_name_are_shown_apart(cli: Cli, tmp_path: Path) -> None:
     for who in ("alice", "bob"):
         refs = local_checkpoints(lay_run(tmp_path / who / "run", ("step-1", "step-2")))
@@ -371,7 +373,7 @@ def test_results_of_two_folders_under_one_name_are_shown_apart(cli: Cli, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["", "a" * 300, "run\n", "a//b", "../x", "x\\y", "a\u202eb", " x", "pythia-70m", "/x"])
-@pytest.mark.stands_for("trojansource.codes", "a name turned the sentence around in which it stood")
+@pytest.mark.stands_for("CVE-2021-42574", "a name turned the sentence around in which it stood")
 def test_names_that_cannot_be_kept_or_are_taken_are_refused(tmp_path: Path, name: str) -> None:
     run = lay_run(tmp_path / "run", ("step-1", "step-2"))
     if not name:
@@ -383,7 +385,7 @@ def test_names_that_cannot_be_kept_or_are_taken_are_refused(tmp_path: Path, name
 
 
 @pytest.mark.parametrize("name", [b"run\xff", "run\u202egnp".encode(), b"run\x07", b"run\nx"])
-@pytest.mark.stands_for("trojansource.codes", "a folder that is not UTF-8 was scored, then refused as a full disk")
+@pytest.mark.stands_for("samschott/maestral#230", "a folder that is not UTF-8 was scored, then refused as a full disk")
 def test_folders_whose_names_cannot_be_kept_are_refused_at_the_door(cli: Cli, tmp_path: Path, name: bytes) -> None:
     bad = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
     lay_run(bad, ("step-1", "step-2"))
@@ -396,7 +398,16 @@ def test_folders_whose_names_cannot_be_kept_are_refused_at_the_door(cli: Cli, tm
     assert len(chosen(run)) == 2 and "its name cannot be kept" in local_listing(run).skipped[0].reason
 
 
-@pytest.mark.stands_for("CVE-2021-42574", "a NUL in a path ended in a bare exception")
+@pytest.mark.parametrize("name", ["own\udcff.jsonl", "own\u202ecsv.jsonl", "own\0.jsonl"])
+@pytest.mark.stands_for("samschott/maestral#230", "a task that is not UTF-8 was scored, then refused as a full disk")
+def test_task_files_whose_names_cannot_be_kept_are_refused_at_the_door(cli: Cli, tmp_path: Path, name: str) -> None:
+    run = lay_run(tmp_path / "run", ("step-1", "step-2"))
+    code, output, errors = cli(*evaluate(run, tmp_path / name))
+    assert (code, output) == (2, "") and "cannot be used" in errors
+    assert_one_sentence(errors.strip())
+
+
+@pytest.mark.stands_for("samschott/maestral#230", "a NUL in a path ended in a bare exception")
 def test_a_path_with_nul_is_refused_in_one_sentence(tmp_path: Path) -> None:
     for ask in (
         lambda: listing_of("a\0b"),

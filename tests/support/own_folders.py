@@ -14,6 +14,15 @@ from icl_core.evaluation.study import Study, study_cells
 from icl_core.records import CheckpointRef
 from tests.support.made_up import made_up_record
 
+CONFIG = {
+    "model_type": "llama",
+    "vocab_size": 64,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 64,
+}
 TR = (0.50, 0.60, 0.55, 0.70, 0.60, 0.65)
 TL = (0.50, 0.55, 0.60, 0.58, 0.70, 0.75)
 ICL = (0.50, 0.55, 0.60, 0.65, 0.70, 0.80)
@@ -22,7 +31,7 @@ ICL = (0.50, 0.55, 0.60, 0.65, 0.70, 0.80)
 def lay(folder: Path, content: int = 0, *, step: int | None = None, best: str | None = None) -> Path:
     """A checkpoint whose weights are those of ``content``; with the state of a trainer where a step is given."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text('{"model_type": "llama", "max_position_embeddings": 64}')
+    (folder / "config.json").write_text(json.dumps(CONFIG))
     save_file({"a": np.full(64, content, dtype=np.float32)}, folder / "model.safetensors")
     if step is not None:
         state = {"global_step": step, "best_model_checkpoint": best}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def assert_one_sentence(message: str, *, forbidden: Path | str | None = None) -> None:
-    """Refuses what is no sentence: an empty text, several lines, a traceback, a bare repr; or it names ``forbidden``."""
+    """Refuses an empty text, several lines, a traceback, the repr of an object, and what names ``forbidden``."""
     assert message.strip(), "there is no message"
     assert message.count("\n") == 0, f"several lines: {message!r}"
     assert message.rstrip().endswith((".", "?", "!")), f"no sentence: {message!r}"

@@ -181,7 +181,7 @@ def test_evaluate_counts_the_missing_cells_and_starts_a_job(
 def test_evaluate_tells_what_it_skips_and_asks_for_an_order(open_page: Callable[..., AppTest], tmp_path: Path) -> None:
     run = lay_run(tmp_path / "run", ("step-1", "step-2", "final"))
     (run / "step-3").mkdir()
-    app = open_page("evaluate", model=[], local=str(run), task="sst2")
+    app = open_page("evaluate", model="", local=str(run), task="sst2")
     assert "final tells no step" in words(app) and "Order on the page" in words(app)
     app.text_input(key="page_order").set_value("step-1,step-2,final").run()
     app.text_input(key="page_name").set_value("mine").run()
