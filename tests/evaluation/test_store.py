@@ -19,7 +19,8 @@ import pytest
 
 from icl_core.errors import StoreError
 from icl_core.evaluation import cells, store
-from icl_core.evaluation.store import Store, TextDisk, open_cache
+from icl_core.evaluation.index import TextDisk, open_cache
+from icl_core.evaluation.store import Store
 from icl_core.evaluation.upkeep import verify_store
 from icl_core.records import canonical_json
 
