@@ -10,11 +10,11 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from icl_core.cli.output import Command, OneSentenceParser, complain
+from icl_core.cli.output import Command, OneSentenceParser, complain, folder
 from icl_core.errors import ObservatoryError
+from icl_core.records import shown
 
 __all__ = ["main"]
 
@@ -23,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit code."""
     try:
         _quieten()
+        _write_any_name()
+        _refuse_nul(sys.argv[1:] if arguments is None else arguments)
         options = _parser().parse_args(arguments)
         _prepare(options)
         run: Command = options.run
@@ -36,6 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as head, has enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # kept open until exit, so that the last flush succeeds
         return 0
+    except OSError as error:
+        if os.environ.get("ICL_OBSERVATORY_DEBUG"):
+            raise
+        complain(f"error: {shown(error.filename or 'the system', most=200)}: {error.strerror or shown(error)}.")
+        return 2
     except Exception as error:
         if os.environ.get("ICL_OBSERVATORY_DEBUG"):
             raise
@@ -52,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, run: Command, help: str) -> Any:
         command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
         command.add_argument("--json", action="store_true", help="machine-readable output")
-        command.add_argument("--store", type=Path, metavar="DIR", help="folder of the results")
+        command.add_argument("--store", type=folder, metavar="DIR", help="folder of the results")
         command.set_defaults(run=run)
         return command
 
@@ -71,10 +78,22 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore")
 
 
+def _write_any_name() -> None:
+    """Names of files may hold what the terminal's encoding cannot show; it is written escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _refuse_nul(arguments: Sequence[str]) -> None:
+    if any("\0" in argument for argument in arguments):
+        raise ObservatoryError("An argument holds the character U+0000, which no name can hold; leave it out.")
+
+
 def _prepare(options: argparse.Namespace) -> None:
     """Settings that hold for this process and those it starts."""
     if options.store is not None:
-        os.environ["ICL_OBSERVATORY_STORE"] = str(options.store.expanduser().resolve())
+        os.environ["ICL_OBSERVATORY_STORE"] = str(options.store)
     if getattr(options, "offline", False):
         os.environ["HF_HUB_OFFLINE"] = "1"
 

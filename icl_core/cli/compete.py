@@ -14,8 +14,8 @@ import numpy as np
 from icl_core.analysis.competition import noise_floor
 from icl_core.analysis.predictions import Predictions, collect_predictions
 from icl_core.analysis.trajectories import ability_curves, paired_predictions
-from icl_core.cli.listing import open_store
-from icl_core.cli.output import complain, emit, table
+from icl_core.cli.listing import check_known, open_store, tell_damage
+from icl_core.cli.output import complain, emit, fraction, table, whole_number
 from icl_core.errors import ObservatoryError, StudyError
 from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.store import CellSummary, Store
@@ -46,10 +46,13 @@ def add_commands(add: Any) -> None:
     """Adds the command; ``add(name, run, help)`` gives its parser."""
     compete = add("compete", _compete, "show where TR and TL compete, against noise")
     compete.add_argument("--model", action="append", help="only this model (may be repeated); all where none is named")
-    compete.add_argument("--epsilon", type=float, default=0.01, help="smallest change that counts, a fraction")
-    compete.add_argument("--n-test", type=int, help="results on this number of test rows; a model's most frequent else")
+    compete.add_argument("--epsilon", type=fraction, default=0.01, help="smallest change that counts, a fraction")
+    rows = whole_number(1, 10**7)
+    compete.add_argument(
+        "--n-test", type=rows, help="results on this number of test rows; a model's most frequent else"
+    )
     compete.add_argument("--tasks", help="names with commas; all that are stored where not given")
-    compete.add_argument("--replicates", type=int, default=1000, help="of the noise floor")
+    compete.add_argument("--replicates", type=whole_number(1, 100_000), default=1000, help="of the noise floor")
 
 
 def _compete(options: argparse.Namespace) -> int:
@@ -60,8 +63,11 @@ def _compete(options: argparse.Namespace) -> int:
         if summary.is_current and summary.split == "test" and summary.spec.checkpoint.family != FUSED_FAMILY
     ]
     models = sorted({summary.model for summary in found}, key=lambda name: (name != BASE_MEMBER, name))
-    if unknown := sorted(set(options.model or ()) - set(models)):
-        raise StudyError(f"There are no results of {', '.join(unknown)}; there are some of {', '.join(models)}.")
+    check_known("model", options.model or (), models)
+    check_known("task", sorted(_asked_tasks(options) or ()), {summary.task for summary in found})
+    if not models:
+        emit(options, [], "No results yet.")
+        return 0
     rows = []
     for model in options.model or models:
         try:
@@ -74,8 +80,9 @@ def _compete(options: argparse.Namespace) -> int:
         "Competing: intervals, of all; noise alone: 95 % of the centred bootstrap; clear: compete in 95 % "
         "of resamples."
     )
+    tell_damage(store)
     emit(options, rows, table(list(_COLUMNS), shown) + words)
-    return 0
+    return 0 if rows else 1
 
 
 def _row(store: Store, mine: Sequence[CellSummary], options: argparse.Namespace) -> dict[str, Any]:
@@ -106,7 +113,7 @@ def _row(store: Store, mine: Sequence[CellSummary], options: argparse.Namespace)
 
 def _predictions(store: Store, mine: Sequence[CellSummary], options: argparse.Namespace) -> Predictions:
     """The model's results under one number of test rows and otherwise its most frequent options."""
-    tasks = None if options.tasks is None else {name.strip() for name in options.tasks.split(",")}
+    tasks = _asked_tasks(options)
     usable = [
         summary.spec
         for summary in mine
@@ -118,6 +125,10 @@ def _predictions(store: Store, mine: Sequence[CellSummary], options: argparse.Na
     specs = most_alike(usable)
     excluded = excluded_checkpoints(store, {spec.checkpoint for spec in specs})
     return next(iter(collect_predictions(store.find_many(specs).values(), excluded=excluded).values()))
+
+
+def _asked_tasks(options: argparse.Namespace) -> set[str] | None:
+    return None if options.tasks is None else {name.strip() for name in options.tasks.split(",")}
 
 
 def _cell(name: str, value: Any) -> Any:

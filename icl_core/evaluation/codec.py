@@ -14,7 +14,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -26,6 +26,7 @@ from icl_core.records import (
     CellKey,
     CellRecord,
     CellSpec,
+    CheckpointRef,
     canonical_json,
     digest_of,
     plain_fields,
@@ -175,7 +176,7 @@ def check_record(record: CellRecord) -> None:
 
 
 def _record_faults(record: CellRecord) -> list[str]:
-    faults = [*spec_faults(record.spec), *_field_faults("key", plain_fields(record.key)), *_list_faults(record)]
+    faults = [*spec_faults(record.spec), *_field_faults("key", record.key), *_list_faults(record)]
     faults += [
         f"{name} differs between spec and key"
         for name in _SHARED_FIELDS
@@ -188,21 +189,14 @@ def spec_faults(spec: CellSpec) -> list[str]:
     """Why no result can be kept under a spec: names that are empty or cannot be kept, numbers out of bounds."""
     required = {"model": spec.checkpoint.model, "revision": spec.checkpoint.revision, "task": spec.task}
     empty = [f"the {name} is empty" for name, text in required.items() if not text]
-    return [
-        *empty,
-        *_field_faults("checkpoint", plain_fields(spec.checkpoint)),
-        *_field_faults("spec", _own_fields(spec)),
-    ]
+    return [*empty, *_field_faults("checkpoint", spec.checkpoint), *_field_faults("spec", spec)]
 
 
-def _own_fields(spec: CellSpec) -> dict[str, Any]:
-    return {name: value for name, value in plain_fields(spec).items() if name != "checkpoint"}
-
-
-def _field_faults(what: str, fields: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the texts and numbers of a spec, a checkpoint or a key, each named by its field."""
+def _field_faults(what: str, held: CheckpointRef | CellSpec | CellKey) -> list[str]:
+    """What is wrong with the texts and numbers of a value, each named by its field."""
     faults = []
-    for name, value in fields.items():
+    for name in held.__dataclass_fields__:
+        value = getattr(held, name)
         if isinstance(value, str):
             allowed = "\n\t" if name == "template_text" else ""
             fault = text_fault(value, most=_MOST_TEXT.get(name, MAX_NAME_BYTES), allowed=allowed)
@@ -210,12 +204,16 @@ def _field_faults(what: str, fields: Mapping[str, Any]) -> list[str]:
         elif isinstance(value, int) and not 0 <= value <= _BOUNDS.get(name, 2**62):
             faults.append(f"the {what}'s {name} is {shown(value, most=24)}, not from 0 to {_BOUNDS.get(name, 2**62)}")
         elif isinstance(value, tuple):
-            texts = (text for item in value for text in (item if isinstance(item, tuple) else (item,)))
+            texts = [text for item in value for text in (item if isinstance(item, tuple) else (item,))]
             faults += _text_faults(f"the {what}'s {name}", texts)
     return faults
 
 
-def _text_faults(what: str, texts: Iterable[object]) -> list[str]:
+def _text_faults(what: str, texts: Sequence[object]) -> list[str]:
+    if all(type(text) is str for text in texts):
+        known = cast(Sequence[str], texts)
+        if "".join(known).isprintable() and 4 * max(map(len, known), default=0) <= MAX_NAME_BYTES:
+            return []  # nearly always, and ten times as fast
     for text in texts:
         if not isinstance(text, str):
             return [f"{what} holds {shown(repr(text))}, which is no text"]

@@ -148,6 +148,15 @@ class Store:
         """Why the store could not be opened for writing, as a sentence; None where it could."""
         return self.index.reason if isinstance(self.index, ReadOnlyIndex) else None
 
+    @property
+    def damage_words(self) -> str | None:
+        """How much reading has met that cannot be used, with the first case, as a sentence; None if nothing."""
+        if not self.damage:
+            return None
+        n = len(self.damage)
+        some = f"{n} stored results cannot" if n > 1 else "1 stored result cannot"
+        return f"{some} be read and {'are' if n > 1 else 'is'} left out: {next(iter(self.damage.values()))}"
+
     def _fill_empty_index(self) -> None:
         """Indexes cell files that stand beside an index without any: one that was lost, or left out of a copy."""
         files = list((self.path / "cells").glob("??/*.json")) if not self._has_cells() else []

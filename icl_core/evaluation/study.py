@@ -28,6 +28,8 @@ from icl_core.records import (
     Split,
     canonical_json,
     digest_of,
+    shown,
+    text_fault,
 )
 from icl_core.registry.families import MODELS, get_family, get_model
 from icl_core.registry.tasks import get_task
@@ -210,7 +212,7 @@ def _check_choice(what: str, value: object, known: Collection[str]) -> None:
 
 def _check_number(what: str, value: object, low: int, high: int) -> None:
     if type(value) is not int or not low <= value <= high:
-        raise StudyError(f"{value!r} cannot be {what}; it must be a whole number from {low} to {high}.")
+        raise StudyError(f"{shown(repr(value))} cannot be {what}; it must be a whole number from {low} to {high}.")
 
 
 def _check_folder(what: str, path: str) -> None:
@@ -227,6 +229,11 @@ def _check_checkpoint(ref: CheckpointRef) -> None:
             f"{ref.model} is a run of the lab and reads vectors, not text, so nothing new can be asked of it; training "
             "it stored its results, which all other pages show."
         )
+    for name in (ref.model, ref.revision):
+        if fault := text_fault(name):
+            raise StudyError(
+                f"The checkpoint name {shown(name)} {fault}, so no result can be kept under it; rename it."
+            )
     if not (ref.model and ref.revision and ref.location):
         raise StudyError(f"A checkpoint of {ref.model or ref.family} lacks its model, revision or location.")
     if ref.step is not None:
@@ -245,6 +252,8 @@ def _check_checkpoint(ref: CheckpointRef) -> None:
 
 def _check_task(study: Study, name: str) -> None:
     """The task has the study's template and words, and symbols suffice for its labels."""
+    if fault := text_fault(name):
+        raise StudyError(f"The task name {shown(name)} {fault}, so no result can be kept under it; rename its file.")
     task = get_task(name)
     if task.name != name:
         raise StudyError(f"The task {name!r} has to be named {task.name!r}, so that its results are found again.")
