@@ -117,7 +117,7 @@ def test_evaluate_then_everything_that_reads_results(cli: Cli, folder: Path, tmp
     assert {(row["n_seeds"], row["n_queries"]) for row in results} == {(2, 6)}
     assert "step-1000" in cli("results")[1]
     code, output, errors = cli("results", "--model", "another")
-    assert (code, output) == (2, "") and "no results of the model another; there are some of tiny-llama" in errors
+    assert (code, output) == (2, "") and "no results of another; there are some of tiny-llama" in errors
 
     assert json.loads(cli("export", tmp_path / "bundle", "--json")[1])["n_cells"] == 12
     other = tmp_path / "other"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from icl_core import settings
 from icl_core.analysis.predictions import collect_predictions
@@ -31,7 +31,7 @@ def open_store(options: argparse.Namespace) -> Store:
     store = Store.open(settings.store_path())
     if store.trouble:
         complain(f"warning: {store.trouble}")
-    if options.store is None:
+    elif options.store is None:
         try:
             ensure_embedded(store)
         except StoreError as error:
@@ -45,7 +45,7 @@ def tell_damage(store: Store) -> None:
         complain(f"warning: {words}")
 
 
-def check_known(what: str, asked: Iterable[str], known: Iterable[str]) -> None:
+def check_known(what: Literal["model", "task"], asked: Iterable[str], known: Iterable[str]) -> None:
     """Refuses names that no stored result has.
 
     Raises:
@@ -54,7 +54,8 @@ def check_known(what: str, asked: Iterable[str], known: Iterable[str]) -> None:
     there = sorted(set(known))
     if unknown := [shown(name) for name in asked if name not in there]:
         names = f"there are some of {', '.join(map(shown, there[:20]))}" if there else "nothing is stored yet"
-        raise UnknownNameError(f"There are no results of the {what} {', '.join(unknown[:5])}; {names}.")
+        of = "of" if what == "model" else "on"
+        raise UnknownNameError(f"There are no results {of} {', '.join(unknown[:5])}; {names}.")
 
 
 def add_commands(add: Any) -> None:

@@ -248,8 +248,9 @@ def import_bundle(store: Store, path: Path) -> PutReport:
                     f"{table} is damaged: its sha256 is not the one in {_MANIFEST}; copy the bundle again."
                 )
             file.seek(0)
-            parquet = pq.ParquetFile(file, read_dictionary=_TEXT_COLUMNS)
-            _check_table(parquet.metadata, manifest, table)
+            metadata = pq.read_metadata(file)
+            _check_table(metadata, manifest, table)
+            parquet = pq.ParquetFile(file, metadata=metadata, read_dictionary=_TEXT_COLUMNS)
             report = store.put_many(_records(parquet, manifest, _Neighbours(store), refused))
     except OSError as error:
         raise StoreError(f"The bundle in {path} lacks its table: {error}.") from error

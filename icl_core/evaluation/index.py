@@ -88,8 +88,8 @@ _BY_CODE = {
 }
 _REMEDIES = {
     "full": "free disk space and try again; what was stored before is intact",
-    "read-only": "it can be read, but not written: mount that disk for writing, or give another folder with --store",
-    "forbidden": "this user may not write there: change the permissions, or give another folder with --store",
+    "read-only": "that disk cannot be written: choose another folder, or mount it for writing",
+    "forbidden": "this user may not write there: choose another folder, or change its permissions",
     "locked": "another process holds the index: end it or try again later; nothing was changed",
     "damaged": "`python -m icl_core results --rebuild` makes a new index from the result files",
     "text": "a name in it is not valid text: rename it and try again; nothing was changed",
@@ -163,13 +163,14 @@ class TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
         raise ValueError("removing a file refused")
 
 
-def open_cache(folder: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> diskcache.Cache:
+def open_cache(folder: Path, *, timeout_s: float | None = None) -> diskcache.Cache:
     """Opens, or makes, the only kind of cache the project uses: nothing evicted, nothing pickled, owner only.
 
     Raises:
         StoreError: the database holds anything that this project does not write (another program opened it, or a
             stranger made it), is no database, is locked, or cannot be written; the cause is the error's own.
     """
+    timeout_s = LOCK_TIMEOUT_S if timeout_s is None else timeout_s
     try:
         if fault := database_fault(folder, timeout_s=timeout_s):
             raise StoreError(_foreign_words(folder, fault))
@@ -202,7 +203,7 @@ def _when_unlocked(open_it: Callable[[], diskcache.Cache], timeout_s: float) -> 
         time.sleep(0.01)
 
 
-def database_fault(folder: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> str | None:
+def database_fault(folder: Path, *, timeout_s: float | None = None) -> str | None:
     """What an index holds that this project does not write; None if nothing, or if there is no index.
 
     Raises:
@@ -272,19 +273,20 @@ def _foreign_words(folder: Path, what: str) -> str:
 
 
 @contextmanager
-def _connected(database: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[sqlite3.Connection]:
+def _connected(database: Path, *, timeout_s: float | None = None) -> Iterator[sqlite3.Connection]:
     """A connection for reading, which trusts nothing in the schema and reads damaged text as damaged text.
 
     It may undo what a killed writer left half done, where the disk can be written.
     """
     address = f"file:{quote(os.fsencode(database))}?mode=rw"
-    with closing(sqlite3.connect(address, uri=True, timeout=timeout_s)) as connection:
+    wait = LOCK_TIMEOUT_S if timeout_s is None else timeout_s
+    with closing(sqlite3.connect(address, uri=True, timeout=wait)) as connection:
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.text_factory = lambda data: data.decode("utf-8", "replace")
         yield connection
 
 
-def read_rows(folder: Path, prefix: str, *, timeout_s: float = LOCK_TIMEOUT_S) -> dict[str, str]:
+def read_rows(folder: Path, prefix: str) -> dict[str, str]:
     """All texts whose names start with a prefix, in one query: one for each row takes ten times as long.
 
     Damaged text is given with U+FFFD for what cannot be read. Raises sqlite3.Error as SQLite does.
@@ -292,7 +294,7 @@ def read_rows(folder: Path, prefix: str, *, timeout_s: float = LOCK_TIMEOUT_S) -
     if not (folder / DATABASE).exists():
         return {}
     after = prefix[:-1] + chr(ord(prefix[-1]) + 1)
-    with _connected(folder / DATABASE, timeout_s=timeout_s) as connection:
+    with _connected(folder / DATABASE) as connection:
         query = f"SELECT key, value FROM Cache WHERE key >= ? AND key < ? AND {_OURS} AND typeof(value) = 'text'"
         return dict(connection.execute(query, (prefix, after)))
 
@@ -306,7 +308,7 @@ class ReadOnlyIndex:
 
     def __init__(self, folder: Path, refusal: StoreError) -> None:
         """Takes the error with which ``open_cache`` refused, and raises it where there is nothing to read either."""
-        self.reason = str(refusal)
+        self.reason = f"Results can be read, but none can be stored: {refusal}"
         self._folder = folder
         try:
             read_rows(folder, "generation")

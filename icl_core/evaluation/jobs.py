@@ -28,6 +28,7 @@ import psutil
 
 from icl_core import settings
 from icl_core.errors import JobError, ObservatoryError
+from icl_core.evaluation.index import is_unwritable
 from icl_core.evaluation.processes import Owner, lives, owner_of, process_of
 from icl_core.evaluation.study import Study, study_to_json
 
@@ -162,8 +163,8 @@ def _store_folder(store_path: Path | None) -> Path:
 
 
 @contextmanager
-def _table(folder: Path) -> Iterator[sqlite3.Connection]:
-    """A short connection inside one immediate transaction; commits at the end, rolls back on an error."""
+def _table(folder: Path, *, to_write: bool = True) -> Iterator[sqlite3.Connection]:
+    """A short connection; for writing inside one immediate transaction, which an error rolls back."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         connection = sqlite3.connect(folder / "jobs.sqlite", timeout=30, isolation_level=None)
@@ -171,6 +172,9 @@ def _table(folder: Path) -> Iterator[sqlite3.Connection]:
         raise JobError(f"the job table in {folder} cannot be opened: {error}") from error
     try:
         connection.row_factory = sqlite3.Row
+        if not to_write:
+            yield connection
+            return
         connection.execute("PRAGMA journal_mode = delete")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(_SCHEMA)
@@ -294,12 +298,16 @@ def cancel(job_id: int, *, store_path: Path | None = None) -> Job:
 
 
 def list_jobs(*, store_path: Path | None = None) -> tuple[Job, ...]:
-    """All jobs, the newest first; a job whose process has died is reported (and noted) as lost."""
+    """All jobs, the newest first; a job whose process has died is noted as lost, unless the disk cannot be written."""
     folder = _store_folder(store_path)
     if not (folder / "jobs.sqlite").exists():
         return ()
-    reconcile(folder)
-    with _table(folder) as table:
+    try:
+        reconcile(folder)
+    except JobError as error:
+        if not (isinstance(error.__cause__, Exception) and is_unwritable(error.__cause__)):
+            raise
+    with _table(folder, to_write=False) as table:
         return tuple(_told(job) for job in reversed(_rows(table)))
 
 

@@ -63,11 +63,13 @@ __all__ = [
 @st.cache_resource(show_spinner="Opening the store; the shipped results are imported once")
 def _open(path: Path) -> tuple[Store, str | None]:
     opened = Store.open(path)
+    if opened.trouble:
+        return opened, opened.trouble
     try:
         ensure_embedded(opened)
     except StoreError as error:
         return opened, f"The shipped results are not all there: {error}"
-    return opened, opened.trouble
+    return opened, None
 
 
 def store() -> Store:
