@@ -28,7 +28,8 @@ BASE_ORDER = ("errors", "records", "settings")
 
 PAGE_SIDE = (
     *("errors", "records", "settings", "data.prompts", "data.label_settings", "models.hub"),
-    *(f"evaluation.{name}" for name in ("study", "cells", "index", "store", "processes", "bundle", "upkeep", "jobs", "cost")),
+    *(f"evaluation.{name}" for name in ("study", "cells", "index", "store", "processes", "bundle", "upkeep", "jobs")),
+    "evaluation.cost",
     *(f"pretraining.lab.{name}" for name in ("config", "runs", "minimal", "claims")),
     *(
         f"{part}.{p.stem}"
