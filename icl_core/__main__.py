@@ -1,15 +1,18 @@
 """Command line: ``python -m icl_core COMMAND``, the same functions as the pages.
 
-Errors are one sentence on standard error and exit code 2; an interrupt is 130. It computes nothing itself.
+Errors are one sentence on standard error, cut where a name makes it endless, and exit code 2; an interrupt is 130. It
+computes nothing itself.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from icl_core.cli.output import Command, OneSentenceParser, complain, folder
@@ -24,13 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _quieten()
         _write_any_name()
-        _refuse_nul(sys.argv[1:] if arguments is None else arguments)
+        _check_arguments(sys.argv[1:] if arguments is None else arguments)
         options = _parser().parse_args(arguments)
         _prepare(options)
         run: Command = options.run
         return run(options)
     except ObservatoryError as error:
-        complain(f"error: {error}")
+        complain(f"error: {shown(error, most=2000)}")
         return 2
     except KeyboardInterrupt:
         complain("Interrupted; everything finished before is stored.")
@@ -85,9 +88,18 @@ def _write_any_name() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _refuse_nul(arguments: Sequence[str]) -> None:
-    if any("\0" in argument for argument in arguments):
-        raise ObservatoryError("An argument holds the character U+0000, which no name can hold; leave it out.")
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """The door for what no command can use, whichever it is: NUL, endless numbers, homes of nobody."""
+    for word in (word.strip() for argument in arguments for word in argument.split(",")):
+        if "\0" in word:
+            raise ObservatoryError(f"The argument {shown(word)} holds the character U+0000, which no name can hold.")
+        if re.search(r"\d{1000}", word):
+            raise ObservatoryError(f"The argument {shown(word)} holds a number of more than 1,000 digits.")
+        if word.startswith("~"):
+            try:
+                Path(word).expanduser()
+            except RuntimeError as error:
+                raise ObservatoryError(f"There is no home folder of that user in {shown(word)}.") from error
 
 
 def _prepare(options: argparse.Namespace) -> None:

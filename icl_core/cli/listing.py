@@ -196,7 +196,7 @@ def _results(options: argparse.Namespace) -> int:
         return 0
     store = open_store(options)
     found = store.summaries()
-    check_known("model", [options.model] if options.model else (), {summary.model for summary in found})
+    check_known("model", () if options.model is None else [options.model], {summary.model for summary in found})
     rows, remarks = _result_rows(store, found, options)
     tell_damage(store)
     header = ("model", "revision", "step", "task", "setting", options.measure, "low", "high", "seeds", "queries")

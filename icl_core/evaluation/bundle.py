@@ -143,7 +143,8 @@ def export_bundle(
         os.replace(table, path / _TABLE)
         os.replace(text, path / _MANIFEST)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise StoreError(f"The bundle cannot be written to {shown(path)}: {error}; {remedy(error)}.") from error
+        cause = getattr(error, "strerror", None) or shown(error, most=200)
+        raise StoreError(f"The bundle cannot be written to {shown(path)}: {cause}; {remedy(error)}.") from error
     finally:
         for temporary in (table, text):
             with suppress(OSError, ValueError):
