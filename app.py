@@ -18,8 +18,9 @@ def main() -> None:
     home = st.Page("pages/home/page.py", title="Home", default=True)
     others = [st.Page(f"pages/{name}/page.py", title=name.capitalize(), url_path=name) for name in PAGES]
     page = st.navigation([home, *others])
-    frame.draw()
+    said = frame.draw()
     page.run()
+    frame.say_troubles(said)
 
 
 if __name__ == "__main__":  # also true under streamlit run and AppTest; false in a spawned worker

@@ -1,20 +1,23 @@
 """Command line: ``python -m icl_core COMMAND``, the same functions as the pages.
 
-Errors are one sentence on standard error and exit code 2; an interrupt is 130. It computes nothing itself.
+Errors are one sentence on standard error, cut where a name makes it endless, and exit code 2; an interrupt is 130. It
+computes nothing itself.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from icl_core.cli.output import Command, OneSentenceParser, complain
+from icl_core.cli.output import Command, OneSentenceParser, complain, folder
 from icl_core.errors import ObservatoryError, ends_process
+from icl_core.records import shown
 
 __all__ = ["main"]
 
@@ -23,12 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit code."""
     try:
         _quieten()
+        _write_any_name()
+        _check_arguments(sys.argv[1:] if arguments is None else arguments)
         options = _parser().parse_args(arguments)
         _prepare(options)
         run: Command = options.run
         return run(options)
     except ObservatoryError as error:
-        complain(f"error: {error}")
+        complain(f"error: {shown(error, most=2000)}")
         return 2
     except KeyboardInterrupt:
         complain("Interrupted; everything finished before is stored.")
@@ -36,6 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as head, has enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # kept open until exit, so that the last flush succeeds
         return 0
+    except OSError as error:
+        if os.environ.get("ICL_OBSERVATORY_DEBUG"):
+            raise
+        complain(f"error: {shown(error.filename or 'the system', most=200)}: {error.strerror or shown(error)}.")
+        return 2
     except BaseException as error:
         if ends_process(error) or os.environ.get("ICL_OBSERVATORY_DEBUG"):
             raise
@@ -52,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, run: Command, help: str) -> Any:
         command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
         command.add_argument("--json", action="store_true", help="machine-readable output")
-        command.add_argument("--store", type=Path, metavar="DIR", help="folder of the results")
+        command.add_argument("--store", type=folder, metavar="DIR", help="folder of the results")
         command.set_defaults(run=run)
         return command
 
@@ -71,10 +81,31 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore")
 
 
+def _write_any_name() -> None:
+    """Names of files may hold what the terminal's encoding cannot show; it is written escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """The door for what no command can use, whichever it is: NUL, endless numbers, homes of nobody."""
+    for word in (word.strip() for argument in arguments for word in argument.split(",")):
+        if "\0" in word:
+            raise ObservatoryError(f"The argument {shown(word)} holds the character U+0000, which no name can hold.")
+        if re.search(r"\d{1000}", word):
+            raise ObservatoryError(f"The argument {shown(word)} holds a number of more than 1,000 digits.")
+        if word.startswith("~"):
+            try:
+                Path(word).expanduser()
+            except RuntimeError as error:
+                raise ObservatoryError(f"There is no home folder of that user in {shown(word)}.") from error
+
+
 def _prepare(options: argparse.Namespace) -> None:
     """Settings that hold for this process and those it starts."""
     if options.store is not None:
-        os.environ["ICL_OBSERVATORY_STORE"] = str(options.store.expanduser().resolve())
+        os.environ["ICL_OBSERVATORY_STORE"] = str(options.store)
     if getattr(options, "offline", False):
         os.environ["HF_HUB_OFFLINE"] = "1"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 __all__ = [
     "LABEL_SETTINGS",
+    "MAX_NAME_BYTES",
     "SCORING_VERSION",
     "Alphabet",
     "CellKey",
@@ -34,6 +36,8 @@ __all__ = [
     "canonical_json",
     "digest_of",
     "plain_fields",
+    "shown",
+    "text_fault",
 ]
 
 SCORING_VERSION = 1
@@ -45,6 +49,11 @@ Sampling = Literal["uniform", "balanced"]
 Alphabet = Literal["symbols", "numbers", "letters"]
 CheckpointSource = Literal["hub", "folder", "gguf", "embedded", "fused"]
 LABEL_SETTINGS: tuple[LabelSetting, ...] = ("gold", "random", "abstract")
+MAX_NAME_BYTES = 4096
+_TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+"""Kinds of characters that turn the direction of writing, so that a sentence seems to say what it does not
+(https://trojansource.codes)."""
+"""Longest name of a model, revision, task or label, in bytes of UTF-8: as long as a path may be."""
 
 
 def canonical_json(value: object) -> str:
@@ -54,6 +63,42 @@ def canonical_json(value: object) -> str:
     '{"a":[0.5,null],"b":1}'
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+
+
+def text_fault(text: str, *, most: int = MAX_NAME_BYTES, allowed: str = "") -> str | None:
+    r"""Why a text from outside cannot be a name: no file, table or page could hold or show it as it is. None if it can.
+
+    Names of files that are not UTF-8 reach Python with lone surrogates.
+
+    Args:
+        text: a name from outside: of a file, a link, a bundle or an index.
+        most: bytes of UTF-8 that it may have.
+        allowed: control characters that it may hold.
+
+    >>> text_fault("pythia-70m"), text_fault("a\x00b"), text_fault("\udcff")
+    (None, 'holds the control character U+0000', 'is not valid Unicode')
+    """
+    if text.isprintable() and len(text) * 4 <= most:
+        return None
+    for character in text:
+        category = unicodedata.category(character)
+        if category == "Cs":
+            return "is not valid Unicode"
+        turns = unicodedata.bidirectional(character) in _TURNING
+        if turns or (category in ("Cc", "Zl", "Zp") and character not in allowed):
+            return f"holds the control character U+{ord(character):04X}"
+    n_bytes = len(text.encode())
+    return f"is {n_bytes:,} bytes long, more than {most:,}" if n_bytes > most else None
+
+
+def shown(text: object, *, most: int = 80) -> str:
+    r"""A text from outside as part of a sentence: on one line, printable, its end cut off where it is long.
+
+    >>> shown("a\nb\udcff"), shown("x" * 100, most=10)
+    ('a\\nb\\udcff', 'xxxxxxx...')
+    """
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text)[: most + 1])
+    return line if len(line) <= most else f"{line[: most - 3]}..."
 
 
 def plain_fields(value: Any) -> dict[str, Any]:

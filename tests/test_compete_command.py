@@ -64,4 +64,4 @@ def test_what_is_not_there_is_said(compete: Compete, study: Study) -> None:
     code, _, errors = compete("--model", "nobody")
     assert code == 2 and "no results of nobody" in errors
     code, text, errors = compete("--n-test", 7)
-    assert code == 0 and "is left out" in errors and "someone-model" not in text
+    assert code == 1 and "is left out" in errors and "someone-model" not in text

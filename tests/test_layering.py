@@ -28,10 +28,8 @@ BASE_ORDER = ("errors", "records", "settings")
 
 PAGE_SIDE = (
     *("errors", "records", "settings", "data.prompts", "data.label_settings", "models.hub", "models.listing"),
-    *(
-        f"evaluation.{name}"
-        for name in ("study", "cells", "store", "bundle", "upkeep", "jobs", "cost", "choice", "exclusions")
-    ),
+    *(f"evaluation.{name}" for name in ("study", "cells", "index", "store", "processes", "bundle", "upkeep", "jobs")),
+    *(f"evaluation.{name}" for name in ("cost", "choice", "exclusions")),
     *(f"pretraining.lab.{name}" for name in ("config", "runs", "minimal", "claims")),
     *(
         f"{part}.{p.stem}"
@@ -216,7 +214,7 @@ def test_only_public_names_are_imported(path):
 def test_only_open_cache_opens_a_cache(path):
     tree = tree_of(path)
     opener = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == "open_cache"]
-    allowed = {id(call) for node in opener for _, call in calls_in(node)} if path.name == "store.py" else set()
+    allowed = {id(call) for node in opener for _, call in calls_in(node)} if path.name == "index.py" else set()
     kinds = {"Cache", "FanoutCache", "DjangoCache", "Deque", "Index", "JSONDisk"}
     opened = [
         name
@@ -225,7 +223,7 @@ def test_only_open_cache_opens_a_cache(path):
     ]
     assert opened == []
     if any(module.split(".")[0] == "diskcache" for module, _ in imports_of(tree)):
-        assert module_of(path) in ("icl_core.evaluation.store", "icl_core.evaluation.upkeep")
+        assert module_of(path) in ("icl_core.evaluation.index", "icl_core.evaluation.store")
 
 
 @for_each_file

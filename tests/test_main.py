@@ -116,7 +116,8 @@ def test_evaluate_then_everything_that_reads_results(cli: Cli, folder: Path, tmp
     assert all(0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1 for row in results)
     assert {(row["n_seeds"], row["n_queries"]) for row in results} == {(2, 6)}
     assert "step-1000" in cli("results")[1]
-    assert json.loads(cli("results", "--model", "another", "--json")[1])["results"] == []
+    code, output, errors = cli("results", "--model", "another")
+    assert (code, output) == (2, "") and "no results of another; there are some of tiny-llama" in errors
 
     assert json.loads(cli("export", tmp_path / "bundle", "--json")[1])["n_cells"] == 12
     other = tmp_path / "other"

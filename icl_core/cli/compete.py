@@ -14,8 +14,8 @@ import numpy as np
 from icl_core.analysis.competition import noise_floor
 from icl_core.analysis.predictions import collect_predictions
 from icl_core.analysis.trajectories import ability_curves, paired_predictions
-from icl_core.cli.listing import open_store
-from icl_core.cli.output import complain, emit, table
+from icl_core.cli.listing import check_known, open_store, tell_damage
+from icl_core.cli.output import complain, emit, fraction, table, whole_number
 from icl_core.errors import ObservatoryError, StudyError
 from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpoints, shared_weights
 from icl_core.evaluation.store import CellSummary, Store
@@ -50,10 +50,13 @@ def add_commands(add: Any) -> None:
     """Adds the command; ``add(name, run, help)`` gives its parser."""
     compete = add("compete", _compete, "show where TR and TL compete, against noise")
     compete.add_argument("--model", action="append", help="only this model (may be repeated); all where none is named")
-    compete.add_argument("--epsilon", type=float, default=0.01, help="smallest change that counts, a fraction")
-    compete.add_argument("--n-test", type=int, help="results on this number of test rows; a model's most frequent else")
-    compete.add_argument("--tasks", help="names or paths of files with commas; all that are stored where not given")
-    compete.add_argument("--replicates", type=int, default=1000, help="of the noise floor")
+    compete.add_argument("--epsilon", type=fraction, default=0.01, help="smallest change that counts, a fraction")
+    rows = whole_number(1, 10**7)
+    compete.add_argument(
+        "--n-test", type=rows, help="results on this number of test rows; a model's most frequent else"
+    )
+    compete.add_argument("--tasks", help="names or paths of files with commas; all that are stored if not given")
+    compete.add_argument("--replicates", type=whole_number(1, 100_000), default=1000, help="of the noise floor")
 
 
 def _compete(options: argparse.Namespace) -> int:
@@ -64,11 +67,13 @@ def _compete(options: argparse.Namespace) -> int:
         if summary.is_current and summary.split == "test" and summary.spec.checkpoint.family != FUSED_FAMILY
     ]
     models = sorted({summary.model for summary in found}, key=lambda name: (name != BASE_MEMBER, name))
-    if unknown := sorted(set(options.model or ()) - set(models)):
-        raise StudyError(f"There are no results of {', '.join(unknown)}; there are some of {', '.join(models)}.")
+    check_known(options.model or (), models)
     stored = [summary.task for summary in found]
     asked = None if options.tasks is None else split_task_names(options.tasks, known=stored)
     tasks = None if asked is None else stored_task_names(asked, stored)
+    if not models:
+        emit(options, [], "No results yet.")
+        return 0
     rows: list[dict[str, Any]] = []
     without: list[dict[str, Any]] = []
     facts: list[CellFacts] = []
@@ -91,8 +96,9 @@ def _compete(options: argparse.Namespace) -> int:
     )
     remarks = [f"Left out of the curves of {row['model']}: {reason}." for row in rows for reason in row["left_out"]]
     remarks += shared_weights(store, options.model or models)
+    tell_damage(store)
     emit(options, [*rows, *without], "\n".join([table(list(_COLUMNS), shown) + words, *remarks]))
-    return 0
+    return 0 if rows else 1
 
 
 def _by_folder(summaries: Sequence[CellSummary]) -> dict[str, list[CellSummary]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from icl_core import settings
 from icl_core.cli.listing import open_store
-from icl_core.cli.output import ProgressLines, complain, emit, human_bytes, human_seconds, table
+from icl_core.cli.output import ProgressLines, complain, emit, human_bytes, human_seconds, table, whole_number
 from icl_core.errors import StudyError, UnknownNameError
 from icl_core.evaluation import jobs
 from icl_core.evaluation.choice import Chosen, choose
@@ -40,10 +40,10 @@ def add_commands(add: Any) -> None:
     jobs_parser.add_argument(
         "action", nargs="?", default="list", choices=("list", "show", "log", "cancel", "resume", "wait")
     )
-    jobs_parser.add_argument("id", nargs="?", type=int)
+    jobs_parser.add_argument("id", nargs="?", type=whole_number(1, 2**63 - 1))
     jobs_parser.add_argument("--timeout", type=float, default=86_400.0, help="longest wait in seconds")
     run_job = add("run-job", _run_job, "do a job of the table in this process")
-    run_job.add_argument("id", type=int)
+    run_job.add_argument("id", type=whole_number(1, 2**63 - 1))
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 from icl_core import settings
 from icl_core.analysis.predictions import collect_predictions
 from icl_core.analysis.trajectories import AbilityCurves, ability_curves
-from icl_core.cli.output import complain, emit, table
-from icl_core.errors import StudyError
+from icl_core.cli.output import complain, emit, folder, table
+from icl_core.errors import StoreError, StudyError, UnknownNameError
 from icl_core.evaluation.bundle import ensure_embedded
 from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpoints, shared_weights
 from icl_core.evaluation.store import CellSummary, Store
@@ -19,20 +19,46 @@ from icl_core.evaluation.told import CellFacts, facts_of, result_sentences
 from icl_core.evaluation.upkeep import StoreReport, backup_store, rebuild_store, verify_store
 from icl_core.models.hub import embedded_members, lab_runs, list_checkpoints, listing_of
 from icl_core.models.listing import Listing
-from icl_core.records import CellRecord, CheckpointRef
+from icl_core.records import CellRecord, CheckpointRef, shown, text_fault
 from icl_core.registry.families import FAMILIES, MODELS, checkpoint_faults, get_family, known_checkpoints
-from icl_core.registry.names import check_name, home_of, order_question
+from icl_core.registry.names import home_of, order_question
 from icl_core.registry.tasks import FileSource, HubSource, Task, list_tasks, stored_task_names
 
-__all__ = ["add_commands", "open_store"]
+__all__ = ["add_commands", "check_known", "open_store", "tell_damage"]
 
 
 def open_store(options: argparse.Namespace) -> Store:
-    """The store that the options name; the default one also holds the shipped base model's results."""
+    """The store that the options name; the default one also holds the shipped base model's results.
+
+    What keeps it from being written, such as a full disk, is said, and the rest goes on.
+    """
     store = Store.open(settings.store_path())
-    if options.store is None:
-        ensure_embedded(store)
+    if store.trouble:
+        complain(f"warning: {store.trouble}")
+    elif options.store is None:
+        try:
+            ensure_embedded(store)
+        except StoreError as error:
+            complain(f"warning: The shipped results could not be added: {error}")
     return store
+
+
+def tell_damage(store: Store) -> None:
+    """Says how many results could not be read, where there are some."""
+    if words := store.damage_words:
+        complain(f"warning: {words}")
+
+
+def check_known(asked: Iterable[str], known: Iterable[str]) -> None:
+    """Refuses names of models that no stored result has.
+
+    Raises:
+        UnknownNameError: naming them and those that have results.
+    """
+    there = sorted(set(known))
+    if unknown := [shown(name) for name in asked if name not in there]:
+        names = f"there are some of {', '.join(map(shown, there[:20]))}" if there else "nothing is stored yet"
+        raise UnknownNameError(f"There are no results of {', '.join(unknown[:5])}; {names}.")
 
 
 def add_commands(add: Any) -> None:
@@ -49,7 +75,7 @@ def add_commands(add: Any) -> None:
     results.add_argument("--by-task", action="store_true", help="one line a task instead of the mean over tasks")
     results.add_argument("--verify", action="store_true", help="read every stored cell and report damage")
     results.add_argument("--rebuild", action="store_true", help="make the index anew from the cell files")
-    results.add_argument("--backup", metavar="DIR", type=Path, help="copy the store into this folder")
+    results.add_argument("--backup", metavar="DIR", type=folder, help="copy the store into this folder")
 
 
 # Families and tasks
@@ -132,7 +158,7 @@ def _checkpoints(options: argparse.Namespace) -> int:
 
 
 def _exists(text: str) -> bool:
-    return check_name(text) is not None or Path(text).expanduser().exists()
+    return text_fault(text) is not None or Path(text).expanduser().exists()
 
 
 def _short(count: int | None) -> str:
@@ -179,11 +205,14 @@ def _results(options: argparse.Namespace) -> int:
     if options.verify or options.rebuild:
         return _check_store(options)
     if options.backup is not None:
-        n_cells = backup_store(options.backup.resolve(), settings.store_path())
+        n_cells = backup_store(options.backup, settings.store_path())
         emit(options, {"n_cells": n_cells, "path": str(options.backup)}, f"{n_cells} cells are in {options.backup}.")
         return 0
     store = open_store(options)
-    rows, remarks = _result_rows(store, options)
+    found = store.summaries()
+    check_known(() if options.model is None else [options.model], {summary.model for summary in found})
+    rows, remarks = _result_rows(store, found, options)
+    tell_damage(store)
     header = ("model", "revision", "step", "task", "setting", options.measure, "low", "high", "seeds", "queries")
     text = table(header, [tuple(_rounded(value) for value in row.values()) for row in rows])
     emit(options, {"results": rows, "remarks": remarks}, "\n".join([text if rows else "No results yet.", *remarks]))
@@ -204,6 +233,7 @@ def _check_store(options: argparse.Namespace) -> int:
         "unindexed": list(report.unindexed),
         "fileless": list(report.fileless),
         "faults": list(report.faults),
+        "newer": list(report.newer),
     }
     emit(options, data, _store_words(report, repaired=options.rebuild))
     return 0 if report.is_healthy or options.rebuild else 1
@@ -213,6 +243,8 @@ def _store_words(report: StoreReport, *, repaired: bool) -> str:
     lines = [f"{report.n_cells} cells are healthy."]
     lines += [f"Cell {digest[:12]} is damaged: {reason}." for digest, reason in report.damaged]
     lines += [str(fault) for fault in report.faults]
+    if report.newer:
+        lines.append(f"{len(report.newer)} cells were written by a newer version of this project and are left alone.")
     if report.unindexed or report.fileless:
         lines.append(f"{len(report.unindexed)} cells lack their index row, {len(report.fileless)} their file.")
     if repaired and not report.is_healthy:
@@ -222,11 +254,12 @@ def _store_words(report: StoreReport, *, repaired: bool) -> str:
     return "\n".join(lines)
 
 
-def _result_rows(store: Store, options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
+def _result_rows(
+    store: Store, summaries: Sequence[CellSummary], options: argparse.Namespace
+) -> tuple[list[dict[str, Any]], list[str]]:
     rows: list[dict[str, Any]] = []
     remarks: list[str] = []
     facts: list[CellFacts] = []
-    summaries = store.summaries()
     wanted: list[str] | None = None
     if options.task is not None:
         wanted = stored_task_names([options.task], [summary.task for summary in summaries])

@@ -7,12 +7,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-__all__ = ["Command", "OneSentenceParser", "ProgressLines", "complain", "emit", "human_bytes", "human_seconds", "table"]
+from icl_core.records import shown
+
+__all__ = [
+    "Command",
+    "OneSentenceParser",
+    "ProgressLines",
+    "complain",
+    "emit",
+    "folder",
+    "fraction",
+    "human_bytes",
+    "human_seconds",
+    "table",
+    "whole_number",
+]
 
 Command = Callable[[argparse.Namespace], int]
 """What a command does with its options; gives the exit code."""
@@ -22,8 +38,44 @@ class OneSentenceParser(argparse.ArgumentParser):
     """A parser whose errors are one sentence and exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        """Ends the program with the message."""
-        self.exit(2, f"error: {message} (python -m {self.prog.replace('python -m ', '')} --help)\n")
+        """Ends the program with the message; what the user wrote is cut where it is long."""
+        self.exit(2, f"error: {shown(message, most=600)} (python -m {self.prog.replace('python -m ', '')} --help)\n")
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """The reader of an argument: a whole number within bounds, of which both belong to it."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{shown(text, most=40)!r} is no whole number from {least} to {most}")
+        return value
+
+    return read
+
+
+def fraction(text: str) -> float:
+    """The reader of an argument from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{shown(text, most=40)!r} is no number from 0 to 1")
+    return value
+
+
+def folder(text: str) -> Path:
+    """The reader of an argument that names a folder: absolute, since "" would be the current one without a word."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name of the folder is empty; write . for the current one")
+    try:
+        return Path(text).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{shown(text)!r} names no folder: {shown(error)}") from error
 
 
 def emit(options: argparse.Namespace, data: Any, text: str) -> None:

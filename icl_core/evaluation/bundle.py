@@ -1,29 +1,36 @@
 """Results as one file to hand on: a Parquet table with one row a cell, and a manifest with its sha256.
 
 It adds nothing to what the store holds and computes no measure. Numbers keep their exact bits; importing twice
-changes nothing. Parquet: https://parquet.apache.org/docs/file-format/.
+changes nothing. A bundle may be a stranger's: sizes are checked before anything is read, and each row is checked by
+itself, so that a bad one costs itself alone. Parquet: https://parquet.apache.org/docs/file-format/.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from icl_core.errors import StoreError
-from icl_core.evaluation.codec import from_plain, payload_sha256
+from icl_core.evaluation.cells import is_current
+from icl_core.evaluation.codec import check_record, from_plain, payload_sha256
+from icl_core.evaluation.index import remedy
+from icl_core.evaluation.processes import clear_leftovers
 from icl_core.evaluation.store import PutReport, Store
-from icl_core.records import SCORING_VERSION, CellKey, CellRecord, CellSpec, canonical_json, plain_fields
+from icl_core.records import SCORING_VERSION, CellKey, CellRecord, CellSpec, canonical_json, plain_fields, shown
 from icl_core.settings import BASE_MEMBER, embedded_results_path
 
 __all__ = [
@@ -39,6 +46,9 @@ __all__ = [
 _FORMAT = "icl-observatory results 1"
 _TABLE, _MANIFEST = "cells.parquet", "manifest.json"
 _BATCH = 200
+_MOST_MANIFEST_BYTES = 16 * 2**20
+_MOST_GROUP_VALUES, _MOST_GROUP_BYTES = 50_000_000, 2**29
+"""Most values and (uncompressed) bytes of a row group: twenty times those of 200 cells of 1,000 rows and 6 labels."""
 _STRINGS, _COUNTS, _NATS = pa.list_(pa.string()), pa.list_(pa.uint32()), pa.list_(pa.float32())
 _SCHEMA = pa.schema(
     [
@@ -69,6 +79,11 @@ _SCHEMA = pa.schema(
 )
 _FROM_SPEC = ("task", "split", "label_setting", "demo_seed", "n_shots")
 _LISTS = ("row_ids", "choices", "demonstration_ids", "demonstration_labels")
+_TEXT_COLUMNS = [
+    name if t == pa.string() else f"{name}.list.element"
+    for name, t in zip(_SCHEMA.names, _SCHEMA.types, strict=True)
+    if t in (pa.string(), _STRINGS)
+]
 _ARRAYS = ("gold", "loglikelihoods", "n_tokens", "content_free", "content_free_n_tokens")
 
 
@@ -92,54 +107,72 @@ class BundleManifest:
     scoring_version: int
 
 
-def export_bundle(store: Store, path: Path, *, specs: Iterable[CellSpec] | None = None) -> BundleManifest:
+def export_bundle(
+    store: Store, path: Path, *, specs: Iterable[CellSpec] | None = None, tell: Callable[[str], None] | None = None
+) -> BundleManifest:
     """Writes current results into a folder as ``cells.parquet`` and ``manifest.json``.
 
     Args:
         store: where the results are.
         path: the folder; made where it is not there, an older bundle in it is replaced.
         specs: which results; those without one are left out. None takes all.
+        tell: is given one sentence for each result that is damaged, and so left out.
 
     Raises:
-        StoreError: none of the specs has a result, one is damaged, or the folder cannot be written.
+        StoreError: none of the specs has a usable result, or the folder cannot be written; an older bundle in it stays.
     """
     wanted = list(specs) if specs is not None else [s.spec for s in store.summaries()]
     present = [spec for spec, status in store.status(wanted).items() if status == "complete"]
     if not present:
         raise StoreError(f"There are no results to export to {path}; evaluate something first or choose other cells.")
     present.sort(key=lambda spec: spec.digest)
-    temporary = path / f".{_TABLE}.{os.getpid()}.tmp"
+    table, text = (path / f".{name}.{os.getpid()}.tmp" for name in (_TABLE, _MANIFEST))
     try:
         path.mkdir(parents=True, exist_ok=True)
-        _write_table(store, temporary, present)
+        clear_leftovers(path.glob(".*.tmp"))
+        written = _write_table(store, table, present, tell or (lambda _: None))
         manifest = BundleManifest(
             format=_FORMAT,
-            sha256=_file_sha256(temporary),
-            n_cells=len(present),
-            models=tuple(sorted({spec.checkpoint.model for spec in present})),
-            tasks=tuple(sorted({spec.task for spec in present})),
+            sha256=_file_sha256(table),
+            n_cells=len(written),
+            models=tuple(sorted({spec.checkpoint.model for spec in written})),
+            tasks=tuple(sorted({spec.task for spec in written})),
             scoring_version=SCORING_VERSION,
         )
-        os.replace(temporary, path / _TABLE)
-        _write_manifest(path, manifest)
-    except OSError as error:
-        raise StoreError(f"The bundle cannot be written to {path}: {error}.") from error
+        text.write_text(json.dumps(dataclasses.asdict(manifest), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        os.replace(table, path / _TABLE)
+        os.replace(text, path / _MANIFEST)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        cause = getattr(error, "strerror", None) or shown(error, most=200)
+        raise StoreError(f"The bundle cannot be written to {shown(path)}: {cause}; {remedy(error)}.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in (table, text):
+            with suppress(OSError, ValueError):
+                temporary.unlink(missing_ok=True)
     return manifest
 
 
-def _write_table(store: Store, path: Path, specs: list[CellSpec]) -> None:
+def _write_table(store: Store, path: Path, specs: list[CellSpec], tell: Callable[[str], None]) -> list[CellSpec]:
+    """Writes the results that can be read, and gives their specs."""
     options: dict[str, Any] = {
         "compression": "zstd",
         "use_dictionary": [name for name in _SCHEMA.names if name not in ("loglikelihoods", "content_free", "sha256")],
         "use_byte_stream_split": ["loglikelihoods.list.element"],
     }
-    with pq.ParquetWriter(path, _SCHEMA, **options) as writer:
+    written: list[CellSpec] = []
+    with path.open("wb") as file, pq.ParquetWriter(file, _SCHEMA, **options) as writer:
         for start in range(0, len(specs), _BATCH):
             batch = specs[start : start + _BATCH]
+            known = set(store.damage)
             records = store.find_many(batch)
-            writer.write_table(pa.Table.from_pylist([_to_row(records[spec]) for spec in batch], schema=_SCHEMA))
+            for sentence in (store.damage[name] for name in store.damage.keys() - known):
+                tell(sentence)
+            if records:
+                writer.write_table(pa.Table.from_pylist([_to_row(record) for record in records.values()], _SCHEMA))
+            written += records
+    if not written:
+        raise StoreError(f"Each of the {len(specs)} results to export is damaged; see `results --verify`.")
+    return written
 
 
 def _to_row(record: CellRecord) -> dict[str, Any]:
@@ -160,15 +193,18 @@ def _to_row(record: CellRecord) -> dict[str, Any]:
     }
 
 
-def _write_manifest(path: Path, manifest: BundleManifest) -> None:
-    temporary = path / f".{_MANIFEST}.{os.getpid()}.tmp"
-    temporary.write_text(json.dumps(dataclasses.asdict(manifest), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(temporary, path / _MANIFEST)
-
-
 def _file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _plain_file(path: Path) -> Iterator[BufferedReader]:
+    """A file opened for reading; OSError for what is no file, such as a pipe, without waiting for its other end."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(f"{path.name} is no plain file")
+        yield file
 
 
 def read_manifest(path: Path) -> BundleManifest:
@@ -178,13 +214,17 @@ def read_manifest(path: Path) -> BundleManifest:
         StoreError: the folder holds no bundle, or one of another layout.
     """
     try:
-        plain = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
-        manifest = from_plain(BundleManifest, plain)
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path} holds no bundle of results: its {_MANIFEST} cannot be read ({error}).") from error
+        with _plain_file(path / _MANIFEST) as file:
+            data = file.read(_MOST_MANIFEST_BYTES + 1)
+        if len(data) > _MOST_MANIFEST_BYTES:
+            raise ValueError(f"it is larger than {_MOST_MANIFEST_BYTES:,} bytes")
+        manifest = from_plain(BundleManifest, json.loads(data.decode("utf-8")))
+    except (OSError, ValueError, RecursionError) as error:
+        words = f"its {_MANIFEST} cannot be read ({shown(error, most=200)})"
+        raise StoreError(f"{shown(path, most=300)} holds no bundle of results: {words}.") from error
     if manifest.format != _FORMAT:
         raise StoreError(
-            f"The bundle in {path} has the layout {manifest.format!r}, but this version reads {_FORMAT!r}."
+            f"The bundle in {path} has the layout {shown(manifest.format)!r}, but this version reads {_FORMAT!r}."
         )
     return manifest
 
@@ -192,42 +232,139 @@ def read_manifest(path: Path) -> BundleManifest:
 def import_bundle(store: Store, path: Path) -> PutReport:
     """Merges the bundle in a folder into a store; results that are there already stay.
 
-    Ended half-way it leaves whole cells, and importing again adds the rest.
+    Ended half-way it leaves whole cells, and importing again adds the rest. A row that is no result, or that does not
+    fit the results of its model that are here, is refused with a sentence; the others go in.
 
     Raises:
-        StoreError: the folder holds no bundle, its table is not the one of the manifest, or a row is not what its
-            own sha256 says; nothing is stored from a table that fails the first two.
+        StoreError: the folder holds no bundle, its table is not the one of the manifest, or it would fill the memory;
+            nothing is stored then.
     """
     manifest = read_manifest(path)
     table = path / _TABLE
+    refused: list[str] = []
     try:
-        found = _file_sha256(table)
+        with _plain_file(table) as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != manifest.sha256:
+                raise StoreError(
+                    f"{table} is damaged: its sha256 is not the one in {_MANIFEST}; copy the bundle again."
+                )
+            file.seek(0)
+            metadata = pq.read_metadata(file)
+            _check_table(metadata, manifest, table)
+            parquet = pq.ParquetFile(file, metadata=metadata, read_dictionary=_TEXT_COLUMNS)
+            report = store.put_many(_records(parquet, manifest, _Neighbours(store), refused))
     except OSError as error:
         raise StoreError(f"The bundle in {path} lacks its table: {error}.") from error
-    if found != manifest.sha256:
-        raise StoreError(f"{table} is damaged: its sha256 is not the one in {_MANIFEST}; copy the bundle again.")
-    try:
-        with pq.ParquetFile(table) as parquet:
-            if not parquet.schema_arrow.equals(_SCHEMA):
-                raise StoreError(f"{table} does not have the columns of a bundle of results.")
-            return store.put_many(_records(parquet, table))
-    except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"{table} cannot be read as Parquet: {error}.") from error
+    except (pa.ArrowException, MemoryError) as error:
+        raise StoreError(f"{table} cannot be read as Parquet: {shown(error, most=200)}.") from error
+    return dataclasses.replace(report, refused=tuple(refused))
 
 
-def _records(parquet: pq.ParquetFile, table: Path) -> Iterator[CellRecord]:
-    rows = itertools.chain.from_iterable(batch.to_pylist() for batch in parquet.iter_batches(batch_size=_BATCH))
-    for index, row in enumerate(rows):
-        try:
-            record = _from_row(row)
-            is_whole = payload_sha256(record) == row["sha256"]
-        except (ValueError, TypeError, AttributeError) as error:
-            raise StoreError(f"Row {index} of {table} is not a result: {error}.") from error
-        if not is_whole:
+def _check_table(metadata: pq.FileMetaData, manifest: BundleManifest, table: Path) -> None:
+    """Refuses a table by what its own metadata say, before one value is read."""
+    if not metadata.schema.to_arrow_schema().equals(_SCHEMA):
+        raise StoreError(f"{table} does not have the columns of a bundle of results.")
+    if metadata.num_rows != manifest.n_cells:
+        raise StoreError(f"{table} has {metadata.num_rows} rows, but its {_MANIFEST} says {manifest.n_cells}.")
+    for index in range(metadata.num_row_groups):
+        group = metadata.row_group(index)
+        columns = [group.column(number) for number in range(group.num_columns)]
+        n_values = sum(column.num_values for column in columns)
+        n_bytes = sum(column.total_uncompressed_size for column in columns)
+        if n_values > _MOST_GROUP_VALUES or n_bytes > _MOST_GROUP_BYTES or group.num_rows > _BATCH:
             raise StoreError(
-                f"Row {index} of {table} is not what its sha256 says; it and the rows after it are refused."
+                f"{table} unfolds to {n_values:,} values and {n_bytes:,} bytes in one group of {group.num_rows:,} "
+                "rows, which no export writes; it is not read."
             )
-        yield record
+
+
+def _records(
+    parquet: pq.ParquetFile, manifest: BundleManifest, neighbours: _Neighbours, refused: list[str]
+) -> Iterator[CellRecord]:
+    """The rows that are results and fit those that are here; of each other one a sentence goes to ``refused``."""
+    names = set(manifest.models), set(manifest.tasks)
+    index = 0
+    for group in range(parquet.num_row_groups):
+        batch = parquet.read_row_group(group)
+        if (n_bytes := sum(map(_unfolded_bytes, batch.columns))) > _MOST_GROUP_BYTES:
+            raise StoreError(f"The rows from {index} unfold to {n_bytes:,} bytes of text, which no export writes.")
+        for row in batch.to_pylist():
+            try:
+                record = _checked_record(row, *names)
+                neighbours.check(record)
+            except (
+                StoreError,
+                ValueError,
+                TypeError,
+                AttributeError,
+                KeyError,
+                OverflowError,
+                RecursionError,
+            ) as error:
+                refused.append(f"Row {index} is refused: {shown(error, most=300).rstrip('.')}.")
+            else:
+                yield record
+            index += 1
+
+
+class _Neighbours:
+    """What the current results of each model and task were computed on; one other row would hide all their curves."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._here = {_company(each.spec): each.spec for each in store.summaries() if each.is_current}
+        self._facts: dict[tuple[object, ...], tuple[object, ...]] = {}
+
+    def check(self, record: CellRecord) -> None:
+        """ValueError for a result on other rows or label words than those that it would share a curve with."""
+        if not is_current(record.key):
+            return
+        company = _company(record.spec)
+        if company not in self._facts:
+            beside = self._store.find_many([self._here[company]]) if company in self._here else {}
+            self._facts[company] = _facts(next(iter(beside.values()), record).key)
+        if _facts(record.key) != self._facts[company]:
+            raise ValueError(
+                f"it was computed on other rows or label words of {shown(record.spec.task)} than the results of "
+                f"{shown(record.spec.checkpoint.model)} that are here already"
+            )
+
+
+def _company(spec: CellSpec) -> tuple[object, ...]:
+    """What results share that may stand in one curve."""
+    prompt = spec.template, spec.label_word_set, spec.data_dir
+    return spec.checkpoint.model, spec.task, spec.split, spec.n_examples, *prompt
+
+
+def _facts(key: CellKey) -> tuple[object, ...]:
+    return key.dataset_fingerprint, key.row_ids_sha256, key.label_words
+
+
+def _unfolded_bytes(column: pa.ChunkedArray) -> int:
+    """Bytes of the text in a column that is stored as a dictionary of different texts, each written out."""
+    total = 0
+    for chunk in column.chunks:
+        values = chunk.flatten() if pa.types.is_list(chunk.type) else chunk
+        if pa.types.is_dictionary(values.type):
+            lengths = pc.binary_length(values.dictionary).cast(pa.int64())
+            total += pc.sum(lengths.take(values.indices)).as_py() or 0
+    return total
+
+
+def _checked_record(row: dict[str, Any], models: set[str], tasks: set[str]) -> CellRecord:
+    """The record in a row whose seal, redundant columns and parts all fit; ValueError or StoreError else."""
+    record = _from_row(row)
+    check_record(record)
+    if payload_sha256(record) != row["sha256"]:
+        raise ValueError("it is not what its sha256 says")
+    spec = record.spec
+    expected = {"model": spec.checkpoint.model, "revision": spec.checkpoint.revision, "step": spec.checkpoint.step}
+    expected |= {name: getattr(spec, name) for name in _FROM_SPEC}
+    if differing := [name for name, value in expected.items() if row[name] != value]:
+        raise ValueError(f"its column {differing[0]} is not what its spec says")
+    if spec.checkpoint.model not in models or spec.task not in tasks:
+        raise ValueError(f"the {_MANIFEST} does not name its model or its task")
+    return record
 
 
 def _from_row(row: dict[str, Any]) -> CellRecord:

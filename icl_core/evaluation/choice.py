@@ -13,9 +13,9 @@ from pathlib import Path
 from icl_core.errors import StudyError, UnknownNameError
 from icl_core.models.hub import published_names
 from icl_core.models.listing import Listing, Skipped, path_name, renamed
-from icl_core.records import CheckpointRef
+from icl_core.records import CheckpointRef, text_fault
 from icl_core.registry.families import choose_checkpoints, nearest_checkpoints
-from icl_core.registry.names import check_name, counted_in, home_of, label_of, order_question, training_order
+from icl_core.registry.names import counted_in, home_of, label_of, order_question, training_order
 
 __all__ = ["Chosen", "choose", "refuse_doubtful_order"]
 
@@ -207,7 +207,7 @@ def _named(listings: Sequence[Listing], stored: Collection[CheckpointRef], name:
 
 
 def _refuse_name(name: str, others: Collection[str]) -> None:
-    fault = check_name(name)
+    fault = f"it {why}" if (why := text_fault(name)) else None
     parts = name.split("/")
     if fault is None and (len(name) > _LONGEST_NAME or name != name.strip()):
         fault = f"it is longer than {_LONGEST_NAME} characters, or begins or ends with a space"

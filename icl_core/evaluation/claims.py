@@ -1,6 +1,7 @@
 """The cells that this process has taken for computing, kept alive by heartbeats, so that no two compute one cell.
 
-It computes and stores nothing. A claim whose owner has not beaten for STALE_SECONDS is free again.
+It computes and stores nothing. A claim is free again once the process of its owner has ended, or has not beaten for
+STALE_SECONDS; what killed processes have left is cleared when a run begins.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from types import TracebackType
-
-import psutil
 
 from icl_core.errors import StoreError
 from icl_core.evaluation.store import Store
@@ -28,7 +27,7 @@ class Claims:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._owner = f"{os.getpid()}@{psutil.Process().create_time()}-{os.urandom(4).hex()}"
+        self._owner = f"{os.getpid()}-{os.urandom(8).hex()}"
         self._held: set[CellKey] = set()
         self._spent: set[CellKey] = set()
         self._lock = threading.Lock()
@@ -78,6 +77,7 @@ class Claims:
             self._store.heartbeat(key, self._owner)
 
     def __enter__(self) -> Claims:
+        self._store.clear_leftovers(stale_after_s=STALE_SECONDS)
         self._thread.start()
         return self
 

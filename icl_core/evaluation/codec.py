@@ -11,18 +11,39 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from icl_core.errors import StoreError
-from icl_core.records import CellKey, CellRecord, CellSpec, canonical_json, digest_of, plain_fields
+from icl_core.records import (
+    MAX_NAME_BYTES,
+    CellKey,
+    CellRecord,
+    CellSpec,
+    CheckpointRef,
+    canonical_json,
+    digest_of,
+    plain_fields,
+    shown,
+    text_fault,
+)
 
-__all__ = ["check_record", "decode_record", "encode_record", "from_plain", "payload_sha256"]
+__all__ = [
+    "NewerFormatError",
+    "check_record",
+    "decode_record",
+    "encode_record",
+    "from_plain",
+    "is_sealed",
+    "payload_sha256",
+    "spec_faults",
+]
 
 T = TypeVar("T")
 _Reader = Callable[[object], Any]
@@ -40,6 +61,27 @@ _SHARED_FIELDS = (
     "sampling",
     "demo_seed",
 )
+_LAB_FAMILY = "lab"
+_MOST_TEXT = {"location": 8 * MAX_NAME_BYTES, "template_text": 8 * MAX_NAME_BYTES}
+"""Bytes that a field may have where a name is not enough: mixed parameters hold the paths of both parents."""
+_BOUNDS = {
+    "step": 2**62,
+    "tokens_seen": 2**62,
+    "demo_seed": 2**32 - 1,
+    "n_shots": 10_000,
+    "n_examples": 10_000_000,
+    "context_length": 2**40,
+    "task_version": 2**31,
+    "scoring_version": 2**31,
+}
+"""Highest value of each number in spec and key; the lowest is 0."""
+_HIGHEST_NATS, _LOWEST_NATS = 1e-3, -1e7
+"""A log-likelihood is at most 0, but for rounding, and no logits of any float type reach the lowest."""
+_MOST_TOKENS = 2**31
+
+
+class NewerFormatError(StoreError):
+    """A stored result is whole, but of a layout that a later version of the project writes."""
 
 
 def from_plain(cls: type[T], plain: object) -> T:
@@ -123,12 +165,76 @@ def _dataclass_reader(cls: type) -> _Reader:
 
 
 def check_record(record: CellRecord) -> None:
-    """Refuses a record whose parts contradict each other.
+    """The door of the store: refuses a record whose parts contradict each other, or that no computing gives.
 
     Raises:
-        StoreError: shapes differ, a number is not finite, a gold index has no choice, rows repeat, or key and
-            spec (or key and rows) do not belong together.
+        StoreError: shapes differ, a number is impossible, a gold index has no choice, rows repeat, a name cannot be
+            kept, or key, spec, rows, choices and demonstrations do not belong together.
     """
+    if faults := _record_faults(record):
+        raise StoreError(f"The result of {_words(record.spec)} cannot be stored: {'; '.join(faults[:3])}.")
+
+
+def _record_faults(record: CellRecord) -> list[str]:
+    faults = [*spec_faults(record.spec), *_field_faults("key", record.key), *_list_faults(record)]
+    faults += [
+        f"{name} differs between spec and key"
+        for name in _SHARED_FIELDS
+        if getattr(record.spec, name) != getattr(record.key, name)
+    ]
+    return faults or _shape_faults(record) or [*_value_faults(record), *_prompt_faults(record)]
+
+
+def spec_faults(spec: CellSpec) -> list[str]:
+    """Why no result can be kept under a spec: names that are empty or cannot be kept, numbers out of bounds."""
+    required = {"model": spec.checkpoint.model, "revision": spec.checkpoint.revision, "task": spec.task}
+    empty = [f"the {name} is empty" for name, text in required.items() if not text]
+    return [*empty, *_field_faults("checkpoint", spec.checkpoint), *_field_faults("spec", spec)]
+
+
+def _field_faults(what: str, held: CheckpointRef | CellSpec | CellKey) -> list[str]:
+    """What is wrong with the texts and numbers of a value, each named by its field."""
+    faults = []
+    for name in held.__dataclass_fields__:
+        value = getattr(held, name)
+        if isinstance(value, str):
+            allowed = "\n\t" if name == "template_text" else ""
+            fault = text_fault(value, most=_MOST_TEXT.get(name, MAX_NAME_BYTES), allowed=allowed)
+            faults += [f"the {what}'s {name} {fault}"] if fault else []
+        elif isinstance(value, int) and not 0 <= value <= _BOUNDS.get(name, 2**62):
+            faults.append(f"the {what}'s {name} is {shown(value, most=24)}, not from 0 to {_BOUNDS.get(name, 2**62)}")
+        elif isinstance(value, tuple):
+            texts = [text for item in value for text in (item if isinstance(item, tuple) else (item,))]
+            faults += _text_faults(f"the {what}'s {name}", texts)
+    return faults
+
+
+def _text_faults(what: str, texts: Sequence[object]) -> list[str]:
+    if all(type(text) is str for text in texts):
+        known = cast(Sequence[str], texts)
+        if "".join(known).isprintable() and 4 * max(map(len, known), default=0) <= MAX_NAME_BYTES:
+            return []  # nearly always, and ten times as fast
+    for text in texts:
+        if not isinstance(text, str):
+            return [f"{what} holds {shown(repr(text))}, which is no text"]
+        if fault := text_fault(text):
+            return [f"an entry of {what} {fault}"]
+    return []
+
+
+def _list_faults(record: CellRecord) -> list[str]:
+    """What is wrong with the texts of a record itself, and with its counts and its provenance."""
+    faults = []
+    for name in ("row_ids", "choices", "demonstration_ids", "demonstration_labels"):
+        faults += _text_faults(name, getattr(record, name))
+    for name, value in record.provenance.items():
+        is_number = type(value) is int or (type(value) is float and math.isfinite(value))
+        if not is_number and not (isinstance(value, str) and text_fault(value, allowed="\n\t") is None):
+            faults.append(f"the provenance cannot be written as JSON: {shown(name)} is {shown(repr(value))}")
+    return faults + [f"the provenance holds a name that {f}" for n in record.provenance if (f := text_fault(n))]
+
+
+def _shape_faults(record: CellRecord) -> list[str]:
     n_examples, n_choices = len(record.row_ids), len(record.choices)
     shapes: dict[str, tuple[npt.NDArray[Any], tuple[int, ...]]] = {
         "gold": (record.gold, (n_examples,)),
@@ -138,38 +244,62 @@ def check_record(record: CellRecord) -> None:
         "content_free_n_tokens": (record.content_free_n_tokens, (n_choices,)),
     }
     faults = [f"{name} has shape {a.shape}, not {shape}" for name, (a, shape) in shapes.items() if a.shape != shape]
-    faults += [
-        f"{name} differs between spec and key"
-        for name in _SHARED_FIELDS
-        if getattr(record.spec, name) != getattr(record.key, name)
-    ]
-    if not faults:
-        faults = _value_faults(record)
-    if faults:
-        raise StoreError(f"The result of {_words(record.spec)} cannot be stored: {'; '.join(faults)}.")
+    return faults or ([] if n_examples and n_choices else ["it has no rows or no choices"])
 
 
 def _value_faults(record: CellRecord) -> list[str]:
     """What is wrong with the numbers of a record whose shapes agree."""
     faults = []
-    if not record.row_ids or not record.choices:
-        faults.append("it has no rows or no choices")
-    elif not ((record.gold >= 0) & (record.gold < len(record.choices))).all():
+    if not ((record.gold >= 0) & (record.gold < len(record.choices))).all():
         faults.append("a gold label has no choice")
-    if not (np.isfinite(record.loglikelihoods).all() and np.isfinite(record.content_free).all()):
+    scores = np.concatenate([record.loglikelihoods.ravel(), record.content_free])
+    if not np.isfinite(scores).all():
         faults.append("a log-likelihood is not finite")
-    if len(set(record.row_ids)) != len(record.row_ids):
-        faults.append("a row occurs twice")
-    if digest_of(list(record.row_ids)) != record.key.row_ids_sha256:
-        faults.append("the rows are not those of the key")
+    elif scores.max() > _HIGHEST_NATS or scores.min() < _LOWEST_NATS:
+        faults.append(f"a log-likelihood is {scores.max():.4g} or {scores.min():.4g} nats, which no model gives")
+    n_tokens = np.concatenate([record.n_tokens.ravel(), record.content_free_n_tokens])
+    if n_tokens.min() < 1 or n_tokens.max() > _MOST_TOKENS:
+        faults.append("a label has no tokens, a negative number of them, or too many")
     return faults
 
 
+def _prompt_faults(record: CellRecord) -> list[str]:
+    """What does not belong together in rows, choices, demonstrations and key."""
+    spec, key, choices = record.spec, record.key, record.choices
+    shots = len(record.demonstration_ids)
+    alphabet = spec.alphabet if spec.label_setting == "abstract" else None
+    is_lab = spec.checkpoint.family == _LAB_FAMILY  # vectors, with demonstrations of their own for each row
+    n_inputs = len(record.row_ids) + spec.n_shots
+    rules = {
+        "a row occurs twice": len(set(record.row_ids)) != len(record.row_ids),
+        "the rows are not those of the key": digest_of(list(record.row_ids)) != key.row_ids_sha256,
+        "it has more rows than were asked for": len(record.row_ids) > spec.n_examples,
+        "a choice occurs twice or is empty": len(set(choices)) != len(choices) or "" in choices,
+        "the choices are not the label words of the key": len(choices) != len(key.label_words)
+        or (spec.label_setting != "abstract" and choices != key.label_words),
+        "the alphabet differs between spec and key": key.alphabet != alphabet,
+        "the remap differs between checkpoint and key": key.remap != spec.checkpoint.remap,
+        "it does not have the demonstrations that the key names": len(record.demonstration_labels) != shots
+        or (shots != spec.n_shots and not (is_lab and shots == 0)),
+        "a demonstration occurs twice or has a label that is no choice": len(set(record.demonstration_ids)) != shots
+        or not set(record.demonstration_labels) <= set(choices),
+        "the number of shortened texts does not fit the cut": not _cut_fits(record, n_inputs),
+    }
+    return [fault for fault, is_so in rules.items() if is_so]
+
+
+def _cut_fits(record: CellRecord, n_inputs: int) -> bool:
+    cut, n_shortened = record.context_cut, record.n_shortened
+    if type(n_shortened) is not int or type(cut) not in (int, types.NoneType):
+        return False
+    if cut is None:
+        return n_shortened == 0
+    return 0 <= cut <= record.key.context_length and 0 < n_shortened <= n_inputs
+
+
 def _words(spec: CellSpec) -> str:
-    return (
-        f"{spec.checkpoint.model} {spec.checkpoint.revision}, {spec.task} {spec.split}, {spec.label_setting}, "
-        f"seed {spec.demo_seed}"
-    )
+    checkpoint = f"{shown(spec.checkpoint.model)} {shown(spec.checkpoint.revision)}"
+    return f"{checkpoint}, {shown(spec.task)} {spec.split}, {spec.label_setting}, seed {shown(spec.demo_seed)}"
 
 
 def encode_record(record: CellRecord) -> str:
@@ -204,8 +334,16 @@ def payload_sha256(record: CellRecord) -> str:
     return encode_record(record)[-64 - len(_TAIL) : -len(_TAIL)]
 
 
+def is_sealed(text: str) -> bool:
+    """Whether a text is a whole record, as ``encode_record`` wrote it, by its seal alone."""
+    try:
+        return bool(_checked_payload(text))
+    except ValueError:
+        return False
+
+
 def decode_record(text: str, *, digest: str, spec: CellSpec | None = None) -> CellRecord:
-    """The record in a text, after both of its seals were checked.
+    """The record in a text, after both of its seals and its parts were checked.
 
     Args:
         text: what ``encode_record`` gave.
@@ -214,20 +352,29 @@ def decode_record(text: str, *, digest: str, spec: CellSpec | None = None) -> Ce
             the same weights); None keeps the record's own.
 
     Raises:
-        StoreError: the text is cut, altered, of another key or of another format.
+        NewerFormatError: a later version wrote the text.
+        StoreError: the text is cut, altered, of another key, or holds what ``check_record`` refuses.
     """
     try:
-        payload = _checked_payload(text)
-        plain = json.loads(payload)
-        if plain.pop("format", None) != _FORMAT:
+        plain = json.loads(_checked_payload(text))
+        written = plain.pop("format", None)
+        if type(written) is int and written > _FORMAT:
+            raise NewerFormatError(
+                f"Stored cell {digest[:12]} was written by a newer version of this project (format {shown(written)}); "
+                "it is left alone, and a newer version reads it."
+            )
+        if written != _FORMAT:
             raise ValueError("it was written in another format")
         if (found := digest_of(plain["key"])) != digest:
             raise ValueError(f"it holds the key {found[:12]}")
-        return _record_from(plain, spec)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        record = _record_from(plain, spec)
+        if faults := _record_faults(record):
+            raise ValueError("; ".join(faults[:3]))
+        return record
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise StoreError(
-            f"Stored cell {digest[:12]} is damaged ({error}); `python -m icl_core results --verify` lists what is "
-            "damaged and `--rebuild` sets it aside so that it can be computed again."
+            f"Stored cell {digest[:12]} is damaged ({shown(error, most=200)}); `python -m icl_core results --verify` "
+            "lists what is damaged and `--rebuild` sets it aside so that it can be computed again."
         ) from error
 
 

@@ -2,7 +2,8 @@
 
 It does not know how to evaluate or train: :func:`work` is given one handler for each kind of job. It imports neither
 torch nor transformers, so a page may poll it. The table is one SQLite file in the store's folder, read and written
-through short connections; whoever beats in it lives, whatever the process table says.
+through short connections. Whether a job lives is asked of its process (processes.py); the clock, which may be set
+back, decides only where there is no process to ask.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import Literal, cast
@@ -28,6 +28,8 @@ import psutil
 
 from icl_core import settings
 from icl_core.errors import JobError, ObservatoryError, in_words
+from icl_core.evaluation.index import is_unwritable
+from icl_core.evaluation.processes import Owner, lives, owner_of, process_of
 from icl_core.evaluation.study import Study, study_to_json
 
 __all__ = [
@@ -56,7 +58,7 @@ BEAT_SECONDS = 1.0
 SILENT_SECONDS = 6.0
 """A job whose process is not there and that has not beaten for so long is dead."""
 STALLED_SECONDS = 30.0
-"""A job whose process is there but that has not beaten for so long counts as dead until it beats again."""
+"""A job that has not beaten for so long is not responding; it is dead only where its process cannot be asked."""
 TERM_SECONDS = 4.0
 """Time a cancelled job has to finish its cell before SIGTERM."""
 KILL_SECONDS = 15.0
@@ -102,7 +104,7 @@ class Job:
         device: the device it holds while it lives; ``auto`` holds all of them.
         state: queued, running, done, failed, cancelled, lost (its process died without a word).
         created, started, ended, beat: seconds since 1970, None where it has not happened.
-        host, pid, pid_started: where the process runs, its id and its start time (s since 1970).
+        host, pid, pid_started: place, id and start of its process, as in ``processes.Owner``.
         cancel_asked: when cancelling was asked for, s since 1970.
         done, total: units of work, cells of a study or steps of a training.
         cells_per_second: recent rate over units that were really computed, None before the first.
@@ -161,8 +163,8 @@ def _store_folder(store_path: Path | None) -> Path:
 
 
 @contextmanager
-def _table(folder: Path) -> Iterator[sqlite3.Connection]:
-    """A short connection inside one immediate transaction; commits at the end, rolls back on an error."""
+def _table(folder: Path, *, to_write: bool = True) -> Iterator[sqlite3.Connection]:
+    """A short connection; for writing inside one immediate transaction, which an error rolls back."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         connection = sqlite3.connect(folder / "jobs.sqlite", timeout=30, isolation_level=None)
@@ -170,6 +172,9 @@ def _table(folder: Path) -> Iterator[sqlite3.Connection]:
         raise JobError(f"the job table in {folder} cannot be opened: {error}") from error
     try:
         connection.row_factory = sqlite3.Row
+        if not to_write:
+            yield connection
+            return
         connection.execute("PRAGMA journal_mode = delete")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(_SCHEMA)
@@ -293,13 +298,17 @@ def cancel(job_id: int, *, store_path: Path | None = None) -> Job:
 
 
 def list_jobs(*, store_path: Path | None = None) -> tuple[Job, ...]:
-    """All jobs, the newest first; a job whose process has died is reported (and noted) as lost."""
+    """All jobs, the newest first; a job whose process has died is noted as lost, unless the disk cannot be written."""
     folder = _store_folder(store_path)
     if not (folder / "jobs.sqlite").exists():
         return ()
-    reconcile(folder)
-    with _table(folder) as table:
-        return tuple(reversed(_rows(table)))
+    try:
+        reconcile(folder)
+    except JobError as error:
+        if not (isinstance(error.__cause__, Exception) and is_unwritable(error.__cause__)):
+            raise
+    with _table(folder, to_write=False) as table:
+        return tuple(_told(job) for job in reversed(_rows(table)))
 
 
 def read_job(job_id: int, *, store_path: Path | None = None) -> Job:
@@ -311,7 +320,7 @@ def read_job(job_id: int, *, store_path: Path | None = None) -> Job:
         return job
     reconcile(folder)
     with _table(folder) as table:
-        return _get(table, job_id)
+        return _told(_get(table, job_id))
 
 
 def wait_for(job_id: int, *, timeout: float, store_path: Path | None = None) -> Job:
@@ -349,6 +358,7 @@ def reconcile(store_path: Path | None = None) -> None:
     """
     folder = _store_folder(store_path)
     with _table(folder) as table:
+        _forget_the_future(table)
         for job in _rows(table, "state = 'running'"):
             if job.cancel_asked is not None:
                 _press(job)
@@ -359,9 +369,33 @@ def reconcile(store_path: Path | None = None) -> None:
         _launch(folder, job_id)
 
 
+def _forget_the_future(table: sqlite3.Connection) -> None:
+    """Counts ages from now where the clock was set back, so that no job waits for the old time to come again."""
+    times = ("created", "started", "beat", "cancel_asked")
+    changes = ", ".join(f"{name} = min({name}, :now)" for name in times)
+    ahead = " OR ".join(f"{name} > :now" for name in times)
+    query = f"UPDATE jobs SET {changes} WHERE state IN ('queued', 'running') AND ({ahead})"
+    table.execute(query, {"now": time.time()})
+
+
+def _silence(job: Job) -> float:
+    return time.time() - (job.beat or job.started or job.created)
+
+
 def _is_dead(job: Job) -> bool:
-    silent = time.time() - (job.beat or job.started or job.created)
-    return silent > STALLED_SECONDS or (silent > SILENT_SECONDS and _process(job) is None)
+    owner = _owner(job)
+    alive = lives(owner) if owner else False
+    if alive is None:
+        return _silence(job) > STALLED_SECONDS
+    return not alive and _silence(job) > SILENT_SECONDS
+
+
+def _told(job: Job) -> Job:
+    """The job with a message that says so if it runs but does not respond, such as one that is stopped by a signal."""
+    if job.state != "running" or _silence(job) <= STALLED_SECONDS:
+        return job
+    words = f"Not responding for {_silence(job):.0f} s: its process is there but does not go on; cancel it, or wait."
+    return replace(job, message=words)
 
 
 def _epitaph(job: Job) -> dict[str, str]:
@@ -371,16 +405,16 @@ def _epitaph(job: Job) -> dict[str, str]:
     return {"state": "lost", "message": f"{reason}; what was finished is stored, resume does the rest."}
 
 
+def _owner(job: Job) -> Owner | None:
+    if job.host is None or job.pid is None or job.pid_started is None:
+        return None
+    return Owner(job.host, job.pid, job.pid_started)
+
+
 def _process(job: Job) -> psutil.Process | None:
-    """The job's process if it runs on this host, the same one by start time, and is no zombie."""
-    if job.pid is None or job.pid_started is None or job.host != socket.gethostname():
-        return None
-    try:
-        process = psutil.Process(job.pid)
-        same = abs(process.create_time() - job.pid_started) < 2.0
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.Error:
-        return None
+    """The job's process if it runs on this host, the same one by its start, and is no zombie."""
+    owner = _owner(job)
+    return process_of(owner) if owner else None
 
 
 def _press(job: Job) -> None:
@@ -424,9 +458,9 @@ def _launch(folder: Path, job_id: int) -> None:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        with suppress(psutil.Error), _table(folder) as table:
-            started = psutil.Process(process.pid).create_time()
-            _set(table, job_id, host=socket.gethostname(), pid=process.pid, pid_started=started)
+        if owner := owner_of(process.pid):
+            with _table(folder) as table:
+                _set(table, job_id, host=owner.place, pid=owner.pid, pid_started=owner.started)
     except OSError as error:
         with _table(folder) as table:
             _set(table, job_id, state="failed", ended=time.time(), message=f"The process cannot be started: {error}.")
@@ -546,9 +580,9 @@ def _begin(folder: Path, job_id: int) -> Job:
         if job.state not in ("queued", "running") or (job.pid not in (None, os.getpid()) and _process(job) is not None):
             raise JobError(f"job {job_id} is {job.state} and not for this process to do; resume it instead.")
         now = time.time()
-        started = psutil.Process().create_time()
         _set(table, job_id, state="running", started=job.started or now, beat=now, message="")
-        _set(table, job_id, host=socket.gethostname(), pid=os.getpid(), pid_started=started)
+        if owner := owner_of():
+            _set(table, job_id, host=owner.place, pid=owner.pid, pid_started=owner.started)
         return _get(table, job_id)
 
 

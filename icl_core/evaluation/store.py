@@ -1,8 +1,8 @@
 """Where results live: one file a cell, and a diskcache index over them that finds and claims.
 
 It knows keys and text, not models, and computes no measure beyond the plain accuracy shown in tables. The file under
-``cells/`` is the copy that counts; the index holds the same text for speed and can be rebuilt (upkeep.py).
-diskcache: https://grantjenks.com/docs/diskcache/ (its pickled rows are refused: CVE-2025-69872).
+``cells/`` is the copy that counts; the index (index.py) holds the same text for speed and can be rebuilt (upkeep.py).
+One damaged result or row never takes the others with it: readers pass it over and note it in ``Store.damage``.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -24,11 +25,21 @@ import numpy as np
 
 from icl_core.errors import StoreError
 from icl_core.evaluation.cells import current_versions
-from icl_core.evaluation.codec import check_record, decode_record, encode_record, from_plain
-from icl_core.records import CellKey, CellRecord, CellSpec, LabelSetting, Split, canonical_json, plain_fields
+from icl_core.evaluation.codec import (
+    NewerFormatError,
+    check_record,
+    decode_record,
+    encode_record,
+    from_plain,
+    is_sealed,
+    spec_faults,
+)
+from icl_core.evaluation.index import LOCK_TIMEOUT_S, ReadOnlyIndex, is_unwritable, open_cache, read_rows, remedy
+from icl_core.evaluation.processes import Owner, clear_leftovers, lives, owner_of
+from icl_core.records import CellKey, CellRecord, CellSpec, LabelSetting, Split, canonical_json, plain_fields, shown
 from icl_core.settings import store_path
 
-__all__ = ["TOLERANCE_NATS", "CellStatus", "CellSummary", "PutReport", "Store", "TextDisk", "open_cache"]
+__all__ = ["TOLERANCE_NATS", "CellStatus", "CellSummary", "PutReport", "Store", "readable_resolution"]
 
 T = TypeVar("T")
 CellStatus = Literal["complete", "missing"]
@@ -39,112 +50,10 @@ TOLERANCE_NATS = {"float64": 1e-4, "float32": 1e-3, "bfloat16": 0.5, "float16": 
 float32 results are promised to 1e-3 nats; half precision keeps 8 to 11 bits of logits around 20.
 """
 
-LOCK_TIMEOUT_S = 60.0
 WRITE_ATTEMPTS = 3
 STALE_CLAIM_S = 60.0
 _INDEX_BATCH = 100
 _MANY_ROWS = 2_000
-_SETTINGS: dict[str, str | int] = {
-    "eviction_policy": "none",
-    "cull_limit": 0,
-    "size_limit": 2**60,
-    "tag_index": 1,
-    "sqlite_journal_mode": "delete",  # WAL has a corruption bug up to SQLite 3.51.2 (sqlite.org/wal.html)
-    "sqlite_synchronous": 2,
-    "disk_min_file_size": 2**30,  # every value in the database: a kill leaves no value file without a row
-}
-
-
-class TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
-    """diskcache's reader and writer without pickle: text keys, text or bytes as values, nothing else either way."""
-
-    def put(self, key: Any) -> Any:
-        """The database form of a key; TypeError unless it is a str."""
-        if type(key) is not str:
-            raise TypeError("cache keys are str")
-        return super().put(key)
-
-    def get(self, key: Any, raw: Any) -> Any:
-        """The key from its database form; ValueError if it was pickled."""
-        if not raw:
-            raise ValueError("pickled key refused")
-        return super().get(key, raw)
-
-    def store(self, value: Any, read: Any, key: Any = diskcache.UNKNOWN) -> Any:
-        """The database form of a value; TypeError unless it is str or bytes."""
-        if type(value) not in (str, bytes):
-            raise TypeError("cache values are str or bytes")
-        return super().store(value, read, key=key)
-
-    def fetch(self, mode: Any, filename: Any, value: Any, read: Any) -> Any:
-        """The value from its database form; ValueError if it was pickled."""
-        if mode == diskcache.core.MODE_PICKLE:
-            raise ValueError("pickled value refused")
-        return super().fetch(mode, filename, value, read)
-
-
-def open_cache(folder: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> diskcache.Cache:
-    """Opens, or makes, the only kind of cache the project uses: nothing evicted, nothing pickled, owner only.
-
-    Raises:
-        StoreError: the database holds pickled rows or other settings (another program opened it), is no
-            database, or cannot be written.
-    """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
-        _refuse_foreign(folder / diskcache.core.DBNAME)
-        cache = _when_unlocked(
-            lambda: diskcache.Cache(str(folder), timeout=timeout_s, disk=TextDisk, **_SETTINGS), timeout_s
-        )
-        read_back = {name: cache.reset(name) for name in _SETTINGS}
-    except (OSError, sqlite3.Error, diskcache.Timeout) as error:
-        raise StoreError(
-            f"The result index in {folder} cannot be opened ({error}); check disk space and permissions, or run "
-            "`python -m icl_core results --rebuild`."
-        ) from error
-    if read_back != _SETTINGS:
-        raise StoreError(_foreign_words(folder, "other settings"))
-    return cache
-
-
-def _when_unlocked(open_it: Callable[[], diskcache.Cache], timeout_s: float) -> diskcache.Cache:
-    """Tries again while the database is locked: diskcache makes its tables and an index each time it opens one.
-
-    Where processes do so at the same moment SQLite refuses one of them at once, whatever the timeout of its connection
-    (https://www.sqlite.org/rescode.html#busy): a wait inside a read that becomes a write could never end.
-    """
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            return open_it()
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-        time.sleep(0.01)
-
-
-def _refuse_foreign(database: Path) -> None:
-    """Reads a database before diskcache does, since diskcache would overwrite settings and unpickle rows."""
-    if not database.exists():
-        return
-    with closing(sqlite3.connect(database, timeout=LOCK_TIMEOUT_S)) as connection:
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if "Cache" in tables:
-            ((n_pickled,),) = connection.execute("SELECT COUNT(*) FROM Cache WHERE raw = 0 OR mode = 4")
-            if n_pickled:
-                raise StoreError(_foreign_words(database.parent, f"{n_pickled} pickled rows"))
-        if "Settings" in tables:
-            found = dict(connection.execute("SELECT key, value FROM Settings"))
-            if changed := sorted(name for name, value in _SETTINGS.items() if found.get(name, value) != value):
-                raise StoreError(_foreign_words(database.parent, f"other settings ({', '.join(changed)})"))
-
-
-def _foreign_words(folder: Path, what: str) -> str:
-    return (
-        f"The result index in {folder} has {what}, so another program wrote to it and it is not read; "
-        "`python -m icl_core results --rebuild` makes a clean one from the cell files."
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +97,13 @@ class PutReport:
         n_new: stored now.
         n_kept: were there already with the same numbers; the first stays.
         differing: by key digest, a sentence on the record that was there with other numbers; the first stays.
+        refused: a sentence on each record that is no result, or not of this place.
     """
 
     n_new: int
     n_kept: int
     differing: Mapping[str, str]
+    refused: tuple[str, ...] = ()
 
 
 class Store:
@@ -202,18 +113,69 @@ class Store:
         path: folder that holds ``cells/`` and ``index/``.
         index: the database over the cell files; for upkeep.py, everyone else goes through the methods.
         n_timeouts: how often a write had to wait longer than the lock timeout and was tried again.
+        damage: what reading has met that cannot be used, by digest of the result or name of the index row, each with
+            its sentence; readers leave it out, and whoever shows results says how much that is.
     """
 
-    def __init__(self, path: Path, cache: diskcache.Cache) -> None:
+    def __init__(self, path: Path, cache: diskcache.Cache | ReadOnlyIndex) -> None:
         self.path = path
         self.n_timeouts = 0
         self.index = cache
+        self.damage: dict[str, str] = {}
 
     @classmethod
     def open(cls, path: Path | None = None) -> Store:
-        """Opens the store in a folder (default: the settings' one), making it where it is not there."""
+        """Opens the store in a folder (default: the settings' one), making it where it is not there.
+
+        On a full or read-only disk it can be read (``trouble`` says why not written). An index that is missing or empty
+        beside cell files is filled from them.
+
+        Raises:
+            StoreError: as ``open_cache``, where even reading is impossible.
+        """
         path = (path or store_path()).resolve()
-        return cls(path, open_cache(path / "index"))
+        try:
+            store = cls(path, open_cache(path / "index"))
+        except StoreError as error:
+            if not (isinstance(error.__cause__, Exception) and is_unwritable(error.__cause__)):
+                raise
+            store = cls(path, ReadOnlyIndex(path / "index", error))
+        store._fill_empty_index()
+        return store
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the store could not be opened for writing, as a sentence; None where it could."""
+        return self.index.reason if isinstance(self.index, ReadOnlyIndex) else None
+
+    @property
+    def damage_words(self) -> str | None:
+        """How much reading has met that cannot be used, with the first case, as a sentence; None if nothing."""
+        if not self.damage:
+            return None
+        n = len(self.damage)
+        some = f"{n} stored results cannot" if n > 1 else "1 stored result cannot"
+        return f"{some} be read and {'are' if n > 1 else 'is'} left out: {next(iter(self.damage.values()))}"
+
+    def _fill_empty_index(self) -> None:
+        """Indexes cell files that stand beside an index without any: one that was lost, or left out of a copy."""
+        files = list((self.path / "cells").glob("??/*.json")) if not self._has_cells() else []
+        if not files or self.trouble:
+            return
+
+        def write() -> None:
+            for file in sorted(files, key=lambda file: (-file.stat().st_mtime, file.name)):
+                text = _file_text(file)
+                try:
+                    self._add_rows(decode_record(str(text), digest=file.stem), file.stem, str(text))
+                except StoreError as error:
+                    self.damage[file.stem] = str(error)
+
+        self.write(write)
+
+    def _has_cells(self) -> bool:
+        with self._translated_errors():
+            return self.index.get("generation") is not None
 
     def close(self) -> None:
         """Closes this thread's connection; the store stays usable and opens it again when needed."""
@@ -239,6 +201,8 @@ class Store:
     def put_many(self, records: Iterable[CellRecord]) -> PutReport:
         """Stores results as ``put`` does, but goes on after one that differs and reports it.
 
+        A damaged result that is there under the same key is set aside.
+
         Each cell is complete or absent whenever the process ends.
         """
         n_new, n_kept, differing = 0, 0, {}
@@ -260,7 +224,14 @@ class Store:
         """Gives "new", "kept" or a sentence on how the stored record differs; inside a write."""
         digest = record.key.digest
         text = self._text(digest)
-        if text is None:
+        stored = None
+        try:
+            stored = decode_record(text, digest=digest) if text is not None else None
+        except NewerFormatError as error:
+            return str(error)
+        except StoreError:
+            self.set_aside(digest)
+        if text is None or stored is None:
             try:
                 text = encode_record(record)
             except ValueError as error:
@@ -268,11 +239,25 @@ class Store:
             _write_file(self.cell_path(digest), text)
             self._add_rows(record, digest, text)
             return "new"
-        stored = decode_record(text, digest=digest)
-        if f"cell/{digest}" not in self.index:
+        if self._row(f"cell/{digest}") != text:
             self._add_rows(stored, digest, text)
         self._point(record.spec, record.key, only_if_stale=True)
         return _difference(stored, record) or "kept"
+
+    def set_aside(self, digest: str) -> None:
+        """Renames the file of a damaged result, so that it can be computed again, and drops its rows; inside a write.
+
+        Raises:
+            StoreError: the digest is none, so that no file of the store has its name.
+        """
+        if not _is_digest(digest):
+            raise StoreError(f"{shown(digest)} is no name of a cell.")
+        file = self.cell_path(digest)
+        if file.is_file():
+            file.rename(file.with_name(f"{file.name}.damaged"))
+        for kind in ("cell", "summary"):
+            self.index.delete(f"{kind}/{digest}")
+        self.damage.pop(digest, None)
 
     def _add_rows(self, record: CellRecord, digest: str, text: str) -> None:
         """Writes the rows of a cell that has its file; inside a write."""
@@ -309,23 +294,32 @@ class Store:
         return None if text is None else decode_record(text, digest=key.digest)
 
     def has(self, key: CellKey) -> bool:
-        """Whether a result is stored under a key, without reading it."""
+        """Whether a whole result is stored under a key; one that is damaged is not."""
         with self._translated_errors():
-            return self._is_stored(key.digest)
+            text = self._text(key.digest)
+        return text is not None and is_sealed(text)
 
     def cell_path(self, digest: str) -> Path:
         """Where the file of a cell is or would be."""
         return self.path / "cells" / digest[:2] / f"{digest}.json"
 
     def _text(self, digest: str) -> str | None:
-        """The text of a cell from the index, else from its file (a kill may fall between the two writes)."""
-        text = self.index.get(f"cell/{digest}")
-        if text is not None:
-            return str(text)
+        """The text of a cell from the index, else from its file (a kill, or damage, may leave only that)."""
+        row = self._row(f"cell/{digest}")
+        if row is not None and is_sealed(row):
+            return row
+        text = _file_text(self.cell_path(digest))
+        return row if text is None else text
+
+    def _row(self, name: str) -> str | None:
+        """The text of an index row; "" for one that is no text any more."""
         try:
-            return self.cell_path(digest).read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return None
+            text = self.index.get(name)
+        except sqlite3.OperationalError as error:
+            if "decode" not in str(error):
+                raise
+            return ""
+        return text if text is None or isinstance(text, str) else ""
 
     def _is_stored(self, digest: str) -> bool:
         return f"cell/{digest}" in self.index or self.cell_path(digest).exists()
@@ -341,7 +335,8 @@ class Store:
 
         def write() -> None:
             for spec, key in keys.items():
-                if f"cell/{key.digest}" not in self.index and (text := self._text(key.digest)) is not None:
+                text = self._text(key.digest)
+                if text is not None and self._row(f"cell/{key.digest}") != text:
                     self._add_rows(decode_record(text, digest=key.digest), key.digest, text)
                 self._point(spec, key, only_if_stale=False)
 
@@ -350,8 +345,8 @@ class Store:
 
     def _point(self, spec: CellSpec, key: CellKey, *, only_if_stale: bool) -> None:
         name = f"resolution/{spec.digest}"
-        old = self.index.get(name)
-        if old is not None and only_if_stale and self._leads_somewhere(json.loads(old)):
+        old = self._row(name)
+        if only_if_stale and self._leads_somewhere(_resolution(old)):
             return
         new = canonical_json(
             {
@@ -364,9 +359,10 @@ class Store:
             self.index.set(name, new)
             self._bump()
 
-    def _leads_somewhere(self, resolution: dict[str, Any]) -> bool:
-        versions = current_versions(resolution["spec"]["task"])
-        return versions == tuple(resolution["versions"]) and self._is_stored(resolution["digest"])
+    def _leads_somewhere(self, resolution: _Resolution | None) -> bool:
+        if resolution is None or current_versions(resolution.task) != resolution.versions:
+            return False
+        return self._is_stored(resolution.digest)
 
     def find(self, spec: CellSpec) -> CellRecord | None:
         """The current result of a spec, carrying that spec; None if missing, unresolved or outdated.
@@ -374,27 +370,37 @@ class Store:
         Raises:
             StoreError: what is stored is damaged.
         """
-        return self.find_many([spec]).get(spec)
+        found = self.find_many([spec]).get(spec)
+        if found is None:
+            for _, digest in self._current_digests([spec]):
+                if digest in self.damage:
+                    raise StoreError(self.damage[digest])
+        return found
 
     def find_many(self, specs: Iterable[CellSpec]) -> dict[CellSpec, CellRecord]:
-        """The current results of those specs that have one.
-
-        Raises:
-            StoreError: one of them is damaged.
-        """
+        """The current results of those specs that have one; what is damaged is left out and noted in ``damage``."""
         with self._translated_errors():
             found = [(spec, digest, self._text(digest)) for spec, digest in self._current_digests(specs)]
-        return {spec: decode_record(text, digest=digest, spec=spec) for spec, digest, text in found if text is not None}
+        records = {}
+        for spec, digest, text in found:
+            self.damage.pop(digest, None)
+            if text is not None:
+                try:
+                    records[spec] = decode_record(text, digest=digest, spec=spec)
+                except StoreError as error:
+                    self.damage[digest] = str(error)
+        return records
 
     def status(self, specs: Iterable[CellSpec]) -> dict[CellSpec, CellStatus]:
-        """Which specs have a current result, without reading the results."""
+        """Which specs have a current result, without reading the results; one that reading found damaged is missing."""
         specs = tuple(specs)
         with self._translated_errors():
             summary = self._lookup("summary/", len(specs))  # a result has both rows or none
             complete = {
                 spec
                 for spec, digest in self._current_digests(specs)
-                if summary(f"summary/{digest}") is not None or self.cell_path(digest).exists()
+                if digest not in self.damage
+                and (summary(f"summary/{digest}") is not None or self.cell_path(digest).exists())
             }
         return {spec: "complete" if spec in complete else "missing" for spec in specs}
 
@@ -404,21 +410,26 @@ class Store:
         specs = tuple(specs)
         find = self._lookup("resolution/", len(specs))
         for spec in specs:
-            text = find(f"resolution/{spec.digest}")
-            resolution = json.loads(text) if text else None
-            if resolution and versions_of(spec.task) == tuple(resolution["versions"]):
-                yield spec, resolution["digest"]
+            resolution = _resolution(find(f"resolution/{spec.digest}"))
+            if resolution and versions_of(spec.task) == resolution.versions:
+                yield spec, resolution.digest
 
     def summaries(self) -> list[CellSummary]:
-        """One line for each resolved spec that has a result, sorted by model, step, task, setting, seed, split."""
+        """One line for each resolved spec that has a result, sorted by model, step, task, setting, seed, split.
+
+        Rows that cannot be read, or that lead to a name which cannot be kept, are left out and noted in ``damage``.
+        """
         versions_of = functools.cache(current_versions)
         with self._translated_errors():
             resolutions, texts = self._rows("resolution/"), self._rows("summary/")
-        rows = [
-            (name, _summary(resolution, text, versions_of))
-            for name, resolution in ((name, json.loads(text)) for name, text in resolutions.items())
-            if (text := texts.get(f"summary/{resolution['digest']}"))
-        ]
+        rows = []
+        for name, text in resolutions.items():
+            try:
+                if summary := _summary(name, text, texts, versions_of):
+                    rows.append((name, summary))
+                self.damage.pop(name, None)
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                self.damage[name] = f"A row of the index cannot be read ({shown(error)})."
         none_last = float("inf")
         ordered = sorted(
             rows,
@@ -431,24 +442,22 @@ class Store:
 
     def _lookup(self, prefix: str, n: int) -> Callable[[str], str | None]:
         """Finds texts by name: one by one, or for many names all rows with their prefix read at once."""
-        one_by_one: Callable[[str], str | None] = self.index.get
-        return self._rows(prefix).get if n > _MANY_ROWS else one_by_one
+        return self._rows(prefix).get if n > _MANY_ROWS else self._row
 
     def _rows(self, prefix: str) -> dict[str, str]:
-        """All texts whose names start with a prefix, in one query: one for each row takes ten times as long."""
-        after = prefix[:-1] + chr(ord(prefix[-1]) + 1)
-        database = self.path / "index" / diskcache.core.DBNAME
-        with closing(sqlite3.connect(database, timeout=LOCK_TIMEOUT_S)) as connection:
-            query = "SELECT key, value FROM Cache WHERE key >= ? AND key < ?"
-            return dict(connection.execute(query, (prefix, after)))
+        return read_rows(self.path / "index", prefix)
 
     def generation(self) -> int:
         """A number that grows whenever a result or a resolution is added; readers may cache by it."""
         with self._translated_errors():
-            return int(self.index.get("generation") or 0)
+            return self._generation()
+
+    def _generation(self) -> int:
+        text = self._row("generation") or "0"
+        return int(text) if text.isdecimal() and len(text) < 19 else time.time_ns() // 2**20
 
     def _bump(self) -> None:
-        self.index.set("generation", str(int(self.index.get("generation") or 0) + 1))
+        self.index.set("generation", str(self._generation() + 1))
 
     # Claims: one owner a cell
 
@@ -456,13 +465,14 @@ class Store:
         """Takes a cell for computing; atomic over processes.
 
         Returns:
-            False if another owner holds it and has sent a heartbeat within ``stale_after_s`` seconds.
+            False if another owner holds it whose process lives and has sent a heartbeat within ``stale_after_s``
+            seconds. The process of a dead owner is known to be dead whatever the clock says; where the process is on
+            another machine, the age of the heartbeat alone decides.
         """
 
         def write() -> bool:
-            text = self.index.get(f"claim/{key.digest}")
-            held = json.loads(text) if text else None
-            if held and held["owner"] != owner and time.time() - held["time"] < stale_after_s:
+            held = self._claim_of(key.digest)
+            if held and held["owner"] != owner and not _is_free(held, stale_after_s):
                 return False
             self._set_claim(key, owner)
             return True
@@ -473,7 +483,8 @@ class Store:
         """Says that the owner still works on a cell; False if the claim is another's by now."""
 
         def write() -> bool:
-            is_owner = self._owner(key) == owner
+            held = self._claim_of(key.digest)
+            is_owner = held is not None and held["owner"] == owner
             if is_owner:
                 self._set_claim(key, owner)
             return is_owner
@@ -484,17 +495,32 @@ class Store:
         """Gives a claim back; nothing happens if it is another's."""
 
         def write() -> None:
-            if self._owner(key) == owner:
+            held = self._claim_of(key.digest)
+            if held is not None and held["owner"] == owner:
                 self.index.delete(f"claim/{key.digest}")
 
         self.write(write)
 
-    def _owner(self, key: CellKey) -> str | None:
-        text = self.index.get(f"claim/{key.digest}")
-        return str(json.loads(text)["owner"]) if text else None
+    def clear_leftovers(self, *, stale_after_s: float = STALE_CLAIM_S) -> int:
+        """Removes what killed processes have left: claims and temporary files. Returns how many that were."""
+
+        def write() -> int:
+            claims = {name: _claim(text) for name, text in self._rows("claim/").items()}
+            free = [name for name, held in claims.items() if held is None or _is_free(held, stale_after_s)]
+            return sum(self.index.delete(name) for name in free)
+
+        with self._translated_errors():
+            has_claims = bool(self._rows("claim/"))
+        temporary = (*(self.path / "cells").glob("??/.*.tmp"), *self.path.glob("hashes.json.*"))
+        return clear_leftovers(temporary) + (self.write(write) if has_claims else 0)
+
+    def _claim_of(self, digest: str) -> dict[str, Any] | None:
+        return _claim(self._row(f"claim/{digest}"))
 
     def _set_claim(self, key: CellKey, owner: str) -> None:
-        self.index.set(f"claim/{key.digest}", canonical_json({"owner": owner, "time": time.time()}))
+        process = owner_of()
+        facts = plain_fields(process) if process else {}
+        self.index.set(f"claim/{key.digest}", canonical_json({"owner": owner, "time": time.time(), **facts}))
 
     # Notes: small texts of other modules (listings of the Hub, measured rates)
 
@@ -505,18 +531,19 @@ class Store:
     def get_note(self, namespace: str, key: str) -> str | None:
         """The text kept under a name, None if there is none."""
         with self._translated_errors():
-            text: str | None = self.index.get(f"note/{namespace}/{key}")
-            return text
+            return self._row(f"note/{namespace}/{key}")
 
     # Access to the index
 
     def names(self, prefix: str) -> list[str]:
         """The index's row names that start with a prefix, such as ``cell/`` or ``resolution/``, sorted."""
         with self._translated_errors():
-            return [name for name in self.index.iterkeys() if name.startswith(prefix)]
+            return sorted(self._rows(prefix))
 
     def write(self, action: Callable[[], T]) -> T:
         """Runs an action under the store's write lock; all its rows appear together or not at all."""
+        if isinstance(self.index, ReadOnlyIndex):
+            self.index = open_cache(self.path / "index")  # there may be room again
         for _ in range(WRITE_ATTEMPTS):
             try:
                 with self._translated_errors(), self.index.transact():
@@ -536,8 +563,8 @@ class Store:
         except (sqlite3.Error, OSError, ValueError) as error:
             self.index.close()
             raise StoreError(
-                f"The result store in {self.path} cannot be read or written ({error}); free disk space if it is full, "
-                "else see `python -m icl_core results --verify`. Results stored before are intact."
+                f"The result store in {self.path} cannot be read or written ({shown(error, most=200)}); "
+                f"{remedy(error)}."
             ) from error
 
 
@@ -556,11 +583,94 @@ def _write_file(path: Path, text: str) -> None:
         raise
 
 
+def _file_text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+
+
+def _is_digest(text: object) -> bool:
+    return isinstance(text, str) and re.fullmatch(r"[0-9a-f]{64}", text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolution:
+    """Which result answers a spec: the row of the index, checked."""
+
+    digest: str
+    spec: dict[str, Any]
+    versions: tuple[int, int]
+
+    @property
+    def task(self) -> str:
+        return str(self.spec.get("task"))
+
+
+def _resolution(text: str | None) -> _Resolution | None:
+    """The resolution in a row; None where there is none, or none that this project writes."""
+    try:
+        plain = json.loads(text or "null")
+        resolution = None if plain is None else _Resolution(plain["digest"], plain["spec"], tuple(plain["versions"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if resolution is None or not (_is_digest(resolution.digest) and isinstance(resolution.spec, dict)):
+        return None
+    return resolution if [type(version) for version in resolution.versions] == [int, int] else None
+
+
+def _claim(text: str | None) -> dict[str, Any] | None:
+    """The claim in a row; None where there is none, or none that this project writes."""
+    try:
+        plain = json.loads(text or "null")
+    except (ValueError, RecursionError):
+        return None
+    is_claim = isinstance(plain, dict) and type(plain.get("owner")) is str and type(plain.get("time")) in (int, float)
+    return plain if is_claim else None
+
+
+def _is_free(held: Mapping[str, Any], stale_after_s: float) -> bool:
+    """Whether a claim's owner is gone: its process has ended, or it has long been silent."""
+    age = float(time.time() - held["time"])
+    try:
+        alive = lives(from_plain(Owner, {name: held[name] for name in ("place", "pid", "started")}))
+    except (KeyError, ValueError):
+        alive = None
+    if alive is None:
+        return abs(age) >= stale_after_s
+    return not alive or age >= stale_after_s
+
+
+def readable_resolution(name: str, text: str) -> CellSpec | None:
+    """The spec that an index row resolves; None for a row that no reader can use; for upkeep.py."""
+    try:
+        return _checked_resolution(name, text)[1]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _checked_resolution(name: str, text: str) -> tuple[_Resolution, CellSpec]:
+    """A resolution and its spec; ValueError, KeyError or TypeError where one of them is damaged."""
+    resolution = _resolution(text)
+    if resolution is None:
+        raise ValueError("it names no result")
+    spec = from_plain(CellSpec, resolution.spec)
+    if faults := spec_faults(spec):
+        raise ValueError("; ".join(faults))
+    if name != f"resolution/{spec.digest}":
+        raise ValueError("it stands under another name")
+    return resolution, spec
+
+
 def _summary(
-    resolution: Mapping[str, Any], text: str, versions_of: Callable[[str], tuple[int, int] | None]
-) -> CellSummary:
-    """The line of one resolution and the summary of its result."""
-    spec = from_plain(CellSpec, resolution["spec"])
+    name: str, text: str, texts: Mapping[str, str], versions_of: Callable[[str], tuple[int, int] | None]
+) -> CellSummary | None:
+    """The line of one resolution and the summary of its result; None where that is not stored.
+
+    Raises:
+        ValueError, KeyError, TypeError: one of the two rows is not what this project writes.
+    """
+    resolution, spec = _checked_resolution(name, text)
+    facts = texts.get(f"summary/{resolution.digest}")
+    if facts is None:
+        return None
     return CellSummary(
         model=spec.checkpoint.model,
         revision=spec.checkpoint.revision,
@@ -570,11 +680,21 @@ def _summary(
         label_setting=spec.label_setting,
         demo_seed=spec.demo_seed,
         n_shots=spec.n_shots,
-        is_current=versions_of(spec.task) == tuple(resolution["versions"]),
-        key_digest=resolution["digest"],
+        is_current=versions_of(spec.task) == resolution.versions,
+        key_digest=resolution.digest,
         spec=spec,
-        **json.loads(text),
+        **plain_fields(from_plain(_Facts, json.loads(facts))),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """The summary row of a result."""
+
+    accuracy: float
+    n_examples: int
+    n_choices: int
+    date: str
 
 
 def _summary_text(record: CellRecord) -> str:

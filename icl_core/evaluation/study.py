@@ -28,9 +28,10 @@ from icl_core.records import (
     Split,
     canonical_json,
     digest_of,
+    shown,
+    text_fault,
 )
 from icl_core.registry.families import MODELS, get_family, get_model
-from icl_core.registry.names import check_name
 from icl_core.registry.tasks import get_task
 from icl_core.settings import DEFAULT_N_SHOTS, DEFAULT_N_TEST
 
@@ -212,12 +213,12 @@ def _check_choice(what: str, value: object, known: Collection[str]) -> None:
 
 def _check_number(what: str, value: object, low: int, high: int) -> None:
     if type(value) is not int or not low <= value <= high:
-        raise StudyError(f"{value!r} cannot be {what}; it must be a whole number from {low} to {high}.")
+        raise StudyError(f"{shown(repr(value))} cannot be {what}; it must be a whole number from {low} to {high}.")
 
 
 def _check_text(what: str, text: str) -> None:
-    if fault := check_name(text):
-        raise StudyError(f"{what} {text!a} cannot be used: {fault}; rename it.")
+    if fault := text_fault(text):
+        raise StudyError(f"{what} {shown(text)} cannot be used: it {fault}; rename it.")
 
 
 def _check_folder(what: str, path: str) -> None:

@@ -1,11 +1,12 @@
 """Upkeep of a store: find what is damaged, rebuild the index from the cell files, make a backup.
 
-It deletes no result: what is damaged is renamed and stays. Nothing here runs by itself.
+It deletes no result: what is damaged is renamed and stays, results and index alike. An index is set aside only if it is
+damaged or not this project's, never because the disk is full or another process holds it. Nothing here runs by itself.
 """
 
 from __future__ import annotations
 
-import json
+import re
 import shutil
 import sqlite3
 import time
@@ -13,12 +14,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import diskcache
+import psutil
 
 from icl_core.errors import StoreError
-from icl_core.evaluation.codec import decode_record, from_plain
-from icl_core.evaluation.store import Store
-from icl_core.records import CellSpec
+from icl_core.evaluation.codec import NewerFormatError, decode_record
+from icl_core.evaluation.index import DATABASE, database_fault, integrity_faults, is_damage, read_rows, remedy
+from icl_core.evaluation.store import Store, readable_resolution
+from icl_core.records import shown
 from icl_core.settings import store_path
 
 __all__ = ["StoreReport", "backup_store", "rebuild_store", "verify_store"]
@@ -33,7 +35,8 @@ class StoreReport:
         damaged: (digest, reason) of cells without a healthy copy.
         unindexed: digests whose file is healthy and whose index row is missing or damaged.
         fileless: digests whose index row is healthy and whose file is missing or damaged.
-        faults: what the database's own check, or opening it, says.
+        faults: what is wrong with the index as a whole: damaged, or not only this project's.
+        newer: digests of cells that a later version of the project wrote; they are left alone.
     """
 
     n_cells: int
@@ -41,6 +44,7 @@ class StoreReport:
     unindexed: tuple[str, ...]
     fileless: tuple[str, ...]
     faults: tuple[str, ...]
+    newer: tuple[str, ...] = ()
 
     @property
     def is_healthy(self) -> bool:
@@ -49,39 +53,54 @@ class StoreReport:
 
 
 def verify_store(path: Path | None = None) -> StoreReport:
-    """Reads every cell, in its file and in the index, and changes nothing; the dry run of ``rebuild_store``."""
+    """Reads every cell, in its file and in the index, and changes nothing; the dry run of ``rebuild_store``.
+
+    Raises:
+        StoreError: the index cannot be looked at now (locked, forbidden); that says nothing about its health.
+    """
     path = (path or store_path()).resolve()
+    faults = _index_faults(path / "index")
+    return _report(path, {} if faults else _row_texts(path), faults=faults)
+
+
+def _index_faults(folder: Path) -> tuple[str, ...]:
     try:
-        store = Store.open(path)
-    except StoreError as error:
-        return _report(path, _row_texts(None), faults=(str(error),))
-    try:
-        faults = tuple(str(w.message) for w in store.index.check())
-    except (sqlite3.Error, diskcache.Timeout) as error:
-        faults = (f"The index cannot be checked: {error}.",)
-    return _report(path, _row_texts(store), faults=faults)
+        fault = database_fault(folder)
+        if fault is not None:
+            return (f"The index has {fault}, so another program wrote to it.",)
+        return tuple(f"The index is damaged: {state}." for state in integrity_faults(folder))
+    except (sqlite3.Error, OSError) as error:
+        if is_damage(error):
+            return (f"The index is damaged: {error}.",)
+        raise StoreError(f"The result index in {folder} cannot be read ({error}); {remedy(error)}.") from error
 
 
 def rebuild_store(path: Path | None = None) -> StoreReport:
-    """Makes files and index agree; run it while no evaluation runs.
+    """Makes files and index agree; runs may go on meanwhile.
 
-    Healthy files fill the index, healthy index rows replace missing or damaged files, damaged files without a
-    healthy copy are renamed to ``*.damaged``. Rows that another program pickled are dropped unread, and a
-    database that cannot be read at all is renamed and made anew.
+    Healthy files fill the index, healthy index rows replace missing or damaged files, damaged files without a healthy
+    copy are renamed to ``*.damaged``. An index that is damaged or not only this project's is renamed and made anew
+    from the files alone.
 
     Returns:
         What was found before the repair.
+
+    Raises:
+        StoreError: the index cannot be read or written now (full disk, locked), or other processes have a damaged index
+            open; nothing is set aside then.
     """
     path = (path or store_path()).resolve()
     found = verify_store(path)
-    _make_openable(path / "index")
+    if found.faults:
+        _set_index_aside(path / "index")
     store = Store.open(path)
-    rows, damaged = _row_texts(store), {digest for digest, _ in found.damaged}
+    rows, damaged = _row_texts(path), {digest for digest, _ in found.damaged}
     for digest in damaged:
         _set_aside(store, digest)
-    healthy = [digest for digest in _newest_first(path, rows) if digest not in damaged]
+    healthy = [digest for digest in _newest_first(path, rows) if digest not in damaged and digest not in found.newer]
     store.restore({digest: _healthy_text(store, digest, rows) for digest in healthy})
-    store.write(lambda: _drop_unreadable_resolutions(store))
+    store.write(lambda: _drop_unreadable_rows(store))
+    store.clear_leftovers()
     return found
 
 
@@ -106,7 +125,7 @@ def backup_store(target: Path, path: Path | None = None) -> int:
                 shutil.copy2(file, partial)
                 partial.replace(copy)
         (target / "index").mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = diskcache.core.DBNAME
+        name = DATABASE
         with (
             closing(sqlite3.connect(store.path / "index" / name)) as source,
             closing(sqlite3.connect(target / "index" / name)) as copied,
@@ -121,20 +140,26 @@ def _cell_files(path: Path) -> dict[str, Path]:
     return {file.stem: file for file in sorted((path / "cells").glob("??/*.json")) if not file.name.startswith(".")}
 
 
-def _row_texts(store: Store | None) -> dict[str, str]:
-    """The texts of all cells in the index, by digest."""
-    names = store.names("cell/") if store else []
-    return {name.removeprefix("cell/"): str(store.index.get(name)) for name in names if store}
+def _row_texts(path: Path) -> dict[str, str]:
+    """The texts of all cells in the index, by digest; names that no cell has are passed over."""
+    try:
+        rows = read_rows(path / "index", "cell/")
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"The result index in {path} cannot be read ({error}); {remedy(error)}.") from error
+    found = {name.removeprefix("cell/"): text for name, text in rows.items()}
+    return {digest: text for digest, text in found.items() if re.fullmatch("[0-9a-f]{64}", digest)}
 
 
 def _fault(text: str | None, digest: str) -> str | None:
-    """Why a copy of a cell is of no use, None if it is healthy."""
+    """Why a copy of a cell is of no use, None if it is healthy, or if a later version is to read it."""
     if text is None:
         return "it is missing"
     try:
         decode_record(text, digest=digest)
+    except NewerFormatError:
+        return None
     except StoreError as error:
-        return str(error.__cause__)
+        return shown(error.__cause__, most=200)
     return None
 
 
@@ -144,18 +169,29 @@ def _file_text(file: Path | None) -> str | None:
 
 def _report(path: Path, rows: dict[str, str], *, faults: tuple[str, ...]) -> StoreReport:
     files = _cell_files(path)
-    damaged, unindexed, fileless = [], [], []
+    damaged, unindexed, fileless, newer = [], [], [], []
     digests = sorted(set(files) | set(rows))
     for digest in digests:
-        in_file = _fault(_file_text(files.get(digest)), digest)
-        in_row = _fault(rows.get(digest), digest)
+        text = _file_text(files.get(digest))
+        in_file, in_row = _fault(text, digest), _fault(rows.get(digest), digest)
         if in_file and in_row:
             damaged.append((digest, in_file if digest in files else in_row))
+        elif _is_newer(text if in_file is None else rows[digest], digest):
+            newer.append(digest)
         elif in_row:
             unindexed.append(digest)
         elif in_file:
             fileless.append(digest)
-    return StoreReport(len(digests) - len(damaged), tuple(damaged), tuple(unindexed), tuple(fileless), faults)
+    n_healthy = len(digests) - len(damaged) - len(newer)
+    return StoreReport(n_healthy, tuple(damaged), tuple(unindexed), tuple(fileless), faults, tuple(newer))
+
+
+def _is_newer(text: str | None, digest: str) -> bool:
+    try:
+        decode_record(text or "", digest=digest)
+    except StoreError as error:
+        return isinstance(error, NewerFormatError)
+    return False
 
 
 def _newest_first(path: Path, rows: dict[str, str]) -> list[str]:
@@ -164,23 +200,32 @@ def _newest_first(path: Path, rows: dict[str, str]) -> list[str]:
     return sorted(set(files) | set(rows), key=lambda d: (-files[d].stat().st_mtime if d in files else 0.0, d))
 
 
-def _make_openable(folder: Path) -> None:
-    """Removes what ``open_cache`` refuses; a database that SQLite cannot read is renamed."""
-    database = folder / diskcache.core.DBNAME
-    if not database.exists():
-        return
+def _set_index_aside(folder: Path) -> None:
+    """Renames an index as it is; refused while other processes have it open, whose journals would meet the new one.
+
+    See https://www.sqlite.org/howtocorrupt.html, section 2.4.
+    """
+    if pids := _holders(folder / DATABASE):
+        raise StoreError(
+            f"The index in {folder} is damaged, and the processes {', '.join(map(str, pids))} have it open; end them "
+            "and rebuild again. Nothing was changed."
+        )
     try:
-        with closing(sqlite3.connect(database)) as connection, connection:
-            ((state,),) = connection.execute("PRAGMA integrity_check(1)")
-            if state != "ok":
-                raise sqlite3.DatabaseError(state)
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if "Cache" in tables:
-                connection.execute("DELETE FROM Cache WHERE raw = 0 OR mode = 4 OR filename IS NOT NULL")
-            if "Settings" in tables:
-                connection.execute("DELETE FROM Settings WHERE key NOT IN ('count', 'size', 'hits', 'misses')")
-    except sqlite3.DatabaseError:
         folder.rename(folder.with_name(f"{folder.name}.damaged-{time.time_ns()}"))
+    except OSError as error:
+        raise StoreError(f"The index in {folder} cannot be renamed ({error}); {remedy(error)}.") from error
+
+
+def _holders(database: Path) -> list[int]:
+    """The other processes of this machine that have a file open, as far as this user may see."""
+    own, found = psutil.Process().pid, []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != own and any(Path(file.path) == database for file in process.open_files()):
+                found.append(process.pid)
+        except (psutil.Error, OSError):
+            continue
+    return found
 
 
 def _healthy_text(store: Store, digest: str, rows: dict[str, str]) -> str:
@@ -195,19 +240,16 @@ def _healthy_text(store: Store, digest: str, rows: dict[str, str]) -> str:
 
 
 def _set_aside(store: Store, digest: str) -> None:
-    file = store.cell_path(digest)
-    if file.exists():
+    """Renames the file of a damaged cell, which may have any name, and drops its rows."""
+    file = _cell_files(store.path).get(digest)
+    if file is not None and file != store.cell_path(digest):
         file.rename(file.with_name(f"{file.name}.damaged"))
-    store.write(lambda: [store.index.delete(f"{kind}/{digest}") for kind in ("cell", "summary")])
+    if re.fullmatch("[0-9a-f]{64}", digest):
+        store.write(lambda: store.set_aside(digest))
 
 
-def _drop_unreadable_resolutions(store: Store) -> None:
-    for name in store.names("resolution/"):
-        try:
-            resolution = json.loads(store.index.get(name))
-            spec = from_plain(CellSpec, resolution["spec"])
-            is_sound = name == f"resolution/{spec.digest}" and len(resolution["versions"]) == 2
-        except (ValueError, KeyError, TypeError):
-            is_sound = False
-        if not is_sound:
+def _drop_unreadable_rows(store: Store) -> None:
+    """Removes resolutions that lead nowhere, and claims that nobody wrote; inside a write."""
+    for name, text in read_rows(store.path / "index", "resolution/").items():
+        if readable_resolution(name, text) is None:
             store.index.delete(name)

@@ -34,7 +34,7 @@ from icl_core.models.gguf_file import gguf_config, read_gguf_header
 from icl_core.models.listing import Listing, local_checkpoints, local_listing
 from icl_core.models.parameter_fusion import fused_identity, fusion_parents
 from icl_core.models.sealed import is_sealed, sealed_files
-from icl_core.records import CheckpointIdentity, CheckpointRef
+from icl_core.records import CheckpointIdentity, CheckpointRef, text_fault
 from icl_core.registry.families import (
     MODELS,
     Model,
@@ -44,7 +44,7 @@ from icl_core.registry.families import (
     model_of_repository,
     nearest_checkpoints,
 )
-from icl_core.registry.names import check_name, home_of, label_of, training_order
+from icl_core.registry.names import home_of, label_of, training_order
 from icl_core.settings import BASE_MEMBER, lab_runs_path, store_path, suite_path
 
 __all__ = [
@@ -118,8 +118,8 @@ def listing_of(model_or_location: str, *, offline: bool = False) -> Listing:
         UnknownNameError: nothing of this name is known.
         CheckpointError: the Hub cannot be reached, or there is nothing to load.
     """
-    if fault := check_name(model_or_location):
-        raise CheckpointError(f"The model {model_or_location!a} cannot be used: {fault}; rename it.")
+    if fault := text_fault(model_or_location):
+        raise CheckpointError(f"The model {model_or_location!a} cannot be used: it {fault}; rename it.")
     if model_or_location in MODELS:
         return Listing(_hub_checkpoints(MODELS[model_or_location], offline))
     if model_or_location in embedded_members():

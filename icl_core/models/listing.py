@@ -16,8 +16,8 @@ from typing import Any
 
 from icl_core.errors import CheckpointError
 from icl_core.models.files import CONFIG_NAME, choose_weight_files, read_json, remap_of
-from icl_core.records import CheckpointRef
-from icl_core.registry.names import Reading, check_name, gguf_stem, read_name, training_order
+from icl_core.records import CheckpointRef, text_fault
+from icl_core.registry.names import Reading, gguf_stem, read_name, training_order
 
 __all__ = ["Listing", "Skipped", "local_checkpoints", "local_listing", "path_name", "renamed"]
 
@@ -97,8 +97,8 @@ def local_listing(path: Path) -> Listing:
     Raises:
         CheckpointError: there is no checkpoint at the path, it cannot be read, or its name cannot be kept.
     """
-    if fault := check_name(str(path)):
-        raise CheckpointError(f"The path {str(path)!a} cannot be used: {fault}; rename it.")
+    if fault := text_fault(str(path)):
+        raise CheckpointError(f"The path {str(path)!a} cannot be used: it {fault}; rename it.")
     try:
         path = path.expanduser().resolve()
         if path.is_file() and path.suffix.lower() == _GGUF:
@@ -142,8 +142,8 @@ def _look_through(entries: Iterable[Path]) -> tuple[list[_Found], list[Skipped]]
     found, skipped = [], []
     for entry in entries:
         name = entry.name
-        if fault := check_name(name):
-            skipped.append(Skipped(ascii(name), f"its name cannot be kept ({fault}); rename it"))
+        if fault := text_fault(name):
+            skipped.append(Skipped(ascii(name), f"its name cannot be kept (it {fault}); rename it"))
         elif entry.is_symlink() and not entry.exists():
             skipped.append(Skipped(name, "it leads to nothing"))
         elif entry.is_dir() and not name.startswith("."):
@@ -338,9 +338,9 @@ def _doubts(found: Iterable[_Found]) -> tuple[tuple[str, str], ...]:
 
 def _gguf_listing(folder: Path, paths: Sequence[Path], skipped: Sequence[Skipped]) -> Listing:
     """GGUF files of one folder; a file in several parts stands there as its first part."""
-    bad = [Skipped(ascii(path.name), f"its name cannot be kept ({fault}); rename it")
-           for path in paths if (fault := check_name(path.name))]  # fmt: skip
-    first = [path for path in sorted(paths) if not check_name(path.name) and _is_first_part(path)]
+    bad = [Skipped(ascii(path.name), f"its name cannot be kept (it {fault}); rename it")
+           for path in paths if (fault := text_fault(path.name))]  # fmt: skip
+    first = [path for path in sorted(paths) if not text_fault(path.name) and _is_first_part(path)]
     read = {path: read_name(gguf_stem(path.name)) for path in first}
     base = _gguf_base(folder, read)
     refs = [_gguf_ref(path, reading, path_name(base)) for path, reading in read.items()]

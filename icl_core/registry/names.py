@@ -8,7 +8,6 @@ issue 454 (``step1000-tokens4B``), ``checkpoint-1000`` of transformers, ``iter_0
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from icl_core.records import CheckpointRef
 
 __all__ = [
     "Reading",
-    "check_name",
     "counted_in",
     "gguf_stem",
     "home_of",
@@ -203,23 +201,3 @@ def _joined(refs: Sequence[CheckpointRef]) -> str:
     if len(names) > 3:
         return f"{', '.join(names[:3])} and {len(names) - 3} more"
     return " and ".join(names)
-
-
-_TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
-
-
-def check_name(text: str) -> str | None:
-    r"""Why a name or path from outside cannot be kept and shown, None where it can.
-
-    Names that are not UTF-8 reach Python with lone surrogates; control characters and those that turn the direction of
-    writing (https://trojansource.codes) make a sentence say what it does not.
-
-    >>> check_name("run/step-1"), check_name("run\u202egnp")
-    (None, 'it holds the character U+202E')
-    """
-    for char in text:
-        if unicodedata.category(char) in ("Cc", "Zl", "Zp") or unicodedata.bidirectional(char) in _TURNING:
-            return f"it holds the character U+{ord(char):04X}"
-        if unicodedata.category(char) == "Cs":
-            return "it is not UTF-8"
-    return None

@@ -26,7 +26,7 @@ from icl_core.analysis.competition import (
 from icl_core.analysis.predictions import Normalisation, Predictions, collect_predictions
 from icl_core.analysis.statistics import Measure
 from icl_core.analysis.trajectories import AbilityCurves, ability_curves, paired_predictions
-from icl_core.errors import ObservatoryError, StudyError
+from icl_core.errors import ObservatoryError, StoreError, StudyError
 from icl_core.evaluation.bundle import ensure_embedded
 from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpoints
 from icl_core.evaluation.store import CellSummary, Store
@@ -59,19 +59,31 @@ __all__ = [
     "stored_tasks",
     "summaries",
     "texts",
+    "troubles",
 ]
 
 
 @st.cache_resource(show_spinner="Opening the store; the shipped results are imported once")
-def _open(path: Path) -> Store:
+def _open(path: Path) -> tuple[Store, str | None]:
     opened = Store.open(path)
-    ensure_embedded(opened)
-    return opened
+    if opened.trouble:
+        return opened, opened.trouble
+    try:
+        ensure_embedded(opened)
+    except StoreError as error:
+        return opened, f"The shipped results are not all there: {error}"
+    return opened, None
 
 
 def store() -> Store:
     """The store of this app, opened once; the shipped results are in it."""
-    return _open(settings.store_path())
+    return _open(settings.store_path())[0]
+
+
+def troubles() -> tuple[str, ...]:
+    """What is wrong with the store so far: that it cannot be written, or what reading found damaged."""
+    opened, refused = _open(settings.store_path())
+    return tuple(words for words in (refused, opened.damage_words) if words)
 
 
 def generation() -> str:

@@ -13,7 +13,7 @@ from pages.ui import cached, selection
 from pages.ui.theme import Palette, palette_for
 from pages.ui.words import count, joined, plain, reported, task_title
 
-__all__ = ["draw", "heading", "palette"]
+__all__ = ["draw", "heading", "palette", "say_troubles"]
 
 _STYLE = Path(__file__).with_name("style.css")
 _MORE = ("template", "words", "alphabet", "sampling", "dtype", "attention", "data")
@@ -37,8 +37,12 @@ def _line(name: str, value: str) -> Iterator[None]:
         yield
 
 
-def draw() -> None:
-    """The style sheet and the study's five lines; every picker exists on every page."""
+def draw() -> tuple[str, ...]:
+    """The style sheet and the study's five lines; every picker exists on every page.
+
+    Returns:
+        What it has said about the store, for ``say_troubles`` after the page.
+    """
     st.html(_STYLE)
     with reported():
         cached.store()  # before the sidebar, so that the first opening says in the page what takes its time
@@ -48,9 +52,19 @@ def draw() -> None:
             defaults = selection.defaults_for(st.session_state.get("model", ()) or _models_in_url())
             _pickers(defaults)
             _completeness()
+            return say_troubles()
         except ObservatoryError as error:
             st.error(plain(str(error)))
             st.stop()
+
+
+def say_troubles(said: Sequence[str] = ()) -> tuple[str, ...]:
+    """Says in the sidebar what is wrong with the store, unless it was said before; gives all of it."""
+    found = cached.troubles()
+    for words in found:
+        if words not in said:
+            st.sidebar.warning(plain(words))
+    return found
 
 
 def _models_in_url() -> Sequence[str]:

@@ -17,6 +17,7 @@ import pytest
 
 from icl_core.errors import JobError
 from icl_core.evaluation import jobs
+from icl_core.evaluation.processes import this_place
 from icl_core.settings import project_path
 
 WORKER = """
@@ -24,6 +25,7 @@ import signal, subprocess, sys, time
 from pathlib import Path
 from icl_core.errors import StudyError
 from icl_core.evaluation import jobs
+from icl_core.evaluation.processes import this_place
 
 jobs.BEAT_SECONDS, jobs.TERM_SECONDS, jobs.KILL_SECONDS = 0.1, 0.6, 1.6
 jobs._worker_command = lambda folder, job_id: [sys.executable, __file__, str(folder), str(job_id)]
@@ -201,7 +203,7 @@ def test_foreign_process_with_the_same_pid_is_not_signalled(store: Path, monkeyp
         patch.setattr(jobs, "_launch", lambda folder, job_id: None)
         job_id = submit(store)
     with jobs._table(store) as table:
-        jobs._set(table, job_id, host=jobs.socket.gethostname(), pid=os.getpid(), pid_started=time.time() - 10_000)
+        jobs._set(table, job_id, host=this_place(), pid=os.getpid(), pid_started=1.0)
     sent: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "killpg", lambda *call: sent.append(call))
     jobs.cancel(job_id, store_path=store)
@@ -209,18 +211,34 @@ def test_foreign_process_with_the_same_pid_is_not_signalled(store: Path, monkeyp
     assert sent == []
 
 
-def test_silent_job_counts_as_dead_and_comes_back_with_its_beat(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frozen_job_is_not_responding_and_goes_on_when_it_is_woken(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(jobs, "STALLED_SECONDS", 1.0)
     job_id = submit(store, n=60, seconds=0.1)
     until(lambda: (store / "marks" / "0").exists())
     pid = jobs.read_job(job_id, store_path=store).pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
-    until(lambda: jobs.read_job(job_id, store_path=store).state == "lost")
+    until(lambda: "Not responding" in jobs.read_job(job_id, store_path=store).message)
+    assert jobs.read_job(job_id, store_path=store).state == "running"
+    assert "Not responding" in jobs.list_jobs(store_path=store)[0].message
     os.kill(pid, signal.SIGCONT)
     monkeypatch.setattr(jobs, "STALLED_SECONDS", 30.0)
+    assert jobs.wait_for(job_id, timeout=60, store_path=store).state == "done"
+
+
+def test_job_that_slept_on_another_machine_comes_back_with_its_beat(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = submit(store, n=100, seconds=0.1)
+    until(lambda: (store / "marks" / "0").exists())
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "lives", lambda owner: None)  # as seen from another machine
+        patch.setattr(jobs, "STALLED_SECONDS", -1.0)
+        assert jobs.read_job(job_id, store_path=store).state == "lost"
     until(lambda: jobs.read_job(job_id, store_path=store).state == "running")
-    assert jobs.wait_for(job_id, timeout=20, store_path=store).state == "done"
+    assert jobs.wait_for(job_id, timeout=60, store_path=store).state == "done"
 
 
 @pytest.mark.parametrize(("typed", "message"), [(True, "There are no tasks"), (False, "unexpected ZeroDivisionError")])

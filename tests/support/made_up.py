@@ -59,8 +59,8 @@ def made_up_record(spec: CellSpec, *, wanted: float) -> CellRecord:
         content_free=np.full(k, -1.0, dtype=np.float32),
         content_free_n_tokens=np.ones(k, dtype=np.int64),
         choices=task.words(),
-        demonstration_ids=("row:0",),
-        demonstration_labels=(task.words()[0],),
+        demonstration_ids=tuple(f"shot:{index}" for index in range(spec.n_shots)),
+        demonstration_labels=tuple(task.words()[index % k] for index in range(spec.n_shots)),
         provenance={"date": "2026-01-01T00:00:00+00:00"},
     )
 
