@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = (
-    ("errors", "records", "settings"),
+    ("errors", "owners", "records", "settings"),
     ("registry",),
     ("data", "models", "analysis"),
     ("scoring", "pretraining"),
@@ -24,11 +24,11 @@ LAYERS = (
 """A part of icl_core imports from itself and from earlier layers."""
 NEVER = {("pretraining", "analysis"), ("evaluation", "pretraining")}
 """(who, whom) that the order of the layers would allow."""
-BASE_ORDER = ("errors", "records", "settings")
+BASE_ORDER = ("errors", "owners", "records", "settings")
 
 PAGE_SIDE = (
-    *("errors", "records", "settings", "data.prompts", "data.label_settings", "models.hub", "models.listing"),
-    *(f"evaluation.{name}" for name in ("study", "cells", "index", "store", "processes", "bundle", "upkeep", "jobs")),
+    *("errors", "owners", "records", "settings", "data.prompts", "data.label_settings", "models.hub", "models.listing"),
+    *(f"evaluation.{name}" for name in ("study", "cells", "index", "store", "bundle", "upkeep", "jobs")),
     *(f"evaluation.{name}" for name in ("cost", "choice", "exclusions")),
     *(f"pretraining.lab.{name}" for name in ("config", "runs", "minimal", "claims")),
     *(

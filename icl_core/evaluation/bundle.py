@@ -28,8 +28,8 @@ from icl_core.errors import StoreError
 from icl_core.evaluation.cells import is_current
 from icl_core.evaluation.codec import check_record, from_plain, payload_sha256
 from icl_core.evaluation.index import remedy
-from icl_core.evaluation.processes import clear_leftovers
 from icl_core.evaluation.store import PutReport, Store
+from icl_core.owners import clear_leftovers
 from icl_core.records import SCORING_VERSION, CellKey, CellRecord, CellSpec, canonical_json, plain_fields, shown
 from icl_core.settings import BASE_MEMBER, embedded_results_path
 

@@ -2,7 +2,7 @@
 
 It does not know how to evaluate or train: :func:`work` is given one handler for each kind of job. It imports neither
 torch nor transformers, so a page may poll it. The table is one SQLite file in the store's folder, read and written
-through short connections. Whether a job lives is asked of its process (processes.py); the clock, which may be set
+through short connections. Whether a job lives is asked of its process (owners.py); the clock, which may be set
 back, decides only where there is no process to ask.
 """
 
@@ -29,8 +29,8 @@ import psutil
 from icl_core import settings
 from icl_core.errors import JobError, ObservatoryError, in_words
 from icl_core.evaluation.index import is_unwritable
-from icl_core.evaluation.processes import Owner, lives, owner_of, process_of
 from icl_core.evaluation.study import Study, study_to_json
+from icl_core.owners import Owner, lives, owner_of, process_of
 
 __all__ = [
     "Job",
@@ -104,7 +104,7 @@ class Job:
         device: the device it holds while it lives; ``auto`` holds all of them.
         state: queued, running, done, failed, cancelled, lost (its process died without a word).
         created, started, ended, beat: seconds since 1970, None where it has not happened.
-        host, pid, pid_started: place, id and start of its process, as in ``processes.Owner``.
+        host, pid, pid_started: place, id and start of its process, as in ``owners.Owner``.
         cancel_asked: when cancelling was asked for, s since 1970.
         done, total: units of work, cells of a study or steps of a training.
         cells_per_second: recent rate over units that were really computed, None before the first.

@@ -28,7 +28,7 @@ from icl_core.errors import CheckpointError, JobError, StudyError
 from icl_core.evaluation.store import CellSummary
 from icl_core.models.files import file_stamp
 from icl_core.models.hub import checkpoint_files
-from icl_core.models.processes import Worker, WorkerEnded
+from icl_core.models.worker import Worker, WorkerEnded
 from icl_core.records import CheckpointRef, Example, LabelScores, LabelSetting
 from icl_core.registry.tasks import FILE_PREFIX, FileSource, Task, get_task, own_file
 

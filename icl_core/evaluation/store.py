@@ -35,7 +35,7 @@ from icl_core.evaluation.codec import (
     spec_faults,
 )
 from icl_core.evaluation.index import LOCK_TIMEOUT_S, ReadOnlyIndex, is_unwritable, open_cache, read_rows, remedy
-from icl_core.evaluation.processes import Owner, clear_leftovers, lives, owner_of
+from icl_core.owners import Owner, clear_leftovers, lives, owner_of
 from icl_core.records import CellKey, CellRecord, CellSpec, LabelSetting, Split, canonical_json, plain_fields, shown
 from icl_core.settings import store_path
 

@@ -6,26 +6,31 @@ formats and keeps nothing that cannot be made again.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import shutil
-import socket
-from contextlib import suppress
 from pathlib import Path
-
-import psutil
 
 from icl_core.errors import CheckpointError
 from icl_core.models.files import file_hashes, read_json
+from icl_core.owners import Owner, lives, owner_of, this_place
 
 __all__ = ["clear_leftovers", "is_sealed", "put_sealed", "sealed_files", "working_folder"]
 
 _SEAL_NAME = "sealed.json"
+_WORKING = re.compile(r"\.(?P<pid>[0-9]{1,9})-(?P<at>[0-9]{1,12}\.[0-9]{2})-(?P<place>[0-9a-f]{12})$")
 
 
 def working_folder(folder: Path) -> Path:
     """Where this process writes what shall become ``folder``; the name tells whose it is, should the process die."""
-    return folder.with_name(f"{folder.name}.{os.getpid()}.{socket.gethostname()}")
+    owner = owner_of() or Owner(this_place(), os.getpid(), 0.0)
+    return folder.with_name(f"{folder.name}.{owner.pid}-{owner.started:.2f}-{_short(owner.place)}")
+
+
+def _short(place: str) -> str:
+    return hashlib.sha256(place.encode()).hexdigest()[:12]
 
 
 def put_sealed(partial: Path, folder: Path, *, version: int) -> None:
@@ -77,14 +82,8 @@ def is_sealed(folder: Path, *, version: int, hash_cache: Path | None = None) -> 
 
 def clear_leftovers(parent: Path) -> None:
     """Removes the working folders of processes of this machine that are gone."""
-    for path in parent.glob("*.*.*"):
-        _, pid, host = path.name.split(".", 2)
-        if host == socket.gethostname() and pid.isdecimal() and not _may_write(int(pid), path):
+    here = this_place()
+    for path in parent.glob("*.*-*-*"):
+        found = _WORKING.search(path.name)
+        if found and found["place"] == _short(here) and not lives(Owner(here, int(found["pid"]), float(found["at"]))):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _may_write(pid: int, path: Path) -> bool:
-    """Whether the process that made a folder still lives; one that began after the last change is another."""
-    with suppress(psutil.Error, OSError):
-        return psutil.Process(pid).create_time() < path.stat().st_mtime + 1.0
-    return False

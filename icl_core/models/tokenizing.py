@@ -19,7 +19,7 @@ import psutil
 
 from icl_core.errors import CheckpointError, ScoringError, in_words
 from icl_core.models.files import file_stamp
-from icl_core.models.processes import Worker, WorkerEnded
+from icl_core.models.worker import Worker, WorkerEnded
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer

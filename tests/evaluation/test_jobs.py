@@ -17,7 +17,7 @@ import pytest
 
 from icl_core.errors import JobError
 from icl_core.evaluation import jobs
-from icl_core.evaluation.processes import this_place
+from icl_core.owners import this_place
 from icl_core.settings import project_path
 
 WORKER = """
@@ -25,7 +25,7 @@ import signal, subprocess, sys, time
 from pathlib import Path
 from icl_core.errors import StudyError
 from icl_core.evaluation import jobs
-from icl_core.evaluation.processes import this_place
+from icl_core.owners import this_place
 
 jobs.BEAT_SECONDS, jobs.TERM_SECONDS, jobs.KILL_SECONDS = 0.1, 0.6, 1.6
 jobs._worker_command = lambda folder, job_id: [sys.executable, __file__, str(folder), str(job_id)]

@@ -32,9 +32,9 @@ from icl_core.evaluation.playground import (
 from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells
-from icl_core.models import processes
+from icl_core.models import worker as worker_module
 from icl_core.models.hub import local_checkpoints
-from icl_core.models.processes import Worker
+from icl_core.models.worker import Worker
 from icl_core.settings import project_path
 from tests.support.sentences import assert_one_sentence
 from tests.support.tiny_models import save_checkpoint, save_task_file, save_trajectory
@@ -186,7 +186,7 @@ def test_the_worker_answers_refuses_crashes_and_is_started_again(question: Quest
 def test_the_worker_goes_with_its_parent(tmp_path: Path) -> None:
     script = (
         "import time\n"
-        "from icl_core.models.processes import Worker\n"
+        "from icl_core.models.worker import Worker\n"
         "worker = Worker('time:sleep')\n"
         "worker.ask(0.0, seconds=600, memory_bytes=2**40)\n"
         "print(worker.pid, flush=True)\n"
@@ -208,7 +208,7 @@ def test_unexpected_errors_come_back_as_one_sentence(question: Question, monkeyp
         raise RuntimeError("the device is on fire")
 
     monkeypatch.setattr(playground, "encode_cell", broken)
-    kind, said = processes._answered(ask, question)
+    kind, said = worker_module._answered(ask, question)
     assert (kind, said) == ("ScoringError", "It stopped on an unexpected RuntimeError: the device is on fire.")
 
 

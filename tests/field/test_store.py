@@ -27,10 +27,10 @@ from icl_core.evaluation import codec, index, jobs, store
 from icl_core.evaluation.bundle import export_bundle, read_manifest
 from icl_core.evaluation.claims import Claims
 from icl_core.evaluation.codec import NewerFormatError, check_record, decode_record, encode_record
-from icl_core.evaluation.processes import Owner, lives, owner_of
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, validate_study
 from icl_core.evaluation.upkeep import rebuild_store, verify_store
+from icl_core.owners import Owner, lives, owner_of
 from icl_core.records import CellRecord, canonical_json, digest_of
 from tests.support.records import record_of
 from tests.support.sentences import assert_one_sentence

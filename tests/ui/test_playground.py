@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from icl_core.errors import DataError
 from icl_core.evaluation import playground
 from icl_core.evaluation.playground import Question, Reply, ask
-from icl_core.models.processes import WorkerEnded
+from icl_core.models.worker import WorkerEnded
 from icl_core.records import CheckpointRef
 from icl_core.registry.tasks import embedded_tasks, get_task
 from pages.playground import views

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from icl_core.errors import CheckpointError, ScoringError
-from icl_core.models.processes import Worker, WorkerEnded
+from icl_core.models.worker import Worker, WorkerEnded
 
 FOREVER = "__import__('time').sleep(3600)"
 LIMITS = {"seconds": 300.0, "memory_bytes": 2**40}
