@@ -17,7 +17,6 @@ from icl_core.errors import DataError
 from icl_core.evaluation.playground import MAX_BATCH_TEXTS, Question, Reply, Role, Scored, probabilities
 from pages.playground import worker
 from pages.ui import blocks, charts_playground, frame
-from pages.ui.rows import as_csv
 from pages.ui.words import checkpoint_name, count, percent, plain, reported
 
 __all__ = ["answers", "batch", "prompts"]
@@ -177,8 +176,7 @@ def _batch_table(question: Question, replies: list[Reply]) -> None:
     normalisation: Normalisation = st.session_state.get("norm", "sum")
     weight = float(st.session_state.get("play_w", 0.5))
     rows = batch_rows(question, replies, weight=weight, normalisation=normalisation)
-    st.dataframe(rows, hide_index=True, height=320, alt="Answers to all sentences")
-    st.download_button("CSV", lambda: as_csv(rows), file_name="playground.csv", mime="text/csv", key="play_csv")
+    blocks.grid(rows, name="playground", height=320, alt="Answers to all sentences")
 
 
 def batch_rows(

@@ -1,12 +1,14 @@
 """How numbers and other people's text are written: percent, steps, tokens, bytes, durations, escaped names.
 
-It changes display units only; nothing here computes a measure.
+It changes display units only; nothing here computes a measure. Names, labels and messages come from users, files and
+links: ``shown`` makes their characters harmless wherever they stand, ``plain`` where Streamlit reads Markdown too.
 """
 
 from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -30,20 +32,48 @@ __all__ = [
     "points",
     "reported",
     "short_number",
+    "shown",
     "task_title",
     "when",
 ]
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>$:<&])")
+_JOINERS = "\u200c\u200d"
+"""Invisible characters that scripts and emojis need."""
+_RIGHT_TO_LEFT = frozenset(("R", "AL"))
+MOST_CHARACTERS = 1000
+"""Longest text of a user that is shown; a link can hold megabytes."""
+
+
+def shown(text: str) -> str:
+    r"""Text of a user, a file or a link on one line, in which no character acts on the text around it.
+
+    Control characters, lone surrogates and characters that turn the direction of writing become ``\ufffd``; a text
+    with letters that are written from right to left is isolated, so that the sentence around it keeps its order; a
+    very long one is cut.
+
+    >>> shown("a\u202eb\x00 c\nd")
+    'a\ufffdb\ufffd c d'
+    """
+    cut = text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
+    one_line = " ".join(cut.split())
+    seen = "".join("\ufffd" if _acts(character) else character for character in one_line)
+    turned = not seen.isascii() and any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in seen)
+    return f"\u2068{seen}\u2069" if turned else seen
+
+
+def _acts(character: str) -> bool:
+    """Whether a character is not seen itself but changes what is: control, direction, half of a pair, unassigned."""
+    return not character.isprintable() and character not in _JOINERS and unicodedata.category(character) != "Zs"
 
 
 def plain(text: str) -> str:
-    r"""Text of a user or a file, written so that Markdown shows it letter by letter.
+    r"""``shown``, written so that Markdown shows it letter by letter.
 
     >>> plain("*a* <b>")
     '\\*a\\* \\<b\\>'
     """
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    return _MARKDOWN.sub(r"\\\1", shown(text))
 
 
 def percent(fraction: float) -> str:
@@ -128,12 +158,12 @@ def when(timestamp: float) -> str:
 
 def checkpoint_name(ref: CheckpointRef) -> str:
     """A checkpoint in words: its step where it has one, else its revision."""
-    return f"step {ref.step:,}" if ref.step is not None else ref.weight_file or ref.revision
+    return f"step {ref.step:,}" if ref.step is not None else shown(ref.weight_file or ref.revision)
 
 
 def task_title(name: str) -> str:
     """A task's name as shown: the file name for a file of one's own."""
-    return name.rsplit("/", 1)[-1] if name.startswith("file:") else name
+    return shown(name.rsplit("/", 1)[-1] if name.startswith("file:") else name)
 
 
 def joined(names: Sequence[str], *, most: int = 3) -> str:
