@@ -12,14 +12,20 @@ def main() -> None:
     """Draws one run of the app."""
     import streamlit as st
 
-    from pages.ui import frame
+    from pages.ui import frame, links
 
     st.set_page_config(page_title="ICL Observatory", page_icon="🔭", layout="wide")
     home = st.Page("pages/home/page.py", title="Home", default=True)
     others = [st.Page(f"pages/{name}/page.py", title=name.capitalize(), url_path=name) for name in PAGES]
     page = st.navigation([home, *others])
-    frame.draw()
-    page.run()
+    links.read()
+    notice = st.container()
+    try:
+        frame.draw()
+        page.run()
+    finally:
+        with notice:
+            links.say()
 
 
 if __name__ == "__main__":  # also true under streamlit run and AppTest; false in a spawned worker

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from icl_core.models.files import (
     tokenizer_files,
 )
 from icl_core.models.parameter_fusion import fused_identity, fusion_parents
+from icl_core.paths import typed_path
 from icl_core.records import CheckpointIdentity, CheckpointRef
 from icl_core.registry.families import (
     MODELS,
@@ -104,7 +106,7 @@ def list_checkpoints(model_or_location: str, *, offline: bool = False) -> tuple[
         return _embedded_checkpoints(model_or_location)
     if model_or_location in (runs := lab_runs()):
         return _lab_checkpoints(runs[model_or_location])
-    if Path(model_or_location).expanduser().exists():
+    if typed_path(model_or_location, CheckpointError).exists():
         return local_checkpoints(Path(model_or_location))
     if re.fullmatch(r"[\w.-]+/[\w.-]+", model_or_location) and not model_or_location.startswith("."):
         return _hub_checkpoints(_model_at(model_or_location), offline)
@@ -165,18 +167,18 @@ def local_checkpoints(path: Path) -> tuple[CheckpointRef, ...]:
             config.json are passed over unless their name tells a step.
 
     Raises:
-        CheckpointError: there is no checkpoint at the path.
+        CheckpointError: there is no checkpoint at the path, or it cannot be looked at.
     """
-    path = path.expanduser().resolve()
+    path = typed_path(path, CheckpointError)
     if path.is_file() and path.suffix == ".gguf":
         return (CheckpointRef("local", path.stem, path.name, "gguf", str(path)),)
     if (path / CONFIG_NAME).is_file():
         return (_folder_ref(path, path.parent.name),)
-    folders = sorted(entry for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
+    folders = _folders_in(path) if path.is_dir() else []
     refs = [
         _folder_ref(folder, path.name)
         for folder in folders
-        if _STEP_IN_NAME.fullmatch(folder.name) or (folder / CONFIG_NAME).is_file()
+        if _STEP_IN_NAME.fullmatch(folder.name) or os.path.isfile(folder / CONFIG_NAME)
     ]
     if not refs:
         raise CheckpointError(
@@ -184,6 +186,13 @@ def local_checkpoints(path: Path) -> tuple[CheckpointRef, ...]:
             "(step-1000/, checkpoint-2000/), or a .gguf file."
         )
     return _sorted(refs)
+
+
+def _folders_in(path: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in path.iterdir() if os.path.isdir(entry))  # False where nobody may look
+    except OSError as error:
+        raise CheckpointError(f"Cannot list {path}: {error.strerror}; give a folder that may be read.") from error
 
 
 def _folder_ref(folder: Path, model: str) -> CheckpointRef:
@@ -262,7 +271,13 @@ class _NotCached(Exception):
 
 def _at_first_location(locations: Iterable[str], action: Callable[[str], T]) -> T:
     """The action's result at the first Hub id that exists (organisations are renamed), or one clear sentence."""
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionResolutionError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionResolutionError,
+    )
 
     tried = []
     for location in locations:
@@ -275,6 +290,8 @@ def _at_first_location(locations: Iterable[str], action: Callable[[str], T]) -> 
             ) from None
         except RepositoryNotFoundError:
             tried.append(f"{location} does not exist on the Hub (or is private)")
+        except HFValidationError:
+            tried.append(f"{location!r} is no name that a repository of the Hub can have")
         except (_NotCached, RevisionResolutionError):
             tried.append(f"{location} is not in the local cache {_cache_path()}; download it while online")
         except (HfHubHTTPError, *_unreachable_errors()) as error:

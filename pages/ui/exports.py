@@ -104,7 +104,7 @@ def _library() -> str:
     """Vega, Vega-Lite and Vega-Embed."""
     import vl_convert
 
-    library: str = vl_convert.javascript_bundle(None)
+    library: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return library
 
 

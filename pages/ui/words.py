@@ -38,8 +38,10 @@ __all__ = [
 ]
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>$:<&])")
-_JOINERS = "\u200c\u200d"
+_HARMLESS = "\u200c\u200d"
 """Invisible characters that scripts and emojis need."""
+_ISOLATES = "\u2068\u2069"
+"""Around a text whose direction of writing must not reach the sentence around it."""
 _RIGHT_TO_LEFT = frozenset(("R", "AL"))
 MOST_CHARACTERS = 1000
 """Longest text of a user that is shown; a link can hold megabytes."""
@@ -50,21 +52,22 @@ def shown(text: str) -> str:
 
     Control characters, lone surrogates and characters that turn the direction of writing become ``\ufffd``; a text
     with letters that are written from right to left is isolated, so that the sentence around it keeps its order; a
-    very long one is cut.
+    very long one is cut in its middle. What is shown already stays as it is.
 
     >>> shown("a\u202eb\x00 c\nd")
     'a\ufffdb\ufffd c d'
     """
-    cut = text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
+    cut = text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS // 2]} … {text[-MOST_CHARACTERS // 2 :]}"
     one_line = " ".join(cut.split())
-    seen = "".join("\ufffd" if _acts(character) else character for character in one_line)
+    kept = _HARMLESS + _ISOLATES if one_line.count(_ISOLATES[0]) == one_line.count(_ISOLATES[1]) else _HARMLESS
+    seen = "".join("\ufffd" if _acts(character) and character not in kept else character for character in one_line)
     turned = not seen.isascii() and any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in seen)
-    return f"\u2068{seen}\u2069" if turned else seen
+    return seen.join(_ISOLATES) if turned and not seen.startswith(_ISOLATES[0]) else seen
 
 
 def _acts(character: str) -> bool:
     """Whether a character is not seen itself but changes what is: control, direction, half of a pair, unassigned."""
-    return not character.isprintable() and character not in _JOINERS and unicodedata.category(character) != "Zs"
+    return not character.isprintable() and unicodedata.category(character) != "Zs"
 
 
 def plain(text: str) -> str:
