@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = (
-    ("errors", "records", "settings", "paths"),
+    ("errors", "records", "settings"),
     ("registry",),
     ("data", "models", "analysis"),
     ("scoring", "pretraining"),
@@ -24,7 +24,7 @@ LAYERS = (
 """A part of icl_core imports from itself and from earlier layers."""
 NEVER = {("pretraining", "analysis"), ("evaluation", "pretraining")}
 """(who, whom) that the order of the layers would allow."""
-BASE_ORDER = ("errors", "records", "settings", "paths")
+BASE_ORDER = ("errors", "records", "settings")
 
 PAGE_SIDE = (
     *("errors", "records", "settings", "data.prompts", "data.label_settings", "models.hub"),

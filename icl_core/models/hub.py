@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -29,7 +28,6 @@ from icl_core.models.files import (
     tokenizer_files,
 )
 from icl_core.models.parameter_fusion import fused_identity, fusion_parents
-from icl_core.paths import typed_path
 from icl_core.records import CheckpointIdentity, CheckpointRef
 from icl_core.registry.families import (
     MODELS,
@@ -106,7 +104,7 @@ def list_checkpoints(model_or_location: str, *, offline: bool = False) -> tuple[
         return _embedded_checkpoints(model_or_location)
     if model_or_location in (runs := lab_runs()):
         return _lab_checkpoints(runs[model_or_location])
-    if typed_path(model_or_location, CheckpointError).exists():
+    if Path(model_or_location).expanduser().exists():
         return local_checkpoints(Path(model_or_location))
     if re.fullmatch(r"[\w.-]+/[\w.-]+", model_or_location) and not model_or_location.startswith("."):
         return _hub_checkpoints(_model_at(model_or_location), offline)
@@ -167,18 +165,18 @@ def local_checkpoints(path: Path) -> tuple[CheckpointRef, ...]:
             config.json are passed over unless their name tells a step.
 
     Raises:
-        CheckpointError: there is no checkpoint at the path, or it cannot be looked at.
+        CheckpointError: there is no checkpoint at the path.
     """
-    path = typed_path(path, CheckpointError)
+    path = path.expanduser().resolve()
     if path.is_file() and path.suffix == ".gguf":
         return (CheckpointRef("local", path.stem, path.name, "gguf", str(path)),)
     if (path / CONFIG_NAME).is_file():
         return (_folder_ref(path, path.parent.name),)
-    folders = _folders_in(path) if path.is_dir() else []
+    folders = sorted(entry for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
     refs = [
         _folder_ref(folder, path.name)
         for folder in folders
-        if _STEP_IN_NAME.fullmatch(folder.name) or os.path.isfile(folder / CONFIG_NAME)
+        if _STEP_IN_NAME.fullmatch(folder.name) or (folder / CONFIG_NAME).is_file()
     ]
     if not refs:
         raise CheckpointError(
@@ -186,13 +184,6 @@ def local_checkpoints(path: Path) -> tuple[CheckpointRef, ...]:
             "(step-1000/, checkpoint-2000/), or a .gguf file."
         )
     return _sorted(refs)
-
-
-def _folders_in(path: Path) -> list[Path]:
-    try:
-        return sorted(entry for entry in path.iterdir() if os.path.isdir(entry))  # False where nobody may look
-    except OSError as error:
-        raise CheckpointError(f"Cannot list {path}: {error.strerror}; give a folder that may be read.") from error
 
 
 def _folder_ref(folder: Path, model: str) -> CheckpointRef:

@@ -17,7 +17,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 from icl_core.errors import DataError, UnknownNameError
-from icl_core.paths import typed_path
 from icl_core.registry.task_files import read_task_file
 from icl_core.settings import suite_path
 
@@ -481,7 +480,7 @@ def get_task(name: str) -> Task:
     if name in TASKS:
         return TASKS[name]
     if name.startswith(FILE_PREFIX):
-        path = typed_path(name.removeprefix(FILE_PREFIX), DataError)
+        path = Path(name.removeprefix(FILE_PREFIX)).expanduser().resolve()
         return _file_task(f"{FILE_PREFIX}{path}", path, {})
     if lab := re.fullmatch(rf"{LAB_TASK}(?:_([1-9]\d{{0,3}}))?", name):
         return _lab_task(int(lab.group(1) or LAB_LABELS))

@@ -181,7 +181,6 @@ def study_of(choice: Choice) -> Study:
     refs = [ref for model in choice.model for ref in checkpoints_for(model, choice.checkpoints)]
     if choice.local.strip():
         refs += _chosen(local_checkpoints(Path(choice.local.strip())), choice.checkpoints)
-    _require_names(refs)
     if not refs:
         raise StudyError("The study names no model; pick one under Models, or give a folder of your own.")
     if not choice.task:
@@ -203,16 +202,6 @@ def study_of(choice: Choice) -> Study:
         attention=choice.attention,
         data_dir=choice.data.strip() or None,
     )
-
-
-def _require_names(refs: Sequence[CheckpointRef]) -> None:
-    """Refuses names that no page, store or file of ours could write down."""
-    for ref in refs:
-        try:
-            f"{ref.model}{ref.revision}{ref.location}".encode()
-        except UnicodeEncodeError:
-            name = ascii(f"{ref.location}/{ref.revision}")
-            raise StudyError(f"The name of {name} is not written in UTF-8; rename the folder or file.") from None
 
 
 def checkpoints_for(model: str, text: str) -> tuple[CheckpointRef, ...]:
