@@ -12,16 +12,29 @@ def main() -> None:
     """Draws one run of the app."""
     import streamlit as st
 
-    from pages.ui import frame
+    from pages.ui import frame, links
 
     st.set_page_config(page_title="ICL Observatory", page_icon="🔭", layout="wide")
     home = st.Page("pages/home/page.py", title="Home", default=True)
     others = [st.Page(f"pages/{name}/page.py", title=name.capitalize(), url_path=name) for name in PAGES]
     page = st.navigation([home, *others])
-    said = frame.draw()
-    page.run()
-    frame.say_troubles(said)
+    links.read()
+    notice = st.container()
+    try:
+        said = frame.draw()
+        page.run()
+        frame.say_troubles(said)
+    finally:
+        with notice:
+            links.say()
 
 
 if __name__ == "__main__":  # also true under streamlit run and AppTest; false in a spawned worker
     main()
+elif __name__ == "app":  # the server imports this file once, by its name, for the application around the pages
+    from starlette.middleware import Middleware
+    from streamlit.starlette import App
+
+    from pages.ui.guard import GuardHeaders, unexpected
+
+    app = App(__file__, middleware=[Middleware(GuardHeaders)], on_script_error=unexpected)

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import Literal, cast
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 import psutil
 
@@ -180,18 +180,39 @@ def _table(folder: Path, *, to_write: bool = True) -> Iterator[sqlite3.Connectio
         connection.execute(_SCHEMA)
         yield connection
         connection.execute("COMMIT")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, IndexError) as error:  # also a table of another shape
         raise JobError(f"the job table in {folder} cannot be used: {error}") from error
     finally:
         connection.close()
 
 
-def _job(row: sqlite3.Row) -> Job:
-    return Job(**{field.name: row[field.name] for field in fields(Job)})
+_HINTS = get_type_hints(Job) | {"kind": str}  # whoever works a job says which kinds there are
+_MOST_SECONDS = 1e11
+"""Times and rates are smaller; a date beyond the year 5138 cannot be shown."""
+
+
+def _job(row: sqlite3.Row) -> Job | None:
+    """The job of a row, None where it holds what no job can."""
+    values = {field.name: row[field.name] for field in fields(Job)}
+    fits = all(_fits(value, _HINTS[name]) for name, value in values.items())
+    return Job(**values) if fits else None
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a value of the table is of a field's type; a column takes any."""
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if get_args(hint):
+        return any(_fits(value, part) for part in get_args(hint))
+    if hint is float:
+        return isinstance(value, int | float) and abs(value) < _MOST_SECONDS
+    return isinstance(value, hint)
 
 
 def _rows(table: sqlite3.Connection, condition: str = "1", values: Sequence[object] = ()) -> list[Job]:
-    return [_job(row) for row in table.execute(f"SELECT * FROM jobs WHERE {condition} ORDER BY id", tuple(values))]
+    """The jobs of the rows, without those rows that are none: a damaged row harms only itself."""
+    rows = table.execute(f"SELECT * FROM jobs WHERE {condition} ORDER BY id", tuple(values))
+    return [job for row in rows if (job := _job(row)) is not None]
 
 
 def _get(table: sqlite3.Connection, job_id: int) -> Job:

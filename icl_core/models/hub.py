@@ -261,7 +261,13 @@ class _NotCached(Exception):
 
 def _at_first_location(locations: Iterable[str], action: Callable[[str], T]) -> T:
     """The action's result at the first Hub id that exists (organisations are renamed), or one clear sentence."""
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionResolutionError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionResolutionError,
+    )
 
     tried = []
     for location in locations:
@@ -274,6 +280,8 @@ def _at_first_location(locations: Iterable[str], action: Callable[[str], T]) -> 
             ) from None
         except RepositoryNotFoundError:
             tried.append(f"{location} does not exist on the Hub (or is private)")
+        except HFValidationError:
+            tried.append(f"{location!r} is no name that a repository of the Hub can have")
         except (_NotCached, RevisionResolutionError):
             tried.append(f"{location} is not in the local cache {_cache_path()}; download it while online")
         except (HfHubHTTPError, *_unreachable_errors()) as error:

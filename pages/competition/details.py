@@ -122,11 +122,12 @@ def changed(study: Study, found: cached.Collected, seen: Seen, view: View) -> No
     counted = [_balance(changes, task, ability) for task in predictions.tasks for ability in ("TR", "TL")]
     left, right = st.columns([2, 3])
     with left:
-        st.dataframe([row for row in counted if row["changed"]], hide_index=True, height=340, alt="Changes by task")
+        balance = [row for row in counted if row["changed"]]
+        blocks.grid(balance, name="changes-by-task", height=340, alt="Changes by task")
     with right:
-        st.dataframe(
+        blocks.grid(
             [_change_row(change, study, predictions) for change in changes[:MOST_CHANGES]],
-            hide_index=True,
+            name="changed-answers",
             height=340,
             alt="Queries whose answer changed",
         )

@@ -156,6 +156,6 @@ def _answers(
     only_wrong = st.toggle("Only queries that some seed gets wrong", key="wrong", bind="query-params")
     if only_wrong:
         shown = [row for row in shown if row["right"] < len(predictions.demo_seeds)]
-    st.dataframe(shown, hide_index=True, height=300, alt=f"Answers on {task}")
+    blocks.grid(shown, name="answers", height=300, alt=f"Answers on {task}")
     if not texts:
         st.caption("The texts are not on this machine; rows are named by their place in the dataset.")

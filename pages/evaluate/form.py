@@ -74,7 +74,7 @@ def models_and_checkpoints() -> None:
 def _unlisted(models: Sequence[str]) -> None:
     for model in models:
         st.info(f"The checkpoints of {plain(model)} are not documented in full; the Hub has to be asked for them.")
-        if st.button(f"Ask the Hub about {model}", key=f"list-{model}"):
+        if st.button(f"Ask the Hub about {plain(model)}", key=f"list-{model}"):
             with st.spinner("Asking the Hub"):
                 cached.ask_hub(model)
             st.rerun()
@@ -156,7 +156,7 @@ def tasks() -> None:
             group.capitalize(),
             names,
             selection_mode="multi",
-            format_func=task_title,
+            format_func=lambda name: plain(task_title(name)),
             key=f"page_task_{group}",
             on_change=_gather_tasks,
             wrap=True,

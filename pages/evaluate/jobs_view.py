@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from icl_core.evaluation.jobs import Job, list_jobs
+from icl_core.evaluation.jobs import Job
 from pages.ui import jobs
 from pages.ui.words import plain
 
@@ -13,7 +13,7 @@ __all__ = ["live", "past"]
 
 def live() -> None:
     """Every waiting or running job, with its progress."""
-    jobs.live(list_jobs(), "Job", _cell_and_log)
+    jobs.live(jobs.listed(), "Job", _cell_and_log)
 
 
 def _cell_and_log(now: Job) -> None:
@@ -25,4 +25,4 @@ def _cell_and_log(now: Job) -> None:
 
 def past() -> None:
     """Every job that has ended."""
-    jobs.past(list_jobs(), "Job")
+    jobs.past(jobs.listed(quiet=True), "Job")

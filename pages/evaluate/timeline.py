@@ -8,10 +8,10 @@ from typing import Any
 import streamlit as st
 
 from icl_core.evaluation.exclusions import excluded_checkpoints
-from icl_core.evaluation.jobs import Job, list_jobs
+from icl_core.evaluation.jobs import Job
 from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef
-from pages.ui import blocks, cached, charts, frame, rows, selection
+from pages.ui import blocks, cached, charts, frame, jobs, rows, selection
 from pages.ui.axes import x_axis
 from pages.ui.charts import PICK
 from pages.ui.words import checkpoint_name, count
@@ -65,9 +65,9 @@ def _states(study: Study) -> dict[CheckpointRef, tuple[str, str]]:
     """State and sentence of each checkpoint: stored, partial, missing, queued, running, failed or flagged."""
     counts = cached.completeness(study)
     flagged = excluded_checkpoints(cached.store(), study.checkpoints)
-    jobs = list_jobs()
-    live = [job for job in jobs if job.is_live]
-    ended = [job for job in jobs if job.state in ("done", "failed")]
+    known = jobs.listed(quiet=True)
+    live = [job for job in known if job.is_live]
+    ended = [job for job in known if job.state in ("done", "failed")]
     states = {}
     for ref, (done, total) in counts.items():
         words = f"{done} of {count(total, 'cell')} stored."
@@ -88,5 +88,8 @@ def _states(study: Study) -> dict[CheckpointRef, tuple[str, str]]:
 def _asks_for(job: Job, ref: CheckpointRef) -> bool:
     if job.kind != "evaluate":
         return False
-    asked = json.loads(job.payload)["study"]["checkpoints"]
-    return any(item["model"] == ref.model and item["revision"] == ref.revision for item in asked)
+    try:
+        asked = json.loads(job.payload)["study"]["checkpoints"]
+        return any(item["model"] == ref.model and item["revision"] == ref.revision for item in asked)
+    except (ValueError, KeyError, TypeError):  # what no study is, asks for nothing
+        return False

@@ -79,9 +79,9 @@ def tasks(context: Context) -> None:
     """Gain on every task against one baseline, with both p-values."""
     baseline = _baseline(context, "against")
     found = compute.gains(context.asked, context.fusion.name, baseline.name)
-    st.dataframe(
+    blocks.grid(
         gain_rows(context, found),
-        hide_index=True,
+        name="gains",
         alt=f"Gain of {context.fusion.name} over {baseline.name} by task",
         column_config={
             **dict.fromkeys(("fused", "baseline", "at w"), PERCENT),
@@ -146,13 +146,13 @@ def cost(context: Context) -> None:
         blocks.chart(figure, key="cost", alt="Accuracy against TFLOPs of one prompt")
     else:
         st.info("The cost of a prompt is not known: no configuration of these models is on this machine.")
-    st.dataframe(
+    blocks.grid(
         [
             {key: row[key] for key in ("name", "kind", "tflops")}
             | {key: 100 * row[key] for key in ("value", "low", "high")}
             for row in rows
         ],
-        hide_index=True,
+        name="cost",
         height=320,
         column_config={
             **dict.fromkeys(("value", "low", "high"), PERCENT),
@@ -165,7 +165,7 @@ def cost(context: Context) -> None:
         "95 % intervals beside the value."
     )
     if st.toggle("Test the gain over every baseline", key="all_gains", bind="query-params"):
-        st.dataframe(all_gain_rows(context), hide_index=True, alt="Gain over every baseline",
+        blocks.grid(all_gain_rows(context), name="every-gain", alt="Gain over every baseline",
                      column_config={**dict.fromkeys(("gain", "from", "to"), POINTS),
                                     **dict.fromkeys(("p seeds", "p queries"), P)})  # fmt: skip
 
@@ -213,7 +213,7 @@ def chosen(context: Context) -> None:
         return
     left, right = st.columns([2, 3])
     with left:
-        st.dataframe(
+        blocks.grid(
             [
                 {
                     "TR member": row.tr_rule,
@@ -224,7 +224,7 @@ def chosen(context: Context) -> None:
                 }
                 for row in compute.ablation(asked)
             ],
-            hide_index=True,
+            name="selection",
             height=360,
             column_config={"value": PERCENT, "± seeds": st.column_config.NumberColumn(format="%.1f")},
             alt="Adaptive fusion for each way of choosing the members, as Table 3 of the paper",
@@ -282,7 +282,7 @@ def queries(context: Context) -> None:
     listed = compute.differences(asked, context.fusion.name, baseline.name, task=task)
     gained, lost = (sum(each.outcome == outcome for each in listed) for outcome in ("gained", "lost"))
     st.markdown(f"Against {plain(baseline.name)}: **{gained}** gained, **{lost}** lost.")
-    st.dataframe(
+    blocks.grid(
         [
             {
                 "outcome": each.outcome,
@@ -294,7 +294,7 @@ def queries(context: Context) -> None:
             }
             for each in listed[:MOST_QUERIES]
         ],
-        hide_index=True,
+        name="queries",
         height=300,
         alt="Queries that fusion and baseline answer differently",
     )
@@ -310,7 +310,7 @@ def mixed(context: Context) -> None:
     asked, shown = context.asked, context.shown
     done = sorted(shown.of_kind("parameter fusion"), key=lambda line: line.mixed_weight or 0.0)
     if done:
-        st.dataframe(
+        blocks.grid(
             [
                 {
                     "w": line.mixed_weight,
@@ -320,7 +320,7 @@ def mixed(context: Context) -> None:
                 }
                 for line in done
             ],
-            hide_index=True,
+            name="mixed-parameters",
             column_config={**dict.fromkeys(("value", "low", "high"), PERCENT)},
             alt="Mixed parameters under true labels",
         )
@@ -371,7 +371,9 @@ def _job(job_id: int) -> None:
     def progress() -> None:
         now = jobs.read_job(job_id)
         if now.is_live:
-            st.progress(now.done / now.total if now.total else 0.0, text=f"{now.done} of {count(now.total, 'cell')}")
+            st.progress(
+                min(1.0, now.done / now.total) if now.total else 0.0, text=f"{now.done} of {count(now.total, 'cell')}"
+            )
             return
         st.session_state["mix_job"] = None
         st.session_state["mix_outcome"] = f"Job {job_id} is {now.state}. {now.message}"

@@ -202,12 +202,12 @@ def _value_chart(asked: Asked, shown: Shown, view: Look) -> Figure:
     blocks.chart(figure, key="values", alt=f"{title} of fusions, members and baselines")
     best = wording.best_of(shown)
     names = [f"{role} {ref.model} {checkpoint_name(ref)}" for role, ref in shown.members]
-    st.dataframe(
+    blocks.grid(
         [
             {"task": task_title(task), **dict(zip(names, weights, strict=True))}
             for task, weights in best.weights_by_task.items()
         ],
-        hide_index=True,
+        name="weights",
         column_config=dict.fromkeys(names, st.column_config.NumberColumn(format="%.2f")),
         alt=f"Weights of {best.name} by task",
     )

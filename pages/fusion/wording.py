@@ -31,7 +31,7 @@ def tests_text(row: GainRow) -> str:
 
 def finding(asked: Asked, shown: Shown, best: Line, against: Mapping[str, Mapping[str, Gain]]) -> str:
     """What the fusion reaches, and what it gains over the best single checkpoint and over plain ensembling."""
-    *firsts, last = [f"{plain(ref.model)} {checkpoint_name(ref)} ({role})" for role, ref in shown.members]
+    *firsts, last = [f"{plain(ref.model)} {plain(checkpoint_name(ref))} ({role})" for role, ref in shown.members]
     members = f"{', '.join(firsts)} and {last}"
     how = "adaptive weights" if best.name.endswith("adaptive") else "equal weights"
     value = f"**{percent(best.score.value)}** {MEASURE_TITLES[asked.measure].lower()}"

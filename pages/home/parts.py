@@ -8,10 +8,10 @@ from typing import Any
 import streamlit as st
 
 from icl_core.analysis.moments import Moment, moments
-from icl_core.evaluation.jobs import Job, list_jobs
+from icl_core.evaluation.jobs import Job
 from icl_core.evaluation.store import CellSummary
 from icl_core.records import CheckpointRef
-from pages.ui import blocks, cached, charts, findings, frame, rows, selection
+from pages.ui import blocks, cached, charts, findings, frame, jobs, rows, selection
 from pages.ui.axes import x_axis
 from pages.ui.theme import ABILITY_BY_SETTING
 from pages.ui.words import count, plain, task_title, when
@@ -119,11 +119,11 @@ def _grid(summaries: Sequence[CellSummary]) -> list[dict[str, Any]]:
 
 def recent_jobs() -> None:
     """The last jobs, a line each."""
-    jobs = list_jobs()[:5]
-    if not jobs:
+    last = jobs.listed()[:5]
+    if not last:
         return
     st.subheader("Recent jobs", anchor=False)
-    st.dataframe([_job_row(job) for job in jobs], hide_index=True, alt="Recent jobs", key="home-jobs")
+    st.dataframe([_job_row(job) for job in last], hide_index=True, alt="Recent jobs", key="home-jobs")
 
 
 def _job_row(job: Job) -> dict[str, Any]:

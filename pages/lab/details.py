@@ -14,9 +14,8 @@ from icl_core.pretraining.lab.runs import LabRun, chance
 from icl_core.pretraining.lab.summary import SWEEPS, Group, Sweep, sweeps, transience_spread
 from pages.lab import found, trained, wording
 from pages.lab.trained import CURVES, Shown
-from pages.ui import blocks, cached, charts, charts_lab, frame, selection
+from pages.ui import blocks, cached, charts, charts_lab, exports, frame, selection
 from pages.ui.charts_lab import Look
-from pages.ui.rows import as_csv
 from pages.ui.theme import Figure
 from pages.ui.words import count, percent, plain
 
@@ -303,7 +302,7 @@ def claims(context: Context) -> None:
         for verdict in found.verdicts()
     ]
     st.table(rows, border="horizontal", hide_index=True, alt="What the papers say, and what the lab's runs show")
-    st.download_button("CSV", lambda: as_csv(rows), file_name="lab-claims.csv", mime="text/csv", key="lab-claims-csv")
+    blocks.download("CSV", lambda: exports.as_csv(rows), "lab-claims.csv")
     st.caption(
         "Fractions; mean over seeds (lowest to highest). A claim counts as reproduced where every seed keeps the "
         "bound, which was fixed from pilot runs. The lab is not the papers' model: a claim that comes out otherwise "

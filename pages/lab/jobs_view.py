@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from icl_core.errors import ObservatoryError
-from icl_core.evaluation.jobs import Job, list_jobs
+from icl_core.evaluation.jobs import Job
 from icl_core.pretraining.lab.config import LabConfig, config_from_json
 from icl_core.pretraining.lab.summary import group_runs
 from pages.lab import found, trained
@@ -14,8 +14,8 @@ from pages.ui import blocks, charts_lab, frame, jobs
 __all__ = ["configs_in_work", "live", "past"]
 
 
-def _trainings() -> list[Job]:
-    return [job for job in list_jobs() if job.kind == "train" and _config(job) is not None]
+def _trainings(*, quiet: bool = True) -> list[Job]:
+    return [job for job in jobs.listed(quiet=quiet) if job.kind == "train" and _config(job) is not None]
 
 
 def _config(job: Job) -> LabConfig | None:
@@ -33,7 +33,7 @@ def configs_in_work() -> list[LabConfig]:
 
 def live() -> None:
     """Every waiting or running training, with its progress and its curves so far."""
-    jobs.live(_trainings(), "Training", _curves_so_far)
+    jobs.live(_trainings(quiet=False), "Training", _curves_so_far)
 
 
 def _curves_so_far(now: Job) -> None:

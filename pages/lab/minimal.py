@@ -19,8 +19,7 @@ from icl_core.pretraining.lab.minimal import (
     simulate,
 )
 from pages.lab import wording
-from pages.ui import blocks, charts_lab, frame
-from pages.ui.rows import as_csv
+from pages.ui import blocks, charts_lab, exports, frame
 from pages.ui.words import count, reported
 
 __all__ = ["draw"]
@@ -178,8 +177,7 @@ def _how_computed(run: MinimalRun) -> None:
             f"below 1e-9). Seeds that overflow are left out and counted: {run.n_left_out} here. Draw i is the same "
             "whatever the other sliders say, apart from the dimensions."
         )
-        st.download_button("CSV of all seeds", lambda: as_csv(_all_rows(run)), file_name="minimal-model.csv",
-                           mime="text/csv", key="min-csv")  # fmt: skip
+        blocks.download("CSV of all seeds", lambda: exports.as_csv(_all_rows(run)), "minimal-model.csv")
 
 
 def _all_rows(run: MinimalRun) -> Sequence[dict[str, Any]]:

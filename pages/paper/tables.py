@@ -26,7 +26,7 @@ from pages.fusion import compute
 from pages.paper.figures import study_choice
 from pages.paper.fill import Filling, fillings
 from pages.paper.parts import Seen, difference_words, differences_of, number, roles
-from pages.ui import compared, selection
+from pages.ui import blocks, compared, selection
 from pages.ui.words import count, interval, joined, percent, plain
 
 __all__ = ["PANELS", "mixed_line", "ratio_of", "roles_under", "table_7_choices"]
@@ -46,7 +46,8 @@ def _row(name: str, reported: Reported, ours: float | None, *, said: str = "", w
 
 def _table(lines: Sequence[dict[str, Any]], alt: str) -> None:
     config: Any = {"": st.column_config.TextColumn(width="medium")}
-    st.dataframe(lines, hide_index=True, column_config=config, height=min(560, 38 + 35 * len(lines)), alt=alt)
+    name = alt.partition(",")[0].partition(":")[0].lower().replace(" ", "-")
+    blocks.grid(lines, name=name, column_config=config, height=min(560, 38 + 35 * len(lines)), alt=alt)
 
 
 # Table 7
@@ -262,7 +263,7 @@ def ablation(seen: Seen) -> None:
 def code_differences(seen: Seen) -> None:
     """Every point in which the paper and its code do not agree, and which of them is shown here."""
     st.subheader("Paper and code", anchor=False)
-    st.dataframe(
+    blocks.grid(
         [
             {
                 "topic": difference.topic,
@@ -273,7 +274,7 @@ def code_differences(seen: Seen) -> None:
             }
             for difference in CODE_DIFFERENCES
         ],
-        hide_index=True,
+        name="paper-and-code",
         row_height=110,
         height=640,
         width="stretch",

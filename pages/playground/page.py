@@ -7,22 +7,22 @@ import streamlit as st
 from icl_core.errors import ObservatoryError
 from pages.playground import form, views, worker
 from pages.ui import frame
-from pages.ui.words import plain, reported
+from pages.ui.words import plain, reported, shown
 
 frame.heading("Playground", "What do these two checkpoints say about my sentence?")
 with reported():
     tr, tl = form.members()
     room = st.container()
     with st.expander("Demonstrations and labels", expanded=True):
-        shown = form.demonstrations()
-        for text, label in shown.rows[:3]:
-            st.text(f"{text}  →  {label}")
-        if len(shown.rows) > 3:
-            st.caption(f"and {len(shown.rows) - 3} more")
+        asked = form.demonstrations()
+        for text, label in asked.rows[:3]:
+            st.text(f"{shown(text)}  →  {shown(label)}")
+        if len(asked.rows) > 3:
+            st.caption(f"and {len(asked.rows) - 3} more")
     with room:
-        sentence = form.text(shown)
+        sentence = form.text(asked)
         offline = form.network((tr, tl))
-        question = form.question(tr, tl, shown, (sentence,), offline)
+        question = form.question(tr, tl, asked, (sentence,), offline)
         reply = None
         try:
             reply = worker.answer(question)

@@ -18,7 +18,6 @@ from icl_core.evaluation.playground import MAX_BATCH_TEXTS, Question, Reply, Rol
 from icl_core.registry.table_files import SUFFIXES, UNREADABLE, decode_text, folded, read_table, spread_lines
 from pages.playground import worker
 from pages.ui import blocks, charts_playground, frame
-from pages.ui.rows import as_csv
 from pages.ui.words import checkpoint_name, count, percent, plain, reported
 
 __all__ = ["answers", "batch", "prompts"]
@@ -190,8 +189,7 @@ def _batch_table(question: Question, replies: list[Reply]) -> None:
     normalisation: Normalisation = st.session_state.get("norm", "sum")
     weight = float(st.session_state.get("play_w", 0.5))
     rows = batch_rows(question, replies, weight=weight, normalisation=normalisation)
-    st.dataframe(rows, hide_index=True, height=320, alt="Answers to all sentences")
-    st.download_button("CSV", lambda: as_csv(rows), file_name="playground.csv", mime="text/csv", key="play_csv")
+    blocks.grid(rows, name="playground", height=320, alt="Answers to all sentences")
 
 
 def batch_rows(

@@ -9,18 +9,16 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-import altair
 import streamlit as st
 
 from icl_core.errors import ObservatoryError
 from icl_core.evaluation.study import Study, study_to_json
-from pages.ui import cached, selection
+from pages.ui import cached, exports, selection
 from pages.ui.charts import PICK
-from pages.ui.rows import as_csv
-from pages.ui.theme import Figure
+from pages.ui.theme import Figure, palette_for
 from pages.ui.words import count, plain
 
-__all__ = ["chart", "finding", "left_out", "remarks", "results_or_stop", "study_or_stop", "table"]
+__all__ = ["chart", "download", "finding", "grid", "left_out", "remarks", "results_or_stop", "study_or_stop", "table"]
 
 MOST_REMARKS = 3
 
@@ -107,43 +105,47 @@ def table(
         files: further texts in JSON to download, by the words on their buttons.
     """
     config = {column: st.column_config.NumberColumn(format="percent") for column in _PERCENT}
+    palette = palette_for(st.context.theme.type)
     st.dataframe(list(rows), hide_index=True, column_config=config, height=320, alt=f"Rows of {name}")
     with st.container(horizontal=True):
-        st.download_button("CSV", lambda: as_csv(rows), file_name=f"{name}.csv", mime="text/csv", key=f"{name}-csv")
-        st.download_button(
-            "Chart as JSON",
-            lambda: json.dumps(figure).encode(),
-            file_name=f"{name}.vl.json",
-            mime="application/json",
-            key=f"{name}-json",
-        )
-        st.download_button(
-            "Chart as HTML",
-            lambda: altair.Chart.from_dict(figure).to_html().encode(),
-            file_name=f"{name}.html",
-            mime="text/html",
-            key=f"{name}-html",
-        )
-        st.download_button(
-            "SVG", lambda: _svg(figure), file_name=f"{name}.svg", mime="image/svg+xml", key=f"{name}-svg"
-        )
+        download("CSV", lambda: exports.as_csv(rows), f"{name}.csv")
+        download("Chart as JSON", lambda: exports.as_json(figure), f"{name}.vl.json")
+        download("Chart as HTML", lambda: exports.as_html(figure, palette, title=name), f"{name}.html")
+        download("SVG", lambda: exports.as_svg(figure), f"{name}.svg")
         texts = dict(files) if study is None else {"Study as JSON": study_to_json(study), **files}
         for title, text in texts.items():
-            st.download_button(
-                title,
-                partial(_indented, text),
-                file_name=f"{title.split()[0].lower()}.json",
-                mime="application/json",
-                key=f"{name}-{title.split()[0].lower()}",
-            )
+            first = title.split()[0].lower()
+            download(title, partial(_indented, text), f"{first}.json", key=f"{name}-{first}")
 
 
 def _indented(text: str) -> bytes:
     return json.dumps(json.loads(text), indent=1).encode()
 
 
-def _svg(figure: Figure) -> bytes:
-    import vl_convert
+def grid(rows: Sequence[Mapping[str, Any]], *, name: str, **options: Any) -> None:
+    """Rows as a table with their CSV; the table's own export, which spreadsheets may compute, is switched off.
 
-    svg: str = vl_convert.vegalite_to_svg({**figure, "width": 660})
-    return svg.encode()
+    Args:
+        rows: with equal columns.
+        name: of the file and of the button's key.
+        options: of ``st.dataframe``.
+    """
+    st.dataframe(list(rows), hide_index=True, **options)
+    download("CSV", lambda: exports.as_csv(rows), f"{name}.csv")
+
+
+_MEDIA = {"csv": "text/csv", "json": "application/json", "html": "text/html", "svg": "image/svg+xml"}
+
+
+def download(label: str, build: Callable[[], bytes], file_name: str, *, key: str | None = None) -> None:
+    """A button that gives a file, built when it is clicked; a click reruns nothing, so a second one finds the file.
+
+    Args:
+        label: of the button.
+        build: gives the file's content.
+        file_name: its ending says what it is; without ``key`` it keys the button, so no two on a page are equal.
+        key: of the button.
+    """
+    suffix = file_name.rpartition(".")[2]
+    key = key or f"{file_name.partition('.')[0]}-{suffix}"
+    st.download_button(label, build, file_name=file_name, mime=_MEDIA[suffix], key=key, on_click="ignore")

@@ -17,11 +17,19 @@ from pages.ui import selection
 from pages.ui.axes import Quantity, ScaleName
 from pages.ui.words import task_title
 
-__all__ = ["MEASURE_TITLES", "View", "axis_controls", "measure_controls", "task_control"]
+__all__ = [
+    "MEASURE_TITLES",
+    "NORMALISATION_TITLES",
+    "QUANTITY_TITLES",
+    "View",
+    "axis_controls",
+    "measure_controls",
+    "task_control",
+]
 
 MEASURE_TITLES = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "macro_f1": "Macro F1"}
-_NORMALISATION_TITLES = {"sum": "Sum of tokens", "per_token": "Mean per token", "calibrated": "Calibrated"}
-_QUANTITY_TITLES = {"step": "Steps", "tokens": "Tokens", "share": "Share"}
+NORMALISATION_TITLES = {"sum": "Sum of tokens", "per_token": "Mean per token", "calibrated": "Calibrated"}
+QUANTITY_TITLES = {"step": "Steps", "tokens": "Tokens", "share": "Share"}
 _ALL = "Mean over tasks"
 
 
@@ -59,7 +67,7 @@ def measure_controls() -> tuple[Measure, Normalisation]:
     normalisation = st.selectbox(
         "Label score",
         list(NORMALISATIONS),
-        format_func=lambda name: _NORMALISATION_TITLES[name],
+        format_func=lambda name: NORMALISATION_TITLES[name],
         key="norm",
         bind="query-params",
         help="Sum of the log-probabilities of the label's tokens (default), their mean, or the sum minus that for the "
@@ -70,13 +78,13 @@ def measure_controls() -> tuple[Measure, Normalisation]:
 
 def axis_controls(quantities: Sequence[Quantity]) -> tuple[Quantity, ScaleName]:
     """What the horizontal axis counts, and its scale."""
-    options: Any = list(_QUANTITY_TITLES)
+    options: Any = list(QUANTITY_TITLES)
     quantity = st.segmented_control(
         "Axis",
         options,
         default="step",
         required=True,
-        format_func=lambda name: _QUANTITY_TITLES[name],
+        format_func=lambda name: QUANTITY_TITLES[name],
         key="x",
         bind="query-params",
     )

@@ -20,9 +20,10 @@ def moment_words(moment: Moment) -> str:
     """One clear change as a clause: ``TR rises from 36.0 % to 62.1 % by step 440``."""
     ability = ABILITY_BY_SETTING[moment.label_setting]
     span = f"from {percent(moment.before)} to {percent(moment.after)}"
+    end = plain(checkpoint_name(moment.end))
     if moment.kind == "tl_jump":
-        return f"{ability} jumps {span} between {checkpoint_name(moment.start)} and {checkpoint_name(moment.end)}"
-    return f"{ability} {_VERBS[moment.kind]} {span} by {checkpoint_name(moment.end)}"
+        return f"{ability} jumps {span} between {plain(checkpoint_name(moment.start))} and {end}"
+    return f"{ability} {_VERBS[moment.kind]} {span} by {end}"
 
 
 def curves_sentence(curves: AbilityCurves, found: tuple[Moment, ...], *, task: str | None = None) -> str:
@@ -33,9 +34,8 @@ def curves_sentence(curves: AbilityCurves, found: tuple[Moment, ...], *, task: s
         ends.append(f"{ABILITY_BY_SETTING[setting]} **{percent(float(curve.value[-1]))}** ({band})")
     last = max((curve.checkpoints[-1] for curve in curves.curves.values()), key=lambda ref: ref.step or 0)
     model, chance = plain(curves.model), percent(curves.chance)
-    start = (
-        f"At {checkpoint_name(last)}" if task is None else f"On {plain(task_title(task))}, at {checkpoint_name(last)}"
-    )
+    at = plain(checkpoint_name(last))
+    start = f"At {at}" if task is None else f"On {plain(task_title(task))}, at {at}"
     end = f"{start}, **{model}** has {', '.join(ends)}; chance is {chance}."
     if not found:
         return f"{end} No change of TR or TL is clear of its 95 % bands."

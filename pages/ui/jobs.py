@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable
 
 import streamlit as st
 
-from icl_core.evaluation.jobs import Job, cancel, read_job, read_log, resume
+from icl_core.errors import ObservatoryError
+from icl_core.evaluation.jobs import Job, cancel, list_jobs, read_job, read_log, resume
 from pages.ui.words import count, duration, plain, reported, when
 
-__all__ = ["live", "log_end", "past"]
+__all__ = ["listed", "live", "log_end", "past"]
 
 MOST_PAST = 12
 _UNITS = {"evaluate": "cell", "train": "step"}
@@ -20,6 +21,16 @@ _UNITS = {"evaluate": "cell", "train": "step"}
 _WAITING = {"evaluate": "Waiting for its device", "train": "Waiting for the processor"}
 _STOPPING = {"evaluate": "stopping after the running cell", "train": "stopping; what is trained is kept"}
 _MARKS = {"done": "✅", "failed": "❌", "cancelled": "⏹️", "lost": "⚠️"}
+
+
+def listed(*, quiet: bool = False) -> tuple[Job, ...]:
+    """All jobs, the newest first; none where their table cannot be read, which a sentence says unless ``quiet``."""
+    try:
+        return tuple(job for job in list_jobs() if job.kind in _UNITS)
+    except ObservatoryError as error:
+        if not quiet:
+            st.warning(f"Jobs cannot be shown or started: {plain(str(error).rstrip('.'))}. Results are not affected.")
+        return ()
 
 
 def live(jobs: Iterable[Job], name: str, details: Callable[[Job], None]) -> None:

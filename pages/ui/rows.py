@@ -5,8 +5,6 @@ Values are copied as they are; only steps are turned into tokens or shares of tr
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -25,7 +23,6 @@ from pages.ui.theme import ABILITY_BY_SETTING
 from pages.ui.words import checkpoint_name, percent, short_number
 
 __all__ = [
-    "as_csv",
     "confusion_rows",
     "curve_rows",
     "epsilon_rows",
@@ -207,13 +204,3 @@ def confusion_rows(counts: npt.NDArray[np.int64], words: Sequence[str]) -> list[
         for i, gold in enumerate(words)
         for j, predicted in enumerate(words)
     ]
-
-
-def as_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Rows as a CSV file; columns in the order in which they first come."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()

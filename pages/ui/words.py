@@ -1,12 +1,14 @@
 """How numbers and other people's text are written: percent, steps, tokens, bytes, durations, escaped names.
 
-It changes display units only; nothing here computes a measure.
+It changes display units only; nothing here computes a measure. Names, labels and messages come from users, files and
+links: ``shown`` makes their characters harmless wherever they stand, ``plain`` where Streamlit reads Markdown too.
 """
 
 from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -32,21 +34,52 @@ __all__ = [
     "points",
     "reported",
     "short_number",
+    "shown",
     "task_title",
     "when",
 ]
 
 _LABELS_READ = {"ask": "", "merge-labels": " (labels joined)", "keep-labels": " (labels as written)"}
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>$:<&])")
+_HARMLESS = "\u200c\u200d"
+"""Invisible characters that scripts and emojis need."""
+_ISOLATES = "\u2068\u2069"
+"""Around a text whose direction of writing must not reach the sentence around it."""
+_RIGHT_TO_LEFT = frozenset(("R", "AL"))
+MOST_CHARACTERS = 1000
+"""Longest text of a user that is shown; a link can hold megabytes."""
+
+
+def shown(text: str) -> str:
+    r"""Text of a user, a file or a link on one line, in which no character acts on the text around it.
+
+    Control characters, lone surrogates and characters that turn the direction of writing become ``\ufffd``; a text
+    with letters that are written from right to left is isolated, so that the sentence around it keeps its order; a
+    very long one is cut in its middle. What is shown already stays as it is.
+
+    >>> shown("a\u202eb\x00 c\nd")
+    'a\ufffdb\ufffd c d'
+    """
+    cut = text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS // 2]} … {text[-MOST_CHARACTERS // 2 :]}"
+    one_line = " ".join(cut.split())
+    kept = _HARMLESS + _ISOLATES if one_line.count(_ISOLATES[0]) == one_line.count(_ISOLATES[1]) else _HARMLESS
+    seen = "".join("\ufffd" if _acts(character) and character not in kept else character for character in one_line)
+    turned = not seen.isascii() and any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in seen)
+    return seen.join(_ISOLATES) if turned and not seen.startswith(_ISOLATES[0]) else seen
+
+
+def _acts(character: str) -> bool:
+    """Whether a character is not seen itself but changes what is: control, direction, half of a pair, unassigned."""
+    return not character.isprintable() and unicodedata.category(character) != "Zs"
 
 
 def plain(text: str) -> str:
-    r"""Text of a user or a file, written so that Markdown shows it letter by letter.
+    r"""``shown``, written so that Markdown shows it letter by letter.
 
     >>> plain("*a* <b>")
     '\\*a\\* \\<b\\>'
     """
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    return _MARKDOWN.sub(r"\\\1", shown(text))
 
 
 def percent(fraction: float) -> str:
@@ -133,16 +166,16 @@ def checkpoint_name(ref: CheckpointRef) -> str:
     """A checkpoint in words: the step, epoch or tokens that its name tells, else its name."""
     unit = counted_in(ref)
     if unit is None or ref.step is None:
-        return label_of(ref)
+        return shown(label_of(ref))
     return f"{ref.step:,} tokens" if unit == "token" else f"{unit} {ref.step:,}"
 
 
 def task_title(name: str) -> str:
     """A task's name as shown: of a file of one's own its name, and how its labels were read where that was said."""
     if not name.startswith(FILE_PREFIX):
-        return name
+        return shown(name)
     path, labels = path_and_labels(name)
-    return path.rsplit("/", 1)[-1] + _LABELS_READ[labels]
+    return shown(path.rsplit("/", 1)[-1]) + _LABELS_READ[labels]
 
 
 def joined(names: Sequence[str], *, most: int = 3) -> str:
