@@ -400,7 +400,7 @@ def test_rotary_scaling_of_gguf_is_carried_over(tmp_path: Path, keys: dict[str, 
 )
 def test_a_setting_of_gguf_that_is_not_carried_over_is_named(tmp_path: Path, key: str, value: Any) -> None:
     path, _ = gguf_model(tmp_path, keys={key: value})
-    refusal(path, key if "rope.scaling" not in key else key.split(".")[-1] if value != "longrope" else value)
+    refusal(path, "longrope" if value == "longrope" else key.removeprefix("rope.scaling."))
 
 
 @pytest.mark.stands_for("llama.cpp, convert_hf_to_gguf.py", "harmless keys of real files are no reason to refuse")
