@@ -26,6 +26,7 @@ from icl_core.models.weights import first_line
 __all__ = ["convert_gguf"]
 
 _FILE = "model.gguf"
+_FLOAT32 = 0
 
 
 def convert_gguf(path: Path, folder: Path) -> None:
@@ -115,27 +116,7 @@ def _carry_over(config: Any, header: GgufHeader, path: Path, where: str) -> None
     """Sets what transformers leaves out and a configuration can say: scaled rotary positions, the context length."""
     if header.context_length:
         config.max_position_embeddings = header.context_length
-    own = {
-        key.removeprefix(f"{header.architecture}.rope.scaling."): value
-        for key, value in header.metadata.items()
-        if key.startswith(f"{header.architecture}.rope.scaling.")
-    }
-    kind = own.pop("type", "linear" if own.get("factor") else "none")
-    scaling: dict[str, Any] = {}
-    if kind == "linear" and own.get("factor", 1.0) != 1.0:
-        scaling = {"rope_type": "linear", "factor": float(own["factor"])}
-    elif kind == "yarn" and {"factor", "original_context_length"} <= own.keys():
-        original = int(own["original_context_length"])
-        scaling = {
-            "rope_type": "yarn",
-            "factor": float(own["factor"]),
-            "original_max_position_embeddings": original,
-        }
-    elif kind not in ("none", "linear"):
-        raise CheckpointError(f"{where}: rotary scaling of the kind {kind!r} is not known to be carried over.")
-    lost = sorted(own.keys() - {"factor", "original_context_length", "finetuned"})
-    if lost and any(own[key] not in (0, 1) for key in lost):
-        raise CheckpointError(f"{where}: the rotary scaling's {', '.join(lost)} is not known to be carried over.")
+    scaling = _rope_scaling(header, where)
     if ROPE_FREQUENCIES in header.shapes:
         if scaling:
             raise CheckpointError(f"{where}: rotary factors and rotary scaling at once are not known here.")
@@ -144,13 +125,35 @@ def _carry_over(config: Any, header: GgufHeader, path: Path, where: str) -> None
         _scale_rope(config, scaling, where)
 
 
+def _rope_scaling(header: GgufHeader, where: str) -> dict[str, Any]:
+    """The scaling of rotary positions in the words of a configuration, empty where there is none."""
+    prefix = f"{header.architecture}.rope.scaling."
+    own = {key.removeprefix(prefix): value for key, value in header.metadata.items() if key.startswith(prefix)}
+    factor, original = float(own.pop("factor", 0) or 1), own.pop("original_context_length", None)
+    kind = own.pop("type", "linear")
+    if own.pop("attn_factor", 1) != 1:
+        own["attn_factor"] = "other than 1"
+    own.pop("finetuned", None)
+    lost = sorted(name for name, value in own.items() if value)
+    if lost or kind not in ("none", "linear", "yarn") or (kind == "yarn" and not original):
+        raise CheckpointError(
+            f"{where}: its scaling of rotary positions ({', '.join([str(kind)[:40], *lost])}) is not known to be "
+            "carried over; give the model as safetensors."
+        )
+    if kind == "none" or factor == 1:
+        return {}
+    return {"rope_type": kind, "factor": factor} | ({"original_max_position_embeddings": original} if original else {})
+
+
 def _rope_factors(path: Path, header: GgufHeader) -> dict[str, Any]:
     """The factors by which a file divides each rotary frequency (Llama 3.1), as the configuration that does so.
 
     It is called ``longrope`` there: factors for short and for long texts, which are the same here.
     """
-    (count,), start = header.shapes[ROPE_FREQUENCIES], header.starts[ROPE_FREQUENCIES]
-    factors = [float(factor) for factor in np.fromfile(path, dtype="<f4", count=count, offset=start)]
+    (kind, start), shape = header.places[ROPE_FREQUENCIES], header.shapes[ROPE_FREQUENCIES]
+    if kind != _FLOAT32:
+        raise CheckpointError(f"{path}: {ROPE_FREQUENCIES} is not in float32, as llama.cpp writes it.")
+    factors = [float(factor) for factor in np.fromfile(path, dtype="<f4", count=math.prod(shape), offset=start)]
     if all(factor == 1.0 for factor in factors):
         return {}
     return {
@@ -164,8 +167,9 @@ def _rope_factors(path: Path, header: GgufHeader) -> dict[str, Any]:
 
 
 def _scale_rope(config: Any, scaling: Mapping[str, Any], where: str) -> None:
-    plain = getattr(config, "rope_parameters", None)
-    if not isinstance(plain, dict) or plain.get("rope_type", "default") != "default":
+    plain = getattr(config, "rope_parameters", None) or {}
+    own = plain.get("full_attention", plain)  # Gemma 3 scales the positions of its layers with full attention alone
+    if "rope_theta" not in own or own.get("rope_type", "default") != "default":
         raise CheckpointError(
             f"{where}: scaled rotary positions of a {config.model_type} model are not known to be carried over."
         )
@@ -174,7 +178,9 @@ def _scale_rope(config: Any, scaling: Mapping[str, Any], where: str) -> None:
         raise CheckpointError(
             f"{where}: {ROPE_FREQUENCIES} has {n_factors} factors for {_rotary_size(config)} dimensions."
         )
-    config.rope_parameters = plain | dict(scaling)
+    config.rope_parameters = (
+        plain | {"full_attention": own | dict(scaling)} if own is not plain else own | dict(scaling)
+    )
 
 
 def _refuse_unknown_keys(config: Any, header: GgufHeader, where: str) -> None:
@@ -219,6 +225,11 @@ def _head_size(config: Any) -> int:
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
+def _scaled_size(config: Any) -> int:
+    """The size of a head whose root divides the scores; the larger Gemma models divide by another one's."""
+    return int(getattr(config, "query_pre_attn_scalar", None) or _head_size(config))
+
+
 def _rotary_size(config: Any) -> int:
     rope = getattr(config, "rope_parameters", None) or {}
     share = rope.get("partial_rotary_factor") or getattr(config, "partial_rotary_factor", None) or 1.0
@@ -245,7 +256,7 @@ _SAYS: Mapping[str, Callable[[Any], Any]] = {
     "attention.causal": lambda config: True,
     "attention.head_count": _first("num_attention_heads"),
     "attention.head_count_kv": _n_key_value_heads,
-    "attention.key_length": _head_size,
+    "attention.key_length": _scaled_size,
     "attention.value_length": _head_size,
     "attention.layer_norm_epsilon": _first("layer_norm_epsilon", "layer_norm_eps", "norm_epsilon", "norm_eps"),
     "attention.layer_norm_rms_epsilon": _first("rms_norm_eps", "norm_eps", "layer_norm_epsilon"),
@@ -286,7 +297,8 @@ def _tokenizer(alone: Path, header: GgufHeader, path: Path) -> Any:
     from transformers import PreTrainedTokenizerFast
     from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_tokenizer
 
-    unknown = [key for key in header.metadata if key.startswith(_OF_TOKENIZER) and not _is_known(key)]
+    stated = [key for key, value in header.metadata.items() if value and key.startswith(_OF_TOKENIZER)]
+    unknown = [key for key in stated if not _is_known(key)]
     if unknown:
         raise CheckpointError(f"{path}: {unknown[0]} is not known to be carried over; give the model as safetensors.")
     architecture, parts, settings = get_gguf_tokenizer(str(alone))

@@ -37,13 +37,13 @@ class GgufHeader:
         architecture: such as ``llama``.
         metadata: every key with its value; arrays are tuples.
         shapes: each tensor's name with its shape, in torch's order.
-        starts: each tensor's name with its first byte in the file.
+        places: each tensor's name with the number of its type and its first byte in the file.
     """
 
     architecture: str
     metadata: Mapping[str, Any]
     shapes: Mapping[str, tuple[int, ...]]
-    starts: Mapping[str, int]
+    places: Mapping[str, tuple[int, int]]
 
     @property
     def context_length(self) -> int:
@@ -136,13 +136,13 @@ class _Reader:
         architecture = metadata.get("general.architecture")
         if not isinstance(architecture, str) or not architecture:
             self._refuse("its general.architecture is missing")
-        shapes, starts = self._tensors(n_tensors, metadata.get("general.alignment", 32))
-        return GgufHeader(architecture, metadata, shapes, starts)
+        shapes, places = self._tensors(n_tensors, metadata.get("general.alignment", 32))
+        return GgufHeader(architecture, metadata, shapes, places)
 
-    def _tensors(self, n_tensors: int, alignment: Any) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
-        """Shapes and first bytes, after every tensor is found to lie in the file and apart from the others."""
+    def _tensors(self, n_tensors: int, alignment: Any) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, int]]]:
+        """Shapes and places, after every tensor is found to lie in the file and apart from the others."""
         shapes: dict[str, tuple[int, ...]] = {}
-        places: list[tuple[int, int, str]] = []
+        table: list[tuple[int, int, int, str]] = []
         for _ in range(n_tensors):
             name = self._string()
             (n_dimensions,) = self._numbers("I")
@@ -150,17 +150,17 @@ class _Reader:
                 self._refuse(f"the tensor {name[:80]!r} is there twice or has {n_dimensions} dimensions")
             shapes[name] = tuple(reversed(self._numbers(f"{n_dimensions}Q")))
             kind, offset = self._numbers("IQ")
-            places.append((offset, self._n_bytes(name, shapes[name], kind), name))
+            table.append((offset, self._n_bytes(name, shapes[name], kind), kind, name))
         if type(alignment) is not int or not 8 <= alignment <= 2**20 or alignment & (alignment - 1):
             self._refuse(f"its alignment {str(alignment)[:20]} is no power of two from 8 on")
         position, self._end = 0, len(self._content)
         self._position += -self._position % alignment
-        for offset, n_bytes, name in sorted(places):
+        for offset, n_bytes, _, name in sorted(table):
             if offset % alignment or offset < position:
                 self._refuse(f"the tensor {name[:80]!r} does not lie where it should")
             position = offset + n_bytes
             self._require(position)
-        return shapes, {name: self._position + offset for offset, _, name in places}
+        return shapes, {name: (kind, self._position + offset) for offset, _, kind, name in table}
 
     def _n_bytes(self, name: str, shape: tuple[int, ...], kind: int) -> int:
         elements, n_bytes = _block_sizes().get(kind, (0, 0))

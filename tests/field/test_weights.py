@@ -161,6 +161,20 @@ def test_old_files_of_the_families_still_load(tmp_path: Path) -> None:
     torch.testing.assert_close(load(folder)(IDS).logits, expected)
 
 
+@pytest.mark.stands_for("stanford-crfm, GPT-2 files of 2021", "no prefix before the names, masks, and no output layer")
+def test_old_gpt2_files_still_load(tmp_path: Path) -> None:
+    folder, config = tmp_path / "m", transformers.GPT2Config(vocab_size=400, n_embd=32, n_layer=2, n_head=4)
+    model = transformers.GPT2LMHeadModel(config).eval()
+    model.save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    old = {name.removeprefix("transformer."): tensor for name, tensor in model.transformer.state_dict().items()}
+    masks = {f"h.{n}.attn.bias": torch.ones(1, 1, 1024, 1024).tril().to(torch.uint8) for n in (0, 1)}
+    scalars = {f"h.{n}.attn.masked_bias": torch.tensor(-1e4) for n in (0, 1)}
+    (folder / "model.safetensors").unlink()
+    torch.save(old | masks | scalars, folder / "pytorch_model.bin")
+    assert torch.equal(load(folder)(IDS).logits, model(IDS).logits)
+
+
 @pytest.mark.stands_for(
     "transformers, _adjust_missing_and_unexpected_keys", "a config without its rope_theta: other positions, no word"
 )
@@ -386,7 +400,7 @@ def test_rotary_scaling_of_gguf_is_carried_over(tmp_path: Path, keys: dict[str, 
 )
 def test_a_setting_of_gguf_that_is_not_carried_over_is_named(tmp_path: Path, key: str, value: Any) -> None:
     path, _ = gguf_model(tmp_path, keys={key: value})
-    refusal(path, key if "rope.scaling" not in key else key.split(".")[-1] if value != "longrope" else value)
+    refusal(path, "longrope" if value == "longrope" else key.removeprefix("rope.scaling."))
 
 
 @pytest.mark.stands_for("llama.cpp, convert_hf_to_gguf.py", "harmless keys of real files are no reason to refuse")
