@@ -24,10 +24,9 @@ from icl_core.data.datasets import load_task_data
 from icl_core.data.encoding import EncodedCell, encode_cell
 from icl_core.data.label_settings import SYMBOLS, choose_demonstrations
 from icl_core.data.prompts import build_cell_prompts, clean_text
-from icl_core.errors import CheckpointError, JobError, StudyError
+from icl_core.errors import JobError, StudyError
 from icl_core.evaluation.store import CellSummary
 from icl_core.models.files import file_stamp
-from icl_core.models.hub import checkpoint_files
 from icl_core.models.worker import Worker, WorkerEnded
 from icl_core.records import CheckpointRef, Example, LabelScores, LabelSetting
 from icl_core.registry.tasks import FILE_PREFIX, FileSource, Task, get_task, own_file
@@ -221,12 +220,14 @@ def files_state(question: Question) -> tuple[tuple[int, ...], ...]:
 
 
 def _file_stamps(ref: CheckpointRef) -> tuple[tuple[int, ...], ...]:
-    """Stamps of the files of a checkpoint of one's own; none of others, whose content has its name."""
+    """Stamps of the files in and beside a checkpoint of one's own; none of others, whose names stand for content."""
+    if ref.source not in ("folder", "gguf"):
+        return ()
+    place = Path(ref.location)
+    paths = [place] if ref.source == "gguf" else [*place.glob("*"), *(place / ref.revision).glob("*")]
     try:
-        if ref.source == "gguf":
-            return (tuple(file_stamp(Path(ref.location))),)
-        return tuple(tuple(file_stamp(path)) for path in checkpoint_files(ref)) if ref.source == "folder" else ()
-    except (CheckpointError, OSError):  # loading it will say why
+        return tuple(tuple(file_stamp(path)) for path in sorted(paths) if path.is_file())
+    except OSError:  # loading it will say why
         return ()
 
 

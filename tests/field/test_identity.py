@@ -143,6 +143,24 @@ def test_a_file_that_changed_just_now_is_read_again(
     assert files.file_hashes([weights], hash_cache=cache) != before
 
 
+@pytest.mark.stands_for("kill -9 and full disks", "hashes.json could not be written, damaged or half")
+@pytest.mark.parametrize(
+    "content", ["[1]", '{"x": 3}', '{"', "[" * 100_000, None], ids=["list", "odd", "cut", "deep", "full"]
+)
+def test_a_cache_of_hashes_that_cannot_be_used(
+    weights: Path, tmp_path: Path, content: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "hashes.json"
+    expected = files.file_hashes([weights])
+    if content is not None:
+        cache.write_text(content)
+    else:
+        monkeypatch.setattr(Path, "write_text", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
+    assert files.file_hashes([weights], hash_cache=cache) == expected
+    assert files.file_hashes([weights], hash_cache=cache) == expected
+    assert list(tmp_path.glob("hashes.json.*")) == []
+
+
 # Replaced on the way
 
 
