@@ -118,14 +118,15 @@ def _llama_names(state: StateDict, config: PreTrainedConfig) -> StateDict:
 
 
 _FIRST_BAICHUAN_VOCABULARY = 64000
+_WIDTH_OF_13B = 5120
 
 
 def _baichuan2_config(source: Mapping[str, Any]) -> LlamaConfig:
-    """Llama, for the 7B model alone: the 13B model, which has the same tensors, has ALiBi and no positions."""
-    if "max_position_embeddings" not in source:
+    """Llama, for the 7B model alone: the 13B model has the same tensors, but ALiBi (baichuan-inc/Baichuan2#114)."""
+    if source["hidden_size"] == _WIDTH_OF_13B or "max_position_embeddings" not in source:
         raise CheckpointError(
-            "config.json has no max_position_embeddings: it is the Baichuan model with ALiBi (13B), which this remap "
-            "does not know."
+            "config.json is of the Baichuan model with ALiBi (13B: 5120 wide, or without max_position_embeddings), "
+            "which this remap does not know."
         )
     if source["vocab_size"] == _FIRST_BAICHUAN_VOCABULARY:
         raise CheckpointError("config.json is of the first Baichuan, whose output layer this remap does not know.")

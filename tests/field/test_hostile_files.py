@@ -146,7 +146,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-@pytest.mark.stands_for("huggingface/safetensors, security audit", "headers with overlapping or impossible offsets")
+@pytest.mark.stands_for("safetensors, rules of the format", "headers with overlapping or impossible offsets")
 def test_a_safetensors_header_that_lies(tmp_path: Path, lie: str) -> None:
     folder = save_checkpoint(tmp_path / "m")
     path = safetensors(folder / "model.safetensors", LIES[lie])
@@ -233,7 +233,7 @@ BAD_GGUF: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", BAD_GGUF)
-@pytest.mark.stands_for("ggml, CVE-2024-23605 and the like", "a GGUF array of 2^60 was allocated, or looped over")
+@pytest.mark.stands_for("ggml-org/llama.cpp#19856", "a GGUF array of 2^60 was allocated, or looped over")
 def test_a_gguf_header_that_lies(tmp_path: Path, name: str) -> None:
     path = gguf_file(tmp_path / "m.gguf", **BAD_GGUF[name])
     refused(lambda: identify_checkpoint(local_checkpoints(path)[0]), "m.gguf")
@@ -242,7 +242,7 @@ def test_a_gguf_header_that_lies(tmp_path: Path, name: str) -> None:
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-@pytest.mark.stands_for("ggml-org/ggml, fuzzing of gguf", "a flipped byte or a cut file raised anything at all")
+@pytest.mark.stands_for("ggml-org/llama.cpp#19856", "a flipped byte or a cut file raised anything at all")
 def test_a_gguf_file_with_any_damage(tmp_path: Path, data: st.DataObject) -> None:
     whole = _whole_gguf(tmp_path)
     end = data.draw(st.integers(0, len(whole)), label="cut")
@@ -277,7 +277,7 @@ def _whole_gguf(folder: Path) -> bytes:
         max_size=3,
     )
 )
-@pytest.mark.stands_for("huggingface/safetensors, fuzz target", "any header at all")
+@pytest.mark.stands_for("safetensors, rules of the format", "any header at all")
 def test_any_safetensors_header(tmp_path: Path, header: dict[str, Any]) -> None:
     path = safetensors(tmp_path / "x.safetensors", header)
     try:

@@ -143,7 +143,9 @@ def test_patterns_of_transformers_hide_no_real_weights(tmp_path: Path) -> None:
     refusal(folder, "1 tensor in the weights is not used", left)
 
 
-@pytest.mark.stands_for("EleutherAI/pythia, 2022 files", "masks and rotary tables in each layer, embed_out as the head")
+@pytest.mark.stands_for(
+    "transformers, GPTNeoXPreTrainedModel", "masks and rotary tables in each layer, embed_out as the head"
+)
 def test_old_files_of_the_families_still_load(tmp_path: Path) -> None:
     folder = save_checkpoint(tmp_path / "m", "neox")
     model = load(folder)
@@ -161,7 +163,7 @@ def test_old_files_of_the_families_still_load(tmp_path: Path) -> None:
     torch.testing.assert_close(load(folder)(IDS).logits, expected)
 
 
-@pytest.mark.stands_for("stanford-crfm, GPT-2 files of 2021", "no prefix before the names, masks, and no output layer")
+@pytest.mark.stands_for("transformers, GPT2PreTrainedModel", "no prefix before the names, masks, and no output layer")
 def test_old_gpt2_files_still_load(tmp_path: Path) -> None:
     folder, config = tmp_path / "m", transformers.GPT2Config(vocab_size=400, n_embd=32, n_layer=2, n_head=4)
     model = transformers.GPT2LMHeadModel(config).eval()
@@ -279,13 +281,16 @@ def test_two_sets_of_weights_in_one_folder_are_a_question(tmp_path: Path) -> Non
     refusal(folder, "both model.safetensors and model.safetensors.index.json")
 
 
-@pytest.mark.stands_for("baichuan-inc/Baichuan2-13B-Base", "the tensors of the 7B model, but ALiBi for positions")
+@pytest.mark.stands_for("baichuan-inc/Baichuan2#114", "the tensors of the 7B model, but ALiBi for positions")
 def test_a_remap_refuses_what_it_does_not_translate(tmp_path: Path) -> None:
     folder = save_checkpoint(tmp_path / "m")
     config = json.loads((folder / "config.json").read_text()) | {"model_type": "baichuan", "model_max_length": 4096}
     del config["max_position_embeddings"]
     (folder / "config.json").write_text(json.dumps(config | {"n_positions": 512}))
     refusal(folder, "ALiBi")
+    wide = {"hidden_size": 5120, "vocab_size": 125696, "max_position_embeddings": 4096}
+    with pytest.raises(CheckpointError, match="ALiBi"):
+        get_remap("baichuan2_to_llama").config(wide)
     with pytest.raises(CheckpointError, match="alibi is True"):
         get_remap("olmo_to_native").config({"alibi": True, "d_model": 8})
 
