@@ -38,7 +38,7 @@ class WorkerEnded(Exception):
 
     Attributes:
         reason: ``busy`` (others' questions took the whole wait; the process goes on), ``time`` and ``memory`` (it was
-            ended at this limit), or ``died``.
+            ended at this limit), or ``died`` (also since the last question; asking again starts another).
     """
 
     def __init__(self, reason: Literal["busy", "time", "memory", "died"]) -> None:
@@ -99,7 +99,7 @@ class Worker:
     def _started(self) -> Connection:
         """The connection to a process that is ready for a question."""
         if self._process is not None and self._process.poll() is not None:
-            self.end()
+            raise WorkerEnded("died")  # what it kept is lost, and who asks may want to say so
         if self._connection is not None:
             return self._connection
         here, there = Pipe()

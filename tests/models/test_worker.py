@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import psutil
@@ -66,7 +67,9 @@ def test_a_process_that_was_killed_between_questions(worker: Worker) -> None:
     pid = worker.ask("__import__('os').getpid()", **LIMITS)
     assert pid == worker.pid
     os.kill(pid, signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=60)
+    while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    assert reason_of(worker, "2") == "died"
     assert worker.ask("2", **LIMITS) == 2
 
 
