@@ -24,7 +24,7 @@ class Filling:
 
     Attributes:
         name: unique on the page.
-        words: what it fills, as a clause.
+        words: what it fills, as a clause in Markdown.
         choice: the pickers' values that ask for it.
         dev: whether the development split is needed too.
     """
@@ -47,7 +47,7 @@ class Filling:
 def fillings(gaps: Sequence[Filling]) -> None:
     """Each gap with its cost and its button; the cost is counted when it is opened."""
     for gap in gaps:
-        with st.expander(f"Missing: {plain(gap.words)}", key=f"fill-{gap.name}", on_change="rerun") as box:
+        with st.expander(f"Missing: {gap.words}", key=f"fill-{gap.name}", on_change="rerun") as box:
             if box.open:
                 _cost_and_button(gap)
 

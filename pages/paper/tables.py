@@ -95,7 +95,7 @@ def _filling(choice: selection.Choice, absent: Sequence[str], seen: Seen) -> Fil
     """What would fill one gap of Table 7, with words for the options in which it differs from the study's."""
     models = tuple(seen.stand_ins.get(role, role) for role in absent)
     wanted = study_choice(dataclasses.replace(seen, choice=choice), models)
-    which = "the paper's" if wanted.checkpoints == "paper" else wanted.checkpoints
+    which = "the paper's" if wanted.checkpoints == "paper" else plain(wanted.checkpoints)
     options = f"{which} checkpoints, {wanted.shots} shots, {wanted.alphabet}"
     words = f"{joined([PAPER_MODELS[role] for role in absent])} with {options}"
     return Filling(f"table-7-{choice.checkpoints}-{choice.shots}-{choice.alphabet}", words, wanted)

@@ -41,6 +41,8 @@ __all__ = [
 
 _LABELS_READ = {"ask": "", "merge-labels": " (labels joined)", "keep-labels": " (labels as written)"}
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>$:<&])")
+_REPLACED = re.compile(r"(?<!\S)(?:<->|->|<-|--|>=|<=|~=)(?!\S)|:(?:m(?=aterial/)|s(?=treamlit:))")
+"""What Streamlit turns into arrows, dashes and icons although it is escaped, unless an invisible joiner is in it."""
 _HARMLESS = "\u200c\u200d"
 """Invisible characters that scripts and emojis need."""
 _ISOLATES = "\u2068\u2069"
@@ -74,12 +76,12 @@ def _acts(character: str) -> bool:
 
 
 def plain(text: str) -> str:
-    r"""``shown``, written so that Markdown shows it letter by letter.
+    r"""``shown``, written so that Markdown shows it letter by letter; an address in it is a link to itself.
 
     >>> plain("*a* <b>")
     '\\*a\\* \\<b\\>'
     """
-    return _MARKDOWN.sub(r"\\\1", shown(text))
+    return _MARKDOWN.sub(r"\\\1", _REPLACED.sub(lambda found: "\u2060".join(found.group()), shown(text)))
 
 
 def percent(fraction: float) -> str:

@@ -129,7 +129,7 @@ def test_no_character_of_a_name_acts_on_the_sentence(text: str) -> None:
 @pytest.mark.parametrize("text", [*MARKED_UP, *SCRIPTS])
 def test_markdown_of_a_name_is_escaped(text: str) -> None:
     escaped = plain(text)
-    assert escaped.replace("\\", "") == shown(text).replace("\\", "")
+    assert escaped.replace("\\", "").replace("\u2060", "") == shown(text).replace("\\", "")
     assert not re.search(r"(?<!\\)(?:\\\\)*[*_`$\[\]<:#~|]", escaped)
 
 

@@ -27,7 +27,7 @@ FORMULAS = ("=1+1", "+1+1", "-1+1", "@SUM(1)", "\t=1", "\r=1", " =1", "＝1+1", 
 """What a spreadsheet computes."""
 MARKED_UP = (
     "**loud**", "_leaning_", "`code`", "$x^2$", "[link](http://x.example)", "![i](http://x.example/i.png)", ":red[hue]",
-    ":material/home:", "# head", "- item", "~~gone~~", "<b>bold</b>", "a|b", "&amp;", "\\*",
+    ":material/home:", "a -> b -- c >= d", "# head", "- item", "~~gone~~", "<b>bold</b>", "a|b", "&amp;", "\\*",
 )  # fmt: skip
 """What Streamlit's Markdown would change."""
 ACTING = ("\u202egnp.exe", "\u2066x", "a\x00b", "\x1b[31mred", "a\ud800b", "\u200b", "\ufeff", "line\nbreak", "\u0085")
