@@ -12,7 +12,7 @@ from dataclasses import asdict
 from icl_core.evaluation.codec import from_plain
 from icl_core.evaluation.store import Store
 from icl_core.models.hub import duplicate_weights, shared_files
-from icl_core.records import CheckpointIdentity, CheckpointRef, canonical_json
+from icl_core.records import CheckpointIdentity, CheckpointRef, canonical_json, shown
 from icl_core.registry.families import checkpoint_faults
 from icl_core.registry.names import label_of
 
@@ -83,6 +83,12 @@ def _place(ref: CheckpointRef) -> tuple[str, str, str | None]:
 
 
 def _read(store: Store, model: str) -> Identities:
+    """What a model's checkpoints were found to be; a note that cannot be read is passed over as ``Store.damage``."""
     text = store.get_note(_NAMESPACE, model)
-    pairs = json.loads(text) if text else []
-    return {from_plain(CheckpointRef, ref): from_plain(CheckpointIdentity, identity) for ref, identity in pairs}
+    try:
+        pairs = json.loads(text) if text else []
+        return {from_plain(CheckpointRef, ref): from_plain(CheckpointIdentity, identity) for ref, identity in pairs}
+    except (ValueError, TypeError, RecursionError) as error:
+        words = f"What is known of doubles among the checkpoints of {shown(model)} cannot be read ({shown(error)})."
+        store.damage[f"note/{_NAMESPACE}/{model}"] = words
+        return {}

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from icl_core.analysis.statistics import Measure
 from icl_core.analysis.trajectories import AbilityCurves, ability_curves, paired_predictions
 from icl_core.errors import ObservatoryError, StoreError, StudyError
 from icl_core.evaluation.bundle import ensure_embedded
+from icl_core.evaluation.codec import from_plain
 from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpoints
 from icl_core.evaluation.store import CellSummary, Store
 from icl_core.evaluation.study import Study, study_cells, study_from_json, study_to_json
@@ -164,7 +166,8 @@ def checkpoints_of(model: str) -> tuple[CheckpointRef, ...]:
     known = list(known_checkpoints(MODELS[model])) if model in MODELS else []
     listed = store().get_note("checkpoints", model)
     if listed:
-        known = [CheckpointRef(**entry) for entry in json.loads(listed)]
+        with suppress(ValueError, TypeError):  # a damaged list is as good as none; the Hub can be asked again
+            known = [from_plain(CheckpointRef, entry) for entry in json.loads(listed)]
     named = {ref.revision for ref in known}
     stored = stored_models().get(model)
     known += [ref for ref in (stored.checkpoints if stored else ()) if ref.revision not in named]

@@ -102,7 +102,9 @@ def rows_of_many(n: int) -> list[Row]:
     return [row_of(record_of())] * n
 
 
-@pytest.mark.stands_for("https://cwe.mitre.org/data/definitions/67.html", "a pipe or a device where a file is expected")
+@pytest.mark.stands_for(
+    "https://man7.org/linux/man-pages/man7/fifo.7.html", "a pipe or a device where a file is expected"
+)
 @pytest.mark.parametrize("name", ["manifest.json", "cells.parquet"])
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "broken link"])
 def test_what_is_no_file_is_refused_without_waiting(place: Path, mine: Store, name: str, kind: str) -> None:

@@ -27,11 +27,12 @@ from icl_core.evaluation import codec, index, jobs, store
 from icl_core.evaluation.bundle import export_bundle, read_manifest
 from icl_core.evaluation.claims import Claims
 from icl_core.evaluation.codec import NewerFormatError, check_record, decode_record, encode_record
+from icl_core.evaluation.exclusions import excluded_checkpoints, note_identities
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, validate_study
 from icl_core.evaluation.upkeep import rebuild_store, verify_store
 from icl_core.owners import Owner, lives, owner_of
-from icl_core.records import CellRecord, canonical_json, digest_of
+from icl_core.records import CellRecord, CheckpointIdentity, canonical_json, digest_of
 from tests.support.records import record_of
 from tests.support.sentences import assert_one_sentence
 
@@ -93,7 +94,7 @@ def test_a_flipped_bit_in_an_index_row_costs_nothing(filled: Path, records: list
     assert verify_store(filled).is_healthy and all_found(filled, records)
 
 
-@pytest.mark.stands_for("huggingface/datasets#2943", "one damaged entry of a cache is no reason to lose the others")
+@pytest.mark.stands_for(SQLITE, "one damaged entry of a cache is no reason to lose the others")
 def test_a_damaged_cell_is_neither_stored_nor_a_reason_to_refuse_all(
     filled: Path, records: list[CellRecord], tmp_path: Path
 ) -> None:
@@ -110,6 +111,17 @@ def test_a_damaged_cell_is_neither_stored_nor_a_reason_to_refuse_all(
     assert export_bundle(again, tmp_path / "bundle", tell=left_out.append).n_cells == 3
     assert len(left_out) == 1 and lost.key.digest[:12] in left_out[0]
     assert opened.put(lost) is True and all_found(filled, records)
+
+
+@pytest.mark.stands_for(SQLITE, "a damaged note of what is excluded stopped every page")
+@pytest.mark.parametrize("text", ["[[{}]]", "[1]", "{", "[" * 5000, '[["a", "b"]]'])
+def test_a_damaged_note_is_passed_over_and_said(filled: Path, records: list[CellRecord], text: str) -> None:
+    opened, checkpoint = Store.open(filled), records[0].spec.checkpoint
+    opened.put_note("identities", checkpoint.model, text)
+    assert excluded_checkpoints(opened, [checkpoint]) == {}
+    assert_one_sentence(str(opened.damage_words))
+    note_identities(opened, {checkpoint: CheckpointIdentity("", (("w", "0" * 64),), "t", 8)})
+    assert excluded_checkpoints(Store.open(filled), [checkpoint]) == {}
 
 
 @pytest.mark.stands_for("pytorch#31877", "a file of a later version was reported as a damaged one")
@@ -227,7 +239,10 @@ def test_a_damaged_index_is_not_renamed_under_a_process_that_has_it_open(filled:
     assert verify_store(filled).is_healthy
 
 
-@pytest.mark.stands_for("huggingface_hub#1498", "a disk that fills up in the middle of writing left half a file")
+@pytest.mark.stands_for(
+    "https://man7.org/linux/man-pages/man2/write.2.html",
+    "a disk that fills up in the middle of writing left half a file",
+)
 def test_a_disk_that_is_full_for_a_while_costs_no_older_export(
     filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -514,7 +529,9 @@ def test_any_index_is_read_or_refused_and_rebuilt(
     assert {p.name for p in folder.iterdir()} <= {"store", "precious.txt", "bundle"}
 
 
-@pytest.mark.stands_for("huggingface/datasets#2943", "a sealed text whose parts no computing gives")
+@pytest.mark.stands_for(
+    "https://cwe.mitre.org/data/definitions/345.html", "a sealed text whose parts no computing gives"
+)
 @pytest.mark.parametrize(
     ("part", "value", "words"),
     [
