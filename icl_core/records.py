@@ -40,7 +40,7 @@ __all__ = [
     "text_fault",
 ]
 
-SCORING_VERSION = 1
+SCORING_VERSION = 2
 """Raised whenever a scored number would change (engine, encoding, native remaps); written in docs/LOG.md."""
 
 LabelSetting = Literal["gold", "random", "abstract"]

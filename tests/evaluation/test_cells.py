@@ -8,7 +8,7 @@ import pytest
 
 from icl_core.evaluation import cells
 from icl_core.evaluation.cells import current_versions, is_current, make_cell_key
-from icl_core.records import CellKey, CellSpec, CheckpointIdentity, CheckpointRef
+from icl_core.records import SCORING_VERSION, CellKey, CellSpec, CheckpointIdentity, CheckpointRef
 from icl_core.registry.tasks import get_task
 
 CHECKPOINT_CHANGES = {
@@ -58,7 +58,7 @@ KEY_CHANGES = {
     "n_shots": 8,
     "sampling": "balanced",
     "demo_seed": 21,
-    "scoring_version": 2,
+    "scoring_version": SCORING_VERSION + 1,
 }
 
 
