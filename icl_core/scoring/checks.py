@@ -35,9 +35,9 @@ def check_requests(model: torch.nn.Module, requests: Sequence[EncodedRequest]) -
 
 
 def context_length(model: torch.nn.Module) -> int | None:
-    """Most tokens that a model takes, None where its configuration does not tell."""
-    length: int | None = getattr(getattr(model, "config", None), "max_position_embeddings", None)
-    return length
+    """Most tokens that a model takes, None where its configuration does not tell (XLNet says -1)."""
+    length = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    return length if isinstance(length, int) and length > 0 else None
 
 
 def _vocabulary_size(model: torch.nn.Module) -> int | None:
