@@ -73,12 +73,12 @@ def observe(model: torch.nn.Module, ids: Sequence[int], others: Sequence[int], *
     def differs(first: torch.Tensor, second: torch.Tensor) -> bool:
         return _largest_difference(first, second) > allowed
 
-    if differs(short, again):
+    company = together is None or differs(together[0], alone)
+    if differs(short, again) or (company and differs(_logits(model, [ids], places)[0], alone)):
         raise ScoringError(
             f"{type(model).__name__} gives other numbers each time it is asked the same, so no result of it could be "
             "trusted: something random is left on in it, or it keeps what it was asked before."
         )
-    company = together is None or differs(together[0], alone)
     rows: Iterable[torch.Tensor] = (_logits(model, [row], places)[0] for row in changed)
     if together is not None and not company:
         rows = together[1:]

@@ -26,6 +26,7 @@ from icl_core.scoring.behaviour import Behaviour, observe
 from icl_core.scoring.checks import context_length, inference
 from icl_core.scoring.lengths import Kind, kinds, longest_run
 from icl_core.scoring.memory import run_halving
+from icl_core.scoring.passes import run
 from icl_core.scoring.precision import dtype_of, in_float32, is_low
 from icl_core.scoring.stream import DEFAULT_OPTIONS, PackedStream, Path, score_apart
 
@@ -40,6 +41,9 @@ ROUNDING = 0.05
 
 PROBE_TOKENS = 12
 """Shortest shared prefix of the probe: long enough that its requests are grouped."""
+
+BEYOND_A_LIMIT = 32
+"""Tokens by which the prefix exceeds a limit that requests exceed: with fewer, what changes there is easily missed."""
 
 SUFFIX_TOKENS = 5
 """Most tokens of the probe after its prefix, choices included."""
@@ -87,30 +91,40 @@ class Examination:
     def _n_needed(self, requests: Sequence[EncodedRequest]) -> int:
         """Length of a prefix that exceeds each limit that the longest request exceeds, if the context has room."""
         longest = longest_run(requests)
-        needed = max([PROBE_TOKENS, *(limit + 4 for limit in self._limits if limit < longest)])
+        needed = max([PROBE_TOKENS, *(limit + BEYOND_A_LIMIT for limit in self._limits if limit < longest)])
         return needed if self._n_most is None else max(2, min(needed, self._n_most - SUFFIX_TOKENS))
 
     def _observe(self, model: torch.nn.Module, ids: Sequence[int], others: Sequence[int]) -> Behaviour:
+        """What the logits follow, in float32; a model that cannot be widened is observed in its own dtype."""
+        found: list[Behaviour] = []
+
+        def look(_: object) -> None:
+            if found:
+                run(model, input_ids=torch.tensor([ids], device=next(model.parameters()).device))
+            else:
+                found.append(observe(model, ids, others, is_exact=self._is_exact))
+
         with inference(model):
+            if is_low(dtype_of(model)):
+                try:
+                    with in_float32(model):
+                        look(None)
+                except (ScoringError, ArithmeticError):
+                    raise
+                except Exception as error:
+                    self._is_exact = False
+                    logger.info("%s cannot be examined in float32: %s", type(model).__name__, error)
             try:
-                with _exactly(model):
-                    return observe(model, ids, others, is_exact=True)
-            except (ScoringError, ArithmeticError):
-                raise
-            except Exception as error:
-                self._is_exact = not is_low(dtype_of(model))
-                logger.info("%s cannot be examined in float32: %s", type(model).__name__, error)
-            found: list[Behaviour] = []
-            try:
-                run_halving([ids], lambda part: found.append(observe(model, ids, others, is_exact=self._is_exact)))
+                run_halving([ids], look)
             except (ScoringError, ArithmeticError):
                 raise
             except Exception as error:
                 reason = str(error).strip().split("\n")[0].rstrip(".")
+                dtype = str(dtype_of(model)).removeprefix("torch.")
                 raise ScoringError(
-                    f"{type(model).__name__} cannot be scored: it does not run on token ids alone ({reason})."
+                    f"{type(model).__name__} does not run on token ids alone in {dtype}, so it cannot be scored ({reason})."
                 ) from error
-            return found[0]
+        return found[0]
 
     def _may(self, model: torch.nn.Module, path: Path) -> bool:
         """Whether a path can be compared, and what the comparison shows holds for all requests of the kind."""
@@ -137,7 +151,6 @@ class Examination:
             return True
         logger.info("%s by the %s path is off by %g nats", name, path, difference)
         return False
-
 
     def _far_in_low_precision(self, model: PreTrainedModel, path: Path) -> tuple[float, float]:
         """How far from float32 a path is in the model's own dtype, and how far it may be (nats)."""
