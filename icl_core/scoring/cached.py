@@ -7,10 +7,8 @@ prefix's keys and values, which the packed path does not. It chooses no groups a
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from transformers import DynamicCache
@@ -18,6 +16,7 @@ from transformers import DynamicCache
 from icl_core.records import EncodedRequest
 from icl_core.scoring.checks import log_softmax
 from icl_core.scoring.memory import run_halving
+from icl_core.scoring.passes import keep, run
 
 __all__ = ["prefill", "score_group"]
 
@@ -66,14 +65,14 @@ def score_group(
     cache = prefill(model, prefix_ids) if cache is None else cache
     values = {index: [0.0] * len(request.continuation_ids) for index, request in requests.items()}
 
-    def run(part: Sequence[_Row]) -> None:
+    def run_part(part: Sequence[_Row]) -> None:
         for (index, choice), value in _score_rows(model, part, cache).items():
             values[index][choice] = value
 
     bytes_per_row = max(1, _n_bytes(cache))
     while rows:
         n = max(1, min(token_budget // len(rows[-1].tokens), memory_bytes // (2 * bytes_per_row)))
-        run_halving(rows[-n:], run)
+        run_halving(rows[-n:], run_part)
         del rows[-n:]
     return values
 
@@ -97,7 +96,7 @@ def prefill(model: torch.nn.Module, prefix_ids: tuple[int, ...]) -> DynamicCache
     cache = DynamicCache(config=model.config)
     if prefix_ids:
         input_ids = torch.tensor([prefix_ids], device=next(model.parameters()).device)
-        model(input_ids=input_ids, past_key_values=cache, use_cache=True, **_keep(model, torch.tensor([0])))
+        run(model, input_ids=input_ids, past_key_values=cache, use_cache=True, **keep(model, torch.tensor([0])))
     return cache
 
 
@@ -113,7 +112,7 @@ def _score_rows(model: torch.nn.Module, rows: Sequence[_Row], cache: DynamicCach
         copied.batch_repeat_interleave(len(rows))
     first = min(row.n_context_tokens for row in rows) - 1
     kept = torch.arange(first, width, device=device)
-    output = model(input_ids=input_ids.to(device), past_key_values=copied, use_cache=True, **_keep(model, kept))
+    output = run(model, input_ids=input_ids.to(device), past_key_values=copied, use_cache=True, **keep(model, kept))
     logits = output.logits if output.logits.shape[1] == len(kept) else output.logits[:, first:]
     values = {}
     for i, row in enumerate(rows):
@@ -122,12 +121,6 @@ def _score_rows(model: torch.nn.Module, rows: Sequence[_Row], cache: DynamicCach
         for key, target in zip(row.choices, row.targets, strict=True):
             values[key] = float(logprobs.gather(1, torch.tensor(target, device=device)[:, None]).sum())
     return values
-
-
-def _keep(model: torch.nn.Module, positions: torch.Tensor) -> dict[str, Any]:
-    """The argument that spares the output layer all other positions, where the model knows it."""
-    known = "logits_to_keep" in inspect.signature(model.forward).parameters
-    return {"logits_to_keep": positions} if known else {}
 
 
 def _n_bytes(cache: DynamicCache) -> int:

@@ -15,7 +15,7 @@ import torch
 from icl_core.errors import ScoringError
 from icl_core.records import EncodedRequest, LabelScores
 
-__all__ = ["check_requests", "inference", "label_scores", "log_softmax"]
+__all__ = ["check_requests", "context_length", "inference", "label_scores", "log_softmax"]
 
 
 def check_requests(model: torch.nn.Module, requests: Sequence[EncodedRequest]) -> None:
@@ -25,13 +25,19 @@ def check_requests(model: torch.nn.Module, requests: Sequence[EncodedRequest]) -
         ScoringError: naming the position of the first bad request in the sequence.
     """
     n_vocab = _vocabulary_size(model)
-    context_length = getattr(getattr(model, "config", None), "max_position_embeddings", None)
-    if not requests or _all_fit(requests, n_vocab, context_length):
+    n_most = context_length(model)
+    if not requests or _all_fit(requests, n_vocab, n_most):
         return
     for index, request in enumerate(requests):
-        problem = _problem(request, n_vocab, context_length)
+        problem = _problem(request, n_vocab, n_most)
         if problem:
             raise ScoringError(f"Request {index} of {len(requests)} cannot be scored: {problem}.")
+
+
+def context_length(model: torch.nn.Module) -> int | None:
+    """Most tokens that a model takes, None where its configuration does not tell (XLNet says -1)."""
+    length = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    return length if isinstance(length, int) and length > 0 else None
 
 
 def _vocabulary_size(model: torch.nn.Module) -> int | None:

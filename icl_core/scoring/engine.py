@@ -2,45 +2,39 @@
 
 It is given token ids and knows no tasks, labels or label settings. There are three ways to the same numbers:
 ``packed`` (each token once, the prefix not copied), ``cached`` (transformers' cache, the prefix copied for each row)
-and ``plain`` (``icl_core.scoring.reference``). Which one a model gets is decided by comparing it with the
-reference on a few tokens of that model, so an architecture that a way does not serve is never scored by it.
+and ``plain`` (``icl_core.scoring.reference``). Before anything is scored the model is examined on a few tokens
+(``icl_core.scoring.examination``): one that is no causal decoder is refused, and an architecture that a way does not
+serve is never scored by it.
 """
 
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 
 from icl_core.errors import ScoringError
 from icl_core.records import EncodedRequest, LabelScores
-from icl_core.scoring import packed, reference
-from icl_core.scoring.checks import check_requests
+from icl_core.scoring import reference
+from icl_core.scoring.behaviour import NotFiniteError
+from icl_core.scoring.checks import check_requests, label_scores
+from icl_core.scoring.examination import Examination
+from icl_core.scoring.lengths import Kind, has_kinds, kinds, split_by_kind
+from icl_core.scoring.precision import dtype_of
 from icl_core.scoring.stream import DEFAULT_OPTIONS, EngineOptions, PackedStream, Path, score_apart
 
 __all__ = ["EngineOptions", "Path", "choose_path", "score_bursts", "score_requests"]
 
 Item = TypeVar("Item")
-logger = logging.getLogger(__name__)
 
-TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
-LOW_PRECISION_TOLERANCE = 0.5
-"""Largest difference from the reference that the probe accepts, nats; half precision rounds differently in every
-kernel, so there the probe finds gross errors only."""
-
-PROBE_TOKENS = 12
-"""Shortest prefix of a probe: long enough that its queries are grouped."""
-
-_verdicts: WeakKeyDictionary[torch.nn.Module, dict[tuple[str, torch.dtype], tuple[int, Path]]] = WeakKeyDictionary()
-"""For a model, by path asked for and dtype: length of the probe that was passed, and the path found."""
+_examinations: WeakKeyDictionary[torch.nn.Module, dict[tuple[Kind, torch.dtype], Examination]] = WeakKeyDictionary()
+"""What was found on a model, by kind of forward pass and dtype."""
 
 
 def score_requests(
@@ -57,8 +51,8 @@ def score_requests(
         One LabelScores a request, in order.
 
     Raises:
-        ScoringError: for ids that the model cannot take, numbers that are not finite, one query that does
-            not fit in memory, or a path asked for by name that does not agree with the reference.
+        ScoringError: for a model that is no causal decoder, ids that it cannot take, numbers that are not finite, one
+            query that does not fit in memory, or a path asked for by name that does not agree with the reference.
     """
     ((scores,),) = _score_all(model, iter([requests]), options)
     return scores
@@ -99,6 +93,9 @@ def _score_all(
 ) -> Generator[list[list[LabelScores]]]:
     """Cells by the path chosen for them; the packed path takes all that it may, one after another."""
     requests = next(cells, None)
+    while requests is not None and has_kinds(model):
+        yield [_by_kind(model, requests, options)]
+        requests = next(cells, None)
     while requests is not None:
         path = choose_path(model, requests, options=options)
         if path != "packed":
@@ -132,27 +129,27 @@ class _Run:
 def choose_path(
     model: torch.nn.Module, requests: Sequence[EncodedRequest], *, options: EngineOptions = DEFAULT_OPTIONS
 ) -> Path:
-    """The way by which requests like these are scored; compared with the reference once for each model.
+    """The way by which requests like these are scored; the model is examined before the first of them.
+
+    Requests that need several kinds of forward passes (``icl_core.scoring.lengths``) have no way in common but plain.
 
     Raises:
-        ScoringError: for requests that the model cannot take, and if a path is asked for by name and does not
-            agree with the reference.
+        ScoringError: for requests that the model cannot take, a model that is no causal decoder, and if a path is asked
+            for by name and does not agree with the reference.
     """
     check_requests(model, requests)
-    if options.path == "plain" or not requests:
+    if not requests:
         return "plain"
+    found = kinds(model, requests)
     path: Path = "plain"
-    if isinstance(model, PreTrainedModel):
-        probe = _probe(model, requests)
-        n_tokens = len(probe[0].context_ids)
-        known = _verdicts.setdefault(model, {})
-        key = (options.path, model.dtype)
-        if key not in known or known[key][0] < n_tokens:
-            try:
-                known[key] = (n_tokens, _first_that_agrees(model, probe, options))
-            except ScoringError:  # numbers that are not finite; the plain path names the first request that has them
-                return "plain"
-        path = known[key][1]
+    if len(found) == 1:
+        try:
+            examination = _examination(model, requests, min(found))
+        except NotFiniteError:  # the plain path names the first request that has no number
+            return "plain"
+        tried: tuple[Path, ...] = ("packed", "cached")
+        asked = [each for each in tried if options.path in ("auto", each)]
+        path = next((each for each in asked if examination.agrees(model, each)), "plain")
     if options.path not in ("auto", path):
         raise ScoringError(
             f"The {options.path} path does not agree with a full recompute on {type(model).__name__}: "
@@ -161,45 +158,35 @@ def choose_path(
     return path
 
 
-def _probe(model: PreTrainedModel, requests: Sequence[EncodedRequest]) -> list[EncodedRequest]:
-    """Three short queries after a common prefix; it is as long as an attention window that the requests exceed."""
-    longest = max(requests, key=lambda request: len(request.context_ids)).context_ids
-    config = model.config.get_text_config()
-    windows = [getattr(config, name, None) or 0 for name in ("sliding_window", "attention_chunk_size")]
-    n_prefix = max(windows) + 4 if any(windows) else 0
-    if any(kind in str(getattr(config, "rope_parameters", "")) for kind in ("dynamic", "longrope")):
-        n_prefix = len(longest)
-    n_prefix = max(PROBE_TOKENS, min(n_prefix, len(longest) - 3))
-    ids = list(itertools.islice(itertools.cycle(longest), n_prefix + 4))
-    prefix, (first, second, third, fourth) = tuple(ids[:n_prefix]), ids[n_prefix:]
-    choices = ((first,), (second, first), (second, third))
-    return [EncodedRequest(prefix + suffix, choices) for suffix in ((first,), (second, third), (second, fourth, third))]
+def _examination(model: torch.nn.Module, requests: Sequence[EncodedRequest], kind: Kind) -> Examination:
+    """What was found on this model, on enough tokens for these requests."""
+    known = _examinations.setdefault(model, {})
+    key = (tuple(min(each, 2) for each in kind), dtype_of(model))  # lengths with factors of their own are never alike
+    if key not in known or not known[key].reaches(requests):
+        known[key] = Examination(model, requests, kind)
+    return known[key]
 
 
-def _first_that_agrees(model: PreTrainedModel, probe: list[EncodedRequest], options: EngineOptions) -> Path:
-    """The first path, of those that may be used, whose numbers on the probe are the reference's."""
-    expected = np.array([scores.loglikelihoods for scores in reference.score_requests(model, probe, batch_size=9)])
-    paths: tuple[Path, ...] = ("packed", "cached")
-    for path in paths:
-        if options.path not in ("auto", path):
-            continue
+def _by_kind(model: torch.nn.Module, requests: Sequence[EncodedRequest], options: EngineOptions) -> list[LabelScores]:
+    """One cell of a model whose forward passes may be of several kinds: those of a kind go together."""
+    check_requests(model, requests)
+    values = [np.zeros(len(request.continuation_ids)) for request in requests]
+    for parts in split_by_kind(model, requests).values():
+        alike = [part for _, _, part in parts]
+        path = choose_path(model, alike, options=options)
         try:
-            difference = float(np.abs(_probed(model, probe, path) - expected).max())
-        except Exception as error:
-            logger.info("%s cannot be scored by the %s path: %s", type(model).__name__, path, error)
-            continue
-        if difference <= TOLERANCE.get(model.dtype, LOW_PRECISION_TOLERANCE):
-            return path
-        logger.info("%s by the %s path is off by %g nats", type(model).__name__, path, difference)
-    return "plain"
+            scores = _one_cell(model, alike, path, options)
+        except ScoringError:  # it counts requests of this kind; the reference names the request of the caller
+            return reference.score_requests(model, requests)
+        for (index, choices, _), score in zip(parts, scores, strict=True):
+            values[index][choices] = score.loglikelihoods
+    return label_scores(np.concatenate([*values, np.zeros(0)]), requests)
 
 
-def _probed(model: PreTrainedModel, probe: list[EncodedRequest], path: Path) -> npt.NDArray[np.float64]:
-    """(3, n_choices) log-likelihoods of the probe by one path."""
-    if path == "cached":
-        scores = score_apart(model, probe, path, DEFAULT_OPTIONS)
-    elif packed.is_possible(model):
-        ((scores,),) = PackedStream(model, [probe], DEFAULT_OPTIONS).bursts()
-    else:
-        raise ScoringError("it takes no explicit positions")
-    return np.array([score.loglikelihoods for score in scores])
+def _one_cell(
+    model: torch.nn.Module, requests: Sequence[EncodedRequest], path: Path, options: EngineOptions
+) -> list[LabelScores]:
+    if path != "packed":
+        return score_apart(model, requests, path, options)
+    ((scores,),) = PackedStream(cast(PreTrainedModel, model), [requests], options).bursts()
+    return scores

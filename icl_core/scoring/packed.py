@@ -24,6 +24,7 @@ from icl_core.scoring.attention import Attended, attend, window_mask
 from icl_core.scoring.checks import inference
 from icl_core.scoring.layout import Layout, Prefix, Query, Segment, batches, lay_out
 from icl_core.scoring.memory import run_halving
+from icl_core.scoring.passes import run
 
 __all__ = ["Part", "is_possible", "score_queries"]
 
@@ -69,7 +70,7 @@ def score_queries(
     kept: dict[Prefix, list[KeysValues]] = {}
     parts: list[Part] = []
 
-    def run(batch: Sequence[Query]) -> None:
+    def run_batch(batch: Sequence[Query]) -> None:
         layout = lay_out(batch, kept)
         row = _PackedRow(layout, device, kept)
         parts.append(Part(layout.targets[:, 2], _run(model, row), len(batch)))
@@ -81,7 +82,7 @@ def score_queries(
 
     for batch in batches(queries, token_budget=token_budget, read_budget=read_budget):
         with inference(model), _packed_attention(model):
-            run_halving(batch, run)
+            run_halving(batch, run_batch)
         yield from parts
         parts.clear()
 
@@ -90,7 +91,8 @@ def _run(model: PreTrainedModel, row: _PackedRow) -> torch.Tensor:
     """Log-probability (nats, float64) of each target of a row."""
     token = _current_row.set(row)
     try:
-        output = model(
+        output = run(
+            model,
             input_ids=row.input_ids[None],
             position_ids=row.position_ids[None],
             use_cache=False,

@@ -1,8 +1,13 @@
 """The oracle: every candidate label scored by a plain full recompute of context and continuation.
 
-It reuses nothing between rows and knows no prefix, so it is slow and simple; any causal language model
-works that maps ``input_ids`` to ``logits``. The quantity is that of lm-evaluation-harness' ``loglikelihood``
-on token ids (https://github.com/EleutherAI/lm-evaluation-harness).
+What it gives is the definition of the number: one forward pass for each choice, in a batch of its own, over the context
+and the tokens of the choice but the last, which is only predicted. Where a model's logits follow more than the tokens
+before a position (rotary factors chosen by the length of the pass, places in an expert chosen by the company), they
+follow that pass: its length is that of this context with this choice, and it has no company.
+
+It reuses nothing between rows and knows no prefix, so it is slow and simple; any causal language model works that maps
+``input_ids`` to ``logits``, and whether one is causal is for the caller to find out. The quantity is that of
+lm-evaluation-harness' ``loglikelihood`` on token ids (https://github.com/EleutherAI/lm-evaluation-harness).
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ import torch
 
 from icl_core.records import EncodedRequest, LabelScores
 from icl_core.scoring.checks import check_requests, inference, label_scores, log_softmax
+from icl_core.scoring.passes import run
 
 __all__ = ["score_requests"]
 
@@ -25,7 +31,8 @@ def score_requests(
     Args:
         model: a causal language model; ``model(input_ids=...)`` gives ``logits`` (n_rows, n_tokens, n_vocab).
         requests: token ids from the joint tokenisation.
-        batch_size: rows in one forward pass, padded on the right (exact, attention being causal).
+        batch_size: rows in one forward pass, padded on the right: exact only for a model whose logits follow neither
+            the length nor the company.
 
     Returns:
         One LabelScores a request, in order; log-softmax in float32 (float64 for a float64 model).
@@ -56,7 +63,7 @@ def _score_rows(model: torch.nn.Module, rows: Sequence[tuple[tuple[int, ...], tu
     for row, (context, continuation) in enumerate(rows):
         tokens = context + continuation[:-1]
         input_ids[row, : len(tokens)] = torch.tensor(tokens)
-    logits = model(input_ids=input_ids.to(device)).logits
+    logits = run(model, input_ids=input_ids.to(device)).logits
     values = []
     for row, (context, continuation) in enumerate(rows):
         read = logits[row, len(context) - 1 : len(context) - 1 + len(continuation)]
