@@ -122,7 +122,8 @@ class Examination:
                 reason = str(error).strip().split("\n")[0].rstrip(".")
                 dtype = str(dtype_of(model)).removeprefix("torch.")
                 raise ScoringError(
-                    f"{type(model).__name__} does not run on token ids alone in {dtype}, so it cannot be scored ({reason})."
+                    f"{type(model).__name__} does not run on token ids alone in {dtype}, so it cannot be scored "
+                    f"({reason})."
                 ) from error
         return found[0]
 
