@@ -119,11 +119,10 @@ class Examination:
             except (ScoringError, ArithmeticError):
                 raise
             except Exception as error:
+                what = f"{type(model).__name__} in {str(dtype_of(model)).removeprefix('torch.')}"
                 reason = str(error).strip().split("\n")[0].rstrip(".")
-                dtype = str(dtype_of(model)).removeprefix("torch.")
                 raise ScoringError(
-                    f"{type(model).__name__} does not run on token ids alone in {dtype}, so it cannot be scored "
-                    f"({reason})."
+                    f"{what} cannot be scored: it does not run on token ids alone ({reason})."
                 ) from error
         return found[0]
 
@@ -155,11 +154,12 @@ class Examination:
 
     def _far_in_low_precision(self, model: PreTrainedModel, path: Path) -> tuple[float, float]:
         """How far from float32 a path is in the model's own dtype, and how far it may be (nats)."""
-        probe = [*self._probe, *_more(self._probe)] if not any(self._kind) else self._probe
+        parts = [self._probe] if any(self._kind) else [self._probe, _more(self._probe)]
         with _exactly(model):
-            exact = _by_reference(model, probe)
-        plain = _largest(_by_reference(model, probe) - exact)
-        return _largest(_by_path(model, probe, path) - exact), TIMES_AS_FAR * plain + ROUNDING
+            exact = np.concatenate([self._expected, *(_by_reference(model, part) for part in parts[1:])])
+        plain = np.concatenate([_by_reference(model, part) for part in parts])
+        found = _by_path(model, [request for part in parts for request in part], path)
+        return _largest(found - exact), TIMES_AS_FAR * _largest(plain - exact) + ROUNDING
 
 
 def _limits(model: torch.nn.Module) -> Iterator[int]:
@@ -172,7 +172,7 @@ def _limits(model: torch.nn.Module) -> Iterator[int]:
         for name, value in settings.items():
             if isinstance(value, dict):
                 pending.append(value)
-            elif isinstance(value, int) and not isinstance(value, bool) and LIMIT.search(str(name)):
+            elif type(value) is int and value > 0 and LIMIT.search(str(name)):
                 yield value
 
 
@@ -209,8 +209,8 @@ def _probe(ids: Sequence[int], others: Sequence[int], n_prefix: int, *, with_sho
 def _more(probe: Sequence[EncodedRequest]) -> list[EncodedRequest]:
     """Further short requests of the probe's tokens: rounding that turns a choice between experts is seldom met."""
     tokens = [*probe[0].context_ids[-PROBE_TOKENS:], *probe[3].context_ids[-PROBE_TOKENS:]]
-    turned = [tuple(tokens[i:] + tokens[:i]) for i in range(0, len(tokens), 2)]
-    return [EncodedRequest(ids[: len(ids) - i], ((ids[-1],),)) for i, ids in enumerate(turned)]
+    turned = [tuple(tokens[i:] + tokens[:i])[:PROBE_TOKENS] for i in range(0, len(tokens), 3)]
+    return [EncodedRequest(ids, ((ids[0],),)) for ids in turned]
 
 
 def _by_reference(model: PreTrainedModel, probe: Sequence[EncodedRequest]) -> npt.NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Writes docs/ARCHITECTURES.md: what the engine does with each decoder architecture that transformers can build tiny.
 
-Run ``python -m tests.scoring.write_architectures`` (five minutes of CPU). Random models of some ten thousand weights are
-made by ``tests/support/architectures.py`` and scored by the engine and by the plain recompute.
+Run ``python -m tests.scoring.write_architectures`` (five minutes of CPU). Random models of some ten thousand weights
+are made by ``tests/support/architectures.py`` and scored by the engine and by the plain recompute.
 """
 
 from __future__ import annotations
