@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from icl_core.errors import CheckpointError
-from icl_core.models.files import CONFIG_NAME, choose_weight_files, read_json, remap_of
+from icl_core.models.files import CONFIG_NAME, choose_weight_files, read_json, refuse_adapters, remap_of
 from icl_core.records import CheckpointRef, text_fault
 from icl_core.registry.names import Reading, gguf_stem, read_name, training_order
 
@@ -117,6 +117,8 @@ def _folder_listing(path: Path) -> Listing:
     fault = _fault_of(path, files)
     if not found and fault is None:
         return _single(path, skipped)
+    if not found:
+        refuse_adapters(files, where=str(path))
     if not found and CONFIG_NAME in files:
         raise CheckpointError(f"{path} cannot be used: {fault}.")
     ggufs = [entry for entry in entries if entry.suffix.lower() == _GGUF and entry.is_file()]
@@ -173,14 +175,16 @@ def _fault_of(folder: Path, files: frozenset[str]) -> str | None:
     """Why a folder is no whole checkpoint, from the names of its files and its configuration; None where it is one."""
     if folder.name.startswith("tmp-"):
         return "it is half-written, since its name begins with tmp-"
-    if CONFIG_NAME not in files:
-        return _fault_without_config(files)
     try:
+        refuse_adapters(files, where="it")
+        if CONFIG_NAME not in files:
+            return _fault_without_config(files)
         read_json(folder / CONFIG_NAME)
         _weight_names(folder, files)
-    except (CheckpointError, OSError, RecursionError) as error:
-        damaged = not isinstance(error, CheckpointError) or str(error).startswith(str(folder))
-        return f"its {CONFIG_NAME} is damaged" if damaged else str(error).split(";")[0]
+    except CheckpointError as error:
+        return str(error).replace(f"{folder}/", "its ").removesuffix(".")
+    except OSError as error:
+        return f"its {CONFIG_NAME} cannot be read ({error.strerror})"
     return None
 
 
@@ -189,8 +193,6 @@ def _weight_names(folder: Path, files: frozenset[str]) -> tuple[str, ...]:
 
 
 def _fault_without_config(files: frozenset[str]) -> str:
-    if any(name.startswith("adapter_") for name in files):
-        return "it holds an adapter only, which has to be merged into its base model first"
     try:
         choose_weight_files(files, where="it")
     except CheckpointError:

@@ -33,7 +33,7 @@ BAD = [
     (("compete", "--replicates", "-5"), "no whole number from 1"),
     (("compete", "--replicates", "1e3"), "no whole number from 1"),
     (("compete", "--n-test", "0"), "no whole number from 1"),
-    (("compete", "--tasks", "nope"), "no results on nope"),
+    (("compete", "--tasks", "nope"), "no results of task nope"),
     (("compete", "--model", "nope"), "no results of nope; there are some of someone-model"),
     (("results", "--model", "nope"), "no results of nope; there are some of someone-model"),
     (("results", "--model", ""), "no results of ;"),

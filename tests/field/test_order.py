@@ -236,7 +236,7 @@ def test_folders_that_hold_no_whole_model_are_named(cli: Cli, tmp_path: Path) ->
     (run / "logs").mkdir()
     words = {
         "tmp-checkpoint-3": "half-written", "checkpoint-4": "holds no weights", "global_step5": "optimizer",
-        "step-6": "damaged", "step-7": "is missing", "step-8": "an adapter only", "latest": "leads to nothing",
+        "step-6": "damaged", "step-7": "is missing", "step-8": "an adapter", "latest": "leads to nothing",
     }  # fmt: skip
     task = save_task_file(tmp_path / "own.jsonl")
     for command in (evaluate(run, task, "--dry-run", "--json"), evaluate(run, task, "--json")):
@@ -245,7 +245,7 @@ def test_folders_that_hold_no_whole_model_are_named(cli: Cli, tmp_path: Path) ->
         assert code == 0 and told.keys() == words.keys()
         assert all(words[name] in told[name] and f"{name} is left out: " in errors for name in words)
     assert "checkpoint-4 is left out" in cli("families", "--family", run)[2]
-    with pytest.raises(UnknownNameError, match="step-8 cannot be chosen: it holds an adapter only"):
+    with pytest.raises(UnknownNameError, match="step-8 cannot be chosen: it holds an adapter"):
         chosen(run, "step-8,")
 
 
