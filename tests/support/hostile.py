@@ -32,14 +32,14 @@ MARKED_UP = (
 """What Streamlit's Markdown would change."""
 ACTING = ("\u202egnp.exe", "\u2066x", "a\x00b", "\x1b[31mred", "a\ud800b", "\u200b", "\ufeff", "line\nbreak", "\u0085")
 """Characters that act on the text around them."""
-MODEL = f"{SCRIPTS[0]} {SCRIPTS[2]} **loud** $x^2$ \u202edetrevni"
+MODEL = f"{SCRIPTS[0]} {SCRIPTS[2]} **loud** $x^2$ detrevni"
 LABELS = (f"=1+1 {SCRIPTS[0]}", "[link](javascript:window.ran=1) $y$ **loud**")
 
 
 def hostile_task(folder: Path) -> str:
     """A task file whose name and labels are markup."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "$x^2$ **loud** <img src=x onerror=window.ran=1> \u202elmth.csv"
+    path = folder / "$x^2$ **loud** <img src=x onerror=window.ran=1> lmth.csv"
     quoted = ['"' + label.replace('"', '""') + '"' for label in LABELS]
     rows = [f'"sentence {index} $z$ <b>",{quoted[index % 2]}' for index in range(400)]
     path.write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
