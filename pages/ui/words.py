@@ -1,7 +1,7 @@
 """How numbers and other people's text are written: percent, steps, tokens, bytes, durations, escaped names.
 
 It changes display units only; nothing here computes a measure. Names, labels and messages come from users, files and
-links: ``shown`` makes their characters harmless wherever they stand, ``plain`` where Streamlit reads Markdown too.
+links: ``legible`` makes their characters harmless wherever they stand, ``plain`` where Streamlit reads Markdown too.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ __all__ = [
     "in_points",
     "interval",
     "joined",
+    "legible",
     "p_value",
     "percent",
     "plain",
     "points",
     "reported",
     "short_number",
-    "shown",
     "task_title",
     "when",
 ]
@@ -45,18 +45,18 @@ _HARMLESS = "\u200c\u200d"
 _ISOLATES = "\u2068\u2069"
 """Around a text whose direction of writing must not reach the sentence around it."""
 _RIGHT_TO_LEFT = frozenset(("R", "AL"))
-MOST_CHARACTERS = 1000
+MOST_CHARACTERS = 900
 """Longest text of a user that is shown; a link can hold megabytes."""
 
 
-def shown(text: str) -> str:
+def legible(text: str) -> str:
     r"""Text of a user, a file or a link on one line, in which no character acts on the text around it.
 
     Control characters, lone surrogates and characters that turn the direction of writing become ``\ufffd``; a text
     with letters that are written from right to left is isolated, so that the sentence around it keeps its order; a
     very long one is cut in its middle. What is shown already stays as it is.
 
-    >>> shown("a\u202eb\x00 c\nd")
+    >>> legible("a\u202eb\x00 c\nd")
     'a\ufffdb\ufffd c d'
     """
     cut = text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS // 2]} … {text[-MOST_CHARACTERS // 2 :]}"
@@ -73,12 +73,12 @@ def _acts(character: str) -> bool:
 
 
 def plain(text: str) -> str:
-    r"""``shown``, written so that Markdown shows it letter by letter; an address in it is a link to itself.
+    r"""``legible``, written so that Markdown shows it letter by letter; an address in it is a link to itself.
 
     >>> plain("*a* <b>")
     '\\*a\\* \\<b\\>'
     """
-    return _MARKDOWN.sub(r"\\\1", _REPLACED.sub(lambda found: "\u2060".join(found.group()), shown(text)))
+    return _MARKDOWN.sub(r"\\\1", _REPLACED.sub(lambda found: "\u2060".join(found.group()), legible(text)))
 
 
 def percent(fraction: float) -> str:
@@ -163,12 +163,12 @@ def when(timestamp: float) -> str:
 
 def checkpoint_name(ref: CheckpointRef) -> str:
     """A checkpoint in words: its step where it has one, else its revision."""
-    return f"step {ref.step:,}" if ref.step is not None else shown(ref.weight_file or ref.revision)
+    return f"step {ref.step:,}" if ref.step is not None else legible(ref.weight_file or ref.revision)
 
 
 def task_title(name: str) -> str:
     """A task's name as shown: the file name for a file of one's own."""
-    return shown(name.rsplit("/", 1)[-1] if name.startswith("file:") else name)
+    return legible(name.rsplit("/", 1)[-1] if name.startswith("file:") else name)
 
 
 def joined(names: Sequence[str], *, most: int = 3) -> str:
