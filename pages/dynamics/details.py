@@ -16,7 +16,7 @@ from pages.ui import blocks, cached, charts, frame, rows, selection
 from pages.ui.axes import x_axis
 from pages.ui.controls import View
 from pages.ui.theme import ABILITY_BY_SETTING
-from pages.ui.words import checkpoint_name, plain, task_title
+from pages.ui.words import checkpoint_name, legible, plain, task_title
 
 __all__ = ["checkpoint", "label_shares", "pick_checkpoint", "small_multiples"]
 
@@ -99,7 +99,7 @@ def label_shares(found: cached.Collected, view: View) -> None:
 
 def _checkpoints(found: cached.Collected) -> dict[str, tuple[Predictions, CheckpointRef]]:
     return {
-        f"{model} {checkpoint_name(ref)}": (predictions, ref)
+        f"{legible(model)} {checkpoint_name(ref)}": (predictions, ref)
         for model, predictions in found.predictions.items()
         for ref in predictions.checkpoints
     }
@@ -145,17 +145,17 @@ def _answers(
     labels = predicted_labels(scores, normalisation=view.normalisation)[at]
     words = predictions.label_words[task]
     texts = cached.texts(task, study.data_dir, "test")
-    shown = []
+    listed = []
     for index, row_id in enumerate(scores.row_ids[:MOST_ROWS]):
         row: dict[str, Any] = {"text": texts.get(row_id, row_id), "gold": words[int(scores.gold[index])]}
         for place, seed in enumerate(predictions.demo_seeds):
             answer = int(labels[place, index])
             row[f"seed {seed}"] = "" if answer < 0 else words[answer]
         row["right"] = sum(row[f"seed {seed}"] == row["gold"] for seed in predictions.demo_seeds)
-        shown.append(row)
+        listed.append(row)
     only_wrong = st.toggle("Only queries that some seed gets wrong", key="wrong", bind="query-params")
     if only_wrong:
-        shown = [row for row in shown if row["right"] < len(predictions.demo_seeds)]
-    blocks.grid(shown, name="answers", height=300, alt=f"Answers on {task}")
+        listed = [row for row in listed if row["right"] < len(predictions.demo_seeds)]
+    blocks.grid(listed, name="answers", height=300, alt=f"Answers on {task}")
     if not texts:
         st.caption("The texts are not on this machine; rows are named by their place in the dataset.")

@@ -15,7 +15,7 @@ from icl_core.evaluation.study import Study
 from pages.ui import blocks, cached, charts, controls, findings, frame, rows, selection
 from pages.ui.axes import Quantity, ScaleName, percent_domain, x_axis
 from pages.ui.controls import View
-from pages.ui.words import checkpoint_name, count, joined, plain, task_title
+from pages.ui.words import checkpoint_name, count, joined, legible, plain, task_title
 
 __all__ = [
     "Look",
@@ -145,7 +145,7 @@ def pick_checkpoint(key: str) -> None:
     """Copies a clicked point into the picker of the checkpoint, which is in the URL."""
     picked = st.session_state[key].selection.get(charts.PICK) or []
     if picked:
-        selection.show(at=f"{picked[0]['model']} {picked[0]['checkpoint']}", tab="One checkpoint")
+        selection.show(at=f"{legible(picked[0]['model'])} {picked[0]['checkpoint']}", tab="One checkpoint")
 
 
 def notes_below(found: cached.Collected, drawn: Curves, study: Study) -> None:

@@ -17,7 +17,7 @@ from pages.fusion import compute, parts, wording
 from pages.fusion.compute import Asked, Line, Shown
 from pages.ui import blocks, cached, charts_fusion, controls, frame, selection
 from pages.ui.theme import Figure
-from pages.ui.words import checkpoint_name, count, in_points, percent, plain, task_title
+from pages.ui.words import checkpoint_name, count, in_points, legible, percent, plain, task_title
 
 __all__ = ["Context", "draw", "how_computed"]
 
@@ -69,7 +69,7 @@ def draw(names: Sequence[str], context: Context) -> None:
 def _baseline(context: Context, key: str) -> Line:
     lines = {line.name: line for line in context.baselines}
     options = selection.known(key, list(lines))
-    return lines[st.selectbox("Against", options, key=key, bind="query-params")]
+    return lines[st.selectbox("Against", options, format_func=legible, key=key, bind="query-params")]
 
 
 # Tasks

@@ -16,7 +16,7 @@ from pages.fusion import compute, wording
 from pages.fusion.compute import Asked, Further, Line, Menu, Shown
 from pages.ui import blocks, charts_fusion, controls, frame, selection
 from pages.ui.theme import Figure
-from pages.ui.words import checkpoint_name, count, percent, plain, task_title
+from pages.ui.words import checkpoint_name, count, legible, percent, plain, task_title
 
 __all__ = ["Look", "ask", "chart", "curve_rows", "finding", "look", "missing", "notes", "value_at", "value_rows"]
 
@@ -74,7 +74,7 @@ def ask(study: Study) -> Asked:
 def _further(found: dict[str, Menu], pair: tuple[str, str], *, by_hand: bool) -> tuple[Further, ...]:
     """A third and a fourth member, in any role; chosen on dev, a model can play a role once."""
     options = {
-        f"{model} ({role})": (model, setting)
+        f"{legible(model)} ({role})": (model, setting)
         for model, menu in found.items()
         for setting, role in ROLES.items()
         if menu.by_setting[setting] and (menu.has_dev or by_hand)
@@ -201,7 +201,7 @@ def _value_chart(asked: Asked, shown: Shown, view: Look) -> Figure:
     figure = charts_fusion.value_chart(value_rows(shown, view.task), frame.palette(), title=title)
     blocks.chart(figure, key="values", alt=f"{title} of fusions, members and baselines")
     best = wording.best_of(shown)
-    names = [f"{role} {ref.model} {checkpoint_name(ref)}" for role, ref in shown.members]
+    names = [f"{role} {legible(ref.model)} {checkpoint_name(ref)}" for role, ref in shown.members]
     blocks.grid(
         [
             {"task": task_title(task), **dict(zip(names, weights, strict=True))}

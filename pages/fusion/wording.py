@@ -8,7 +8,7 @@ from icl_core.analysis.fusion_report import Gain
 from icl_core.analysis.gains import GainRow
 from pages.fusion.compute import Asked, Line, Shown
 from pages.ui.controls import MEASURE_TITLES
-from pages.ui.words import checkpoint_name, p_value, percent, plain, points, task_title
+from pages.ui.words import checkpoint_name, legible, p_value, percent, plain, points, task_title
 
 __all__ = ["at_weight", "best_of", "finding", "gain_text", "group_of", "level_label", "mark_name", "tests_text"]
 
@@ -106,5 +106,5 @@ def level_label(line: Line) -> str | None:
         ref = line.checkpoints[0]
         return f"{checkpoint_name(ref)}, gold"
     if line.kind == "other model":
-        return f"{line.checkpoints[0].model}, gold"
+        return f"{legible(line.checkpoints[0].model)}, gold"
     return None

@@ -7,7 +7,7 @@ import streamlit as st
 from icl_core.errors import ObservatoryError
 from pages.playground import form, views, worker
 from pages.ui import frame
-from pages.ui.words import plain, reported, shown
+from pages.ui.words import legible, plain, reported
 
 frame.heading("Playground", "What do these two checkpoints say about my sentence?")
 with reported():
@@ -16,7 +16,7 @@ with reported():
     with st.expander("Demonstrations and labels", expanded=True):
         asked = form.demonstrations()
         for text, label in asked.rows[:3]:
-            st.text(f"{shown(text)}  →  {shown(label)}")
+            st.text(f"{legible(text)}  →  {legible(label)}")
         if len(asked.rows) > 3:
             st.caption(f"and {len(asked.rows) - 3} more")
     with room:

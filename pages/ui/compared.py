@@ -32,7 +32,7 @@ from icl_core.registry.families import FAMILIES
 from pages.ui import cached, rows, selection, suite
 from pages.ui.axes import Quantity
 from pages.ui.controls import View
-from pages.ui.words import checkpoint_name, count, joined, short_number
+from pages.ui.words import checkpoint_name, count, joined, legible, short_number
 
 __all__ = [
     "Compared",
@@ -268,7 +268,7 @@ def accumulated_rows(
     several = len(known) > 1
     drawn = [(f"mean of {len(known)} seeds of {what or name}" if several else what or name, mean_over_runs(known))]
     if several:
-        drawn += [(f"{what or name}, {next(iter(curve)).model}", dict(curve)) for curve in known]
+        drawn += [(f"{legible(what or name)}, {legible(next(iter(curve)).model)}", dict(curve)) for curve in known]
     return [
         {"model": name, "run": title, "thin": index > 0, "x": places[ref], "value": float(value),
          "text": f"{title} at {checkpoint_name(ref)}"}

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pages.ui.theme import Figure, Palette
-from pages.ui.words import shown
+from pages.ui.words import legible
 
 __all__ = ["as_csv", "as_html", "as_json", "as_svg"]
 
@@ -80,7 +80,7 @@ def as_html(figure: Figure, palette: Palette, *, title: str) -> bytes:
     start = f"vegaEmbed('#chart', {_in_script(_sized(figure))}, {_in_script(_OPTIONS)});"
     page = _PAGE.format(
         hashes=" ".join(_hash(script) for script in (_library(), start)),
-        title=html.escape(shown(title)),
+        title=html.escape(legible(title)),
         background=palette.background,
         ink=palette.ink,
         library=_library(),
@@ -126,4 +126,4 @@ def _clean(part: Any) -> Any:
         return {name: _clean(value) for name, value in part.items()}
     if isinstance(part, list):
         return [_clean(value) for value in part]
-    return shown(part) if isinstance(part, str) and not part.isprintable() else part
+    return legible(part) if isinstance(part, str) and not part.isprintable() else part

@@ -62,7 +62,7 @@ def say() -> None:
     if said:
         parts = [f"{name} = {_short(lost)}" for name, (lost, _) in list(said.items())[:MOST_SAID]]
         more = f" and {len(said) - MOST_SAID} more" if len(said) > MOST_SAID else ""
-        st.warning(plain(f"Not everything in the link is possible here, and what is not was left out: "
+        st.warning(plain(f"Some of this link cannot be followed and was left out: "
                          f"{'; '.join(parts)}{more}."))  # fmt: skip
 
 

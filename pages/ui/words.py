@@ -1,7 +1,7 @@
 """How numbers and other people's text are written: percent, steps, tokens, bytes, durations, escaped names.
 
 It changes display units only; nothing here computes a measure. Names, labels and messages come from users, files and
-links: ``shown`` makes their characters harmless wherever they stand, ``plain`` where Streamlit reads Markdown too.
+links: ``legible`` makes their characters harmless wherever they stand, ``plain`` where Streamlit reads Markdown too.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ __all__ = [
     "in_points",
     "interval",
     "joined",
+    "legible",
     "p_value",
     "percent",
     "plain",
     "points",
     "reported",
     "short_number",
-    "shown",
     "task_title",
     "when",
 ]
@@ -48,18 +48,18 @@ _HARMLESS = "\u200c\u200d"
 _ISOLATES = "\u2068\u2069"
 """Around a text whose direction of writing must not reach the sentence around it."""
 _RIGHT_TO_LEFT = frozenset(("R", "AL"))
-MOST_CHARACTERS = 1000
+MOST_CHARACTERS = 900
 """Longest text of a user that is shown; a link can hold megabytes."""
 
 
-def shown(text: str) -> str:
+def legible(text: str) -> str:
     r"""Text of a user, a file or a link on one line, in which no character acts on the text around it.
 
     Control characters, lone surrogates and characters that turn the direction of writing become ``\ufffd``; a text
     with letters that are written from right to left is isolated, so that the sentence around it keeps its order; a
     very long one is cut in its middle. What is shown already stays as it is.
 
-    >>> shown("a\u202eb\x00 c\nd")
+    >>> legible("a\u202eb\x00 c\nd")
     'a\ufffdb\ufffd c d'
     """
     cut = text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS // 2]} … {text[-MOST_CHARACTERS // 2 :]}"
@@ -76,12 +76,12 @@ def _acts(character: str) -> bool:
 
 
 def plain(text: str) -> str:
-    r"""``shown``, written so that Markdown shows it letter by letter; an address in it is a link to itself.
+    r"""``legible``, written so that Markdown shows it letter by letter; an address in it is a link to itself.
 
     >>> plain("*a* <b>")
     '\\*a\\* \\<b\\>'
     """
-    return _MARKDOWN.sub(r"\\\1", _REPLACED.sub(lambda found: "\u2060".join(found.group()), shown(text)))
+    return _MARKDOWN.sub(r"\\\1", _REPLACED.sub(lambda found: "\u2060".join(found.group()), legible(text)))
 
 
 def percent(fraction: float) -> str:
@@ -168,16 +168,16 @@ def checkpoint_name(ref: CheckpointRef) -> str:
     """A checkpoint in words: the step, epoch or tokens that its name tells, else its name."""
     unit = counted_in(ref)
     if unit is None or ref.step is None:
-        return shown(label_of(ref))
+        return legible(label_of(ref))
     return f"{ref.step:,} tokens" if unit == "token" else f"{unit} {ref.step:,}"
 
 
 def task_title(name: str) -> str:
     """A task's name as shown: of a file of one's own its name, and how its labels were read where that was said."""
     if not name.startswith(FILE_PREFIX):
-        return shown(name)
+        return legible(name)
     path, labels = path_and_labels(name)
-    return shown(path.rsplit("/", 1)[-1]) + _LABELS_READ[labels]
+    return legible(path.rsplit("/", 1)[-1]) + _LABELS_READ[labels]
 
 
 def joined(names: Sequence[str], *, most: int = 3) -> str:

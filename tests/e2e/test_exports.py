@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from icl_core.evaluation.store import Store
 from pages.ui import exports
 from pages.ui.theme import DARK, LIGHT
-from pages.ui.words import shown, task_title
+from pages.ui.words import legible, task_title
 from tests.e2e.conftest import App, Tab, running_app
 from tests.support.hostile import LABELS, MARKED_UP, MODEL, SCRIPTS, hostile_study, hostile_task
 from tests.support.made_up import fill
@@ -67,7 +67,7 @@ def test_a_chart_as_html_draws_runs_nothing_and_asks_nobody(kind: str, opened: C
     assert tab.page.locator("#chart svg.marks path, #chart svg.marks text").count() > 3
     assert_nothing_ran(tab.page)
     assert len(tab.requests) == 1, tab.requests
-    assert tab.page.title() == shown(SCRIPTS[0])
+    assert tab.page.title() == legible(SCRIPTS[0])
 
 
 def test_a_tooltip_of_an_exported_chart_shows_markup_as_text(opened: Callable[[bytes, str], Tab]) -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from icl_core.settings import project_path
 from pages.ui import charts, exports
 from pages.ui.theme import LIGHT
-from pages.ui.words import plain, shown
+from pages.ui.words import legible, plain
 from tests.support.hostile import ACTING, FORMULAS, MARKED_UP, SCRIPTS
 
 ANY_TEXT = st.one_of(st.text(max_size=40), st.sampled_from([*SCRIPTS, *FORMULAS, *ACTING, *MARKED_UP]))
@@ -119,9 +119,9 @@ def test_names_of_downloads_are_words_of_the_program() -> None:
 @settings(BOUNDED, max_examples=200)
 @given(text=ANY_TEXT)
 def test_no_character_of_a_name_acts_on_the_sentence(text: str) -> None:
-    seen = shown(text)
+    seen = legible(text)
     assert not set(seen) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u200e\u200f\u061c\u200b\ufeff\x00\x1b\r\n\t")
-    assert seen.encode().decode() == seen and shown(seen) == seen
+    assert seen.encode().decode() == seen and legible(seen) == seen
     assert seen.count("\u2068") == seen.count("\u2069")
 
 
@@ -129,11 +129,11 @@ def test_no_character_of_a_name_acts_on_the_sentence(text: str) -> None:
 @pytest.mark.parametrize("text", [*MARKED_UP, *SCRIPTS])
 def test_markdown_of_a_name_is_escaped(text: str) -> None:
     escaped = plain(text)
-    assert escaped.replace("\\", "").replace("\u2060", "") == shown(text).replace("\\", "")
+    assert escaped.replace("\\", "").replace("\u2060", "") == legible(text).replace("\\", "")
     assert not re.search(r"(?<!\\)(?:\\\\)*[*_`$\[\]<:#~|]", escaped)
 
 
 @pytest.mark.stands_for("CWE-770", "a megabyte in a link was shown as it is")
 def test_a_very_long_name_is_cut_in_its_middle() -> None:
-    seen = shown("a" * 1_000_000 + "end.")
+    seen = legible("a" * 1_000_000 + "end.")
     assert len(seen) < 1_100 and seen.endswith("end.")

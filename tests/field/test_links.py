@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sqlite3
@@ -13,12 +14,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from icl_core.errors import ObservatoryError
 from icl_core.evaluation import jobs
 from icl_core.evaluation.store import Store
+from icl_core.registry.tasks import get_task
+from pages.evaluate import form
 from pages.ui import guard, links
+from pages.ui.words import legible
 from tests.support.hostile import ACTING, FORMULAS, MARKED_UP, MODEL, SCRIPTS, hostile_study
 from tests.support.links import PAGES, VIEWS, assert_answers, keys_of, open_link, run_script, said, streamlit, texts_in
 from tests.support.made_up import fill, made_up_study
+from tests.support.sentences import assert_one_sentence
 
 NO_NUMBERS = ("inf", "-inf", "nan", "1e400", "1" + "0" * 400, "-1", "[1, 2]", "0x10", "9" * 5000, "1e-400", "²", "")
 VALUES = st.one_of(
@@ -103,7 +109,7 @@ def test_very_many_links_open_their_page(page: str, full_store: Path) -> None:
 def test_a_number_that_is_none_is_left_out_and_named(value: str, full_store: Path) -> None:
     app = open_link("competition", {"model": "someone-model", "shots": value, "eps": value})
     assert_answers(app, "competition")
-    notice = next(words for words in said(app) if words.startswith("Not everything in the link"))
+    notice = next(words for words in said(app) if words.startswith("Some of this link"))
     assert f"shots = {value[:20]}" in notice
     assert app.session_state["shots"] == 16
     assert 0 <= app.session_state["eps"] <= 0.1 and ("eps = " in notice) == (app.session_state["eps"] != _number(value))
@@ -292,3 +298,74 @@ def test_an_unforeseen_error_is_one_sentence_and_in_the_log(
     (words,) = said(app)
     assert words == guard.UNEXPECTED.format(kind="FileNotFoundError")
     assert "/no/such/place" not in words and "/no/such/place" in caplog.text
+
+
+# Uploads
+
+
+def table(columns: list[str], rows: list[list[str]], separator: str) -> bytes:
+    return "\n".join(separator.join(cells) for cells in [columns, *rows]).encode(errors="surrogatepass")
+
+
+CELLS = st.one_of(
+    st.text(max_size=12), st.sampled_from([*SCRIPTS, *FORMULAS, *ACTING, '"', '""', '"open', "a,b", "1.0"])
+)
+UPLOADS = st.one_of(
+    st.binary(max_size=300),
+    st.builds(
+        table,
+        st.permutations(["text", "label"]).map(list)
+        | st.just(["Text", "LABEL ", "split"])
+        | st.lists(CELLS, max_size=3),
+        st.lists(st.lists(CELLS, min_size=1, max_size=3), max_size=8),
+        st.sampled_from(",;\t"),
+    ),
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(["text", "label", "split", "x"]), CELLS | st.none() | st.integers() | st.floats()
+        ),
+        max_size=6,
+    ).map(lambda records: "\n".join(json.dumps(record) for record in records).encode()),
+    st.sampled_from([b"\xff\xfe\x00", b"[" * 20_000, b'{"a":' * 4_000, b"PK\x03\x04"]),
+)
+FILE_NAMES = st.one_of(
+    st.sampled_from(
+        ["a.csv", "a.jsonl", "a.tsv", "a.json", "A.CSV", "../../etc/passwd.csv", "a", ".csv", "\u202ea.csv"]
+    ),
+    st.text(max_size=20).map(lambda name: f"{name}.csv"),
+)
+
+
+@pytest.mark.stands_for("CWE-22", "the name of an uploaded file decided where it was written")
+@settings(FUZZED, max_examples=150)
+@given(name=FILE_NAMES, content=UPLOADS)
+def test_any_upload_is_a_task_or_a_sentence(
+    name: str, content: bytes, use: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    store = use(tmp_path / "store")
+    assert_task_or_sentence(name, content)
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert all(path.parent == store / "uploads" and path.name.isascii() for path in written)
+
+
+LONG = b"a" * 200_000
+
+
+@pytest.mark.stands_for("CWE-770", "one field over 131,072 characters ended the reader")
+@pytest.mark.parametrize(
+    "content", [b'text,label\n"' + b"a" * 200_000, b"text,label\n" + b"a" * 200_000 + b",x\nb,y\n"]
+)
+def test_a_very_long_field_of_an_upload_is_a_task_or_a_sentence(
+    content: bytes, use: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    use(tmp_path / "store")
+    assert_task_or_sentence("long.csv", content)
+
+
+def assert_task_or_sentence(name: str, content: bytes) -> None:
+    try:
+        task = form.save_upload(name, content)
+    except ObservatoryError as error:
+        assert_one_sentence(legible(str(error)))
+    else:
+        assert len(get_task(task).label_names) >= 2
