@@ -24,7 +24,7 @@ from icl_core.records import EncodedRequest
 from icl_core.scoring import packed, reference
 from icl_core.scoring.behaviour import Behaviour, observe
 from icl_core.scoring.checks import context_length, inference
-from icl_core.scoring.lengths import Kind, kinds, longest_run
+from icl_core.scoring.lengths import Kind, kinds, longest_run, most_tokens
 from icl_core.scoring.memory import run_halving
 from icl_core.scoring.passes import run
 from icl_core.scoring.precision import dtype_of, in_float32, is_low
@@ -68,7 +68,8 @@ class Examination:
             NotFiniteError: it gives NaN.
         """
         self._limits = sorted(set(_limits(model)))
-        self._n_most = context_length(model)
+        room = (context_length(model), most_tokens(model, kind))
+        self._n_most = min((each for each in room if each is not None), default=None)
         self._n_prefix = self._n_needed(requests)
         self._kind = kind
         self._agrees: dict[Path, bool] = {}
@@ -89,7 +90,7 @@ class Examination:
         return self._agrees[path]
 
     def _n_needed(self, requests: Sequence[EncodedRequest]) -> int:
-        """Length of a prefix that exceeds each limit that the longest request exceeds, if the context has room."""
+        """Length of a prefix that exceeds each limit that the longest request exceeds, if there is room."""
         longest = longest_run(requests)
         needed = max([PROBE_TOKENS, *(limit + BEYOND_A_LIMIT for limit in self._limits if limit < longest)])
         return needed if self._n_most is None else max(2, min(needed, self._n_most - SUFFIX_TOKENS))

@@ -15,7 +15,7 @@ import torch
 
 from icl_core.records import EncodedRequest
 
-__all__ = ["Kind", "has_kinds", "kind_of", "kinds", "longest_run", "split_by_kind"]
+__all__ = ["Kind", "has_kinds", "kind_of", "kinds", "longest_run", "most_tokens", "split_by_kind"]
 
 Kind = tuple[int, ...]
 """Zeros where all factors are the original ones, as they are for every beginning of such a sequence."""
@@ -33,6 +33,12 @@ def has_kinds(model: torch.nn.Module) -> bool:
 def kind_of(model: torch.nn.Module, n_tokens: int) -> Kind:
     """The kind of a forward pass over so many tokens."""
     return tuple(0 if n_tokens <= bound else (n_tokens if each_length else 1) for bound, each_length in _bounds(model))
+
+
+def most_tokens(model: torch.nn.Module, kind: Kind) -> int | None:
+    """The longest pass whose factors are the original ones where those of this kind are; None without such a bound."""
+    bounds = [bound for (bound, _), each in zip(_bounds(model), kind, strict=False) if not each]
+    return min(bounds, default=None)
 
 
 def kinds(model: torch.nn.Module, requests: Sequence[EncodedRequest]) -> set[Kind]:

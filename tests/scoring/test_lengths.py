@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from icl_core.records import EncodedRequest
-from icl_core.scoring.lengths import has_kinds, kind_of, kinds, longest_run, split_by_kind
+from icl_core.scoring.lengths import has_kinds, kind_of, kinds, longest_run, most_tokens, split_by_kind
 
 
 def model_with(**settings: object) -> torch.nn.Module:
@@ -53,6 +53,12 @@ def test_types_of_layers_may_differ() -> None:
 def test_the_bound_defaults_to_the_context() -> None:
     model = model_with(rope_parameters={"rope_type": "longrope"})
     assert [kind_of(model, n) for n in (64, 65)] == [(0,), (1,)]
+
+
+def test_how_long_a_pass_of_a_kind_may_be() -> None:
+    model = model_with(rope_parameters={"full_attention": LONGROPE, "sliding_attention": {"rope_type": "dynamic"}})
+    assert [most_tokens(model, kind) for kind in ((0, 0), (1, 0), (1, 65))] == [10, 64, None]
+    assert most_tokens(model_with(), ()) is None
 
 
 def test_requests_are_cut_where_their_choices_differ_in_kind() -> None:
