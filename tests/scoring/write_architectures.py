@@ -14,7 +14,7 @@ import transformers
 
 from tests.support.architectures import SKIPPED, Swept, names, sweep
 
-DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "ARCHITECTURES.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "ARCHITECTURES.md"
 HEAD = """# Architectures
 
 What the scoring engine does with each class that transformers {version} maps to a causal language model, on a tiny
