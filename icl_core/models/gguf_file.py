@@ -18,7 +18,7 @@ from typing import Any, Never
 from icl_core.errors import CheckpointError
 from icl_core.models.files import refuse_pointer
 
-__all__ = ["ROPE_FREQUENCIES", "GgufHeader", "gguf_config", "read_gguf_header"]
+__all__ = ["ROPE_FREQUENCIES", "GgufHeader", "check_gguf", "gguf_config", "read_gguf_header"]
 
 ROPE_FREQUENCIES = "rope_freqs.weight"
 """The tensor by which the rotary frequencies are divided, one number for each pair of dimensions; no parameter."""
@@ -61,12 +61,11 @@ class GgufHeader:
         return value if type(value) is int else 0
 
 
-def read_gguf_header(path: Path) -> GgufHeader:
-    """Reads metadata and tensor table.
+def check_gguf(path: Path) -> None:
+    """Refuses what does not begin as a GGUF file.
 
     Raises:
-        CheckpointError: it is no GGUF file, is damaged or cut short, claims more than it can hold, is one part of a
-            split model, or holds no model (an adapter, an encoder of images).
+        CheckpointError: there is no file, or it is something else.
     """
     if not path.is_file():
         raise CheckpointError(f"There is no file {path}.")
@@ -74,8 +73,18 @@ def read_gguf_header(path: Path) -> GgufHeader:
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
             raise CheckpointError(f"{path} is not a GGUF file.")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            header = _Reader(content, path).header()
+
+
+def read_gguf_header(path: Path) -> GgufHeader:
+    """Reads metadata and tensor table.
+
+    Raises:
+        CheckpointError: it is no GGUF file, is damaged or cut short, claims more than it can hold, is one part of a
+            split model, or holds no model (an adapter, an encoder of images).
+    """
+    check_gguf(path)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        header = _Reader(content, path).header()
     _refuse_parts(header, path)
     return header
 

@@ -30,7 +30,7 @@ from icl_core.models.files import (
     refuse_pointer,
     tokenizer_files,
 )
-from icl_core.models.gguf_file import gguf_config, read_gguf_header
+from icl_core.models.gguf_file import check_gguf, gguf_config, read_gguf_header
 from icl_core.models.listing import Listing, local_checkpoints, local_listing
 from icl_core.models.parameter_fusion import fused_identity, fusion_parents
 from icl_core.models.sealed import is_sealed, sealed_files
@@ -396,7 +396,7 @@ def _resolve_at(location: str, ref: CheckpointRef, offline: bool) -> ResolvedChe
 def _resolve_local(ref: CheckpointRef) -> ResolvedCheckpoint:
     if ref.source == "gguf":
         path = Path(ref.location)
-        _check_gguf(path)
+        check_gguf(path)
         return ResolvedCheckpoint(ref, str(path.parent), "", {path.name: None}, (path.name,), True)
     folder = (suite_path() if ref.source == "embedded" else Path()) / ref.location / ref.revision
     if not folder.is_dir():
@@ -417,15 +417,6 @@ def _refuse_two_sets(chosen: str, names: Iterable[str], folder: Path) -> None:
             f"{folder} holds both {chosen} and {chosen}.index.json with shards; keep those of the last save and move "
             "the others away."
         )
-
-
-def _check_gguf(path: Path) -> None:
-    if not path.is_file():
-        raise CheckpointError(f"There is no file {path}.")
-    refuse_pointer(path)
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise CheckpointError(f"{path} is not a GGUF file.")
 
 
 def identify_checkpoint(

@@ -299,7 +299,7 @@ def _same_bytes(first: tuple[str, int, int, int, int], second: tuple[str, int, i
 def path_name(base: Path, n_parts: int = 1) -> str:
     """The last parts of a path as the name of a model: so many, and more until the first of them tells something.
 
-    >>> path_name(Path("/home/alice/llama/output/checkpoints")), path_name(Path("/home/alice/llama"), 2)
+    >>> path_name(Path("/data/alice/llama/output/checkpoints")), path_name(Path("/data/alice/llama"), 2)
     ('llama/output/checkpoints', 'alice/llama')
     """
     parts = base.parts[1:]
