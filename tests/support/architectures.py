@@ -57,7 +57,10 @@ SIZES: dict[int, str] = {
     0: "bos_token_id",
 }
 SMALL = {name: size for size, line in SIZES.items() for name in line.split()}
-SUB_CONFIGS = ("text_config", "vision_config", "audio_config", "attn_config", "ffn_config", "decoder")
+SUB_CONFIGS = (
+    *("text_config", "vision_config", "audio_config", "attn_config", "ffn_config", "decoder"),
+    *("encoder_config", "decoder_config", "global_config", "patcher_config"),
+)
 SLIDING_THEN_FULL = ["sliding_attention", "full_attention"] * 2
 LINEAR_THEN_FULL = ["linear_attention", "full_attention"] * 2
 MLA = {"num_key_value_heads": 4, "head_dim": 4}
@@ -66,7 +69,13 @@ OWN: dict[str, dict[str, Any]] = {
     "axk2": MLA,
     "bailing_hybrid": {"layer_group_size": 2, "num_key_value_heads": 4},
     "bamba": {"attn_layer_indices": [1, 3]},
-    "blt": {"num_hidden_layers": 4},
+    "blt": {
+        "num_hidden_layers": 4,
+        "max_position_embeddings": CONTEXT_LENGTH,
+        "encoder_hash_byte_group_vocab": 50,
+        "encoder_config": {"hidden_size_global": 32},
+        "decoder_config": {"hidden_size_global": 32},
+    },
     "dbrx": {"attn_config": {"rope_theta": 1e4, "clip_qkv": 8.0, "kv_n_heads": 2}},
     "deepseek_v32": MLA,
     "dots3_note_text": MLA,
@@ -99,9 +108,8 @@ OWN: dict[str, dict[str, Any]] = {
     "zamba": {"num_hidden_layers": 6, "attn_layer_period": 3, "attn_layer_offset": 2, "num_key_value_heads": 4}
     | {"attention_hidden_size": None, "attention_head_dim": None},
     "zamba2": {
-        "num_hidden_layers": 54,
+        "layers_block_type": ["linear_attention", "hybrid"] * 2,
         "mamba_ngroups": 1,
-        "chunk_size": 8,
         "num_key_value_heads": 4,
         "adapter_rank": 4,
     },
@@ -119,15 +127,14 @@ OWN: dict[str, dict[str, Any]] = {
 
 WITH_TOWERS = (
     *("fuyu", "gemma3", "gemma3n", "gemma4", "gemma4_unified", "got_ocr2", "moss_transcribe_diarize"),
-    *("musicgen", "musicgen_melody", "dots3_note", "qwen4_exp"),
+    *("dots3_note", "qwen4_exp"),
 )
 SKIPPED = {
     **dict.fromkeys(WITH_TOWERS, "a model of images or sound with further towers; another name here is its text part"),
     **dict.fromkeys(
-        ("gemma4_assistant", "gemma4_unified_assistant"), "a draft model: it needs the hidden states of another model"
+        ("gemma4_assistant", "gemma4_unified_assistant"), "a draft model: it needs embeddings and keys of another model"
     ),
-    "blt": "it reads bytes in patches that a second model cuts; no tiny one could be built from its configuration",
-    "zamba2": "its configuration fixes 54 layers, and no tiny one could be built from it",
+    **dict.fromkeys(("musicgen", "musicgen_melody"), "it predicts codes of sound, not tokens of text"),
 }
 """Model types of which no tiny model is built here, with the reason."""
 
