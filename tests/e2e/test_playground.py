@@ -99,7 +99,7 @@ def test_a_file_of_sentences_comes_back_as_a_file(ground: App, new_tab: Callable
     )
     tab.page.get_by_role("button", name="Ask all 3").click()
     with tab.page.expect_download() as waiting:
-        tab.page.locator(".st-key-play_csv button").click()
+        tab.page.locator(".st-key-playground-csv button").click()
     lines = waiting.value.path().read_text().splitlines()
     assert len(lines) == 4 and lines[0].startswith("text,TR,TL,fused,P TR negative")
     assert lines[2].startswith('"<b>dull</b>, noisy",')
