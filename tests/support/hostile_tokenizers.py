@@ -15,10 +15,9 @@ def _changed(folder: Path, change: Callable[[Tokenizer], None]) -> None:
     tokenizer.save(str(path))
 
 
-def _split(tokenizer: Tokenizer, pattern: str) -> None:
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(pattern), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
+def _split(tokenizer: Tokenizer, pattern: str, times: int = 1) -> None:
+    splits = [pre_tokenizers.Split(Regex(pattern), "isolated")] * times
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*splits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
 
 
 def grow(folder: Path, times: int = 5) -> None:
@@ -31,13 +30,14 @@ def grow(folder: Path, times: int = 5) -> None:
 
 
 def hang(folder: Path) -> None:
-    """A regular expression whose time grows with the fourth power of the text: minutes for 300 characters."""
-    _changed(folder, lambda tokenizer: _split(tokenizer, r"(?m:.*?.*?.*?\s(?<=z\s))"))
+    """Ten thousand regular expressions, each of which takes a while for 20 characters and is never given up on."""
+    pattern = r"(?:\w|\s){0,20}" * 4 + r"(?<=zz)"
+    _changed(folder, lambda tokenizer: _split(tokenizer, pattern, times=10_000))
 
 
 def give_up(folder: Path) -> None:
-    """A regular expression that the library gives up on, for the word "film" and 24 letters behind it."""
-    _changed(folder, lambda tokenizer: _split(tokenizer, r"(\w|\s)*(\w|\s)*(\w|\s)*(\w|\s)*(\w|\s)*(\w|\s)*(?<=zz)"))
+    """A regular expression that the library gives up on, for ten letters and spaces in a row."""
+    _changed(folder, lambda tokenizer: _split(tokenizer, r"(\w|\s)*" * 20 + r"(?<=zz)"))
 
 
 def nest(folder: Path) -> None:
