@@ -24,3 +24,10 @@ def main() -> None:
 
 if __name__ == "__main__":  # also true under streamlit run and AppTest; false in a spawned worker
     main()
+elif __name__ == "app":  # the server imports this file once, by its name, for the application around the pages
+    from starlette.middleware import Middleware
+    from streamlit.starlette import App
+
+    from pages.ui.entry import NamesItsServer
+
+    app = App(__file__, middleware=[Middleware(NamesItsServer, pages=PAGES)])

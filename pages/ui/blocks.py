@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import altair
 import streamlit as st
@@ -16,6 +16,7 @@ from icl_core.evaluation.study import Study, study_to_json
 from pages.ui import cached, selection
 from pages.ui.charts import PICK
 from pages.ui.rows import as_csv
+from pages.ui.sheet import PAPER, Draw, sheet, with_font
 from pages.ui.theme import Figure
 from pages.ui.words import count, plain
 
@@ -28,17 +29,24 @@ def finding(sentence: str) -> None:
         st.markdown(sentence)
 
 
-def chart(figure: Figure, *, key: str, alt: str, on_pick: Callable[[], None] | None = None) -> None:
-    """A chart at full width with its takeaway for screen readers; a click on a mark calls ``on_pick``.
+def chart(
+    figure: Figure,
+    *,
+    key: str,
+    alt: str,
+    on_pick: Callable[[], None] | None = None,
+    width: Literal["stretch", "content"] = "stretch",
+) -> None:
+    """A chart with its takeaway for screen readers, as wide as there is room; a click on a mark calls ``on_pick``.
 
     The browser builds a chart anew when its specification or its ``alt`` changes, and otherwise moves new named rows
     into the one that is there: under a slider, what the slider changes belongs into neither.
     """
-    options: dict[str, Any] = {"width": "stretch", "theme": None, "key": key, "alt": alt}
+    options: dict[str, Any] = {"width": width, "theme": None, "key": key, "alt": alt}
     if on_pick is not None:
         options |= {"on_select": on_pick, "selection_mode": [PICK]}
     with st.container(key=f"chart-{key}"):
-        st.vega_lite_chart(None, figure, **options)
+        st.vega_lite_chart(None, {**figure, "description": alt}, **options)
 
 
 def study_or_stop() -> Study:
@@ -81,7 +89,8 @@ def table(
     rows: Sequence[Mapping[str, Any]],
     *,
     name: str,
-    figure: Figure,
+    draw: Draw | None,
+    columns: int = 1,
     study: Study | None = None,
     files: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
@@ -90,7 +99,9 @@ def table(
     Args:
         rows: with equal columns.
         name: of the files, and of the buttons' keys.
-        figure: the chart.
+        draw: gives the charts on the screen in other colours; a file holds all of them, light whatever the theme;
+            None where nothing is drawn.
+        columns: charts in a row of that file.
         study: what the rows are of, to be downloaded beside them.
         files: further texts in JSON to download, by the words on their buttons.
     """
@@ -98,23 +109,8 @@ def table(
     st.dataframe(list(rows), hide_index=True, column_config=config, height=320, alt=f"Rows of {name}")
     with st.container(horizontal=True):
         st.download_button("CSV", lambda: as_csv(rows), file_name=f"{name}.csv", mime="text/csv", key=f"{name}-csv")
-        st.download_button(
-            "Chart as JSON",
-            lambda: json.dumps(figure).encode(),
-            file_name=f"{name}.vl.json",
-            mime="application/json",
-            key=f"{name}-json",
-        )
-        st.download_button(
-            "Chart as HTML",
-            lambda: altair.Chart.from_dict(figure).to_html().encode(),
-            file_name=f"{name}.html",
-            mime="text/html",
-            key=f"{name}-html",
-        )
-        st.download_button(
-            "SVG", lambda: _svg(figure), file_name=f"{name}.svg", mime="image/svg+xml", key=f"{name}-svg"
-        )
+        if draw is not None:
+            _charts(draw, columns, name)
         texts = dict(files) if study is None else {"Study as JSON": study_to_json(study), **files}
         for title, text in texts.items():
             st.download_button(
@@ -126,6 +122,35 @@ def table(
             )
 
 
+def _charts(draw: Draw, columns: int, name: str) -> None:
+    """The charts on the screen as files; they are drawn when one is asked for."""
+
+    def figure() -> Figure:
+        return sheet(draw(PAPER), columns=columns)
+
+    st.download_button(
+        "Chart as JSON",
+        lambda: json.dumps(figure()).encode(),
+        file_name=f"{name}.vl.json",
+        mime="application/json",
+        key=f"{name}-json",
+    )
+    st.download_button(
+        "Chart as HTML",
+        lambda: altair.Chart.from_dict(figure()).to_html().encode(),
+        file_name=f"{name}.html",
+        mime="text/html",
+        key=f"{name}-html",
+    )
+    st.download_button(
+        "SVG",
+        lambda: _svg(figure()),
+        file_name=f"{name}.svg",
+        mime="image/svg+xml",
+        key=f"{name}-svg",
+    )
+
+
 def _indented(text: str) -> bytes:
     return json.dumps(json.loads(text), indent=1).encode()
 
@@ -133,5 +158,4 @@ def _indented(text: str) -> bytes:
 def _svg(figure: Figure) -> bytes:
     import vl_convert
 
-    svg: str = vl_convert.vegalite_to_svg({**figure, "width": 660})
-    return svg.encode()
+    return with_font(vl_convert.vegalite_to_svg(figure)).encode()

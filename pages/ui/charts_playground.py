@@ -12,6 +12,7 @@ import altair as alt
 
 from pages.ui.charts import Row, rows_data
 from pages.ui.theme import Figure, Palette, configured, remembered, with_rows
+from pages.ui.words import percent
 
 __all__ = ["COLUMNS", "label_bars", "token_chart", "token_rows"]
 
@@ -31,7 +32,7 @@ def label_bars(rows: Sequence[Row], palette: Palette, *, role: str, height: int 
         height: of the plot, pixels; 0 for what the labels need.
     """
     figure = _empty_bars(tuple(row["label"] for row in rows), palette, role=role, height=height or 34 * len(rows))
-    return with_rows(figure, [{**row, "text": f"{100 * row['probability']:.1f} %"} for row in rows])
+    return with_rows(figure, [{**row, "text": percent(row["probability"])} for row in rows])
 
 
 @remembered
@@ -40,7 +41,10 @@ def _empty_bars(labels: tuple[str, ...], palette: Palette, *, role: str, height:
     colour = {"TR": palette.tr, "TL": palette.tl, "fused": palette.shade}.get(role, palette.icl)
     base = alt.Chart(rows_data([])).encode(
         alt.Y("label:N", sort=list(labels), title=None, axis=alt.Axis(labelLimit=150, labelFontSize=13, ticks=False)),
-        tooltip=[alt.Tooltip("label:N", title="Label"), alt.Tooltip("probability:Q", title="P", format=".3%")],
+        tooltip=[
+            alt.Tooltip("label:N", title="Label"),
+            alt.Tooltip("probability:Q", title="Probability", format=".1%"),
+        ],
     )
     x = alt.X("probability:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%", tickCount=3))
     opacity = alt.condition("datum.winner", alt.value(1.0), alt.value(0.45))
@@ -107,7 +111,7 @@ def _empty_tokens(n_lines: int, palette: Palette) -> Figure:
     tip = [
         alt.Tooltip("text:N", title="Token"),
         alt.Tooltip("ids:N", title="Id"),
-        alt.Tooltip("place:Q", title="Place"),
+        alt.Tooltip("place:Q", title="Place", format=",d"),
         alt.Tooltip("part:N", title="Part"),
     ]
     base = alt.Chart(rows_data([])).encode(x, y, tooltip=tip)

@@ -60,7 +60,7 @@ def _models_in_url() -> Sequence[str]:
 
 def _pickers(defaults: selection.Defaults) -> None:
     held = {name: st.session_state.get(name, getattr(defaults, name)) for name in selection.KEYS}
-    st.markdown("##### Study")
+    st.header("Study", anchor=False)
     models = [*held["model"], *([Path(held["local"]).name] if held["local"].strip() else [])]
     with _line("Models", joined(models, most=2) or "none"):
         for name in ("model", "local"):
