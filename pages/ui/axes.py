@@ -83,9 +83,10 @@ class XAxis:
 
 
 def x_axis(values: Sequence[float], *, quantity: Quantity = "step", scale: ScaleName = "symlog") -> XAxis:
-    """The axis for the given values (steps, tokens or shares, 0 allowed)."""
+    """The axis for the given values (steps, tokens or shares, 0 allowed); of a single one, it begins at 0."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    high = high if high > low else low + 1.0
+    if low == high:
+        low, high = 0.0, high or 1.0
     positive = [value for value in values if value > 0]
     constant = float(min(positive)) if positive else 1.0
     ticks = () if scale == "linear" else _log_ticks(low, high, constant)

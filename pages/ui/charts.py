@@ -288,7 +288,7 @@ def margin_words(
 
 def _ink() -> alt.Fill:
     """The colour of words as their rows give it."""
-    return alt.Fill("ink:N", scale=None, legend=None)
+    return alt.Fill("ink:N", scale=None)
 
 
 def _ends(rows: Sequence[Row], palette: Palette) -> list[dict[str, Any]]:

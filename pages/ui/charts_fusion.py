@@ -165,19 +165,19 @@ def _flags(rows: Sequence[Row], palette: Palette, *, top: float) -> list[Any]:
     """The names of marks above the plot, each with a line down to its mark: beside it they would cover others."""
     inks = _word_colours(palette)
     placed = [{**row, "line": line, "top": top, "ink": inks[row["kind"]]} for row, line in flag_lines(rows)]
-    fill = alt.Fill("ink:N", scale=None, legend=None)
+    fill = alt.Fill("ink:N", scale=None)
     layers: list[Any] = []
     for line in sorted({row["line"] for row in placed}):
         mine = alt.Chart(rows_data([row for row in placed if row["line"] == line]))
         height = -8 - 15 * line
         words = mine.mark_text(align="left", baseline="middle", dx=4, fontSize=12, fontWeight=600, clip=False)
         pole = mine.mark_rule(strokeDash=[1, 3], opacity=0.8)
-        ink = alt.Stroke("ink:N", scale=None, legend=None)
+        ink = alt.Stroke("ink:N", scale=None)
         layers.append(pole.encode(alt.X("w:Q"), ink, y=alt.value(height - 6), y2=alt.value(0)))
         layers.append(words.encode(alt.X("w:Q"), fill, y=alt.value(height), text="label:N", tooltip=alt.value(None)))
     if placed:
         pole = alt.Chart(rows_data(placed)).mark_rule(strokeDash=[1, 3], opacity=0.8)
-        ink = alt.Stroke("ink:N", scale=None, legend=None)
+        ink = alt.Stroke("ink:N", scale=None)
         layers.insert(0, pole.encode(alt.X("w:Q"), alt.Y("top:Q"), alt.Y2("value:Q"), ink))
     return layers
 

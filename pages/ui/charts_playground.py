@@ -18,6 +18,8 @@ __all__ = ["COLUMNS", "label_bars", "token_chart", "token_rows"]
 
 COLUMNS = 86
 """Characters in a line of a prompt."""
+NUMBER_ROOM = 46
+"""Pixels to the right of the bars for their numbers."""
 CHARACTER_WIDTH, LINE_HEIGHT = 7.3, 19
 MONOSPACE = '"Source Code Pro", "DejaVu Sans Mono", monospace'
 
@@ -49,11 +51,9 @@ def _empty_bars(labels: tuple[str, ...], palette: Palette, *, role: str, height:
     x = alt.X("probability:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%", tickCount=3))
     opacity = alt.condition("datum.winner", alt.value(1.0), alt.value(0.45))
     bars = base.mark_bar(color=colour, cornerRadiusEnd=2, height={"band": 0.62}).encode(x, opacity=opacity)
-    inside = alt.condition("datum.probability > 0.75", alt.value(palette.background), alt.value(palette.ink))
-    near = base.transform_filter("datum.probability <= 0.75").mark_text(align="left", dx=5)
-    far = base.transform_filter("datum.probability > 0.75").mark_text(align="right", dx=-6)
-    words = [each.encode(x, text="text:N", color=inside) for each in (near, far)]
-    return configured(alt.layer(bars, *words).properties(height=height), palette)
+    words = base.mark_text(align="left", dx=5, color=palette.ink).encode(x, text="text:N")
+    room = base.mark_point(xOffset=NUMBER_ROOM, size=1, opacity=0).encode(x=alt.datum(1), tooltip=alt.value(None))
+    return configured(alt.layer(bars, words, room).properties(height=height), palette)
 
 
 def token_rows(pieces: Sequence[str], token_ids: Sequence[int], *, n_shared: int, most: int) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from pages.ui.words import count, joined, plain, reported, task_title
 
 __all__ = ["draw", "heading", "palette"]
 
-_STYLE = Path(__file__).with_name("style.css")
+STYLE = Path(__file__).with_name("style.css")
 _MORE = ("template", "words", "alphabet", "sampling", "dtype", "attention", "data")
 
 
@@ -39,7 +39,7 @@ def _line(name: str, value: str) -> Iterator[None]:
 
 def draw() -> None:
     """The style sheet and the study's five lines; every picker exists on every page."""
-    st.html(_STYLE)
+    st.html(STYLE)
     with reported():
         cached.store()  # before the sidebar, so that the first opening says in the page what takes its time
     with st.sidebar:

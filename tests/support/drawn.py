@@ -45,7 +45,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Seen:
-    """A chart on a screen: its width, its words, the middles of its symbols, the corners of its lines, the plot's width."""
+    """A chart on a screen: its width, its words, middles of its symbols, corners of its lines, and its plot's width."""
 
     width: float
 
