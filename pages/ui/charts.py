@@ -112,7 +112,7 @@ def _dash(rows: Sequence[Row], palette: Palette) -> alt.StrokeDash:
     return alt.StrokeDash("model:N", sort=models, scale=scale, legend=dash_legend(models, palette))
 
 
-def dash_legend(models: Sequence[str], palette: Palette) -> alt.Legend:
+def dash_legend(models: Sequence[str], palette: Palette, *, above: int = 0) -> alt.Legend:
     """Models by their dashes above the plot, where there is room for their names in any window."""
     longest = 7 * max(len(model) for model in models) + 70
     columns: Any = {"expr": f"max(1, floor(width / {longest}))"}
@@ -120,6 +120,7 @@ def dash_legend(models: Sequence[str], palette: Palette) -> alt.Legend:
         title=None,
         orient="top",
         columns=columns,
+        offset=18 + above,
         labelLimit=longest,
         symbolType="stroke",
         symbolSize=700,
@@ -545,7 +546,7 @@ def grid_chart(rows: Sequence[Row], palette: Palette, *, row_height: int = 26) -
         scale=alt.Scale(domain=list(STATE_ORDER[:3]), range=list(palette.states[:3])),
         legend=alt.Legend(title=None, orient="bottom", symbolType="square"),
     )
-    hollow = alt.condition("datum.state == 'missing'", alt.value(0.0), alt.value(0.85))
+    hollow = alt.condition("datum.state == 'missing'", alt.value(0.0), alt.value(1.0))
     cells = base.mark_rect(strokeWidth=1, stroke=palette.grid, cornerRadius=3).encode(colour, fillOpacity=hollow)
     ink = alt.condition("datum.state == 'complete'", alt.value(palette.background), alt.value(palette.ink))
     fits: Any = {"expr": "bandwidth('x') < 34 ? 0 : 1"}

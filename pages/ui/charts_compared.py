@@ -172,7 +172,7 @@ def accumulated_chart(
         "model:N",
         sort=models,
         scale=alt.Scale(domain=models, range=[_DASHES[index % len(_DASHES)] for index in range(len(models))]),
-        legend=dash_legend(models, palette),
+        legend=dash_legend(models, palette, above=30 if phases else 0),
     )
     y_axis = alt.Axis(format=".0%", tickCount=5, minExtent=40, maxExtent=40)
     y = alt.Y("value:Q", title="Accumulated intensity R", scale=alt.Scale(domain=[0, 1]), axis=y_axis)

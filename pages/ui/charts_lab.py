@@ -14,7 +14,7 @@ from typing import Any
 import altair as alt
 
 from pages.ui.axes import STEP_LABEL, XAxis
-from pages.ui.charts import NARROWEST, Row, along, free_words, margin_words, names_axis, rows_data
+from pages.ui.charts import NARROWEST, Row, dash_legend, margin_words, names_axis, rows_data
 from pages.ui.theme import Figure, Palette, configured, ink_on_ramp, ramp_scale, remembered
 
 __all__ = [
@@ -282,7 +282,8 @@ def portrait_chart(rows: Sequence[Row], palette: Palette, *, chance: Row, height
     scale = alt.Scale(domain=[0, 1], nice=False)
     x = alt.X("flip:Q", title="Flip accuracy (1 = ICL decides)", scale=scale, axis=alt.Axis(format=".0%", tickCount=5))
     y = alt.Y("ciwl:Q", title="CIWL accuracy", scale=scale, axis=alt.Axis(format=".0%", tickCount=5))
-    dash = alt.StrokeDash("run:N", sort=runs, scale=alt.Scale(domain=runs, range=dashes), legend=None)
+    legend = dash_legend(runs, palette, above=16)
+    dash = alt.StrokeDash("run:N", sort=runs, scale=alt.Scale(domain=runs, range=dashes), legend=legend)
     tooltip = [
         alt.Tooltip("run:N", title="Run"),
         alt.Tooltip("step:Q", title="Step", format=",.0f"),
@@ -298,20 +299,10 @@ def portrait_chart(rows: Sequence[Row], palette: Palette, *, chance: Row, height
         legend=alt.Legend(orient="right", gradientLength=120, values=[steps[0], steps[-1]], labelExpr=STEP_LABEL),
     )
     points = alt.Chart(data).mark_point(filled=True, size=70, opacity=1, stroke=palette.ink, strokeWidth=0.8)
-    ends = {row["run"]: row for row in rows}.values()
-    named = [
-        {**row, "text": row["run"], "ink": palette.ink, "across": row["flip"], "down": 1 - row["ciwl"]} for row in ends
-    ]
-    paths = [[(row["flip"], 1 - row["ciwl"]) for row in rows if row["run"] == run] for run in runs]
-    guides = [(chance["flip"], part / 60) for part in range(61)] + [
-        (part / 60, 1 - chance["ciwl"]) for part in range(61)
-    ]
-    marks = [spot for path in paths for spot in (*path, *along(path))]
     layers: list[Any] = [
         *_cross(chance, palette, x, y),
         lines,
         points.encode(x, y, fill=shade, tooltip=tooltip),
-        *free_words(named, [*marks, *guides], palette, x=alt.X("flip:Q"), domain=(0.0, 1.0), size=(NARROWEST, height)),
     ]
     return configured(alt.layer(*layers).properties(height=height), palette)
 

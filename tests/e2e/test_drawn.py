@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
+from pages.ui.theme import DARK
 from tests.e2e.conftest import App, Tab
 
 pytestmark = pytest.mark.e2e
@@ -61,7 +64,8 @@ _SEEN = """() => {
       : [n[0], n[1], n[2], n[3] ?? 1]; };
   const over = (top, below) => [0, 1, 2].map(i => top[i] * top[3] + below[i] * (1 - top[3])).concat([1]);
   const paper = (node, [x, y]) => { const layers = []; for (let n = node; n; n = n.parentElement) {
-      const b = n.getBoundingClientRect(); if (x < b.left || x > b.right || y < b.top || y > b.bottom) continue;
+      const b = n.getBoundingClientRect(), behind = x >= b.left && x <= b.right && y >= b.top && y <= b.bottom;
+      if (!behind && n.scrollHeight <= n.clientHeight && !n.querySelector('[data-testid="stMain"]')) continue;
       const c = parse(getComputedStyle(n).backgroundColor); if (c[3] > 0) layers.push(c); if (c[3] === 1) break; }
     return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255, 1]); };
   const light = c => { const [r, g, b] = c.slice(0, 3).map(v => { v /= 255;
@@ -162,3 +166,31 @@ def test_the_address_of_the_server_is_said_behind_a_prefix_too(app: App, new_tab
         place = f"({{origin: 'http://h', pathname: '{path}'}})"
         found = tab.page.evaluate(f"(() => {{ const location = {place}, window = {{}}; {script} return window; }})()")
         assert found["__streamlit"]["BACKEND_BASE_URL"] == f"http://h{base}"
+
+
+FILES = {
+    f"competition?{MADE_UP}&part=Table+and+downloads": ("Accuracy", "Intensity", "R and ICL"),
+    "lab?labpart=Table+and+downloads": ("K 512 · 3 seeds", "K 512, copy 1 · 3 seeds", "CIWL"),
+    f"dynamics?{MADE_UP}&tab=Table+and+downloads": ("ICL", "TR", "TL", "chance 50.0 %"),
+    "fusion?fusion_part=Table+and+downloads": ("adaptive", "TR alone", "equal"),
+    "competition?part=Models+compared&comparison=Occurrence": ("How often TR and TL compete",),
+}
+"""Words of every chart that a page shows, which its file has to hold."""
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_a_file_holds_the_charts_on_the_screen_light_and_with_their_font(
+    path: str, app: App, new_tab: Callable[[], Tab]
+) -> None:
+    tab = new_tab()
+    tab.page.emulate_media(color_scheme="dark")
+    tab.page.goto(f"{app.url}/{path}")
+    button = tab.page.get_by_role("button", name="SVG")
+    expect(button).to_be_enabled()
+    with tab.page.expect_download() as waited:
+        button.click()
+    svg = waited.value.path().read_text()
+    for words in FILES[path]:
+        assert re.search(rf"<(text|tspan)[^>]*>{re.escape(words)}", svg), words
+    assert "data:font/woff2;base64," in svg
+    assert DARK.ink not in svg and DARK.tr not in svg and "#FFFFFF" in svg.upper()

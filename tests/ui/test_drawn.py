@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import functools
 import inspect
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import vl_convert
+from streamlit.testing.v1 import AppTest
 
 from icl_core.analysis.gains import GainRow
+from icl_core.evaluation.store import Store
 from pages.fusion import wording
 from pages.ui import charts, charts_competition, charts_fusion, frame, sheet, words
 from pages.ui.axes import free_spots, x_axis
@@ -22,6 +26,7 @@ from pages.ui.theme import DARK, LIGHT, Figure, Palette, label_colours
 from tests.support import drawn
 from tests.support.catalogue import LABELS, MODULES, STEPS, catalogue
 from tests.support.colours import contrast
+from tests.support.made_up import fill, made_up_study, refs_of
 
 FIXED_WIDTH = ("token_chart",)
 """Charts whose width does not follow the window's."""
@@ -324,3 +329,21 @@ def test_the_names_of_marks_above_the_plot_meet_no_pole() -> None:
     lines = {row["w"]: line for row, line in charts_fusion.flag_lines(marks)}
     assert lines[0.5] > lines[0.517] > lines[0.523] and lines[1.0] == 0
     assert charts.margin_words([], [], x_axis(STEPS), LIGHT, domain=(0.0, 1.0), height=100)
+
+
+def test_the_file_of_dynamics_has_every_model(
+    store_folder: Path, open_page: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store.open(store_folder)
+    for model in ("someone-model", "other-model"):
+        fill(store, dataclasses.replace(made_up_study(n_test=40), checkpoints=refs_of(model)))
+    store.close()
+    given: list[sheet.Draw] = []
+    monkeypatch.setattr("pages.ui.blocks.table", lambda rows, *, draw, **options: given.append(draw))
+    app = open_page(
+        "dynamics", model=["someone-model", "other-model"], task=["sst2", "mrpc"], tab="Table and downloads"
+    )
+    assert not app.exception, [item.value for item in app.exception]
+    panels = given[-1](sheet.PAPER)
+    assert [title for title, _ in panels] == ["someone-model", "other-model"]
+    vl_convert.vegalite_to_svg(sheet.sheet(panels))
