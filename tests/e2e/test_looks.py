@@ -141,7 +141,20 @@ def test_a_page_as_the_first_thing_that_is_opened(path: str, app: App, heard: tu
         assert all(after - before <= 1 for before, after in steps), (
             f"{width}: a level of headings is left out: {levels}"
         )
+    _open_equations(tab)
     assert said == []
+
+
+def _open_equations(tab: Tab) -> None:
+    """Opens what is said of the computation, in which equations are longer than a narrow window."""
+    below = tab.page.locator('[data-testid="stExpander"]').filter(has_text="How this is computed")
+    if not below.count():
+        return
+    below.first.locator("summary").click()
+    expect(below.first.get_by_test_id("stMarkdownContainer").last).to_be_visible()
+    assert tab.page.evaluate(_SEEN)["main"] <= 0, "an equation moves the page"
+    for formula in below.first.locator(".katex-display").all():
+        assert formula.evaluate("n => n.getBoundingClientRect().right <= innerWidth"), formula.inner_text()
 
 
 def test_a_prompt_moves_under_its_own_bar(app: App, new_tab: Callable[[], Tab]) -> None:
