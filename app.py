@@ -35,6 +35,8 @@ elif __name__ == "app":  # the server imports this file once, by its name, for t
     from starlette.middleware import Middleware
     from streamlit.starlette import App
 
+    from pages.ui.entry import NamesItsServer
     from pages.ui.guard import GuardHeaders, unexpected
 
-    app = App(__file__, middleware=[Middleware(GuardHeaders)], on_script_error=unexpected)
+    around = [Middleware(GuardHeaders), Middleware(NamesItsServer, pages=PAGES)]
+    app = App(__file__, middleware=around, on_script_error=unexpected)

@@ -9,6 +9,7 @@ from pages.competition.parts import Seen
 from pages.ui import blocks, cached, compared, selection, shipped, side_by_side, suite
 from pages.ui.axes import Quantity, ScaleName
 from pages.ui.controls import View
+from pages.ui.sheet import Draw
 from pages.ui.side_by_side import SideBySide, correlation_words
 from pages.ui.words import plain
 
@@ -48,19 +49,10 @@ def models(study: Study, found: cached.Collected, seen: Seen, view: View) -> Non
     side = _side(chosen, view, axis, epsilon=seen.result.epsilon)
     if not side.summaries:
         st.info("None of these models has TR and TL at two checkpoints or more under this study's options.")
-    elif shown == _VIEWS[0]:
-        side_by_side.scatter(side)
-        st.markdown(f"Mean intensity against final ICL: {correlation_words(side.correlation)}.")
-    elif shown == _VIEWS[1]:
-        side_by_side.occurrence(side)
-    elif shown == _VIEWS[2]:
-        side_by_side.accumulated(side, side.groups, key="compared-r")
-    elif shown == _VIEWS[3]:
-        side_by_side.multiples(side, side.groups)
     else:
-        _by_factor(side)
-    if side.summaries:
-        side_by_side.summary_table(side, selection.current_choice())
+        draw = _draw(side, str(shown))
+        columns = side_by_side.SMALL if shown == "R and ICL" else 1
+        side_by_side.summary_table(side, selection.current_choice(), draw, columns=columns)
     for model, problem in side.found.problems.items():
         st.caption(f"{plain(model)} is not shown: {plain(problem)}")
     blocks.left_out(side.found.left_out)
@@ -79,7 +71,22 @@ def _at_first(stored: list[str], current: list[str]) -> list[str]:
     return [model for model in known if suite.group_of(model) in groups]
 
 
-def _by_factor(side: SideBySide) -> None:
+def _draw(side: SideBySide, shown: str) -> Draw | None:
+    """The comparison that is picked."""
+    if shown == "Intensity and ICL":
+        draw = side_by_side.scatter(side)
+        st.markdown(f"Mean intensity against final ICL: {correlation_words(side.correlation)}.")
+        return draw
+    if shown == "Occurrence":
+        return side_by_side.occurrence(side)
+    if shown == "R over training":
+        return side_by_side.accumulated(side, side.groups, key="compared-r")
+    if shown == "R and ICL":
+        return side_by_side.multiples(side, side.groups)
+    return _by_factor(side)
+
+
+def _by_factor(side: SideBySide) -> Draw | None:
     """Models that differ in one factor, which is picked."""
     name = st.segmented_control(
         "Factor",
@@ -90,7 +97,7 @@ def _by_factor(side: SideBySide) -> None:
         key="factor",
         bind="query-params",
     )
-    side_by_side.by_factor(side, suite.FACTORS[str(name)])
+    return side_by_side.by_factor(side, suite.FACTORS[str(name)])
 
 
 def _side(chosen: list[str], view: View, quantity: Quantity, *, epsilon: float) -> SideBySide:

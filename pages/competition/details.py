@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -10,7 +11,7 @@ from icl_core.analysis.competition import competition
 from icl_core.analysis.drilldown import PredictionChange, changed_predictions
 from icl_core.errors import ObservatoryError
 from icl_core.evaluation.study import Study
-from pages.competition.parts import MOST_EPSILON, Seen, intervals
+from pages.competition.parts import MOST_EPSILON, Seen, drawn, intervals
 from pages.ui import blocks, cached, charts_competition, frame, rows, selection
 from pages.ui.charts import PICK
 from pages.ui.controls import View
@@ -79,7 +80,7 @@ def tasks(study: Study, found: cached.Collected, seen: Seen, view: View) -> None
     """Each task's own trajectories: another quantity than competition on the mean."""
     curves = cached.curves(study, seen.model, measure=view.measure, normalisation=view.normalisation)
     places = _places(found, seen)
-    drawn: list[dict[str, Any]] = []
+    lines: list[dict[str, Any]] = []
     for task in curves.tasks:
         tr, tl = (curves.curves[setting] for setting in ("random", "abstract"))
         shared = [ref for ref in tr.checkpoints if ref in tl.checkpoints]
@@ -87,8 +88,8 @@ def tasks(study: Study, found: cached.Collected, seen: Seen, view: View) -> None
             [float(curve.by_task[task].value[curve.checkpoints.index(ref)]) for ref in shared] for curve in (tr, tl)
         ]
         result = competition(*values, epsilon=seen.result.epsilon)
-        drawn += [{**row, "task": task_title(task)} for row in rows.interval_rows(result, shared, places)]
-    figure = charts_competition.heat_map(drawn, frame.palette())
+        lines += [{**row, "task": task_title(task)} for row in rows.interval_rows(result, shared, places)]
+    figure = charts_competition.heat_map(lines, frame.palette())
     blocks.chart(figure, key="heat", alt="Competition of each task in each interval")
     st.caption(
         "Each task's own TR and TL at this epsilon; a dot marks a competing interval, the shade its intensity. With "
@@ -158,10 +159,9 @@ def _change_row(change: PredictionChange, study: Study, predictions: Any) -> dic
 
 
 def table(study: Study, found: cached.Collected, seen: Seen, view: View) -> None:
-    """The intervals as a table, with downloads of the plane of changes."""
+    """The intervals as a table, with downloads of the three panels."""
     parts = intervals(seen, _places(found, seen))
-    figure = charts_competition.plane_chart(parts, frame.palette(), epsilon=seen.result.epsilon)
-    blocks.table(parts, name="intervals", figure=figure, study=study)
+    blocks.table(parts, name="intervals", draw=partial(drawn, seen), study=study)
 
 
 def _safe_tasks(study: Study, found: cached.Collected, seen: Seen, view: View) -> None:

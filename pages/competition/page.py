@@ -17,10 +17,10 @@ with reported():
     with st.container(horizontal=True, vertical_alignment="bottom", key="competition-controls"):
         model, view = parts.view_controls(found)
         look = parts.look_controls(found, model)
-    seen = parts.observe(study, found, model, view, epsilon)
+    seen = parts.observe(study, found, model=model, view=view, look=look, epsilon=epsilon)
     with sentence:
         parts.finding(seen)
-    parts.panels(found, seen, view, look)
+    parts.panels(seen)
     parts.left_out(seen)
     tabs = st.tabs(
         ["Changes", "Epsilon", "Tasks", "What changed", "Table and downloads", "Models compared"],

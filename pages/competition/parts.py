@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +20,25 @@ from icl_core.analysis.competition import (
 from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.errors import StudyError
 from icl_core.evaluation.study import Study
+from icl_core.records import CheckpointRef
 from pages.ui import blocks, cached, charts, charts_competition, controls, findings, frame, rows, selection
-from pages.ui.axes import Quantity, ScaleName, x_axis
+from pages.ui.axes import Quantity, ScaleName, XAxis, x_axis
 from pages.ui.controls import View
+from pages.ui.sheet import Panel
+from pages.ui.theme import Palette
 from pages.ui.words import checkpoint_name, count, percent, plain
 
-__all__ = ["Seen", "epsilon_controls", "finding", "how_computed", "left_out", "look_controls", "observe", "panels"]
+__all__ = [
+    "Seen",
+    "drawn",
+    "epsilon_controls",
+    "finding",
+    "how_computed",
+    "left_out",
+    "look_controls",
+    "observe",
+    "panels",
+]
 
 MOST_EPSILON = 0.1
 PRESETS = {"paper 0.01": EPSILON_PAPER, "reference code 0.0001": EPSILON_REFERENCE_CODE}
@@ -41,6 +55,9 @@ class Seen:
         result: Eqs. 1-4 at the chosen epsilon.
         floor: the same under noise alone.
         at_epsilon: the null's range at this epsilon.
+        places: of the checkpoints on the axis of training.
+        axis: of training.
+        title: of the measure.
     """
 
     model: str
@@ -49,6 +66,9 @@ class Seen:
     result: Competition
     floor: NoiseFloor
     at_epsilon: EpsilonCurves
+    places: Mapping[CheckpointRef, float]
+    axis: XAxis
+    title: str
 
 
 def _preset(value: float) -> None:
@@ -108,7 +128,15 @@ def look_controls(found: cached.Collected, model: str) -> tuple[Quantity, ScaleN
     return controls.axis_controls(rows.quantities(found.predictions[model].checkpoints))
 
 
-def observe(study: Study, found: cached.Collected, model: str, view: View, epsilon: float) -> Seen:
+def observe(
+    study: Study,
+    found: cached.Collected,
+    *,
+    model: str,
+    view: View,
+    look: tuple[Quantity, ScaleName],
+    epsilon: float,
+) -> Seen:
     """Everything the page shows at this epsilon.
 
     Raises:
@@ -122,6 +150,8 @@ def observe(study: Study, found: cached.Collected, model: str, view: View, epsil
             f"{model} has {count(len(pair.checkpoints), 'checkpoint')} with both TR and TL; competition needs at least "
             "two to have an interval. Evaluate more checkpoints."
         )
+    quantity, scale = look
+    places = rows.positions(found.predictions[model].checkpoints, quantity)
     return Seen(
         model=model,
         curves=cached.curves(study, model, **kind),
@@ -129,6 +159,9 @@ def observe(study: Study, found: cached.Collected, model: str, view: View, epsil
         result=competition(pair.tr, pair.tl, epsilon=epsilon),
         floor=noise_floor_of(pair.replicates, epsilon=epsilon),
         at_epsilon=at_epsilon,
+        places=places,
+        axis=x_axis(list(places.values()), quantity=quantity, scale=scale),
+        title=controls.MEASURE_TITLES[view.measure],
     )
 
 
@@ -137,52 +170,25 @@ def finding(seen: Seen) -> None:
     blocks.finding(findings.competition_sentence(seen.result, seen.floor, seen.at_epsilon))
 
 
-def intervals(seen: Seen, places: dict[Any, float]) -> list[dict[str, Any]]:
+def intervals(seen: Seen, places: Mapping[CheckpointRef, float]) -> list[dict[str, Any]]:
     """One row for each interval, with its certainty."""
     return rows.interval_rows(
         seen.result, seen.pair.checkpoints, places, certainty=seen.floor.interval_certainty.tolist()
     )
 
 
-def panels(found: cached.Collected, seen: Seen, view: View, look: tuple[Quantity, ScaleName]) -> None:
+def panels(seen: Seen) -> None:
     """Trajectories with competing intervals shaded, C^S as bars, and R over ICL; one axis for all three."""
-    quantity, scale = look
-    palette = frame.palette()
-    places = rows.positions(found.predictions[seen.model].checkpoints, quantity)
-    axis = x_axis(list(places.values()), quantity=quantity, scale=scale)
-    parts = intervals(seen, places)
-    shades = [
-        {
-            "x": row["x"],
-            "x2": row["x2"],
-            "strength": 0.85 if row["certainty"] >= 0.95 else 0.35,
-            "text": f"{row['text']}: competes in {row['certainty']:.0%} of resamples",
-        }
-        for row in parts
-        if row["competes"]
-    ]
-    figure = charts.ability_chart(
-        rows.curve_rows(seen.curves, places),
-        axis,
-        palette,
-        style=charts.Style(height=240, x_labels=False, title=controls.MEASURE_TITLES[view.measure]),
-        references=rows.reference_rows(seen.curves)[:1],
-        phases=shades,
-        boundaries=rows.phase_rows(seen.model, places, quantity),
-    )
-    n = len(shades)
-    blocks.chart(figure, key="trajectories", alt=f"TR, TL and ICL of {seen.model}; {count(n, 'interval')} shaded")
+    trajectories, intensity, accumulation = (figure for _, figure in drawn(seen, frame.palette()))
+    n = int(seen.result.indicator.sum())
+    blocks.chart(trajectories, key="trajectories", alt=f"TR, TL and ICL of {seen.model}; {count(n, 'interval')} shaded")
     blocks.chart(
-        charts_competition.intensity_chart(parts, axis, palette),
+        intensity,
         key="intensity",
         alt=f"Competition intensity of each interval, mean {seen.result.mean_intensity:.2f}",
     )
-    accuracy = [row for row in rows.curve_rows(seen.curves, places) if row["ability"] == "ICL"]
-    icl = [{"x": row["x"], "value": row["value"], "text": f"ICL at {row['checkpoint']}"} for row in accuracy]
     blocks.chart(
-        charts_competition.accumulation_chart(accumulated(seen, places), icl, axis, palette),
-        key="accumulation",
-        alt="Accumulated competition intensity R and ICL accuracy over training",
+        accumulation, key="accumulation", alt="Accumulated competition intensity R and ICL accuracy over training"
     )
     if seen.result.cumulative_by_checkpoint is None:
         st.caption("No competition at this epsilon: R is 0/0 and is not drawn.")
@@ -192,13 +198,46 @@ def panels(found: cached.Collected, seen: Seen, view: View, look: tuple[Quantity
     )
 
 
-def accumulated(seen: Seen, places: dict[Any, float]) -> list[dict[str, Any]]:
+def drawn(seen: Seen, palette: Palette) -> list[Panel]:
+    """The three panels in the colours of a palette."""
+    parts = intervals(seen, seen.places)
+    shades = [
+        {
+            "x": row["x"],
+            "x2": row["x2"],
+            "strength": 0.85 if row["certainty"] >= 0.95 else 0.35,
+            "text": f"{row['text']}: competes in {percent(row['certainty'], 0)} of resamples",
+        }
+        for row in parts
+        if row["competes"]
+    ]
+    curve_rows = rows.curve_rows(seen.curves, seen.places)
+    trajectories = charts.ability_chart(
+        curve_rows,
+        seen.axis,
+        palette,
+        style=charts.Style(height=240, x_labels=False, title=seen.title),
+        references=rows.reference_rows(seen.curves)[:1],
+        phases=shades,
+        boundaries=rows.phase_rows(seen.model, seen.places, seen.axis.quantity),
+    )
+    accuracy = [row for row in curve_rows if row["ability"] == "ICL"]
+    icl = [{"x": row["x"], "value": row["value"], "text": f"ICL at {row['checkpoint']}"} for row in accuracy]
+    accumulation = charts_competition.accumulation_chart(accumulated(seen), icl, seen.axis, palette)
+    return [
+        ("", trajectories),
+        ("", charts_competition.intensity_chart(parts, seen.axis, palette)),
+        ("", accumulation),
+    ]
+
+
+def accumulated(seen: Seen) -> list[dict[str, Any]]:
     """R at each checkpoint; nothing where it is undefined."""
     values = seen.result.cumulative_by_checkpoint
     if values is None:
         return []
     return [
-        {"x": places[ref], "value": float(value), "text": f"R at {checkpoint_name(ref)}"}
+        {"x": seen.places[ref], "value": float(value), "text": f"R at {checkpoint_name(ref)}"}
         for ref, value in zip(seen.pair.checkpoints, values, strict=True)
     ]
 

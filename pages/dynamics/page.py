@@ -20,7 +20,7 @@ with reported():
     if drawn:
         with room:
             parts.finding(drawn, view)
-        figure, chart_rows = parts.main_chart(study, found, drawn, view, look)
+        draw, chart_rows = parts.main_chart(study, found, drawn, view, look)
         parts.notes_below(found, drawn, study)
         tabs = st.tabs(
             ["Tasks", "Predicted labels", "One checkpoint", "Table and downloads"],
@@ -40,7 +40,7 @@ with reported():
                 details.checkpoint(found, study, view)
         with tabs[3]:
             if tabs[3].open:
-                blocks.table(chart_rows, name="curves", figure=figure, study=study)
+                blocks.table(chart_rows, name="curves", draw=draw, study=study)
         parts.how_computed(drawn, view)
     else:
         parts.nothing_complete(found, study)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +16,8 @@ from icl_core.evaluation.study import Study
 from pages.ui import blocks, cached, charts, controls, findings, frame, rows, selection
 from pages.ui.axes import Quantity, ScaleName, percent_domain, x_axis
 from pages.ui.controls import View
+from pages.ui.sheet import Draw
+from pages.ui.theme import Figure, Palette
 from pages.ui.words import checkpoint_name, count, joined, legible, plain, task_title
 
 __all__ = [
@@ -95,50 +98,51 @@ def model_rows(study: Study, found: cached.Collected, curves: AbilityCurves, loo
 
 
 def main_chart(
-    study: Study, found: cached.Collected, drawn: Curves, view: View, look: Look
-) -> tuple[Any, list[dict[str, Any]]]:
+    study: Study, found: cached.Collected, shown: Curves, view: View, look: Look
+) -> tuple[Draw, list[dict[str, Any]]]:
     """The curves at full width: one model, models overlaid, or one below the other with shared axes.
 
-    Returns the last figure drawn and all its rows.
+    Returns what draws them in other colours, and all their rows.
     """
-    placed = {model: model_rows(study, found, curves, look, view) for model, curves in drawn.items()}
-    by_model = {model: part for model, (part, _) in placed.items()}
-    everything = [row for part in by_model.values() for row in part]
-    heights = [row["value"] for curves in drawn.values() for row in rows.reference_rows(curves)]
+    placed = {model: model_rows(study, found, curves, look, view) for model, curves in shown.items()}
+    everything = [row for part, _ in placed.values() for row in part]
+    heights = [row["value"] for curves in shown.values() for row in rows.reference_rows(curves)]
     low, high = ("low", "high") if look.bands else ("value", "value")
     domain = percent_domain(
         [*(row[low] for row in everything), *heights], [*(row[high] for row in everything), *heights]
     )
     everywhere = [place for _, places in placed.values() for place in places.values()]
     axis = x_axis(everywhere, quantity=look.quantity, scale=look.scale)
-    groups = [list(drawn)] if look.overlaid or len(drawn) == 1 else [[model] for model in drawn]
-    figure = None
-    for group in groups:
-        first = drawn[group[0]]
-        figure = charts.ability_chart(
-            [row for model in group for row in by_model[model]],
+    groups = [list(shown)] if look.overlaid or len(shown) == 1 else [[model] for model in shown]
+    title = controls.MEASURE_TITLES[view.measure]
+    style = charts.Style(
+        height=400 if len(groups) == 1 else 240, bands=look.bands, domain=domain, pickable=True, title=title
+    )
+
+    def figure(group: Sequence[str], palette: Palette, *, pickable: bool) -> Figure:
+        first = shown[group[0]]
+        return charts.ability_chart(
+            [row for model in group for row in placed[model][0]],
             axis,
-            frame.palette(),
-            style=charts.Style(
-                height=400 if len(groups) == 1 else 240,
-                bands=look.bands,
-                domain=domain,
-                pickable=True,
-                title=controls.MEASURE_TITLES[view.measure],
-            ),
+            palette,
+            style=dataclasses.replace(style, pickable=pickable),
             references=rows.reference_rows(first),
             phases=rows.phase_rows(first.model, placed[group[0]][1], look.quantity) if len(group) == 1 else (),
         )
+
+    for index, group in enumerate(groups):
         if len(groups) > 1:
             st.markdown(f"**{plain(group[0])}**")
-        key = f"curves-{groups.index(group)}"
+        key = f"curves-{index}"
         blocks.chart(
-            figure,
+            figure(group, frame.palette(), pickable=True),
             key=key,
-            alt=f"{controls.MEASURE_TITLES[view.measure]} of ICL, TR and TL over training for {', '.join(group)}",
+            alt=f"{title} of ICL, TR and TL over training for {', '.join(group)}",
             on_pick=partial(pick_checkpoint, key),
         )
-    return figure, everything
+    return lambda palette: [
+        ("" if len(group) > 1 else group[0], figure(group, palette, pickable=False)) for group in groups
+    ], everything
 
 
 def pick_checkpoint(key: str) -> None:

@@ -148,7 +148,7 @@ def _gather_tasks() -> None:
 
 def tasks() -> None:
     """The tasks by group, and files of one's own."""
-    st.subheader("Tasks", anchor=False)
+    st.header("Tasks", anchor=False)
     columns = st.columns(2)
     for index, (group, names) in enumerate(_groups().items()):
         st.session_state[f"page_task_{group}"] = [name for name in names if name in st.session_state["task"]]
@@ -219,7 +219,7 @@ def save_upload(file_name: str, content: bytes) -> str:
 
 def settings() -> None:
     """Label settings, seeds, sizes, and the options of prompt and arithmetic."""
-    st.subheader("Settings", anchor=False)
+    st.header("Settings", anchor=False)
     defaults = _defaults()
     rows: tuple[tuple[str, ...], ...] = (("setting", "seeds"), ("shots", "examples", "dtype"))
     for names in rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -16,8 +17,7 @@ from icl_core.evaluation.study import study_from_json, validate_study
 from pages.fusion import compute, parts, wording
 from pages.fusion.compute import Asked, Line, Shown
 from pages.ui import blocks, cached, charts_fusion, controls, frame, selection
-from pages.ui.theme import Figure
-from pages.ui.words import checkpoint_name, count, in_points, legible, percent, plain, task_title
+from pages.ui.words import checkpoint_name, count, in_percent, in_points, legible, percent, plain, task_title
 
 __all__ = ["Context", "draw", "how_computed"]
 
@@ -39,7 +39,6 @@ class Context:
     shown: Shown
     view: parts.Look
     weight: float | None
-    figure: Figure
 
     @property
     def fusion(self) -> Line:
@@ -109,13 +108,13 @@ def gain_rows(context: Context, found: dict[str, Gain]) -> list[dict[str, Any]]:
         along_w = {}
         if context.weight is not None:
             own = context.fusion.weight if row.task is None else context.fusion.weights_by_task[row.task][0]
-            along_w = {"w": own, "at w": 100 * parts.value_at(shown, context.weight, row.task)}
+            along_w = {"w": own, "at w": in_percent(parts.value_at(shown, context.weight, row.task))}
         rows.append(
             {
                 "task": "mean" if row.task is None else task_title(row.task),
                 **along_w,
-                "fused": 100 * row.value,
-                "baseline": 100 * row.baseline,
+                "fused": in_percent(row.value),
+                "baseline": in_percent(row.baseline),
                 "gain": in_points(row.gain),
                 "from": in_points(row.low),
                 "to": in_points(row.high),
@@ -149,7 +148,7 @@ def cost(context: Context) -> None:
     blocks.grid(
         [
             {key: row[key] for key in ("name", "kind", "tflops")}
-            | {key: 100 * row[key] for key in ("value", "low", "high")}
+            | {key: in_percent(row[key]) for key in ("value", "low", "high")}
             for row in rows
         ],
         name="cost",
@@ -218,8 +217,8 @@ def chosen(context: Context) -> None:
                 {
                     "TR member": row.tr_rule,
                     "TL member": row.tl_rule,
-                    "value": 100 * row.scores.mean,
-                    "± seeds": None if row.scores.spread is None else 100 * row.scores.spread,
+                    "value": in_percent(row.scores.mean),
+                    "± seeds": None if row.scores.spread is None else in_percent(row.scores.spread),
                     "draws": row.n_draws,
                 }
                 for row in compute.ablation(asked)
@@ -314,9 +313,9 @@ def mixed(context: Context) -> None:
             [
                 {
                     "w": line.mixed_weight,
-                    "value": 100 * line.score.value,
-                    "low": 100 * line.score.low,
-                    "high": 100 * line.score.high,
+                    "value": in_percent(line.score.value),
+                    "low": in_percent(line.score.low),
+                    "high": in_percent(line.score.high),
                 }
                 for line in done
             ],
@@ -388,14 +387,10 @@ def _job(job_id: int) -> None:
 def downloads(context: Context) -> None:
     """The curve's rows and the chart."""
     task = context.view.task
-    figure, rows = context.figure, parts.value_rows(context.shown, task)
-    if context.weight is not None:
-        at = {"w": context.weight, "value": parts.value_at(context.shown, context.weight, task)}
-        figure, rows = charts_fusion.at_weight(figure, at), parts.curve_rows(context.shown, task)
     blocks.table(
-        rows,
+        parts.value_rows(context.shown, task) if context.weight is None else parts.curve_rows(context.shown, task),
         name="fusion",
-        figure=figure,
+        draw=partial(parts.drawn, context.asked, context.shown, context.view, context.weight),
         study=study_from_json(context.asked.study),
     )
 

@@ -18,9 +18,9 @@ def laboratory(asked: Asked, shown: Shown) -> None:
     """Slider, chart and tabs: moving w reruns these alone."""
     with reported():
         view, weight = parts.look(shown)
-        figure = parts.chart(asked, shown, view, weight)
+        parts.chart(asked, shown, view, weight)
         parts.notes(shown)
-        details.draw(TABS, details.Context(asked, shown, view, weight, figure))
+        details.draw(TABS, details.Context(asked, shown, view, weight))
 
 
 frame.heading("Fusion", "Does combining a TR-strong and a TL-strong checkpoint help, beyond ensembling?")

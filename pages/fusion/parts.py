@@ -15,10 +15,23 @@ from icl_core.records import LABEL_SETTINGS, CheckpointRef
 from pages.fusion import compute, wording
 from pages.fusion.compute import Asked, Further, Line, Menu, Shown
 from pages.ui import blocks, charts_fusion, controls, frame, selection
-from pages.ui.theme import Figure
+from pages.ui.sheet import Panel
+from pages.ui.theme import Palette
 from pages.ui.words import checkpoint_name, count, legible, percent, plain, task_title
 
-__all__ = ["Look", "ask", "chart", "curve_rows", "finding", "look", "missing", "notes", "value_at", "value_rows"]
+__all__ = [
+    "Look",
+    "ask",
+    "chart",
+    "curve_rows",
+    "drawn",
+    "finding",
+    "look",
+    "missing",
+    "notes",
+    "value_at",
+    "value_rows",
+]
 
 BEST, BY_HAND = "Best on dev", "By hand"
 MOST_FURTHER = 2
@@ -172,34 +185,37 @@ def _weight_slider() -> float:
     )
 
 
-def chart(asked: Asked, shown: Shown, view: Look, weight: float | None) -> Figure:
-    """The measure against w, or by line for more than two members; given back, without the movable w, for downloads."""
+def chart(asked: Asked, shown: Shown, view: Look, weight: float | None) -> None:
+    """The measure against w, or by line for more than two members."""
+    title = controls.MEASURE_TITLES[asked.measure]
+    ((_, figure),) = drawn(asked, shown, view, weight, frame.palette())
     if weight is None:
-        return _value_chart(asked, shown, view)
-    drawn = [line for line in shown.lines if view.task is None or view.task in line.score.by_task]
+        blocks.chart(figure, key="values", alt=f"{title} of fusions, members and baselines")
+        _weights_table(shown)
+        return
+    blocks.chart(figure, key="weights", alt=f"{title} against w, with members, fusions and what has to be beaten")
+    st.markdown(wording.at_weight(shown, weight, value_at(shown, weight, view.task), view.task))
+
+
+def drawn(asked: Asked, shown: Shown, view: Look, weight: float | None, palette: Palette) -> list[Panel]:
+    """The chart in the colours of a palette."""
+    title = controls.MEASURE_TITLES[asked.measure]
+    if weight is None:
+        return [("", charts_fusion.value_chart(value_rows(shown, view.task), palette, title=title))]
+    lines = [line for line in shown.lines if view.task is None or view.task in line.score.by_task]
     figure = charts_fusion.weight_chart(
         curve_rows(shown, view.task),
-        [row for line in drawn for row in _mark_rows(line, view.task)],
-        [row for line in drawn for row in _level_rows(shown, line, view.task)],
-        frame.palette(),
+        [row for line in lines for row in _mark_rows(line, view.task)],
+        [row for line in lines for row in _level_rows(shown, line, view.task)],
+        palette,
         tasks=_task_rows(shown) if view.every_task else [],
-        title=controls.MEASURE_TITLES[asked.measure],
+        title=title,
     )
-    value = value_at(shown, weight, view.task)
-    blocks.chart(
-        charts_fusion.at_weight(figure, {"w": weight, "value": value}),
-        key="weights",
-        alt=f"{controls.MEASURE_TITLES[asked.measure]} against w, with members, fusions and what has to be beaten",
-    )
-    st.markdown(wording.at_weight(shown, weight, value, view.task))
-    return figure
+    return [("", charts_fusion.at_weight(figure, {"w": weight, "value": value_at(shown, weight, view.task)}))]
 
 
-def _value_chart(asked: Asked, shown: Shown, view: Look) -> Figure:
-    """Every fusion and what it has to beat, with the members' weights below."""
-    title = controls.MEASURE_TITLES[asked.measure]
-    figure = charts_fusion.value_chart(value_rows(shown, view.task), frame.palette(), title=title)
-    blocks.chart(figure, key="values", alt=f"{title} of fusions, members and baselines")
+def _weights_table(shown: Shown) -> None:
+    """The members' weights by task."""
     best = wording.best_of(shown)
     names = [f"{role} {legible(ref.model)} {checkpoint_name(ref)}" for role, ref in shown.members]
     blocks.grid(
@@ -212,7 +228,6 @@ def _value_chart(asked: Asked, shown: Shown, view: Look) -> Figure:
         alt=f"Weights of {best.name} by task",
     )
     st.caption(f"Weights of {plain(best.name)}; in each row they sum to 1.")
-    return figure
 
 
 def value_rows(shown: Shown, task: str | None) -> list[dict[str, Any]]:

@@ -8,15 +8,14 @@ from icl_core.analysis.fusion_report import Gain
 from icl_core.analysis.gains import GainRow
 from pages.fusion.compute import Asked, Line, Shown
 from pages.ui.controls import MEASURE_TITLES
-from pages.ui.words import checkpoint_name, legible, p_value, percent, plain, points, task_title
+from pages.ui.words import checkpoint_name, legible, p_value, percent, plain, points, signed, task_title
 
 __all__ = ["at_weight", "best_of", "finding", "gain_text", "group_of", "level_label", "mark_name", "tests_text"]
 
 
 def gain_text(row: GainRow) -> str:
     """A gain with its interval: ``+1.2 points (−0.3 to +2.7)``."""
-    ends = " to ".join(f"{100 * end:+.1f}".replace("-", "−") for end in (row.low, row.high))
-    return f"{points(row.gain)} ({ends})"
+    return f"{points(row.gain)} ({signed(row.low)} to {signed(row.high)})"
 
 
 def tests_text(row: GainRow) -> str:
@@ -97,14 +96,14 @@ def mark_name(line: Line) -> str:
 
 
 def level_label(line: Line) -> str | None:
-    """The short name of a horizontal line; None for what is none."""
+    """The short name of a horizontal line, on two lines where it is long; None for what is none."""
     if line.kind == "best gold":
-        return "best single (dev), gold"
+        return "best single\n(dev), gold"
     if line.kind == "control":
-        return "equal ensemble, gold"
+        return "equal\nensemble, gold"
     if line.kind == "gold":
         ref = line.checkpoints[0]
         return f"{checkpoint_name(ref)}, gold"
     if line.kind == "other model":
-        return f"{legible(line.checkpoints[0].model)}, gold"
+        return f"{legible(line.checkpoints[0].model)},\ngold"
     return None

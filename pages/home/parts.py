@@ -52,16 +52,12 @@ def live_curves() -> None:
 
 def _notes(seen: Sequence[Moment], places: dict[CheckpointRef, float]) -> list[dict[str, Any]]:
     """The words of each clear change, beside the point where it ends."""
-    offsets = {"tr_rise": ("right", -12, -14), "tl_jump": ("left", 12, 16), "tr_fall": ("right", -6, 24)}
     return [
         {
             "x": places[moment.end],
             "value": moment.after,
             "text": _CALLOUTS[moment.kind],
             "ability": ABILITY_BY_SETTING[moment.label_setting],
-            "align": offsets[moment.kind][0],
-            "dx": offsets[moment.kind][1],
-            "dy": offsets[moment.kind][2],
         }
         for moment in seen
     ]
@@ -83,7 +79,7 @@ def stored() -> None:
     summaries = cached.summaries()
     if not summaries:
         return
-    st.subheader("What is computed", anchor=False)
+    st.header("What is computed", anchor=False)
     grid = _grid(summaries)
     models = len({row["model"] for row in grid})
     st.caption(f"{count(len(summaries), 'cell')} of {count(models, 'model')}; a field counts complete checkpoints.")
@@ -122,7 +118,7 @@ def recent_jobs() -> None:
     last = jobs.listed()[:5]
     if not last:
         return
-    st.subheader("Recent jobs", anchor=False)
+    st.header("Recent jobs", anchor=False)
     st.dataframe([_job_row(job) for job in last], hide_index=True, alt="Recent jobs", key="home-jobs")
 
 

@@ -16,7 +16,7 @@ from pages.lab import found, trained, wording
 from pages.lab.trained import CURVES, Shown
 from pages.ui import blocks, cached, charts, charts_lab, exports, frame, selection
 from pages.ui.charts_lab import Look
-from pages.ui.theme import Figure
+from pages.ui.sheet import Draw
 from pages.ui.words import count, percent, plain
 
 __all__ = ["Context", "draw", "token_names"]
@@ -39,13 +39,13 @@ class Context:
 
     shown: Shown
     groups: tuple[Group, ...]
-    figure: Figure | None
+    drawn: Draw | None
     rows: list[dict[str, Any]]
 
 
-def draw(shown: Shown, groups: Sequence[Group], figure: Figure | None, rows: list[dict[str, Any]]) -> None:
+def draw(shown: Shown, groups: Sequence[Group], drawn: Draw | None, rows: list[dict[str, Any]]) -> None:
     """The tabs; only the open one is computed."""
-    context = Context(shown, tuple(groups), figure, rows)
+    context = Context(shown, tuple(groups), drawn, rows)
     tabs = st.tabs(list(PARTS), key="labpart", on_change="rerun", bind="query-params")
     for tab, body in zip(tabs, PARTS.values(), strict=True):
         with tab:
@@ -91,7 +91,7 @@ def losses(context: Context) -> None:
         for index, (column, group) in enumerate(zip(_columns(len(groups)), groups, strict=False)):
             with column:
                 _named(group, len(groups))
-                look = Look(title=title, domain=domain, height=240, width=1000 if len(groups) == 1 else 440, unit=unit)
+                look = Look(title=title, domain=domain, height=240, unit=unit)
                 figure = charts_lab.series_chart(rows[index], context.shown.axis, frame.palette(), look=look)
                 blocks.chart(figure, key=f"lab-{title}-{index}", alt=f"{words} of {group.title} over training steps")
     st.caption(
@@ -243,7 +243,7 @@ def swept(context: Context) -> None:
 def _sweep(sweep: Sweep) -> None:
     rows = [
         {"n_classes": cell.n_classes, "value": cell.value, "flip": cell.flip, "low": cell.low, "high": cell.high}
-        | {"n": cell.n, "text": f"{100 * cell.flip:.0f} % ({cell.n})"}
+        | {"n": cell.n, "text": f"{percent(cell.flip, 0)} ({cell.n})"}
         for cell in sweep.cells
     ]
     figure = charts_lab.sweep_chart(rows, frame.palette(), title=SWEEP_TITLES[sweep.knob])
@@ -274,7 +274,7 @@ def grafting(context: Context) -> None:
                 rows,
                 context.shown.axis,
                 frame.palette(),
-                look=Look(height=280, width=440),
+                look=Look(height=280),
                 references=[{"value": level, "text": f"chance {percent(level)}"}],
             )
             blocks.chart(figure, key=f"lab-graft-{name}", alt=f"{title}: ICL, CIWL and Flip over the step")
@@ -365,10 +365,10 @@ def _study(model: str) -> None:
 
 def downloads(context: Context) -> None:
     """The rows behind the curves, the configurations and their names."""
-    if context.figure is not None:
+    if context.drawn is not None:
         configs = [json.loads(config_to_json(run.config)) for group in context.shown.groups for run in group.runs]
         files = {"Configurations as JSON": json.dumps(configs)}
-        blocks.table(context.rows, name="lab-curves", figure=context.figure, files=files)
+        blocks.table(context.rows, name="lab-curves", draw=context.drawn, files=files)
     for group in context.shown.groups:
         for run in group.runs:
             st.markdown(f"**{plain(run.title)}** · {_origin(run)}")

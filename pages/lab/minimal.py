@@ -141,7 +141,7 @@ def _fan_rows(run: MinimalRun, losses: Any) -> tuple[list[dict[str, Any]], list[
         return [], []
     median = quantiles(losses, (0.5,))[0]
     middle: list[dict[str, Any]] = [{"x": int(run.steps[i]), "value": round(float(median[i]), 4)} for i in at]
-    middle[-1] = {**middle[-1], "text": "median"}
+    middle[-1] = {**middle[-1], "text": "dashed: median"}
     return rows, middle
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import streamlit as st
 
-from icl_core.pretraining.lab.config import PRESETS, n_context_classes, without_seeds
+from icl_core.pretraining.lab.config import PRESETS, without_seeds
 from icl_core.pretraining.lab.runs import chance
 from icl_core.pretraining.lab.summary import Group, marker_spread, spread
 from pages.lab import found, wording
 from pages.ui import blocks, charts_lab, frame
 from pages.ui.axes import ScaleName, XAxis, x_axis
-from pages.ui.theme import Figure
+from pages.ui.sheet import Draw
+from pages.ui.theme import Figure, Palette
 from pages.ui.words import percent, plain
 
 __all__ = ["CURVES", "RUNS_KEY", "Shown", "axis_of", "curve_rows", "draw"]
@@ -52,7 +54,7 @@ def empty() -> None:
 
 
 def draw(
-    groups: Sequence[Group], draw_parts: Callable[[Shown, Sequence[Group], Figure | None, list[dict[str, Any]]], None]
+    groups: Sequence[Group], draw_parts: Callable[[Shown, Sequence[Group], Draw | None, list[dict[str, Any]]], None]
 ) -> None:
     """Everything of the tab; ``draw_parts`` draws what stands below the main chart."""
     if not groups:
@@ -65,9 +67,9 @@ def draw(
         return
     with sentence:
         blocks.finding(wording.runs_sentence(shown.groups))
-    figure, rows = curves(shown)
+    drawn, rows = curves(shown)
     st.caption(wording.lab_and_paper(found.verdicts()))
-    draw_parts(shown, groups, figure, rows)
+    draw_parts(shown, groups, drawn, rows)
     how_computed(shown)
 
 
@@ -130,34 +132,37 @@ def curve_rows(group: Group, titles: Sequence[str], names: dict[str, str] | None
     return rows
 
 
-def curves(shown: Shown) -> tuple[Figure | None, list[dict[str, Any]]]:
-    """The main chart, a facet a configuration; returns the last figure and all rows."""
+def curves(shown: Shown) -> tuple[Draw | None, list[dict[str, Any]]]:
+    """The main chart, a facet for each configuration; returns what draws all of them in other colours, and all rows."""
     n = len(shown.groups)
     columns = [st.container()] if n == 1 else [column for _ in range((n + 1) // 2) for column in st.columns(2)]
-    look = charts_lab.Look(height=380 if n < 3 else 250, width=1000 if n == 1 else 350, marker_rows=0 if n == 1 else 3)
-    figure, everything = None, []
+    look = charts_lab.Look(height=380 if n < 3 else 250, marker_rows=0 if n == 1 else 4)
+    everything: list[dict[str, Any]] = []
+    drawn: list[tuple[str, Callable[[Palette], Figure]]] = []
     for index, group in enumerate(shown.groups):
         rows = curve_rows(group, shown.titles)
         everything += rows
+        title = f"{group.title} · {wording.seeds_words(len(group.runs))}"
         with columns[index]:
             if n > 1:
                 st.markdown(f"**{plain(group.title)}** · {wording.seeds_words(len(group.runs))}")
             if not rows:
                 st.info("This run has not reached its first evaluation, or no curve is chosen.")
                 continue
-            figure = charts_lab.series_chart(
+            draw = partial(
+                charts_lab.series_chart,
                 rows,
                 shown.axis,
-                frame.palette(),
                 look=look,
                 references=_chance_rows(group, shown.titles),
                 markers=_marker_rows(group),
             )
+            drawn.append((title, draw))
             alt = f"{', '.join(shown.titles)} of {group.title} over training steps, with chance and phase markers"
-            blocks.chart(figure, key=f"lab-curves-{index}", alt=alt)
+            blocks.chart(draw(frame.palette()), key=f"lab-curves-{index}", alt=alt)
             _progress_words(group)
     _caption(shown)
-    return figure, everything
+    return (lambda palette: [(title, draw(palette)) for title, draw in drawn]) if drawn else None, everything
 
 
 def _progress_words(group: Group) -> None:
@@ -170,11 +175,11 @@ def _chance_rows(group: Group, titles: Sequence[str]) -> list[dict[str, Any]]:
     """Chance among the labels of the context, and where it differs that of CIWL and of IWL."""
     run = group.runs[0]
     among = chance(run, "icl")
-    rows = [{"value": among, "text": f"chance {percent(among)} ({n_context_classes(run.config.data)} context labels)"}]
+    rows = [{"value": among, "text": f"chance {percent(among)}"}]
     for title in ("CIWL", "IWL"):
         level = chance(run, CURVES[title])
         if title in titles and level != among:
-            rows.append({"value": level, "text": f"chance of {title} {percent(level)}"})
+            rows.append({"value": level, "text": f"{title} chance {percent(level)}"})
     return rows
 
 

@@ -9,7 +9,7 @@ from icl_core.pretraining.lab.claims import Verdict
 from icl_core.pretraining.lab.minimal import MinimalRun
 from icl_core.pretraining.lab.runs import EMERGED, chance
 from icl_core.pretraining.lab.summary import Final, Group, Marker, final_of, marker_spread, who_decides
-from pages.ui.words import count, percent, plain
+from pages.ui.words import count, interval, percent, plain
 
 __all__ = [
     "MARKER_TITLES",
@@ -77,7 +77,7 @@ def _steps(marker: Marker) -> str:
 
 
 def _final(value: Final) -> str:
-    span = f" ({100 * value.low:.1f} to {100 * value.high:.1f})" if value.n > 1 else ""
+    span = f" ({interval(value.low, value.high).removesuffix(' %')})" if value.n > 1 else ""
     return f"{percent(value.mean)}{span}"
 
 

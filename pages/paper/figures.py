@@ -15,6 +15,7 @@ from icl_core.registry.paper import FIGURES, INTENSITY_ICL_R, PAPER_MODELS
 from pages.paper.fill import Filling, fillings
 from pages.paper.parts import Seen, differences_of, number, roles
 from pages.ui import controls, selection, side_by_side, suite
+from pages.ui.sheet import together
 from pages.ui.words import count, joined, plain
 
 __all__ = ["PANELS", "study_choice"]
@@ -27,7 +28,7 @@ _SUITE_FACTORS = {"Fig. 4": "size", "Fig. 5": "documents", "Fig. 6": "curriculum
 def _panel(item: str) -> Iterator[None]:
     """A figure's title, what the paper reports as text, and this store below it."""
     figure = FIGURES[item]
-    st.subheader(f"{item}: {figure.title}", anchor=False)
+    st.header(f"{item}: {figure.title}", anchor=False)
     st.markdown(f"**Reported by the paper**: {plain(figure.reported)}  \n**This store**:")
     yield
 
@@ -81,7 +82,7 @@ def _abilities(seen: Seen) -> None:
 def _intensity_and_occurrence(seen: Seen) -> None:
     """Fig. 2: mean intensity against final ICL, and how often TR and TL compete."""
     with _panel("Fig. 2 right"):
-        side_by_side.scatter(seen.side)
+        right = side_by_side.scatter(seen.side)
         change = INTENSITY_ICL_R.difference(seen.side.correlation.r)
         words = "" if change is None else f" Difference: {change:+.2f}.".replace("-", "−")
         ours = side_by_side.correlation_words(seen.side.correlation)
@@ -91,8 +92,8 @@ def _intensity_and_occurrence(seen: Seen) -> None:
     _missing("Fig. 2 right", seen)
     with _panel("Fig. 2 left"):
         if seen.side.summaries:
-            side_by_side.occurrence(seen.side)
-            side_by_side.summary_table(seen.side, seen.choice)
+            left = side_by_side.occurrence(seen.side)
+            side_by_side.summary_table(seen.side, seen.choice, together(right, left))
         else:
             _nobody()
 

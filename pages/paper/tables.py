@@ -76,7 +76,7 @@ def ratio_of(trajectory: ModelTrajectory, table: Table7, column: str, *, epsilon
 
 def _table_7_part(name: str, table: Table7, seen: Seen) -> dict[selection.Choice, list[str]]:
     """Draws one part; gives the models that are missing by the options under which they would be evaluated."""
-    st.subheader(f"{name}: {table.title}", anchor=False)
+    st.header(f"{name}: {table.title}", anchor=False)
     gaps: dict[selection.Choice, list[str]] = {}
     columns = table_7_choices(table, seen.choice)
     here = {column: roles_under(seen, choice, tuple(table.rows)) for column, choice in columns.items()}
@@ -205,7 +205,7 @@ def _gold(entry: Table1Entry, seen: Seen) -> dict[str, Any]:
 
 def accuracies(seen: Seen) -> None:
     """Tables 1 and 2: accuracy of single models, of mixed parameters and of fused predictions."""
-    st.subheader("Tables 1, 2: fusion and the models that it has to beat", anchor=False)
+    st.header("Tables 1, 2: fusion and the models that it has to beat", anchor=False)
     problems: dict[str, str] = {}
     lines = []
     for entry in TABLE_1:
@@ -233,7 +233,7 @@ def _fusion_gaps(seen: Seen, problems: Mapping[str, str]) -> None:
 
 def ablation(seen: Seen) -> None:
     """Table 3: adaptive fusion by how its checkpoints are chosen."""
-    st.subheader("Table 3: which checkpoints are fused", anchor=False)
+    st.header("Table 3: which checkpoints are fused", anchor=False)
     pairs = _pairs(seen)
     problems: dict[str, str] = {}
     lines = []
@@ -262,7 +262,7 @@ def ablation(seen: Seen) -> None:
 
 def code_differences(seen: Seen) -> None:
     """Every point in which the paper and its code do not agree, and which of them is shown here."""
-    st.subheader("Paper and code", anchor=False)
+    st.header("Paper and code", anchor=False)
     blocks.grid(
         [
             {

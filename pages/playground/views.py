@@ -108,13 +108,11 @@ def prompts(reply: Reply) -> None:
         f"{n:,} tokens, of them {sent.n_shared:,} shared demonstrations (dimmed), which are computed once. "
         f"The label follows after the last one. Point at a token for its id.{left_out}"
     )
-    st.vega_lite_chart(
-        None,
+    blocks.chart(
         charts_playground.token_chart(rows, frame.palette()),
-        width="content",
-        theme=None,
         key="tokens",
         alt=f"The prompt with its {n} tokens; the text is below",
+        width="content",
     )
     with st.expander("The same as plain text"):
         st.code("".join(sent.pieces), language=None, wrap_lines=True)

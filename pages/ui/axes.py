@@ -1,4 +1,4 @@
-"""Axes of the charts: which ticks stand where, and how far labels are moved apart.
+"""Axes of the charts: which ticks stand where, how far labels are moved apart, and where there is room for words.
 
 It turns values into display choices and draws nothing.
 """
@@ -12,16 +12,29 @@ from typing import Literal
 
 import altair as alt
 
-__all__ = ["Quantity", "ScaleName", "XAxis", "apart", "percent_domain", "x_axis"]
+__all__ = [
+    "STEP_LABEL",
+    "Quantity",
+    "ScaleName",
+    "Spot",
+    "XAxis",
+    "apart",
+    "free_spots",
+    "percent_domain",
+    "round_values",
+    "x_axis",
+]
 
 Quantity = Literal["step", "tokens", "share"]
 ScaleName = Literal["symlog", "linear"]
 
 _TITLES = {"step": "Optimizer step", "tokens": "Training tokens", "share": "Share of training"}
+STEP_LABEL = "format(datum.value, datum.value < 1000 ? '~f' : '~s')"
+"""Steps at an axis: ``500``, ``1.5k``."""
 _LABELS = {
-    "step": "datum.value < 1000 ? format(datum.value, '~f') : format(datum.value, '~s')",
-    "tokens": "replace(format(datum.value, '~s'), 'G', ' B')",
-    "share": "format(datum.value, '.0%')",
+    "step": STEP_LABEL,
+    "tokens": "replace(replace(format(datum.value, '~s'), 'G', ' B'), 'M', ' M')",
+    "share": "format(datum.value, '~%')",
 }
 
 
@@ -54,19 +67,31 @@ class XAxis:
             labels=labels,
             ticks=labels,
             labelOverlap="greedy",
+            labelSeparation=10,
         )
         return alt.X(f"{field}:Q", title=_TITLES[self.quantity] if title else None, scale=scale, axis=axis)
 
+    def share(self, value: float) -> float:
+        """How far along the axis a value stands, 0 to 1."""
+        low, high = (self._scaled(edge) for edge in self.domain)
+        return (self._scaled(value) - low) / (high - low)
+
+    def _scaled(self, value: float) -> float:
+        if self.scale == "linear":
+            return value
+        return math.copysign(math.log1p(abs(value) / self.constant), value)
+
 
 def x_axis(values: Sequence[float], *, quantity: Quantity = "step", scale: ScaleName = "symlog") -> XAxis:
-    """The axis for the given values (steps, tokens or shares, 0 allowed)."""
+    """The axis for the given values (steps, tokens or shares, 0 allowed); of a single one, it begins at 0."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    high = high if high > low else low + 1.0
+    if low == high:
+        low, high = 0.0, high or 1.0
     positive = [value for value in values if value > 0]
     constant = float(min(positive)) if positive else 1.0
-    ticks = _even_ticks(low, high) if scale == "linear" else _log_ticks(low, high, constant)
-    if scale == "symlog" and high < 100 * constant:
-        ticks = tuple(sorted(float(value) for value in set(values)))
+    ticks = () if scale == "linear" else _log_ticks(low, high, constant)
+    if len(ticks) < 3:
+        ticks = _even_ticks(low, high)
     return XAxis(quantity, scale, constant, (float(low), float(high)), ticks)
 
 
@@ -79,13 +104,21 @@ def _even_ticks(low: float, high: float) -> tuple[float, ...]:
 
 
 def _log_ticks(low: float, high: float, constant: float) -> tuple[float, ...]:
-    """0, then 1-2-5 (or powers of ten over many decades) from the first positive value to the last."""
-    start = math.floor(math.log10(max(constant, 1e-9)))
-    stop = math.ceil(math.log10(max(high, constant)))
-    factors = (1, 2, 5) if stop - start <= 3 else (1,)
-    ticks = [factor * 10.0**power for power in range(start, stop + 1) for factor in factors]
-    kept = [tick for tick in ticks if max(low, constant * 0.99) <= tick <= high]
+    """0, then 1-2-5 (or powers of ten over many decades) from about the first positive value to the last."""
+    kept = round_values(max(low, constant * 0.8), high) if high > 0 else []
     return (0.0, *kept) if low <= 0 else tuple(kept)
+
+
+def round_values(low: float, high: float) -> list[float]:
+    """1-2-5, or powers of ten over many decades, between two positive numbers.
+
+    >>> round_values(80, 1100), round_values(3, 90_000)
+    ([100.0, 200.0, 500.0, 1000.0], [10.0, 100.0, 1000.0, 10000.0])
+    """
+    start, stop = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    factors = (1, 2, 5) if stop - start <= 3 else (1,)
+    values = [float(f"{factor}e{power}") for power in range(start, stop + 1) for factor in factors]
+    return [value for value in values if low <= value <= high]
 
 
 def percent_domain(lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:
@@ -94,13 +127,17 @@ def percent_domain(lows: Sequence[float], highs: Sequence[float]) -> tuple[float
     return max(0.0, math.floor(low * 20 - 0.2) / 20), min(1.0, math.ceil(high * 20 + 0.2) / 20)
 
 
-def apart(values: Sequence[float], *, gap: float, low: float = -math.inf) -> list[float]:
-    """The values moved by as little as needed so that neighbours differ by ``gap``, none below ``low``; order is kept.
+def apart(values: Sequence[float], *, gap: float, low: float = -math.inf, high: float = math.inf) -> list[float]:
+    """The values moved by as little as needed so that neighbours differ by ``gap``; order is kept.
+
+    None is below ``low``, and none above ``high`` while there is room for all of them.
 
     >>> [round(value, 3) for value in apart([0.5, 0.51, 0.9], gap=0.04)]
     [0.485, 0.525, 0.9]
     >>> [round(value, 3) for value in apart([0.01, 0.02, 0.03], gap=0.04, low=0.0)]
     [0.0, 0.04, 0.08]
+    >>> [round(value, 3) for value in apart([0.99, 1.0], gap=0.04, high=1.0)]
+    [0.96, 1.0]
     """
     order = sorted(range(len(values)), key=lambda index: values[index])
     groups: list[list[int]] = []
@@ -109,11 +146,17 @@ def apart(values: Sequence[float], *, gap: float, low: float = -math.inf) -> lis
         while len(groups) > 1 and _low(groups[-1], values, gap) < _high(groups[-2], values, gap) + gap:
             groups[-2:] = [groups[-2] + groups[-1]]
     placed = [0.0] * len(values)
-    lowest = low
     for group in groups:
         for offset, index in enumerate(group):
-            placed[index] = max(_low(group, values, gap) + offset * gap, lowest)
-            lowest = placed[index] + gap
+            placed[index] = _low(group, values, gap) + offset * gap
+    highest = high
+    for index in reversed(order):
+        placed[index] = min(placed[index], highest)
+        highest = placed[index] - gap
+    lowest = low
+    for index in order:
+        placed[index] = max(placed[index], lowest)
+        lowest = placed[index] + gap
     return placed
 
 
@@ -123,3 +166,72 @@ def _low(group: Sequence[int], values: Sequence[float], gap: float) -> float:
 
 def _high(group: Sequence[int], values: Sequence[float], gap: float) -> float:
     return _low(group, values, gap) + gap * (len(group) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a word stands beside its mark: ``align`` of the text, and its middle's distance in pixels (down is +)."""
+
+    align: Literal["left", "center", "right"]
+    dx: float
+    dy: float
+
+
+_SIDES: tuple[tuple[Literal["left", "center", "right"], float], ...] = (("center", 0), ("left", 9), ("right", -9))
+_SPOTS = (
+    Spot("left", 9, 0),
+    Spot("right", -9, 0),
+    *(Spot(align, dx, side * far) for far in (13.0, 23.0, 33.0) for align, dx in _SIDES for side in (-1, 1)),
+)
+LETTER, LINE, NEAR = 6.4, 14.0, 6.0
+"""Pixels: about how wide a letter of 12 pixels is, how high its line, and how near a word comes to a mark."""
+
+
+def free_spots(
+    anchors: Sequence[tuple[float, float]],
+    names: Sequence[str],
+    *,
+    obstacles: Sequence[tuple[float, float]],
+    size: tuple[float, float],
+) -> list[Spot | None]:
+    """A place for each name at which it covers no mark and no other name, tried nearest first; None where none is free.
+
+    A plot that is wider than ``size`` keeps all of them free, since only the distances along x grow.
+
+    Args:
+        anchors: of the marks with names, as shares of the plot's width and height (0 at the left and the top).
+        names: one for each anchor.
+        obstacles: of every mark that must stay free, those with names too.
+        size: of the plot, pixels.
+    """
+    width, height = size
+    marks = [(x * width, y * height) for x, y in obstacles]
+    taken: list[tuple[float, float, float, float]] = []
+    found: list[Spot | None] = []
+    for (x, y), name in zip(anchors, names, strict=True):
+        found.append(None)
+        for spot in _SPOTS:
+            box = _box(x * width + spot.dx, y * height + spot.dy, len(name) * LETTER, spot.align)
+            inside = box[0] >= 0 and box[2] <= width and box[1] >= 0 and box[3] <= height
+            if (
+                inside
+                and not any(_holds(box, mark) for mark in marks)
+                and not any(_meet(box, other) for other in taken)
+            ):
+                taken.append(box)
+                found[-1] = spot
+                break
+    return found
+
+
+def _box(x: float, y: float, width: float, align: str) -> tuple[float, float, float, float]:
+    left = x - width * {"left": 0.0, "center": 0.5, "right": 1.0}[align]
+    return left, y - LINE / 2, left + width, y + LINE / 2
+
+
+def _holds(box: tuple[float, float, float, float], mark: tuple[float, float]) -> bool:
+    return box[0] - NEAR < mark[0] < box[2] + NEAR and box[1] - NEAR / 2 < mark[1] < box[3] + NEAR / 2
+
+
+def _meet(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

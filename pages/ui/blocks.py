@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -15,7 +15,8 @@ from icl_core.errors import ObservatoryError
 from icl_core.evaluation.study import Study, study_to_json
 from pages.ui import cached, exports, selection
 from pages.ui.charts import PICK
-from pages.ui.theme import Figure, palette_for
+from pages.ui.sheet import PAPER, Draw, sheet
+from pages.ui.theme import Figure
 from pages.ui.words import count, plain
 
 __all__ = ["chart", "download", "finding", "grid", "left_out", "remarks", "results_or_stop", "study_or_stop", "table"]
@@ -29,17 +30,24 @@ def finding(sentence: str) -> None:
         st.markdown(sentence)
 
 
-def chart(figure: Figure, *, key: str, alt: str, on_pick: Callable[[], None] | None = None) -> None:
-    """A chart at full width with its takeaway for screen readers; a click on a mark calls ``on_pick``.
+def chart(
+    figure: Figure,
+    *,
+    key: str,
+    alt: str,
+    on_pick: Callable[[], None] | None = None,
+    width: Literal["stretch", "content"] = "stretch",
+) -> None:
+    """A chart with its takeaway for screen readers, as wide as there is room; a click on a mark calls ``on_pick``.
 
     The browser builds a chart anew when its specification or its ``alt`` changes, and otherwise moves new named rows
     into the one that is there: under a slider, what the slider changes belongs into neither.
     """
-    options: dict[str, Any] = {"width": "stretch", "theme": None, "key": key, "alt": alt}
+    options: dict[str, Any] = {"width": width, "theme": None, "key": key, "alt": alt}
     if on_pick is not None:
         options |= {"on_select": on_pick, "selection_mode": [PICK]}
     with st.container(key=f"chart-{key}"):
-        st.vega_lite_chart(None, figure, **options)
+        st.vega_lite_chart(None, {**figure, "description": alt}, **options)
 
 
 def study_or_stop() -> Study:
@@ -91,7 +99,8 @@ def table(
     rows: Sequence[Mapping[str, Any]],
     *,
     name: str,
-    figure: Figure,
+    draw: Draw | None,
+    columns: int = 1,
     study: Study | None = None,
     files: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
@@ -100,22 +109,33 @@ def table(
     Args:
         rows: with equal columns.
         name: of the files, and of the buttons' keys.
-        figure: the chart.
+        draw: gives the charts on the screen in other colours; a file holds all of them, light whatever the theme;
+            None where nothing is drawn.
+        columns: charts in a row of that file.
         study: what the rows are of, to be downloaded beside them.
         files: further texts in JSON to download, by the words on their buttons.
     """
     config = {column: st.column_config.NumberColumn(format="percent") for column in _PERCENT}
-    palette = palette_for(st.context.theme.type)
     st.dataframe(list(rows), hide_index=True, column_config=config, height=320, alt=f"Rows of {name}")
     with st.container(horizontal=True):
         download("CSV", lambda: exports.as_csv(rows), f"{name}.csv")
-        download("Chart as JSON", lambda: exports.as_json(figure), f"{name}.vl.json")
-        download("Chart as HTML", lambda: exports.as_html(figure, palette, title=name), f"{name}.html")
-        download("SVG", lambda: exports.as_svg(figure), f"{name}.svg")
+        if draw is not None:
+            _charts(draw, columns, name)
         texts = dict(files) if study is None else {"Study as JSON": study_to_json(study), **files}
         for title, text in texts.items():
             first = title.split()[0].lower()
             download(title, partial(_indented, text), f"{first}.json", key=f"{name}-{first}")
+
+
+def _charts(draw: Draw, columns: int, name: str) -> None:
+    """The charts on the screen as files; they are drawn when one is asked for."""
+
+    def figure() -> Figure:
+        return sheet(draw(PAPER), columns=columns)
+
+    download("Chart as JSON", lambda: exports.as_json(figure()), f"{name}.vl.json")
+    download("Chart as HTML", lambda: exports.as_html(figure(), PAPER, title=name), f"{name}.html")
+    download("SVG", lambda: exports.as_svg(figure()), f"{name}.svg")
 
 
 def _indented(text: str) -> bytes:

@@ -6,6 +6,7 @@ same rows are the table below a chart and its CSV. The charts of competition are
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,8 +14,18 @@ from typing import Any
 
 import altair as alt
 
-from pages.ui.axes import XAxis, apart, percent_domain
-from pages.ui.theme import ABILITIES, Figure, Palette, configured, named_rows, remembered
+from pages.ui.axes import XAxis, apart, free_spots, percent_domain
+from pages.ui.theme import (
+    ABILITIES,
+    Figure,
+    Palette,
+    configured,
+    ink_on_ramp,
+    label_colours,
+    named_rows,
+    ramp_scale,
+    remembered,
+)
 
 __all__ = [
     "PICK",
@@ -23,8 +34,14 @@ __all__ = [
     "Style",
     "ability_chart",
     "confusion_chart",
+    "dash_legend",
+    "felt_points",
+    "free_words",
     "grid_chart",
     "label_share_chart",
+    "margin_words",
+    "names_above",
+    "names_axis",
     "phase_shades",
     "room_for_labels",
     "rows_data",
@@ -32,8 +49,12 @@ __all__ = [
 ]
 
 Row = Mapping[str, Any]
-LABEL_ROOM = 84
+LABEL_ROOM = 92
 """Pixels to the right of the plot for direct labels."""
+COLUMNS: Any = {"expr": "max(1, floor(width / 110))"}
+"""Of a legend above a plot: as many as there is room for."""
+WIDE = 640
+"""A plot at least so wide, in pixels, has words where a narrow one has no room for them."""
 PICK = "pick"
 """Name of the selection that reruns a page when a mark is clicked."""
 
@@ -80,7 +101,7 @@ def _shape() -> alt.Shape:
     )
 
 
-def _dash(rows: Sequence[Row]) -> alt.StrokeDash:
+def _dash(rows: Sequence[Row], palette: Palette) -> alt.StrokeDash:
     """Dash by ability for one model, by model where several share a chart."""
     models = list(dict.fromkeys(row["model"] for row in rows))
     if len(models) <= 1:
@@ -88,7 +109,24 @@ def _dash(rows: Sequence[Row]) -> alt.StrokeDash:
         return alt.StrokeDash("ability:N", sort=domain, scale=alt.Scale(domain=domain, range=dashes), legend=None)
     dashes = [[1, 0], [6, 3], [2, 2], [10, 3, 2, 3], [4, 6], [1, 4]]
     scale = alt.Scale(domain=models, range=[dashes[index % len(dashes)] for index in range(len(models))])
-    return alt.StrokeDash("model:N", sort=models, scale=scale, legend=None)
+    return alt.StrokeDash("model:N", sort=models, scale=scale, legend=dash_legend(models, palette))
+
+
+def dash_legend(models: Sequence[str], palette: Palette, *, above: int = 0) -> alt.Legend:
+    """Models by their dashes above the plot, where there is room for their names in any window."""
+    longest = 7 * max(len(model) for model in models) + 70
+    columns: Any = {"expr": f"max(1, floor(width / {longest}))"}
+    return alt.Legend(
+        title=None,
+        orient="top",
+        columns=columns,
+        offset=18 + above,
+        labelLimit=longest,
+        symbolType="stroke",
+        symbolSize=700,
+        symbolStrokeWidth=2,
+        symbolStrokeColor=palette.icl,
+    )
 
 
 def _y(style: Style, rows: Sequence[Row], references: Sequence[Row]) -> tuple[float, float]:
@@ -123,7 +161,7 @@ def ability_chart(
         references: ``value`` (fraction) and ``text`` of horizontal lines, such as chance and majority.
         phases: ``x``, ``x2``, ``text`` and ``strength`` (0 to 1) of shaded intervals.
         boundaries: ``x``, ``name`` and ``text`` of a curriculum's phases, as rules where shades mean something else.
-        notes: ``x``, ``value``, ``text``, ``ability`` and ``dy`` (pixels) of words at the place they speak of.
+        notes: ``x``, ``value``, ``text`` and ``ability`` of words at the place they speak of.
     """
     low, high = _y(style, rows, references)
     kept = [row for row in rows if not row["left_out"]]
@@ -133,19 +171,24 @@ def ability_chart(
     lines = (
         alt.Chart(rows_data(kept))
         .mark_line(strokeWidth=2, interpolate="linear")
-        .encode(x, y, _colour(palette), _dash(rows), detail="model:N")
+        .encode(x, y, _colour(palette), _dash(rows, palette), detail="model:N")
     )
     layers: list[Any] = [lines, *phase_shades(phases, axis, palette), *_boundaries(boundaries, axis, palette)]
-    layers += _references(references, axis, palette, gap=(high - low) * 14 / style.height)
+    if references:
+        rule = alt.Chart(rows_data(references)).mark_rule(strokeDash=[3, 3], color=palette.soft, opacity=0.8)
+        layers.append(rule.encode(alt.Y("value:Q")))
     if style.bands:
         layers.append(_bands(kept, palette))
     layers.append(_points(kept, palette, pickable=style.pickable))
     if hollow := [row for row in rows if row["left_out"]]:
         layers.append(_hollow(hollow, palette))
     if style.labels:
-        layers += [_end_labels(kept, palette, gap=(high - low) * 16 / style.height), room_for_labels(axis, palette)]
+        ends = _ends(kept, palette)
+        several: Any = {"expr": f"windowSize()[0] < {WIDE} ? {LABEL_ROOM} : 190"}
+        room = several if len({row["model"] for row in kept}) > 1 else LABEL_ROOM
+        layers += margin_words(ends, references, axis, palette, domain=(low, high), height=style.height, room=room)
     if notes:
-        layers.append(_notes(notes, palette))
+        layers += _notes(notes, kept, axis, palette, domain=(low, high), height=style.height)
     chart = alt.layer(*layers).properties(height=style.height)
     return configured(chart, palette)
 
@@ -194,44 +237,118 @@ def _tooltip(*, left_out: bool = False) -> list[alt.Tooltip]:
     ]
 
 
-def room_for_labels(axis: XAxis, palette: Palette) -> Any:
+def felt_points(rows: Sequence[Row], x: Any, y: Any, tooltip: Sequence[alt.Tooltip]) -> Any:
+    """Unseen marks at the rows of a line or an area, which itself would show its first row's numbers everywhere."""
+    return alt.Chart(rows_data(rows)).mark_point(filled=True, size=90, opacity=0).encode(x, y, tooltip=list(tooltip))
+
+
+def room_for_labels(axis: XAxis, palette: Palette, *, room: Any = LABEL_ROOM) -> Any:
     """An unseen mark to the right of the plot, so that panels with longer and shorter labels keep one width."""
-    spot = alt.Chart(rows_data([{"x": axis.domain[1]}])).mark_point(xOffset=LABEL_ROOM, size=1, opacity=0)
+    spot = alt.Chart(rows_data([{"x": axis.domain[1]}])).mark_point(xOffset=room, size=1, opacity=0)
     return spot.encode(alt.X("x:Q"), tooltip=alt.value(None))
 
 
-def _end_labels(rows: Sequence[Row], palette: Palette, *, gap: float) -> Any:
-    """The ability's (and model's) name at the right end of each line, moved apart where they would overlap."""
+def margin_words(
+    ends: Sequence[Row],
+    references: Sequence[Row],
+    axis: XAxis,
+    palette: Palette,
+    *,
+    domain: tuple[float, float],
+    height: int,
+    room: Any = LABEL_ROOM,
+) -> list[Any]:
+    """Names of curves and of horizontal lines to the right of the plot, where they cover nothing, moved apart.
+
+    Args:
+        ends: ``value``, ``text`` and ``ink`` of each curve's end.
+        references: ``value`` and ``text`` of horizontal lines.
+        axis: horizontal axis.
+        palette: colours of the theme.
+        domain: of the vertical axis.
+        height: of the plot, pixels.
+        room: for the names, pixels or an expression of Vega.
+    """
+    low, high = domain
+    rows = [*ends, *({**row, "ink": palette.soft} for row in references if row["text"])]
+    within = [min(max(row["value"], low), high) for row in rows]
+    heights = apart(within, gap=(high - low) * 15 / height, low=low, high=high)
+    placed = [
+        {"x": axis.domain[1], "place": at, "text": row["text"], "ink": row["ink"]}
+        for row, at in zip(rows, heights, strict=True)
+    ]
+    layers = [room_for_labels(axis, palette, room=room)]
+    for part, mark in (
+        (placed[: len(ends)], {"fontSize": 13, "fontWeight": 600, "dx": 10}),
+        (placed[len(ends) :], {"fontSize": 11, "dx": 8}),
+    ):
+        words = alt.Chart(rows_data(part)).mark_text(align="left", limit=room, **mark)  # type: ignore[arg-type]
+        layers.append(words.encode(alt.X("x:Q"), alt.Y("place:Q"), _ink(), text="text:N", tooltip=alt.value(None)))
+    return layers
+
+
+def _ink() -> alt.Fill:
+    """The colour of words as their rows give it."""
+    return alt.Fill("ink:N", scale=None)
+
+
+def _ends(rows: Sequence[Row], palette: Palette) -> list[dict[str, Any]]:
+    """The right end of each curve with the ability's (and model's) name."""
     several = len({row["model"] for row in rows}) > 1
     ends: dict[tuple[str, str], Row] = {}
     for row in rows:
         key = (row["model"], row["ability"])
         if key not in ends or row["x"] >= ends[key]["x"]:
             ends[key] = row
-    heights = apart([row["value"] for row in ends.values()], gap=gap)
-    labels = [
-        {**row, "value": height, "text": f"{row['ability']} {row['model']}" if several else row["ability"]}
-        for row, height in zip(ends.values(), heights, strict=True)
+    inks = dict(zip(ABILITIES, palette.abilities_words, strict=True))
+    return [
+        {
+            "value": row["value"],
+            "text": f"{row['ability']} {row['model']}" if several else row["ability"],
+            "ink": inks[row["ability"]],
+        }
+        for row in ends.values()
     ]
-    return (
-        alt.Chart(rows_data(labels))
-        .mark_text(align="left", dx=10, fontSize=13, fontWeight=600, limit=LABEL_ROOM)
-        .encode(alt.X("x:Q"), alt.Y("value:Q"), _colour(palette), text="text:N")
-    )
 
 
-def _references(rows: Sequence[Row], axis: XAxis, palette: Palette, *, gap: float) -> list[Any]:
-    if not rows:
-        return []
-    places = apart([row["value"] for row in rows], gap=gap)
-    data = rows_data([{**row, "x": axis.domain[1], "place": at} for row, at in zip(rows, places, strict=True)])
-    rule = alt.Chart(data).mark_rule(strokeDash=[3, 3], color=palette.soft, opacity=0.8).encode(alt.Y("value:Q"))
-    words = (
-        alt.Chart(data)
-        .mark_text(align="right", baseline="bottom", dx=-6, dy=-2, color=palette.soft, fontSize=11)
-        .encode(alt.X("x:Q"), alt.Y("place:Q"), text="text:N")
-    )
-    return [rule, words]
+def free_words(
+    rows: Sequence[Row],
+    obstacles: Sequence[tuple[float, float]],
+    palette: Palette,
+    *,
+    x: Any,
+    domain: tuple[float, float],
+    size: tuple[int, int],
+    italic: bool = False,
+) -> list[Any]:
+    """Names beside marks of a plot wherever they cover neither a mark nor one another; the others are not drawn.
+
+    Args:
+        rows: ``text``, ``ink``, the field of ``x``, ``across`` and ``down`` (the mark's place as shares of the plot).
+        obstacles: places of all marks, as shares of the plot.
+        palette: colours of the theme.
+        x: horizontal channel.
+        domain: of the vertical axis.
+        size: narrowest width of the plot, and its height, pixels.
+        italic: whether names are said in passing.
+    """
+    low, high = domain
+    layers = []
+    anchors, names = [(row["across"], row["down"]) for row in rows], [row["text"] for row in rows]
+    for width, shown in ((size[0], f"width < {WIDE}"), (WIDE, f"width >= {WIDE}")):
+        spots = free_spots(anchors, names, obstacles=obstacles, size=(width, size[1]))
+        for align, dx in (("left", 9), ("right", -9), ("center", 0)):
+            mine = [
+                {**row, "place": high - (high - low) * (row["down"] + spot.dy / size[1])}
+                for row, spot in zip(rows, spots, strict=True)
+                if spot is not None and spot.align == align
+            ]
+            if mine:
+                opacity: Any = {"expr": f"{shown} ? 1 : 0"}
+                mark: Any = {"align": align, "baseline": "middle", "dx": dx, "fontSize": 12, "opacity": opacity}
+                words = alt.Chart(rows_data(mine)).mark_text(**mark, fontStyle="italic" if italic else "normal")
+                layers.append(words.encode(x, alt.Y("place:Q"), _ink(), text="text:N", tooltip=alt.value(None)))
+    return layers
 
 
 def phase_shades(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[Any]:
@@ -254,12 +371,19 @@ def phase_shades(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[Any
             tooltip=[alt.Tooltip("text:N", title=" ")],
         )
     )
-    words = (
-        alt.Chart(data)
-        .mark_text(align="left", baseline="top", dx=4, dy=4, color=palette.soft, fontSize=11)
-        .encode(alt.X("x:Q"), y=alt.value(0), text="name:N")
-    )
-    return [area, words] if any(row.get("name") for row in clipped) else [area]
+    return [area, *names_above([row for row in clipped if row.get("name")], palette)]
+
+
+def names_above(rows: Sequence[Row], palette: Palette) -> list[Any]:
+    """Names above the plot from where their stretch begins; neighbours stand on different lines."""
+    layers = []
+    for line in (0, 1):
+        mine = alt.Chart(rows_data(rows[line::2])).mark_text(
+            align="left", baseline="bottom", dx=2, color=palette.soft, fontSize=11, clip=False
+        )
+        if rows[line::2]:
+            layers.append(mine.encode(alt.X("x:Q"), y=alt.value(-8 - 14 * line), text="name:N"))
+    return layers
 
 
 def _boundaries(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[Any]:
@@ -268,28 +392,47 @@ def _boundaries(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[Any]
         return []
     tip = [alt.Tooltip("text:N", title=" ")]
     rule = alt.Chart(rows_data(inside)).mark_rule(strokeDash=[2, 3], color=palette.soft)
-    words = alt.Chart(rows_data(inside)).mark_text(
-        align="left", baseline="top", dx=4, dy=4, color=palette.soft, fontSize=11
-    )
-    return [rule.encode(alt.X("x:Q"), tooltip=tip), words.encode(alt.X("x:Q"), y=alt.value(0), text="name:N")]
+    return [rule.encode(alt.X("x:Q"), tooltip=tip), *names_above(inside, palette)]
 
 
-def _notes(rows: Sequence[Row], palette: Palette) -> Any:
-    layers = []
-    for row in rows:
-        mark = {"align": row.get("align", "center"), "fontSize": 13, "fontStyle": "italic", "lineBreak": "\n"}
-        text = (
-            alt.Chart(rows_data([row]))
-            .mark_text(**mark, dy=row["dy"], dx=row.get("dx", 0), baseline="middle")
-            .encode(alt.X("x:Q"), alt.Y("value:Q"), _colour(palette), text="text:N")
-        )
-        halo = (
-            alt.Chart(rows_data([row]))
-            .mark_text(**mark, dy=row["dy"], dx=row.get("dx", 0), baseline="middle", stroke=palette.background)
-            .encode(alt.X("x:Q"), alt.Y("value:Q"), alt.StrokeWidthValue(4), text="text:N")
-        )
-        layers += [halo, text]
-    return alt.layer(*layers)
+NARROWEST = 150
+"""Of a plot at full width on a telephone, pixels."""
+
+
+def _notes(
+    rows: Sequence[Row],
+    curves: Sequence[Row],
+    axis: XAxis,
+    palette: Palette,
+    *,
+    domain: tuple[float, float],
+    height: int,
+) -> list[Any]:
+    """Words beside the points that they speak of, where they cover no curve."""
+    low, high = domain
+    inks = dict(zip(ABILITIES, palette.abilities_words, strict=True))
+
+    def place(x: float, value: float) -> tuple[float, float]:
+        return axis.share(x), (high - value) / (high - low)
+
+    spoken = [
+        {**row, "ink": inks[row["ability"]]} | dict(zip(("across", "down"), place(row["x"], row["value"]), strict=True))
+        for row in rows
+    ]
+    paths: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for row in curves:
+        paths.setdefault((row["model"], row["ability"]), []).append(place(row["x"], row["value"]))
+    marks = [spot for path in paths.values() for spot in along(path)]
+    return free_words(spoken, marks, palette, x=alt.X("x:Q"), domain=domain, size=(NARROWEST, height), italic=True)
+
+
+def along(path: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Places on the straight lines between neighbours, near enough to each other that no word fits between."""
+    return [
+        (x + (x2 - x) * part / 40, y + (y2 - y) * part / 40)
+        for (x, y), (x2, y2) in itertools.pairwise(path)
+        for part in range(41)
+    ]
 
 
 @remembered
@@ -303,10 +446,11 @@ def label_share_chart(rows: Sequence[Row], palette: Palette, *, height: int = 18
     """
     checkpoints = list(dict.fromkeys(row["checkpoint"] for row in rows))
     labels = list(dict.fromkeys(row["label"] for row in rows))
-    colours = [palette.labels[index % len(palette.labels)] for index in range(len(labels))]
+    colours = label_colours(labels, palette)
+    edge = palette.soft if set(colours) & set(palette.named.values()) else palette.background
     chart = (
         alt.Chart(rows_data(rows))
-        .mark_bar(stroke=palette.background, strokeWidth=0.6)
+        .mark_bar(stroke=edge, strokeWidth=0.6)
         .encode(
             alt.X("checkpoint:N", sort=checkpoints, title=None, axis=alt.Axis(labelAngle=-60, labelOverlap=True)),
             alt.Y("share:Q", title="Share of predictions", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1])),
@@ -314,7 +458,15 @@ def label_share_chart(rows: Sequence[Row], palette: Palette, *, height: int = 18
                 "label:N",
                 sort=labels,
                 scale=alt.Scale(domain=labels, range=colours),
-                legend=alt.Legend(title=None, orient="top", columns=3, symbolType="square", labelLimit=90),
+                legend=alt.Legend(
+                    title=None,
+                    orient="top",
+                    columns=3,
+                    symbolType="square",
+                    symbolStrokeColor=edge,
+                    symbolStrokeWidth=0.8,
+                    labelLimit=90,
+                ),
             ),
             alt.Order("order:Q"),
             tooltip=[
@@ -339,24 +491,30 @@ def confusion_chart(rows: Sequence[Row], palette: Palette, *, height: int = 220)
     """
     labels = list(dict.fromkeys(row["gold"] for row in rows))
     base = alt.Chart(rows_data(rows)).encode(
-        alt.X("predicted:N", sort=labels, title="Predicted", axis=alt.Axis(labelAngle=-35, orient="top")),
-        alt.Y("gold:N", sort=labels, title="Gold"),
+        alt.X("predicted:N", sort=labels, title="Predicted", axis=names_axis(labelAngle=-35, orient="top")),
+        alt.Y("gold:N", sort=labels, title="Gold", axis=names_axis()),
     )
     share = alt.Color(
         "share:Q",
-        scale=alt.Scale(domain=[0, 1], range=list(palette.ramp)),
+        scale=ramp_scale(palette, domain=[0, 1]),
         legend=None,
     )
     tooltip = [
         alt.Tooltip("gold:N", title="Gold"),
         alt.Tooltip("predicted:N", title="Predicted"),
-        alt.Tooltip("count:Q", title="Examples"),
+        alt.Tooltip("count:Q", title="Examples", format=",d"),
         alt.Tooltip("share:Q", title="Share of the gold label", format=".1%"),
     ]
     cells = base.mark_rect(stroke=palette.background, strokeWidth=2).encode(share, tooltip=tooltip)
-    contrast = alt.condition("datum.share > 0.5", alt.value(palette.background), alt.value(palette.ink))
-    counts = base.mark_text(fontSize=12).encode(text="count:Q", color=contrast)
-    return configured(alt.layer(cells, counts).properties(height=height), palette)
+    contrast = ink_on_ramp(palette, "share")
+    counts = base.mark_text(fontSize=12).encode(text=alt.Text("count:Q", format=",d"), color=contrast)
+    return configured(alt.layer(cells, counts).properties(height=max(height, 20 * len(labels))), palette)
+
+
+def names_axis(**options: Any) -> alt.Axis:
+    """An axis of names: those that would touch are left out, and long ones are cut where the window is narrow."""
+    limit: Any = {"expr": "windowSize()[0] < 500 ? 104 : 200"}
+    return alt.Axis(labelLimit=limit, labelOverlap=True, **options)
 
 
 STATE_ORDER = ("complete", "partial", "missing", "failed")
@@ -374,8 +532,8 @@ def grid_chart(rows: Sequence[Row], palette: Palette, *, row_height: int = 26) -
     models = list(dict.fromkeys(row["model"] for row in rows))
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     base = alt.Chart(rows_data(rows)).encode(
-        alt.X("task:N", sort=tasks, title=None, axis=alt.Axis(orient="top", labelAngle=-35, labelLimit=140)),
-        alt.Y("model:N", sort=models, title=None, axis=alt.Axis(labelLimit=200)),
+        alt.X("task:N", sort=tasks, title=None, axis=names_axis(orient="top", labelAngle=-60)),
+        alt.Y("model:N", sort=models, title=None, axis=names_axis()),
         tooltip=[
             alt.Tooltip("model:N", title="Model"),
             alt.Tooltip("task:N", title="Task"),
@@ -388,10 +546,11 @@ def grid_chart(rows: Sequence[Row], palette: Palette, *, row_height: int = 26) -
         scale=alt.Scale(domain=list(STATE_ORDER[:3]), range=list(palette.states[:3])),
         legend=alt.Legend(title=None, orient="bottom", symbolType="square"),
     )
-    hollow = alt.condition("datum.state == 'missing'", alt.value(0.0), alt.value(0.85))
+    hollow = alt.condition("datum.state == 'missing'", alt.value(0.0), alt.value(1.0))
     cells = base.mark_rect(strokeWidth=1, stroke=palette.grid, cornerRadius=3).encode(colour, fillOpacity=hollow)
     ink = alt.condition("datum.state == 'complete'", alt.value(palette.background), alt.value(palette.ink))
-    words = base.mark_text(fontSize=11).encode(text="text:N", color=ink)
+    fits: Any = {"expr": "bandwidth('x') < 34 ? 0 : 1"}
+    words = base.mark_text(fontSize=11, opacity=fits).encode(text="text:N", color=ink)
     height = max(row_height, row_height * len(models))
     return configured(alt.layer(cells, words).properties(height=height), palette)
 
@@ -409,6 +568,8 @@ TIMELINE_STATES = MappingProxyType(
     }
 )
 """The states of a checkpoint on the timeline, each with its shape."""
+HOLLOW = ("missing", "flagged", "not chosen")
+"""The states in which nothing of a checkpoint is in the curves."""
 
 
 @remembered
@@ -428,20 +589,23 @@ def timeline_chart(rows: Sequence[Row], axis: XAxis, palette: Palette, *, height
     colours |= {"missing": palette.ink, "queued": palette.tr, "not chosen": palette.soft}
     colour_scale = alt.Scale(domain=states, range=[colours[state] for state in states])
     shape_scale = alt.Scale(domain=states, range=[TIMELINE_STATES[state] for state in states])
-    legend = alt.Legend(title=None, orient="top", symbolSize=110)
+    legend = alt.Legend(title=None, orient="top", symbolSize=110, columns=COLUMNS)
     picked = alt.selection_point(name=PICK, fields=["name"], on="click", empty=False, toggle=False)
-    hollow = "indexof(['missing', 'flagged', 'not chosen'], datum.state) >= 0"
+    filled: Any = {  # by value: a second scale of the same field would have a legend of its own
+        "condition": [
+            {"test": f"datum.state === '{state}'", "value": colours[state]} for state in states if state not in HOLLOW
+        ],
+        "value": palette.background,
+    }
     chart = (
         alt.Chart(rows_data(rows))
         .mark_point(strokeWidth=1.8)
         .encode(
             axis.encode(),
-            alt.Y("model:N", sort=models, title=None, axis=alt.Axis(grid=True, labelLimit=180)),
+            alt.Y("model:N", sort=models, title=None, axis=names_axis(grid=True)),
             alt.Color("state:N", sort=states, legend=legend, scale=colour_scale),
             alt.Shape("state:N", sort=states, legend=legend, scale=shape_scale),
-            fill=alt.when(hollow)
-            .then(alt.value(palette.background))
-            .otherwise(alt.Fill("state:N", sort=states, scale=colour_scale, legend=None)),
+            fill=alt.FillValue(**filled),
             size=alt.condition("datum.state == 'not chosen'", alt.value(28), alt.value(120)),
             tooltip=[
                 alt.Tooltip("model:N", title="Model"),

@@ -10,9 +10,10 @@ from typing import Any
 
 import altair as alt
 
-from pages.ui.axes import XAxis, apart, percent_domain
-from pages.ui.charts import Row, phase_shades, rows_data
+from pages.ui.axes import XAxis, percent_domain
+from pages.ui.charts import NARROWEST, Row, dash_legend, free_words, names_axis, phase_shades, rows_data
 from pages.ui.theme import Figure, Palette, configured, remembered
+from pages.ui.words import percent as in_words
 
 __all__ = ["accumulated_chart", "level_chart", "occurrence_chart", "scatter_chart"]
 
@@ -40,7 +41,7 @@ def occurrence_chart(
     order = [row["family"] for row in sorted(rows, key=lambda row: -row["ratio"])]
     base = alt.Chart(rows_data(rows)).encode(
         x,
-        alt.Y("family:N", sort=order, title=None, axis=alt.Axis(labelLimit=180)),
+        alt.Y("family:N", sort=order, title=None, axis=names_axis()),
         tooltip=[
             alt.Tooltip("family:N", title="Family"),
             alt.Tooltip("ratio:Q", title="Ratio", format=".1%"),
@@ -48,14 +49,11 @@ def occurrence_chart(
         ],
     )
     bars = base.mark_bar(color=palette.shade, opacity=0.85, height={"band": 0.6})
-    farthest = {row["family"]: row["ratio"] for row in sorted((*rows, *runs), key=lambda row: row["ratio"])}
-    said = [
-        {**row, "end": farthest[row["family"]], "said": f"{'mean ' if runs else ''}{row['ratio']:.0%}"} for row in rows
-    ]
-    words = (
+    said = [{**row, "edge": 1, "said": f"{'mean ' if runs else ''}{in_words(row['ratio'])}"} for row in rows]
+    words = (  # to the right of the plot: beside a bar's end they would read as the value of a dot
         alt.Chart(rows_data(said))
         .mark_text(align="left", dx=9, color=palette.ink)
-        .encode(alt.X("end:Q"), alt.Y("family:N", sort=order), text="said:N")
+        .encode(alt.X("edge:Q"), alt.Y("family:N", sort=order), text="said:N", tooltip=alt.value(None))
     )
     dots = (
         alt.Chart(rows_data(runs))
@@ -72,32 +70,33 @@ def occurrence_chart(
 
 
 @remembered
-def level_chart(
-    rows: Sequence[Row], palette: Palette, *, title: str, x_title: str, percent: bool, height: int = 190
-) -> Figure:
+def level_chart(rows: Sequence[Row], palette: Palette, *, title: str, percent: bool, row_height: int = 44) -> Figure:
     """A measure at each level of a factor: the mean over training seeds as a bar, each seed as a dot.
 
     Args:
         rows: ``level`` (words, with a second line after ``|``), ``value``, ``run`` (False for the mean), ``model``; in
             the order of levels.
         palette: colours of the theme.
-        title: of the vertical axis.
-        x_title: of the horizontal one.
+        title: of the horizontal axis.
         percent: whether values are fractions.
-        height: of the plot, pixels.
+        row_height: pixels a level.
     """
     levels = list(dict.fromkeys(row["level"] for row in rows))
-    written = ".0%" if percent else ".2f"
-    wrapped = alt.Axis(labelAngle=0, labelExpr="split(datum.label, '|')", labelLimit=150, labelOverlap=False)
-    x = alt.X("level:N", sort=levels, title=x_title, axis=wrapped)
+    written = ".0%" if percent else "~f"
+    wrapped = alt.Axis(labelExpr="split(datum.label, '|')", labelLimit=140, labelOverlap=False)
+    y = alt.Y("level:N", sort=levels, title=None, axis=wrapped)
     top = max([0.05, *(row["value"] for row in rows)]) * 1.08  # room for the highest dot
     scale = alt.Scale(domain=[0, top], nice=False)
-    y = alt.Y("value:Q", title=title, scale=scale, axis=alt.Axis(format=written, tickCount=4))
-    tip = [alt.Tooltip("model:N", title="Model"), alt.Tooltip("value:Q", title=title, format=written)]
+    x = alt.X("value:Q", title=title, scale=scale, axis=alt.Axis(format=written, tickCount=4, grid=True))
+    tip = [
+        alt.Tooltip("model:N", title="Model"),
+        alt.Tooltip("value:Q", title=title, format=".1%" if percent else ".3f"),
+    ]
     means = alt.Chart(rows_data([row for row in rows if not row["run"]]))
     runs = alt.Chart(rows_data([row for row in rows if row["run"]]))
-    bars = means.mark_bar(color=palette.shade, opacity=0.55, width={"band": 0.5}).encode(x, y, tooltip=tip)
+    bars = means.mark_bar(color=palette.shade, opacity=0.55, height={"band": 0.5}).encode(x, y, tooltip=tip)
     dots = runs.mark_point(filled=True, size=46, color=palette.ink, opacity=0.85).encode(x, y, tooltip=tip)
+    height = max(90, row_height * len(levels))
     return configured(alt.layer(bars, dots).properties(height=height), palette)
 
 
@@ -125,10 +124,15 @@ def scatter_chart(rows: Sequence[Row], palette: Palette, *, height: int = 340) -
         scale=alt.Scale(domain=[low, high], nice=False),
         axis=alt.Axis(format=".0%", tickCount=5),
     )
-    gap = (high - low) * 15 / height
     means = [row for row in rows if not row["run"]]
-    heights = apart([row["final_icl"] for row in means], gap=gap)
-    labels = [{**row, "final_icl": at} for row, at in zip(means, heights, strict=True)]
+
+    def place(row: Row) -> tuple[float, float]:
+        return row["mean_intensity"] / (widest * 1.25), (high - row["final_icl"]) / (high - low)
+
+    labels = [
+        {**row, "text": row["model"], "ink": palette.ink} | dict(zip(("across", "down"), place(row), strict=True))
+        for row in means
+    ]
     tooltip = [
         alt.Tooltip("model:N", title="Model"),
         alt.Tooltip("mean_intensity:Q", title="Mean intensity", format=".3f"),
@@ -137,10 +141,15 @@ def scatter_chart(rows: Sequence[Row], palette: Palette, *, height: int = 340) -
     ]
     points = alt.Chart(rows_data(means)).mark_point(filled=True, size=90, opacity=1, color=palette.icl)
     single = alt.Chart(rows_data([row for row in rows if row["run"]])).mark_point(size=34, color=palette.soft)
-    words = alt.Chart(rows_data(labels)).mark_text(align="left", dx=10, color=palette.ink)
-    layers = alt.layer(
-        single.encode(x, y, tooltip=tooltip), points.encode(x, y, tooltip=tooltip), words.encode(x, y, text="model:N")
+    words = free_words(
+        labels,
+        [place(row) for row in rows],
+        palette,
+        x=alt.X("mean_intensity:Q"),
+        domain=(low, high),
+        size=(2 * NARROWEST, height),
     )
+    layers = alt.layer(single.encode(x, y, tooltip=tooltip), points.encode(x, y, tooltip=tooltip), *words)
     return configured(layers.properties(height=height), palette)
 
 
@@ -163,7 +172,7 @@ def accumulated_chart(
         "model:N",
         sort=models,
         scale=alt.Scale(domain=models, range=[_DASHES[index % len(_DASHES)] for index in range(len(models))]),
-        legend=None,
+        legend=dash_legend(models, palette, above=30 if phases else 0),
     )
     y_axis = alt.Axis(format=".0%", tickCount=5, minExtent=40, maxExtent=40)
     y = alt.Y("value:Q", title="Accumulated intensity R", scale=alt.Scale(domain=[0, 1]), axis=y_axis)
@@ -178,30 +187,11 @@ def accumulated_chart(
     points = (
         alt.Chart(rows_data(means))
         .mark_point(filled=True, size=30, opacity=1, color=palette.icl)
-        .encode(axis.encode(), y, tooltip=[alt.Tooltip("text:N", title=" "), alt.Tooltip("value:Q", format=".1%")])
+        .encode(
+            axis.encode(),
+            y,
+            tooltip=[alt.Tooltip("text:N", title=" "), alt.Tooltip("value:Q", title="R", format=".1%")],
+        )
     )
     layers: list[Any] = [*lines, *phase_shades(phases, axis, palette), points]
-    layers.append(_middle_labels(means, models, axis, palette, height))
     return configured(alt.layer(*layers).properties(height=height), palette)
-
-
-def _middle_labels(rows: Sequence[Row], models: Sequence[str], axis: XAxis, palette: Palette, height: int) -> Any:
-    """Each model's name at its last rise: all curves end at 100 %, so their ends would coincide."""
-    spots = []
-    for model in models:
-        mine = [row for row in rows if row["model"] == model]
-        halfway = next((row for row in mine if row["value"] >= 0.5), mine[-1])
-        spots.append(halfway)
-    heights = apart([row["value"] for row in spots], gap=17 / height)
-    placed = [{**row, "value": at, "text": row["model"]} for row, at in zip(spots, heights, strict=True)]
-    middle = sum(axis.domain) / 2
-    layers = []
-    for align, dx, part in (
-        ("left", 8, [row for row in placed if row["x"] <= middle]),
-        ("right", -8, [row for row in placed if row["x"] > middle]),
-    ):
-        mark: dict[str, Any] = {"align": align, "dx": dx, "dy": -8, "fontSize": 12, "fontWeight": 600}
-        base = alt.Chart(rows_data(part)).encode(axis.encode(), alt.Y("value:Q"), text="text:N")
-        layers += [base.mark_text(**mark, stroke=palette.background, strokeWidth=4)]
-        layers += [base.mark_text(**mark, color=palette.ink)]
-    return alt.layer(*layers)

@@ -10,9 +10,19 @@ from typing import Any
 
 import altair as alt
 
-from pages.ui.axes import XAxis, apart
-from pages.ui.charts import PICK, Row, room_for_labels, rows_data
-from pages.ui.theme import Figure, Palette, configured, remembered
+from pages.ui.axes import XAxis
+from pages.ui.charts import (
+    NARROWEST,
+    PICK,
+    Row,
+    felt_points,
+    free_words,
+    margin_words,
+    names_axis,
+    room_for_labels,
+    rows_data,
+)
+from pages.ui.theme import Figure, Palette, configured, ink_on_ramp, ramp_scale, remembered
 
 __all__ = ["accumulation_chart", "epsilon_chart", "heat_map", "intensity_chart", "plane_chart"]
 
@@ -43,13 +53,13 @@ def intensity_chart(rows: Sequence[Row], axis: XAxis, palette: Palette, *, heigh
     return configured(layers.properties(height=height), palette)
 
 
-def _interval_tooltip() -> list[alt.Tooltip]:
+def _interval_tooltip(*, certainty: bool = True) -> list[alt.Tooltip]:
     return [
         alt.Tooltip("text:N", title="Interval"),
         alt.Tooltip("delta_tr:Q", title="Change of TR", format="+.1%"),
         alt.Tooltip("delta_tl:Q", title="Change of TL", format="+.1%"),
         alt.Tooltip("intensity:Q", title="Intensity", format=".2f"),
-        alt.Tooltip("certainty:Q", title="Competes in replicates", format=".0%"),
+        *([alt.Tooltip("certainty:Q", title="Competes in resamples", format=".0%")] if certainty else []),
     ]
 
 
@@ -81,23 +91,19 @@ def accumulation_chart(
     area = (
         alt.Chart(rows_data(cumulative))
         .mark_area(interpolate="step-after", color=palette.shade, opacity=0.25, line={"color": palette.shade})
-        .encode(axis.encode(), y, tooltip=[alt.Tooltip("text:N", title=" "), alt.Tooltip("value:Q", format=".1%")])
+        .encode(axis.encode(), y)
     )
-    line = (
-        alt.Chart(rows_data(accuracy))
-        .mark_line(color=palette.icl, strokeWidth=2)
-        .encode(axis.encode(), y, tooltip=[alt.Tooltip("text:N", title=" "), alt.Tooltip("value:Q", format=".1%")])
-    )
+    line = alt.Chart(rows_data(accuracy)).mark_line(color=palette.icl, strokeWidth=2).encode(axis.encode(), y)
+    felt = felt_points([*cumulative, *accuracy], axis.encode(), y, _tooltip())
     named = [(series[-1], name) for series, name in ((cumulative, "R"), (accuracy, "ICL")) if series]
-    heights = apart([row["value"] for row, _ in named], gap=16 / height)
-    ends = [{**row, "value": at, "text": name} for (row, name), at in zip(named, heights, strict=True)]
-    words = (
-        alt.Chart(rows_data(ends))
-        .mark_text(align="left", dx=10, fontSize=13, fontWeight=600, color=palette.ink)
-        .encode(alt.X("x:Q"), alt.Y("value:Q"), text="text:N")
-    )
-    layers = alt.layer(area, line, *thin, words, room_for_labels(axis, palette))
+    ends = [{"value": row["value"], "text": name, "ink": palette.ink} for row, name in named]
+    words = margin_words(ends, (), axis, palette, domain=(0.0, 1.0), height=height)
+    layers = alt.layer(area, line, *thin, felt, *words)
     return configured(layers.properties(height=height), palette)
+
+
+def _tooltip() -> list[alt.Tooltip]:
+    return [alt.Tooltip("text:N", title=" "), alt.Tooltip("value:Q", title="Value", format=".1%")]
 
 
 @remembered
@@ -142,9 +148,26 @@ def plane_chart(rows: Sequence[Row], palette: Palette, *, epsilon: float, height
         fill=alt.condition("datum.competes", alt.value(palette.shade), alt.value(palette.background)),
         size=alt.condition(picked, alt.value(190), alt.value(80)),
     )
-    labels = points.transform_filter("datum.competes").mark_text(dy=-12, fontSize=11, color=palette.ink)
-    layers = [compete, band, *named, marks.add_params(picked), labels.encode(text="short:N")]
+    layers = [compete, band, *named, marks.add_params(picked)]
+    layers += _interval_names(rows, palette, reach=reach, height=height)
     return configured(alt.layer(*layers).properties(height=height), palette)
+
+
+def _interval_names(rows: Sequence[Row], palette: Palette, *, reach: float, height: int) -> list[Any]:
+    """The competing intervals by name, wherever there is room; the corners' own words are obstacles too."""
+
+    def place(row: Row) -> tuple[float, float]:
+        return (row["delta_tr"] + reach) / (2 * reach), (reach - row["delta_tl"]) / (2 * reach)
+
+    names = [
+        {**row, "text": row["short"], "ink": palette.ink} | dict(zip(("across", "down"), place(row), strict=True))
+        for row in rows
+        if row["competes"]
+    ]
+    corners = [(part / 40, 0.04) for part in range(21)] + [(part / 40, 0.95) for part in range(20, 41)]
+    marks = [*(place(row) for row in rows), *corners]
+    x, size = alt.X("delta_tr:Q"), (NARROWEST + 60, height)
+    return free_words(names, marks, palette, x=x, domain=(-reach, reach), size=size)
 
 
 @remembered
@@ -159,22 +182,23 @@ def heat_map(rows: Sequence[Row], palette: Palette, *, row_height: int = 26) -> 
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     intervals = list(dict.fromkeys(row["short"] for row in rows))
     base = alt.Chart(rows_data(rows)).encode(
-        alt.X("short:N", sort=intervals, title="Interval (from one checkpoint to the next)", axis=_slanted()),
-        alt.Y("task:N", sort=tasks, title=None, axis=alt.Axis(labelLimit=160)),
-        tooltip=[alt.Tooltip("task:N", title="Task"), *_interval_tooltip()],
+        alt.X(
+            "short:N",
+            sort=intervals,
+            title="Interval (from one checkpoint to the next)",
+            axis=names_axis(labelAngle=-60),
+        ),
+        alt.Y("task:N", sort=tasks, title=None, axis=names_axis()),
+        tooltip=[alt.Tooltip("task:N", title="Task"), *_interval_tooltip(certainty=False)],
     )
-    ramp = alt.Scale(domain=[0, 1], range=list(palette.ramp), clamp=True)
+    ramp = ramp_scale(palette, domain=[0, 1], clamp=True)
     cells = base.mark_rect(stroke=palette.background, strokeWidth=2).encode(
         alt.Color("intensity:Q", scale=ramp, legend=alt.Legend(title="Intensity", orient="right", gradientLength=80))
     )
-    contrast = alt.condition("datum.intensity > 0.5", alt.value(palette.background), alt.value(palette.ink))
+    contrast = ink_on_ramp(palette, "intensity")
     marks = base.transform_filter("datum.competes").mark_point(filled=True, size=22, opacity=1).encode(color=contrast)
     height = max(row_height, row_height * len(tasks))
     return configured(alt.layer(cells, marks).properties(height=height), palette)
-
-
-def _slanted() -> alt.Axis:
-    return alt.Axis(labelAngle=-60, labelOverlap=True, labelLimit=120)
 
 
 @remembered
@@ -194,22 +218,19 @@ def epsilon_chart(rows: Sequence[Row], palette: Palette, *, epsilon: float, titl
     y = alt.Y(
         "observed:Q", title=title, scale=alt.Scale(domain=[0, top * 1.05], nice=False), axis=alt.Axis(tickCount=4)
     )
-    layers = [
-        base.mark_line(color=palette.ink, strokeWidth=2, interpolate="step-after").encode(
-            x,
-            y,
-            tooltip=[
-                alt.Tooltip("epsilon:Q", format=".2%"),
-                alt.Tooltip("observed:Q", title="Observed", format=".3f"),
-                alt.Tooltip("null_median:Q", title="Noise alone, median", format=".3f"),
-            ],
-        )
+    known = any(row.get("null_high") is not None for row in rows)
+    tip = [
+        alt.Tooltip("epsilon:Q", title="epsilon", format=".2%"),
+        alt.Tooltip("observed:Q", title="Observed", format=".3f"),
+        *([alt.Tooltip("null_median:Q", title="Noise alone, median", format=".3f")] if known else []),
     ]
-    if any(row.get("null_high") is not None for row in rows):
+    line = base.mark_line(color=palette.ink, strokeWidth=2, interpolate="step-after")
+    layers = [line.encode(x, y)]
+    if known:
         band = base.mark_area(color=palette.soft, opacity=0.22, interpolate="monotone")
         layers.append(band.encode(x, alt.Y("null_low:Q"), alt.Y2("null_high:Q")))
         median = base.mark_line(color=palette.soft, strokeDash=[4, 3], strokeWidth=1.5)
         layers.append(median.encode(x, alt.Y("null_median:Q")))
     chosen = alt.Chart(rows_data([{"epsilon": epsilon}])).mark_rule(color=palette.shade, strokeWidth=2)
-    layers.append(chosen.encode(alt.X("epsilon:Q")))
+    layers += [chosen.encode(alt.X("epsilon:Q")), felt_points(rows, x, y, tip)]
     return configured(alt.layer(*layers).properties(height=height), palette)

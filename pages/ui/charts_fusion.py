@@ -5,22 +5,23 @@ Sources of what is drawn: arXiv 2406.14022, Eqs. 5-6, Tables 1 and 3.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
 
-from pages.ui.axes import apart, percent_domain
-from pages.ui.charts import Row, rows_data
-from pages.ui.theme import Figure, Palette, configured, remembered
+from pages.ui.axes import apart, percent_domain, round_values
+from pages.ui.charts import COLUMNS, Row, felt_points, names_axis, rows_data
+from pages.ui.theme import Figure, Palette, configured, ramp_scale, remembered
 
 __all__ = ["at_weight", "cost_chart", "pair_chart", "value_chart", "weight_chart"]
 
-WORD_ROOM = 190
-"""Pixels to the right of the plot for the names of horizontal lines."""
-NEAR, EDGE = 0.2, 0.05
-"""Labels of marks nearer than this along w stand on different lines; none is centred nearer to the edge."""
+WORD_ROOM = 92
+"""Pixels to the right of the plot for the names of horizontal lines, which stand on two lines each."""
+NARROW = 150
+"""Of the plot on a telephone, pixels; words above it keep out of each other's way from there on."""
+LETTER = 6.9
+"""About how wide a letter of a name above the plot is, pixels."""
 MOVABLE = "chosen-w"
 _SHAPES = {
     "fusion": "diamond",
@@ -41,6 +42,12 @@ def _colours(palette: Palette) -> dict[str, str]:
     }
 
 
+def _word_colours(palette: Palette) -> dict[str, str]:
+    return {**_colours(palette), "fusion": palette.shade_words, "upper bound": palette.shade_words} | {
+        "TL": palette.tl_words
+    }
+
+
 @remembered
 def weight_chart(
     curve: Sequence[Row],
@@ -58,7 +65,7 @@ def weight_chart(
         curve: ``w``, ``value``, ``low``, ``high`` (fractions) along the weight of the TR member.
         marks: ``w``, ``value``, ``low``, ``high``, ``kind`` (fusion, upper bound, TR, TL, parameter fusion), ``name``,
             ``label`` (short words beside the mark, or "").
-        levels: ``value``, ``name``, ``label``, ``strong`` (bool) of horizontal lines.
+        levels: ``value``, ``name``, ``label`` (one or two lines), ``strong`` (bool) of horizontal lines.
         palette: colours of the theme.
         tasks: ``w``, ``value``, ``task`` of one thin line for each task, or nothing.
         title: of the vertical axis.
@@ -67,11 +74,10 @@ def weight_chart(
     The movable w has no row yet; ``at_weight`` puts it in.
     """
     heights = [row["value"] for row in (*levels, *tasks, *marks)]
-    heights += [min((row["low"] for row in marks), default=1.0) - 0.02]  # room for labels below
     low, high = percent_domain([*(row["low"] for row in curve), *heights], [*(row["high"] for row in curve), *heights])
     x = alt.X(
         "w:Q",
-        title="w: weight of the TR member (0: TL member alone, 1: TR member alone)",
+        title="w: weight of the TR member",
         scale=alt.Scale(domain=[0, 1], nice=False),
         axis=alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], format=".2~f"),
     )
@@ -89,22 +95,31 @@ def weight_chart(
     ]
     if tasks:
         thin = alt.Chart(rows_data(tasks)).mark_line(color=palette.soft, strokeWidth=1, opacity=0.55)
-        tip = [alt.Tooltip("task:N"), alt.Tooltip("w:Q", format=".2f"), alt.Tooltip("value:Q", format=".1%")]
-        layers.append(thin.encode(alt.X("w:Q"), alt.Y("value:Q"), detail="task:N", tooltip=tip))
-    layers += _levels(levels, palette, gap=(high - low) * 15 / height)
-    layers += _marks(marks, palette, gap=(high - low) * 15 / height)
+        tip = [
+            alt.Tooltip("task:N", title="Task"),
+            alt.Tooltip("w:Q", title="w", format=".2f"),
+            alt.Tooltip("value:Q", title="Value", format=".1%"),
+        ]
+        layers.append(thin.encode(alt.X("w:Q"), alt.Y("value:Q"), detail="task:N"))
+        layers.append(felt_points(tasks, alt.X("w:Q"), alt.Y("value:Q"), tip))
+    layers += _levels(levels, palette, domain=(low, high), height=height)
+    layers += _marks(marks, palette, top=high)
     layers += _movable(palette)
     figure = configured(alt.layer(*layers).properties(height=height), palette)
     return at_weight(figure, None)
 
 
-def _levels(rows: Sequence[Row], palette: Palette, *, gap: float) -> list[Any]:
-    heights = apart([row["value"] for row in rows], gap=gap)
+def _levels(rows: Sequence[Row], palette: Palette, *, domain: tuple[float, float], height: int) -> list[Any]:
+    low, high = domain
+    gap = (high - low) * (28 if any("\n" in row["label"] for row in rows) else 15) / height
+    heights = apart([row["value"] for row in rows], gap=gap, low=low, high=high - gap / 2)
     data = [{**row, "place": place, "w": 1} for row, place in zip(rows, heights, strict=True)]
     tip = [alt.Tooltip("name:N", title=" "), alt.Tooltip("value:Q", title="Value", format=".1%")]
     colour = alt.condition("datum.strong", alt.value(palette.ink), alt.value(palette.soft))
     rule = alt.Chart(rows_data(data)).mark_rule(strokeDash=[5, 3], strokeWidth=1.4)
-    words = alt.Chart(rows_data(data)).mark_text(align="left", dx=12, fontSize=12, limit=WORD_ROOM)
+    words = alt.Chart(rows_data(data)).mark_text(
+        align="left", baseline="middle", dx=12, fontSize=11, lineBreak="\n", limit=WORD_ROOM - 4
+    )
     room = alt.Chart(rows_data([{"w": 1}])).mark_point(xOffset=WORD_ROOM, size=1, opacity=0)
     return [
         rule.encode(alt.Y("value:Q"), color=colour, tooltip=tip),
@@ -113,7 +128,7 @@ def _levels(rows: Sequence[Row], palette: Palette, *, gap: float) -> list[Any]:
     ]
 
 
-def _marks(rows: Sequence[Row], palette: Palette, *, gap: float) -> list[Any]:
+def _marks(rows: Sequence[Row], palette: Palette, *, top: float) -> list[Any]:
     kinds = [kind for kind in _SHAPES if any(row["kind"] == kind for row in rows)]
     colours = _colours(palette)
     colour = alt.Scale(domain=kinds, range=[colours[kind] for kind in kinds])
@@ -129,7 +144,6 @@ def _marks(rows: Sequence[Row], palette: Palette, *, gap: float) -> list[Any]:
     whisker = alt.Chart(data).mark_rule(strokeWidth=1.4, opacity=0.75)
     point = alt.Chart(data).mark_point(size=110, strokeWidth=2, opacity=1)
     hollow = "datum.kind == 'upper bound'"
-    words = alt.Chart(rows_data(_tiered(rows, gap))).mark_text(fontSize=12, fontWeight=600)
     by_kind = alt.Color("kind:N", sort=kinds, scale=colour, legend=None)
     return [
         whisker.encode(alt.X("w:Q"), alt.Y("low:Q"), alt.Y2("high:Q"), by_kind),
@@ -143,21 +157,43 @@ def _marks(rows: Sequence[Row], palette: Palette, *, gap: float) -> list[Any]:
             .otherwise(alt.Fill("kind:N", sort=kinds, scale=colour, legend=None)),
             tooltip=tip,
         ),
-        words.encode(alt.X("w:Q"), alt.Y("place:Q"), by_kind, text="label:N"),
+        *_flags(rows, palette, top=top),
     ]
 
 
-def _tiered(rows: Sequence[Row], gap: float) -> list[dict[str, Any]]:
-    """Labels above the members and below the fusions, one line further for each neighbour too near for one line."""
-    placed: list[dict[str, Any]] = []
-    for row in sorted((row for row in rows if row["label"]), key=lambda row: row["w"]):
-        above = row["kind"] in ("TR", "TL")
-        near = [each for each in placed if each["above"] == above and row["w"] - each["w"] < NEAR]
-        tier = next(tier for tier in itertools.count() if tier not in [each["tier"] for each in near])
-        ends = [each["high"] if above else each["low"] for each in (row, *near)]
-        place = max(ends) + (0.8 + tier) * gap if above else min(ends) - (0.8 + tier) * gap
-        placed.append({**row, "tier": tier, "above": above, "place": place, "w": min(max(row["w"], EDGE), 1 - EDGE)})
-    return placed
+def _flags(rows: Sequence[Row], palette: Palette, *, top: float) -> list[Any]:
+    """The names of marks above the plot, each with a line down to its mark: beside it they would cover others."""
+    inks = _word_colours(palette)
+    placed = [{**row, "line": line, "top": top, "ink": inks[row["kind"]]} for row, line in flag_lines(rows)]
+    fill = alt.Fill("ink:N", scale=None)
+    layers: list[Any] = []
+    for line in sorted({row["line"] for row in placed}):
+        mine = alt.Chart(rows_data([row for row in placed if row["line"] == line]))
+        height = -8 - 15 * line
+        words = mine.mark_text(align="left", baseline="middle", dx=4, fontSize=12, fontWeight=600, clip=False)
+        pole = mine.mark_rule(strokeDash=[1, 3], opacity=0.8)
+        ink = alt.Stroke("ink:N", scale=None)
+        layers.append(pole.encode(alt.X("w:Q"), ink, y=alt.value(height - 6), y2=alt.value(0)))
+        layers.append(words.encode(alt.X("w:Q"), fill, y=alt.value(height), text="label:N", tooltip=alt.value(None)))
+    if placed:
+        pole = alt.Chart(rows_data(placed)).mark_rule(strokeDash=[1, 3], opacity=0.8)
+        ink = alt.Stroke("ink:N", scale=None)
+        layers.insert(0, pole.encode(alt.X("w:Q"), alt.Y("top:Q"), alt.Y2("value:Q"), ink))
+    return layers
+
+
+def flag_lines(rows: Sequence[Row]) -> list[tuple[Row, int]]:
+    """The marks with a name, and the line above the plot (0 is the lowest) on which it covers no name and no pole.
+
+    A name begins at its pole and reaches to the right, so one further to the left stands higher where it would reach
+    another's pole.
+    """
+    found: list[tuple[Row, int]] = []
+    for row in sorted((row for row in rows if row["label"]), key=lambda row: -row["w"]):
+        end = row["w"] * NARROW + len(row["label"]) * LETTER + 8
+        reached = [line for other, line in found if other["w"] * NARROW < end]
+        found.append((row, max(reached, default=-1) + 1))
+    return found
 
 
 def _movable(palette: Palette) -> list[Any]:
@@ -204,7 +240,7 @@ def value_chart(rows: Sequence[Row], palette: Palette, *, title: str = "Accuracy
         scale=alt.Scale(domain=[low, high], nice=False),
         axis=alt.Axis(format=".0%", tickCount=6, grid=True),
     )
-    y = alt.Y("name:N", sort=names, title=None, axis=alt.Axis(labelLimit=330))
+    y = alt.Y("name:N", sort=names, title=None, axis=names_axis())
     base = alt.Chart(rows_data(rows))
     colour = alt.Color("kind:N", sort=known, scale=alt.Scale(domain=known, range=colours), legend=None)
     shape = alt.Shape("kind:N", sort=known, scale=alt.Scale(domain=known, range=shapes), legend=None)
@@ -233,17 +269,24 @@ def cost_chart(rows: Sequence[Row], palette: Palette, *, title: str = "Accuracy"
     """
     known, colours, shapes = _groups(rows, palette)
     low, high = percent_domain([row["low"] for row in rows], [row["high"] for row in rows])
-    x = alt.X("tflops:Q", title="TFLOPs of one prompt", scale=alt.Scale(type="log", nice=True),
-              axis=alt.Axis(format="~g", tickCount=6))  # fmt: skip
+    costs = [row["tflops"] for row in rows]
+    cheapest, dearest = (float(f"{edge:.1g}") for edge in (min(costs) / 1.6, max(costs) * 1.8))
+    x = alt.X(
+        "tflops:Q",
+        title="TFLOPs of one prompt",
+        scale=alt.Scale(type="log", domain=[cheapest, dearest], nice=False),
+        axis=alt.Axis(format="~r", values=round_values(cheapest, dearest)),
+    )
+    legend = alt.Legend(title=None, orient="top", columns=COLUMNS)
     y = alt.Y("value:Q", title=title, scale=alt.Scale(domain=[low, high], nice=False), axis=alt.Axis(format=".0%"))
     base = alt.Chart(rows_data(rows))
     colour = alt.Color(
         "kind:N",
         sort=known,
         scale=alt.Scale(domain=known, range=colours),
-        legend=alt.Legend(title=None, orient="top", columns=4),
+        legend=legend,
     )
-    shape = alt.Shape("kind:N", sort=known, scale=alt.Scale(domain=known, range=shapes), legend=None)
+    shape = alt.Shape("kind:N", sort=known, scale=alt.Scale(domain=known, range=shapes), legend=legend)
     tip = [
         alt.Tooltip("name:N", title=" "),
         alt.Tooltip("tflops:Q", title="TFLOPs", format=".3~g"),
@@ -267,15 +310,15 @@ def pair_chart(rows: Sequence[Row], palette: Palette, *, title: str, row_height:
     tr = list(dict.fromkeys(row["tr"] for row in rows))
     tl = list(dict.fromkeys(row["tl"] for row in rows))
     base = alt.Chart(rows_data(rows)).encode(
-        alt.X("tl:N", sort=tl, title="TL member", axis=alt.Axis(labelAngle=-60, labelOverlap=True)),
-        alt.Y("tr:N", sort=tr[::-1], title="TR member", axis=alt.Axis(labelOverlap=True)),
+        alt.X("tl:N", sort=tl, title="TL member", axis=names_axis(labelAngle=-60)),
+        alt.Y("tr:N", sort=tr[::-1], title="TR member", axis=names_axis()),
         tooltip=[
             alt.Tooltip("tr:N", title="TR member"),
             alt.Tooltip("tl:N", title="TL member"),
             alt.Tooltip("value:Q", title=title, format=".1%"),
         ],
     )
-    scale = alt.Scale(range=list(palette.ramp), nice=False)
+    scale = ramp_scale(palette, nice=False)
     legend = alt.Legend(title=title, format=".0%", gradientLength=110)
     cells = base.mark_rect(stroke=palette.background, strokeWidth=1).encode(
         alt.Color("value:Q", scale=scale, legend=legend)

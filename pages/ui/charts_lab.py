@@ -6,7 +6,6 @@ Sources of what is drawn: arXiv 2503.05631 (evaluator curves, phase markers, por
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,9 +13,9 @@ from typing import Any
 
 import altair as alt
 
-from pages.ui.axes import XAxis, apart
-from pages.ui.charts import Row, room_for_labels, rows_data
-from pages.ui.theme import Figure, Palette, configured, remembered
+from pages.ui.axes import STEP_LABEL, XAxis
+from pages.ui.charts import NARROWEST, Row, dash_legend, margin_words, names_axis, rows_data
+from pages.ui.theme import Figure, Palette, configured, ink_on_ramp, ramp_scale, remembered
 
 __all__ = [
     "OUTCOME_TITLES",
@@ -85,7 +84,6 @@ class Look:
         title: of the vertical axis.
         domain: of the vertical axis, None for 0 to what the rows need.
         height: of the plot, pixels.
-        width: about how wide the plot will be, pixels; words that would overlap at this width are moved apart.
         marker_rows: rows of words above the plot that are kept free, so that charts side by side stand level.
         unit: format of the vertical axis: ``percent`` or ``number``.
     """
@@ -93,7 +91,6 @@ class Look:
     title: str = "Accuracy"
     domain: tuple[float, float] | None = (0.0, 1.0)
     height: int = 360
-    width: int = 1050
     marker_rows: int = 0
     unit: str = "percent"
 
@@ -101,11 +98,6 @@ class Look:
     def format(self) -> str:
         """Of ticks and tooltips."""
         return ".0%" if self.unit == "percent" else "~f"
-
-    def height_share(self, pixels: float) -> float:
-        """How much of the vertical axis so many pixels are, above its lower end."""
-        low, high = self.domain or (0.0, 1.0)
-        return low + (high - low) * pixels / self.height
 
 
 @remembered
@@ -140,20 +132,21 @@ def series_chart(
             alt.Tooltip(f"{name}:Q", title=title, format=".1%" if look.unit == "percent" else ".3f")
             for name, title in (("value", "Mean over seeds"), ("low", "Lowest seed"), ("high", "Highest seed"))
         ),
-        alt.Tooltip("n:Q", title="Seeds"),
+        alt.Tooltip("n:Q", title="Seeds", format=",d"),
     ]
-    rules, words = _levels(references, axis, palette, look=look)
+    rule = alt.Chart(rows_data(references)).mark_rule(strokeDash=[3, 3], color=palette.soft, opacity=0.8)
     layers: list[Any] = [
-        *rules,
+        *([rule.encode(alt.Y("value:Q"))] if references else []),
         alt.Chart(data).mark_line(strokeWidth=2).encode(axis.encode(), y, colour, dash),
         *_markers(markers, axis, palette, look=look),
         alt.Chart(data).mark_point(filled=True, size=26, opacity=1).encode(alt.X("x:Q"), y, colour, tooltip=tooltip),
-        *words,
     ]
     if any(row["low"] < row["high"] for row in rows):
         band = alt.Chart(data).mark_area(opacity=0.16).encode(alt.X("x:Q"), alt.Y("low:Q"), alt.Y2("high:Q"), colour)
         layers.insert(0, band)
-    layers += [_end_names(rows, colour, gap=(high - low) * 16 / look.height, low=low), room_for_labels(axis, palette)]
+    ends = {row["series"]: row for row in sorted(rows, key=lambda row: row["x"])}
+    named = [{"value": row["value"], "text": name, "ink": colour_of(palette, name)} for name, row in ends.items()]
+    layers += margin_words(named, references, axis, palette, domain=(low, high), height=look.height)
     return configured(alt.layer(*layers).properties(height=look.height), palette)
 
 
@@ -167,70 +160,42 @@ def _series_scales(rows: Sequence[Row], palette: Palette) -> tuple[alt.Color, al
     )
 
 
-def _end_names(rows: Sequence[Row], colour: alt.Color, *, gap: float, low: float) -> Any:
-    """Each curve's name at its right end, moved apart where they would overlap."""
-    ends = {row["series"]: row for row in sorted(rows, key=lambda row: row["x"])}
-    heights = apart([row["value"] for row in ends.values()], gap=gap, low=low)  # the axis clamps what is below
-    names = [{**row, "value": at} for row, at in zip(ends.values(), heights, strict=True)]
-    mark: Any = {"align": "left", "dx": 9, "fontSize": 13, "fontWeight": 600, "clip": False}
-    encoded: Any = {"text": "series:N", "tooltip": alt.value(None)}
-    return alt.Chart(rows_data(names)).mark_text(**mark).encode(alt.X("x:Q"), alt.Y("value:Q"), colour, **encoded)
-
-
-def _levels(rows: Sequence[Row], axis: XAxis, palette: Palette, *, look: Look) -> tuple[list[Any], list[Any]]:
-    """Horizontal lines, and their words, which stand at the left below them and above the curves."""
-    if not rows:
-        return [], []
-    placed = [{**row, "x": axis.domain[0]} for row in rows]
-    rule = alt.Chart(rows_data(placed)).mark_rule(strokeDash=[3, 3], color=palette.soft, opacity=0.8)
-    halo: Any = {"stroke": palette.background, "strokeWidth": 4}
-    words: list[Any] = []
-    for row in placed:
-        dy = 14 if row["value"] > look.height_share(24) else -11  # above where below would meet the axis
-        mark: Any = {"align": "left", "baseline": "middle", "dx": 5, "dy": dy, "fontSize": 11}
-        word = alt.Chart(rows_data([row])).encode(
-            alt.X("x:Q"), alt.Y("value:Q"), text="text:N", tooltip=alt.value(None)
-        )
-        words += [word.mark_text(**mark, **halo), word.mark_text(**mark, color=palette.soft)]
-    return [rule.encode(alt.Y("value:Q"))], words
-
-
 MARKER_PIXELS = 6.3
 """About how wide a letter of a marker is."""
 
 
 def _markers(rows: Sequence[Row], axis: XAxis, palette: Palette, *, look: Look) -> list[Any]:
-    """Vertical lines with their words above the plot, one row higher where words would overlap."""
-    width = look.width
+    """Vertical lines with their words above the plot, one row higher where words would overlap in a narrow window."""
+    lines = list(marker_lines(rows, axis))
+    n_lines = max([look.marker_rows, *(line + 1 for _, line in lines)])
     top = alt.Chart(rows_data([{"x": axis.domain[0]}])).mark_point(size=1, opacity=0)
-    layers: list[Any] = [top.encode(alt.X("x:Q"), y=alt.value(-14 * look.marker_rows), tooltip=alt.value(None))]
+    layers: list[Any] = [top.encode(alt.X("x:Q"), y=alt.value(-4 - 14 * n_lines), tooltip=alt.value(None))]
     if not rows:
         return layers
-    layers += [
+    tip = [alt.Tooltip("text:N", title=" "), alt.Tooltip("x:Q", title="Step", format=",.0f")]
+    layers.append(
         alt.Chart(rows_data(rows))
         .mark_rule(strokeDash=[2, 3], color=palette.ink, opacity=0.55)
-        .encode(alt.X("x:Q"), tooltip=[alt.Tooltip("text:N", title=" "), alt.Tooltip("x:Q", title="Step")])
-    ]
-    ends: list[float] = []
-    for row in sorted(rows, key=lambda row: row["x"]):
-        at, reach = _share(axis, row["x"]) * width, len(row["text"]) * MARKER_PIXELS
-        start, align = (at - reach, "right") if at + reach > width else (at, "left")
-        level = next((index for index, end in enumerate(ends) if end < start), len(ends))
-        ends[level : level + 1] = [start + reach + 8]
-        mark: Any = {"align": align, "baseline": "bottom", "fontSize": 11, "dx": 2 if align == "left" else -2}
+        .encode(alt.X("x:Q"), tooltip=tip)
+    )
+    for row, line in lines:
+        mark: Any = {"align": "left", "baseline": "bottom", "fontSize": 11, "dx": 2}
         words = alt.Chart(rows_data([row])).mark_text(**mark, color=palette.ink, clip=False)
-        layers.append(words.encode(alt.X("x:Q"), y=alt.value(-4 - 14 * level), text="text:N"))
+        layers.append(words.encode(alt.X("x:Q"), y=alt.value(-8 - 14 * line), text="text:N"))
     return layers
 
 
-def _share(axis: XAxis, value: float) -> float:
-    """How far along the axis a value stands, 0 to 1."""
-    low, high = (_scaled(axis, edge) for edge in axis.domain)
-    return (_scaled(axis, value) - low) / (high - low)
+def marker_lines(rows: Sequence[Row], axis: XAxis) -> list[tuple[Row, int]]:
+    """Each marker with the line above the plot (0 is the lowest) on which its words meet no others.
 
-
-def _scaled(axis: XAxis, value: float) -> float:
-    return math.copysign(math.log1p(abs(value) / axis.constant), value) if axis.scale == "symlog" else value
+    Words begin at their marker and may reach over the plot's right end, where nothing else stands above it.
+    """
+    found: list[tuple[Row, int]] = []
+    for row in sorted(rows, key=lambda row: -row["x"]):
+        end = axis.share(row["x"]) * NARROWEST + len(row["text"]) * MARKER_PIXELS + 8
+        reached = [line for other, line in found if axis.share(other["x"]) * NARROWEST < end]
+        found.append((row, max(reached, default=-1) + 1))
+    return found
 
 
 # Attention
@@ -264,7 +229,7 @@ def attention_chart(rows: Sequence[Row], palette: Palette, *, n_layers: int, n_h
     y = alt.Y("y:Q", scale=alt.Scale(domain=[tall, -between], nice=False), axis=None)
     share = alt.Color(
         "share:Q",
-        scale=alt.Scale(domain=[0, 1], range=list(palette.ramp)),
+        scale=ramp_scale(palette, domain=[0, 1]),
         legend=alt.Legend(title="Attention", orient="right", gradientLength=110, format=".0%"),
     )
     tooltip = [
@@ -276,12 +241,16 @@ def attention_chart(rows: Sequence[Row], palette: Palette, *, n_layers: int, n_h
     cells = alt.Chart(rows_data(placed)).mark_rect(stroke=palette.background, strokeWidth=0.6)
     layers = [cells.encode(x, y, share, alt.X2("x2:Q"), alt.Y2("y2:Q"), tooltip=tooltip)]
     names = [
-        {"x": head * (n_tokens + gap), "y": layer * (n_tokens + between), "text": f"layer {layer + 1}, head {head + 1}"}
+        {"x": head * (n_tokens + gap), "y": layer * (n_tokens + between)}
+        | {"text": f"layer {layer + 1}, head {head + 1}", "short": f"L{layer + 1} H{head + 1}"}
         for layer in range(n_layers)
         for head in range(n_heads)
     ]
-    mark: Any = {"align": "left", "baseline": "bottom", "dy": -3, "fontSize": 11, "color": palette.soft}
-    layers.append(alt.Chart(rows_data(names)).mark_text(**mark).encode(x, y, text="text:N"))
+    room = f"width / {n_heads}"  # of a map, pixels; where not even the short name fits, the tooltip has it
+    for field, fits in (("text", f"{room} >= 92"), ("short", f"{room} >= 38 && {room} < 92")):
+        mark: Any = {"align": "left", "baseline": "bottom", "dy": -3, "fontSize": 11, "color": palette.soft}
+        named = alt.Chart(rows_data(names)).mark_text(**mark, opacity={"expr": f"{fits} ? 1 : 0"})
+        layers.append(named.encode(x, y, text=f"{field}:N"))
     first = [row for row in placed if row["head"] == 0 and row["key"] == 0]
     side = [{"x": -0.15, "y": row["y"] + 0.5, "text": row["query_name"]} for row in first]
     mark = {"align": "right", "baseline": "middle", "fontSize": 11, "color": palette.soft}
@@ -309,10 +278,12 @@ def portrait_chart(rows: Sequence[Row], palette: Palette, *, chance: Row, height
     """
     runs = list(dict.fromkeys(row["run"] for row in rows))
     dashes = [DASHES[index % len(DASHES)] for index in range(len(runs))]
+    steps = sorted({row["step"] for row in rows})
     scale = alt.Scale(domain=[0, 1], nice=False)
     x = alt.X("flip:Q", title="Flip accuracy (1 = ICL decides)", scale=scale, axis=alt.Axis(format=".0%", tickCount=5))
     y = alt.Y("ciwl:Q", title="CIWL accuracy", scale=scale, axis=alt.Axis(format=".0%", tickCount=5))
-    dash = alt.StrokeDash("run:N", sort=runs, scale=alt.Scale(domain=runs, range=dashes), legend=None)
+    legend = dash_legend(runs, palette, above=16)
+    dash = alt.StrokeDash("run:N", sort=runs, scale=alt.Scale(domain=runs, range=dashes), legend=legend)
     tooltip = [
         alt.Tooltip("run:N", title="Run"),
         alt.Tooltip("step:Q", title="Step", format=",.0f"),
@@ -324,41 +295,26 @@ def portrait_chart(rows: Sequence[Row], palette: Palette, *, chance: Row, height
     shade = alt.Fill(
         "step:Q",
         title="Step",
-        scale=alt.Scale(type="symlog", constant=50, range=list(palette.ramp)),
-        legend=alt.Legend(orient="right", gradientLength=120, format="~s"),
+        scale=ramp_scale(palette, type="symlog", constant=50),
+        legend=alt.Legend(orient="right", gradientLength=120, values=[steps[0], steps[-1]], labelExpr=STEP_LABEL),
     )
     points = alt.Chart(data).mark_point(filled=True, size=70, opacity=1, stroke=palette.ink, strokeWidth=0.8)
-    ends = list({row["run"]: row for row in rows}.values())
-    heights = apart([row["ciwl"] for row in ends], gap=16 / height)
-    named = [{**row, "ciwl": at} for row, at in zip(ends, heights, strict=True)]
     layers: list[Any] = [
         *_cross(chance, palette, x, y),
         lines,
         points.encode(x, y, fill=shade, tooltip=tooltip),
     ]
-    for right in (True, False):  # words towards the middle, where there is room
-        mark: Any = {
-            "align": "right" if right else "left",
-            "dx": 4 if right else -4,
-            "dy": -15,
-            "fontSize": 12,
-            "fontWeight": 600,
-        }
-        mine = alt.Chart(rows_data([row for row in named if (row["flip"] > 0.5) == right]))
-        encoded = mine.encode(x, y, text="run:N", tooltip=alt.value(None))
-        layers.append(encoded.mark_text(**mark, stroke=palette.background, strokeWidth=4))
-        layers.append(encoded.mark_text(**mark, color=palette.ink))
     return configured(alt.layer(*layers).properties(height=height), palette)
 
 
 def _cross(chance: Row, palette: Palette, x: alt.X, y: alt.Y) -> list[Any]:
     rule: Any = {"strokeDash": [3, 3], "color": palette.soft, "opacity": 0.8}
     row = rows_data([{**chance, "text": "chance"}])
-    word: Any = {"color": palette.soft, "fontSize": 11, "baseline": "bottom", "align": "left", "dx": 3, "dy": -2}
+    word: Any = {"color": palette.soft, "fontSize": 11, "baseline": "bottom", "dy": -4}
     return [
         alt.Chart(row).mark_rule(**rule).encode(x),
         alt.Chart(row).mark_rule(**rule).encode(y),
-        alt.Chart(row).mark_text(**word).encode(x=alt.value(0), y=y, text="text:N"),
+        alt.Chart(row).mark_text(**word).encode(x=x, y=alt.value(0), text="text:N"),
     ]
 
 
@@ -374,9 +330,9 @@ def transience_chart(rows: Sequence[Row], palette: Palette, *, row_height: int =
     runs = list(dict.fromkeys(row["run"] for row in rows))
     top = max([1.05, *(row["index"] * 1.05 for row in rows)])
     scale = alt.Scale(domain=[min([0.0, *(row["index"] for row in rows)]), top], nice=False)
-    axis = alt.Axis(values=[0, 0.5, 1, 1.5, 2, 3], labelExpr="datum.value", grid=True)
+    axis = alt.Axis(tickCount=4, format="~f", grid=True)
     x = alt.X("index:Q", title="Transience index (1: back at chance)", scale=scale, axis=axis)
-    y = alt.Y("run:N", sort=runs, title=None, axis=alt.Axis(labelLimit=220))
+    y = alt.Y("run:N", sort=runs, title=None, axis=names_axis())
     names = [name for name in ("ICL", "Flip") if any(row["series"] == name for row in rows)]
     colours = alt.Scale(domain=names, range=[colour_of(palette, name) for name in names])
     legend = alt.Legend(title=None, orient="top", symbolSize=110)
@@ -392,7 +348,7 @@ def transience_chart(rows: Sequence[Row], palette: Palette, *, row_height: int =
             tooltip=[
                 alt.Tooltip("run:N", title="Run"),
                 alt.Tooltip("series:N", title="Curve"),
-                alt.Tooltip("seed:N", title="Seed"),
+                alt.Tooltip("seed:Q", title="Seed", format="d"),
                 alt.Tooltip("index:Q", title="Transience index", format=".2f"),
             ],
         )
@@ -414,19 +370,19 @@ def sweep_chart(rows: Sequence[Row], palette: Palette, *, title: str, row_height
         alt.X("value:O", title=title, axis=alt.Axis(labelAngle=0, format="~g")),
         alt.Y("n_classes:O", sort="descending", title="Classes K", axis=alt.Axis(format=",")),
         tooltip=[
-            alt.Tooltip("n_classes:O", title="Classes K", format=","),
-            alt.Tooltip("value:O", title=title),
+            alt.Tooltip("n_classes:Q", title="Classes K", format=",d"),
+            alt.Tooltip("value:Q", title=title, format="~g"),
             alt.Tooltip("flip:Q", title="Final Flip, mean over seeds", format=".1%"),
             alt.Tooltip("low:Q", title="Lowest seed", format=".1%"),
             alt.Tooltip("high:Q", title="Highest seed", format=".1%"),
-            alt.Tooltip("n:Q", title="Seeds"),
+            alt.Tooltip("n:Q", title="Seeds", format=",d"),
         ],
     )
-    ramp = alt.Scale(domain=[0, 1], range=list(palette.ramp), clamp=True)
+    ramp = ramp_scale(palette, domain=[0, 1], clamp=True)
     cells = base.mark_rect(stroke=palette.background, strokeWidth=3).encode(
         alt.Color("flip:Q", scale=ramp, legend=None)
     )
-    contrast = alt.condition("datum.flip > 0.5", alt.value(palette.background), alt.value(palette.ink))
+    contrast = ink_on_ramp(palette, "flip")
     words = base.mark_text(fontSize=13).encode(text="text:N", color=contrast)
     n_rows = len({row["n_classes"] for row in rows})
     return configured(alt.layer(cells, words).properties(height=max(60, row_height * n_rows)), palette)
@@ -463,7 +419,7 @@ def _fan_frame(palette: Palette, n_steps: int, title: str, thresholds: Sequence[
         "x:Q",
         title="Step of gradient descent",
         scale=alt.Scale(domain=[0, n_steps], nice=False),
-        axis=alt.Axis(tickCount=5, labelExpr="datum.value < 1000 ? datum.value : format(datum.value, '~s')"),
+        axis=alt.Axis(tickCount=5, labelExpr=STEP_LABEL),
     )
     y = alt.Y(
         "value:Q",
@@ -473,21 +429,19 @@ def _fan_frame(palette: Palette, n_steps: int, title: str, thresholds: Sequence[
     )
     seeds = alt.Chart(alt.NamedData("seeds")).mark_line(strokeWidth=1.3, opacity=0.75)
     middle = alt.Chart(alt.NamedData("median")).mark_line(strokeWidth=3, color=palette.ink, strokeDash=[7, 4])
-    end: Any = {"align": "right", "baseline": "bottom", "dx": -4, "dy": -6, "fontSize": 12, "fontWeight": 600}
-    words = alt.Chart(alt.NamedData("words")).encode(x, y, text="text:N")
+    words = alt.Chart(alt.NamedData("words")).mark_text(
+        align="right", baseline="bottom", fontSize=12, fontWeight=600, color=palette.ink
+    )
     layers: list[Any] = [
         seeds.encode(x, y, _outcome_colour(palette), _outcome_dash(), detail="seed:N"),
         middle.encode(x, y),
-        words.mark_text(**end, stroke=palette.background, strokeWidth=4),
-        words.mark_text(**end, color=palette.ink),
+        words.encode(alt.X("x:Q"), y=alt.value(-4), text="text:N"),
     ]
     if thresholds:
         data = rows_data([{**row, "x": n_steps} for row in thresholds])
         rule = alt.Chart(data).mark_rule(strokeDash=[3, 3], color=palette.soft).encode(alt.Y("value:Q"))
-        mark: Any = {"align": "right", "baseline": "bottom", "dx": -4, "dy": -2, "fontSize": 11}
-        levels = alt.Chart(data).encode(x, y, text="text:N")
-        halo: Any = {"stroke": palette.background, "strokeWidth": 4}
-        layers += [rule, levels.mark_text(**mark, **halo), levels.mark_text(**mark, color=palette.ink)]
+        levels = alt.Chart(data).mark_text(align="left", dx=6, fontSize=11, color=palette.soft)
+        layers += [rule, levels.encode(alt.X("x:Q"), alt.Y("value:Q"), text="text:N")]
     return configured(alt.layer(*layers).properties(height=height), palette)
 
 

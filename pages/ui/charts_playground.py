@@ -12,11 +12,14 @@ import altair as alt
 
 from pages.ui.charts import Row, rows_data
 from pages.ui.theme import Figure, Palette, configured, remembered, with_rows
+from pages.ui.words import percent
 
 __all__ = ["COLUMNS", "label_bars", "token_chart", "token_rows"]
 
 COLUMNS = 86
 """Characters in a line of a prompt."""
+NUMBER_ROOM = 46
+"""Pixels to the right of the bars for their numbers."""
 CHARACTER_WIDTH, LINE_HEIGHT = 7.3, 19
 MONOSPACE = '"Source Code Pro", "DejaVu Sans Mono", monospace'
 
@@ -31,7 +34,7 @@ def label_bars(rows: Sequence[Row], palette: Palette, *, role: str, height: int 
         height: of the plot, pixels; 0 for what the labels need.
     """
     figure = _empty_bars(tuple(row["label"] for row in rows), palette, role=role, height=height or 34 * len(rows))
-    return with_rows(figure, [{**row, "text": f"{100 * row['probability']:.1f} %"} for row in rows])
+    return with_rows(figure, [{**row, "text": percent(row["probability"])} for row in rows])
 
 
 @remembered
@@ -40,16 +43,17 @@ def _empty_bars(labels: tuple[str, ...], palette: Palette, *, role: str, height:
     colour = {"TR": palette.tr, "TL": palette.tl, "fused": palette.shade}.get(role, palette.icl)
     base = alt.Chart(rows_data([])).encode(
         alt.Y("label:N", sort=list(labels), title=None, axis=alt.Axis(labelLimit=150, labelFontSize=13, ticks=False)),
-        tooltip=[alt.Tooltip("label:N", title="Label"), alt.Tooltip("probability:Q", title="P", format=".3%")],
+        tooltip=[
+            alt.Tooltip("label:N", title="Label"),
+            alt.Tooltip("probability:Q", title="Probability", format=".1%"),
+        ],
     )
     x = alt.X("probability:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%", tickCount=3))
     opacity = alt.condition("datum.winner", alt.value(1.0), alt.value(0.45))
     bars = base.mark_bar(color=colour, cornerRadiusEnd=2, height={"band": 0.62}).encode(x, opacity=opacity)
-    inside = alt.condition("datum.probability > 0.75", alt.value(palette.background), alt.value(palette.ink))
-    near = base.transform_filter("datum.probability <= 0.75").mark_text(align="left", dx=5)
-    far = base.transform_filter("datum.probability > 0.75").mark_text(align="right", dx=-6)
-    words = [each.encode(x, text="text:N", color=inside) for each in (near, far)]
-    return configured(alt.layer(bars, *words).properties(height=height), palette)
+    words = base.mark_text(align="left", dx=5, color=palette.ink).encode(x, text="text:N")
+    room = base.mark_point(xOffset=NUMBER_ROOM, size=1, opacity=0).encode(x=alt.datum(1), tooltip=alt.value(None))
+    return configured(alt.layer(bars, words, room).properties(height=height), palette)
 
 
 def token_rows(pieces: Sequence[str], token_ids: Sequence[int], *, n_shared: int, most: int) -> list[dict[str, Any]]:
@@ -107,7 +111,7 @@ def _empty_tokens(n_lines: int, palette: Palette) -> Figure:
     tip = [
         alt.Tooltip("text:N", title="Token"),
         alt.Tooltip("ids:N", title="Id"),
-        alt.Tooltip("place:Q", title="Place"),
+        alt.Tooltip("place:Q", title="Place", format=",d"),
         alt.Tooltip("part:N", title="Part"),
     ]
     base = alt.Chart(rows_data([])).encode(x, y, tooltip=tip)

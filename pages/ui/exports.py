@@ -17,6 +17,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pages.ui.sheet import with_font
 from pages.ui.theme import Figure, Palette
 from pages.ui.words import legible
 
@@ -24,8 +25,6 @@ __all__ = ["as_csv", "as_html", "as_json", "as_svg"]
 
 _FORMULA = tuple("=+-@＝＋－＠")
 """First characters of a formula, also as full-width ones, which some spreadsheets take for the same."""
-WIDTH = 660
-"""Of an exported chart, pixels."""
 _IN_SCRIPT = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 _OPTIONS = {"renderer": "svg", "actions": {"export": True, "source": False, "compiled": False, "editor": False}}
 _PAGE = """<!DOCTYPE html>
@@ -77,7 +76,7 @@ def as_html(figure: Figure, palette: Palette, *, title: str) -> bytes:
 
     The page's policy allows its own two scripts, named by their hashes, and no request.
     """
-    start = f"vegaEmbed('#chart', {_in_script(_sized(figure))}, {_in_script(_OPTIONS)});"
+    start = f"vegaEmbed('#chart', {_in_script(figure)}, {_in_script(_OPTIONS)});"
     page = _PAGE.format(
         hashes=" ".join(_hash(script) for script in (_library(), start)),
         title=html.escape(legible(title)),
@@ -109,15 +108,11 @@ def _library() -> str:
 
 
 def as_svg(figure: Figure) -> bytes:
-    """A chart as SVG, whose texts hold no characters that XML does not know."""
+    """A chart as SVG with its font, whose texts hold no characters that XML does not know."""
     import vl_convert
 
-    svg: str = vl_convert.vegalite_to_svg(_clean(_sized(figure)), allowed_base_urls=[])
-    return svg.encode()
-
-
-def _sized(figure: Figure) -> Figure:
-    return {**figure, "width": WIDTH}
+    svg: str = vl_convert.vegalite_to_svg(_clean(figure), allowed_base_urls=[])
+    return with_font(svg).encode()
 
 
 def _clean(part: Any) -> Any:

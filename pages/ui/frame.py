@@ -15,7 +15,7 @@ from pages.ui.words import count, joined, plain, reported, task_title
 
 __all__ = ["draw", "heading", "palette", "say_troubles"]
 
-_STYLE = Path(__file__).with_name("style.css")
+STYLE = Path(__file__).with_name("style.css")
 _MORE = ("template", "words", "alphabet", "sampling", "dtype", "attention", "data")
 
 
@@ -43,7 +43,7 @@ def draw() -> tuple[str, ...]:
     Returns:
         What it has said about the store, for ``say_troubles`` after the page.
     """
-    st.html(_STYLE)
+    st.html(STYLE)
     with reported():
         cached.store()  # before the sidebar, so that the first opening says in the page what takes its time
     with st.sidebar:
@@ -74,7 +74,7 @@ def _models_in_url() -> Sequence[str]:
 
 def _pickers(defaults: selection.Defaults) -> None:
     held = {name: st.session_state.get(name, getattr(defaults, name)) for name in selection.KEYS}
-    st.markdown("##### Study")
+    st.header("Study", anchor=False)
     models = [*held["model"], *([Path(held["local"]).name] if held["local"].strip() else [])]
     with _line("Models", joined(models, most=2) or "none"):
         for name in ("model", "local", "name", "order"):

@@ -87,7 +87,7 @@ def past(jobs: Iterable[Job], name: str) -> None:
     ended = [job for job in jobs if not job.is_live]
     if not ended:
         return
-    st.subheader(f"Past {name.lower()}s", anchor=False)
+    st.header(f"Past {name.lower()}s", anchor=False)
     for job in ended[:MOST_PAST]:
         with st.expander(f"{name} {job.id} · {job.state} · {plain(job.title)}", icon=_MARKS.get(job.state)):
             took = "" if job.started is None or job.ended is None else f", took {duration(job.ended - job.started)}"

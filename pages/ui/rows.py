@@ -99,14 +99,12 @@ def curve_rows(
 
 
 def reference_rows(curves: AbilityCurves, *, task: str | None = None) -> list[Row]:
-    """Chance and majority as horizontal lines; one line where they are equal."""
+    """Chance and majority as horizontal lines, each with its name."""
     chance = curves.chance if task is None else curves.chance_by_task[task]
     majority = curves.majority if task is None else curves.majority_by_task[task]
-    if abs(chance - majority) < 0.005:
-        return [{"value": chance, "text": f"chance and majority {percent(chance)}"}]
     return [
         {"value": chance, "text": f"chance {percent(chance)}"},
-        {"value": majority, "text": f"always the commonest label {percent(majority)}"},
+        {"value": majority, "text": f"majority {percent(majority)}"},
     ]
 
 

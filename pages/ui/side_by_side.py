@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +22,8 @@ from icl_core.errors import ObservatoryError
 from pages.ui import blocks, charts, charts_compared, charts_competition, compared, frame, rows, selection, suite
 from pages.ui.axes import Quantity, ScaleName, XAxis, percent_domain, x_axis
 from pages.ui.compared import Compared
+from pages.ui.sheet import Draw, together
+from pages.ui.theme import Figure, Palette
 from pages.ui.words import count, joined, plain
 
 __all__ = [
@@ -105,30 +108,33 @@ def _phases(side: SideBySide, model: str) -> list[dict[str, Any]]:
     return rows.phase_rows(model, rows.positions(side.found.trajectories[model].checkpoints, quantity), quantity)
 
 
-def scatter(side: SideBySide) -> None:
+def scatter(side: SideBySide) -> Draw | None:
     """Fig. 2 right: mean intensity against final ICL."""
     points = side.points
     if not points:
         st.info("No model has TR, TL and ICL results under these options.")
-        return
+        return None
+    draw = partial(charts_compared.scatter_chart, points)
     blocks.chart(
-        charts_compared.scatter_chart(points, frame.palette()),
+        draw(frame.palette()),
         key="scatter",
         alt=f"Mean competition intensity against final ICL of {count(len(side.groups), 'model')}",
     )
     seeds_caption(side.groups)
+    return lambda palette: [("Mean intensity against final ICL", draw(palette))]
 
 
-def occurrence(side: SideBySide) -> None:
+def occurrence(side: SideBySide) -> Draw:
     """Fig. 2 left: how often TR and TL compete, by family; members of the suite, which differ by design, apart."""
     apart = {group.name: group.name for group in side.groups if suite.member_of(group.runs[0].model)}
     found = family_occurrence(side.groups, families=apart)
-    figure = charts_compared.occurrence_chart(
-        compared.occurrence_rows(found), frame.palette(), runs=compared.run_rows(found)
+    draw = partial(charts_compared.occurrence_chart, compared.occurrence_rows(found), runs=compared.run_rows(found))
+    blocks.chart(
+        draw(frame.palette()), key="occurrence", alt="Share of intervals in which TR and TL compete, by family"
     )
-    blocks.chart(figure, key="occurrence", alt="Share of intervals in which TR and TL compete, by family")
     if any(len(item.runs) > 1 for item in found):
-        st.caption("Bars: mean over models, or over training seeds; dots: each of them.")
+        st.caption("Bars: mean over models, or over training seeds, with its number at the right; dots: each of them.")
+    return lambda palette: [("How often TR and TL compete", draw(palette))]
 
 
 def seeds_caption(groups: Sequence[SeedGroup]) -> None:
@@ -139,15 +145,15 @@ def seeds_caption(groups: Sequence[SeedGroup]) -> None:
         st.caption(f"Means over training seeds, small marks or thin lines are single seeds. {said}.")
 
 
-def summary_table(side: SideBySide, choice: selection.Choice) -> None:
-    """Everything that is compared, a row a model, with downloads."""
+def summary_table(side: SideBySide, choice: selection.Choice, draw: Draw | None, *, columns: int = 1) -> None:
+    """Everything that is compared, a row a model, with downloads of it and of the charts that ``draw`` gives."""
     try:
         study = compared.study_of_model(choice, next(iter(side.summaries)))
     except ObservatoryError as error:
         st.info(plain(str(error)))
         return
-    figure = charts_compared.scatter_chart(side.points, frame.palette())
-    blocks.table(compared.summary_rows(side.found, side.summaries), name="models", figure=figure, study=study)
+    lines = compared.summary_rows(side.found, side.summaries)
+    blocks.table(lines, name="models", draw=draw, columns=columns, study=study)
     if len(sizes := sorted(set(side.found.n_test.values()))) > 1:
         st.caption(
             f"Not all models were evaluated on equally many test rows a task ({joined([f'{n:,}' for n in sizes])} at "
@@ -168,30 +174,35 @@ def abilities(side: SideBySide, models: Sequence[str], *, title: str) -> None:
         blocks.chart(figure, key=f"abilities-{model}", alt=f"ICL, TR and TL of {model} over training")
 
 
-def multiples(side: SideBySide, groups: Sequence[SeedGroup]) -> None:
+def multiples(side: SideBySide, groups: Sequence[SeedGroup]) -> Draw:
     """Fig. 3: R as an area and ICL as a line, one small chart a model; single training seeds as thin lines."""
     columns = st.columns(SMALL)
+    drawn: list[tuple[str, Callable[[Palette], Figure]]] = []
     for index, group in enumerate(groups):
         models = [run.model for run in group.runs]
         r = compared.accumulated_rows([run.cumulative for run in group.runs], side.look[0], name=group.name, what="R")
         icl = [side.found.trajectories[model].icl for model in models]
-        figure = charts_competition.accumulation_chart(
+        draw = partial(
+            charts_competition.accumulation_chart,
             r,
             compared.accumulated_rows(icl, side.look[0], name=group.name, what="ICL"),
             _axis(side, models),
-            frame.palette(),
             height=130,
         )
+        title = side.name(group.name) + (f" (n = {len(models)})" if len(models) > 1 else "")
+        drawn.append((title, draw))
         with columns[index % SMALL]:
-            n = f" (n = {len(models)})" if len(models) > 1 else ""
-            st.markdown(f"**{plain(side.name(group.name) + n)}**")
-            blocks.chart(figure, key=f"r-{group.name}", alt=f"R and ICL of {group.name} over training")
+            st.markdown(f"**{plain(title)}**")
+            blocks.chart(draw(frame.palette()), key=f"r-{group.name}", alt=f"R and ICL of {group.name} over training")
             if not r:
                 st.caption("No competition at this epsilon: R is 0/0 and is not drawn.")
     seeds_caption(groups)
+    return lambda palette: [(title, draw(palette)) for title, draw in drawn]
 
 
-def accumulated(side: SideBySide, groups: Sequence[SeedGroup], *, key: str, phases_of: str | None = None) -> None:
+def accumulated(
+    side: SideBySide, groups: Sequence[SeedGroup], *, key: str, phases_of: str | None = None
+) -> Draw | None:
     """Figs. 4 to 6: R of the models on one axis, and their mean intensities; the phases are those of one model."""
     drawn: list[dict[str, Any]] = []
     said = []
@@ -204,11 +215,15 @@ def accumulated(side: SideBySide, groups: Sequence[SeedGroup], *, key: str, phas
         intervals = count(group.runs[0].n_intervals, "interval")
         said.append(f"{plain(name)} {group.mean_intensity:.2f} over {intervals}{seeds}{undefined}")
     models = [run.model for group in groups for run in group.runs]
-    if drawn:
-        shades = _phases(side, phases_of) if phases_of else []
-        figure = charts_compared.accumulated_chart(drawn, _axis(side, models), frame.palette(), phases=shades)
-        blocks.chart(figure, key=key, alt=f"Accumulated intensity R of {', '.join(models)}")
-    st.caption(f"Mean intensity: {'; '.join(said)}.")
+    intensities = f"Mean intensity: {'; '.join(said)}."
+    if not drawn:
+        st.caption(intensities)
+        return None
+    shades = _phases(side, phases_of) if phases_of else []
+    draw = partial(charts_compared.accumulated_chart, drawn, _axis(side, models), phases=shades)
+    blocks.chart(draw(frame.palette()), key=key, alt=f"Accumulated intensity R of {', '.join(models)}")
+    st.caption(intensities)
+    return lambda palette: [("R over training", draw(palette))]
 
 
 _MEASURES: Mapping[str, Callable[[SeedGroup], float | None]] = MappingProxyType(
@@ -220,7 +235,7 @@ _MEASURES: Mapping[str, Callable[[SeedGroup], float | None]] = MappingProxyType(
 )
 
 
-def by_factor(side: SideBySide, factor: suite.Factor) -> None:
+def by_factor(side: SideBySide, factor: suite.Factor) -> Draw | None:
     """Figs. 4 to 6 over models that differ in one factor: what competes at each level, and R over training."""
     groups = {group.name: group for group in side.groups}
     lines = suite.lines_of(factor, {name: group.runs[0].model for name, group in groups.items()})
@@ -229,23 +244,14 @@ def by_factor(side: SideBySide, factor: suite.Factor) -> None:
             f"{factor.axis}: at least two of the models compared have to differ in it and in nothing else; add some "
             "above, or import their results."
         )
+    drawn: list[Draw | None] = []
     for title, found in lines.items():
         levels = [(level, groups[name]) for level, name in found]
-        if len(lines) > 1:
-            st.markdown(f"**{plain(title)}**")
-        for column, (measure, value) in zip(st.columns(len(_MEASURES)), _MEASURES.items(), strict=True):
-            with column:
-                figure = charts_compared.level_chart(
-                    compared.level_rows(levels, value),
-                    frame.palette(),
-                    title=measure,
-                    x_title=factor.axis,
-                    percent=measure != "Mean intensity",
-                )
-                blocks.chart(figure, key=f"level-{title}-{measure}", alt=f"{measure} by {factor.axis.lower()}")
+        st.markdown(f"**{plain(title)}**, by {plain(factor.axis.lower())}")
+        drawn.append(_levels(title, factor, levels))
         models = sorted((group.runs[0].model for _, group in levels), key=suite.varies)
         phased = next((model for model in models if suite.phases_of(model)), None)
-        accumulated(side, [group for _, group in levels], key=f"factor-{title}", phases_of=phased)
+        drawn.append(accumulated(side, [group for _, group in levels], key=f"factor-{title}", phases_of=phased))
         if phased is not None:
             st.caption(f"Shaded: the phases of {plain(phased)}.")
     if lines:
@@ -253,3 +259,22 @@ def by_factor(side: SideBySide, factor: suite.Factor) -> None:
             f"Bars: mean over the n training seeds of a level; dots: each seed. {factor.said} With one seed a level "
             "the spread between training runs is unknown; three or more are needed to say that levels differ."
         )
+    return together(*drawn)
+
+
+def _levels(title: str, factor: suite.Factor, levels: Sequence[tuple[str, SeedGroup]]) -> Draw:
+    """The three measures at each level of a factor, side by side."""
+    drawn = {
+        measure: partial(
+            charts_compared.level_chart,
+            compared.level_rows(levels, value),
+            title=measure,
+            percent=measure != "Mean intensity",
+        )
+        for measure, value in _MEASURES.items()
+    }
+    for column, (measure, draw) in zip(st.columns(len(drawn)), drawn.items(), strict=True):
+        with column:
+            alt = f"{measure} by {factor.axis.lower()}"
+            blocks.chart(draw(frame.palette()), key=f"level-{title}-{measure}", alt=alt)
+    return lambda palette: [("", draw(palette)) for draw in drawn.values()]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ParamSpec
@@ -26,8 +27,11 @@ __all__ = [
     "Figure",
     "Palette",
     "configured",
+    "ink_on_ramp",
+    "label_colours",
     "named_rows",
     "palette_for",
+    "ramp_scale",
     "remembered",
     "with_rows",
 ]
@@ -94,9 +98,31 @@ def _names(specification: Mapping[str, Any]) -> Iterator[str]:
 FONT = '"Source Sans", "Source Sans Pro", system-ui, sans-serif'
 
 
+_NAMED: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "light": {
+            **{"red": "#C62828", "green": "#2E8B3D", "blue": "#1F5FBF", "yellow": "#F2C500", "orange": "#EA7600"},
+            **{"purple": "#7B3FA0", "violet": "#7B3FA0", "pink": "#E377B5", "brown": "#7B4A24", "black": "#1B1B1B"},
+            **{"white": "#FFFFFF", "grey": "#8A8A8A", "gray": "#8A8A8A", "turquoise": "#2AA7A0", "cyan": "#1FA3B8"},
+            **{"gold": "#C9A227", "silver": "#B4B8BD", "beige": "#DCCDA8"},
+        },
+        "dark": {
+            **{"red": "#EF5350", "green": "#4CAF5D", "blue": "#5C95F0", "yellow": "#FFD83D", "orange": "#FF9A3D"},
+            **{"purple": "#B47AD6", "violet": "#B47AD6", "pink": "#F5A3CF", "brown": "#A9754A", "black": "#050505"},
+            **{"white": "#FAFAFA", "grey": "#9A9A9A", "gray": "#9A9A9A", "turquoise": "#45C7BF", "cyan": "#4CC7DB"},
+            **{"gold": "#D9B23C", "silver": "#C3C7CC", "beige": "#E3D6B4"},
+        },
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """The colours of one theme; all of them reach a contrast of 3:1 on its background where they carry meaning."""
+    """The colours of one theme.
+
+    Marks that carry meaning reach a contrast of 3:1 on its background, and words 4.5:1 (WCAG 2.2, 1.4.11 and 1.4.3):
+    where the colour of a mark is too light for words, ``*_words`` is its darker sister.
+    """
 
     name: str
     background: str
@@ -106,30 +132,46 @@ class Palette:
     icl: str
     tr: str
     tl: str
+    tl_words: str
     shade: str
+    shade_words: str
     states: tuple[str, ...]
     labels: tuple[str, ...]
     ramp: tuple[str, str]
+    ramp_turn: float
 
     @property
     def abilities(self) -> list[str]:
-        """Colours in the order of ABILITIES."""
+        """Colours of marks in the order of ABILITIES."""
         return [self.icl, self.tr, self.tl]
+
+    @property
+    def named(self) -> Mapping[str, str]:
+        """The colours that words name, by the word."""
+        return _NAMED[self.name]
+
+    @property
+    def abilities_words(self) -> list[str]:
+        """Colours of words in the order of ABILITIES."""
+        return [self.icl, self.tr, self.tl_words]
 
 
 LIGHT = Palette(
     name="light",
     background="#FDFCFA",
     ink="#22262B",
-    soft="#6B7076",
+    soft="#63686E",
     grid="#E9E6E0",
     icl="#2B2F36",
     tr="#0072B2",
     tl="#D55E00",
+    tl_words="#B34700",
     shade="#B8860B",
-    states=("#2F6F4F", "#C9A227", "#B9BDC2", "#B3261E"),
-    labels=("#4C6A92", "#CC79A7", "#009E73", "#A6761D", "#7A68A6", "#8C8C8C", "#66A61E", "#1B6F8F"),
+    shade_words="#8A6300",
+    states=("#2F6F4F", "#B08A14", "#B9BDC2", "#B3261E"),
+    labels=("#4C6A92", "#C26B9B", "#009E73", "#A6761D", "#7A68A6", "#8C8C8C", "#5C981B", "#1B6F8F"),
     ramp=("#F1EEE8", "#7A4A00"),
+    ramp_turn=0.77,
 )
 DARK = Palette(
     name="dark",
@@ -140,16 +182,70 @@ DARK = Palette(
     icl="#ECE8E1",
     tr="#56B4E9",
     tl="#FF8A4C",
+    tl_words="#FF8A4C",
     shade="#E3B341",
+    shade_words="#E3B341",
     states=("#6CC39A", "#E3B341", "#4B5058", "#FF8A80"),
     labels=("#8FB3E0", "#E29AC4", "#3CC29A", "#D9B26A", "#B3A4DD", "#A8A8A8", "#A5D86A", "#63BBD6"),
     ramp=("#22252B", "#F2C14E"),
+    ramp_turn=0.5,
 )
 
 
 def palette_for(theme_type: str | None) -> Palette:
     """The palette of Streamlit's theme name; light where the browser has not said it yet."""
     return DARK if theme_type == "dark" else LIGHT
+
+
+def ramp_scale(palette: Palette, **options: Any) -> alt.Scale:
+    """The colours of a share, from none to all."""
+    return alt.Scale(range=list(palette.ramp), interpolate="rgb", **options)
+
+
+def ink_on_ramp(palette: Palette, field: str) -> Any:
+    """Black or white, whichever can be read on the ramp's colour of a share."""
+    dark, light = alt.value("#000000"), alt.value("#FFFFFF")
+    first, second = (dark, light) if palette.name == "light" else (light, dark)
+    return alt.condition(f"datum.{field} < {palette.ramp_turn}", first, second)
+
+
+def label_colours(labels: Sequence[str], palette: Palette) -> list[str]:
+    """A colour for each label: its own hue where its last word names a colour, else the next of the palette.
+
+    >>> label_colours(["red", "no", "light blue"], LIGHT) == [LIGHT.named["red"], LIGHT.labels[0], LIGHT.named["blue"]]
+    True
+    """
+    others = iter(palette.labels * len(labels))
+    named = [palette.named.get((label.lower().split() or [""])[-1]) for label in labels]
+    return [colour or next(others) for colour in named]
+
+
+def _units(specification: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The parts of a chart that have a mark."""
+    if "mark" in specification:
+        yield specification
+    for part in (*specification.get("layer", ()), *specification.get("vconcat", ()), *specification.get("hconcat", ())):
+        yield from _units(part)
+
+
+def _speak(unit: dict[str, Any]) -> None:
+    """Says of each mark to a screen reader what its tooltip shows, in the same digits, and nothing of the others."""
+    encoding, mark = unit.get("encoding", {}), unit["mark"]
+    fields = encoding.get("tooltip")
+    if mark["type"] == "text" and "field" in encoding.get("text", {}):
+        encoding["description"] = {**encoding["text"], "type": "nominal"}
+    elif isinstance(fields, list):
+        encoding["description"] = {"value": {"expr": " + '; ' + ".join(_spoken(field) for field in fields)}}
+    else:
+        mark["aria"] = False
+
+
+def _spoken(field: Mapping[str, Any]) -> str:
+    """One field of a tooltip as a Vega expression."""
+    value = f"datum[{json.dumps(field['field'])}]"
+    shown = f"format({value}, {json.dumps(field['format'])})" if "format" in field else value
+    title = field.get("title", field["field"]).strip()
+    return f"{json.dumps(f'{title}: ')} + {shown}" if title else f"'' + {shown}"
 
 
 def configured(chart: Any, palette: Palette) -> Figure:
@@ -179,6 +275,7 @@ def configured(chart: Any, palette: Palette) -> Figure:
         "view": {"stroke": None},
         "axis": axis,
         "axisX": {"grid": False},
+        "axisXQuantitative": {"labelOverlap": "greedy", "labelSeparation": 10},
         "text": {"font": FONT, "fontSize": 12},
         "title": {
             "font": FONT,
@@ -197,6 +294,8 @@ def configured(chart: Any, palette: Palette) -> Figure:
     )
     placed.config = alt.Config(**config)
     specification: dict[str, Any] = placed.to_dict(validate=False)  # validated by the tests, which takes its time
+    for unit in _units(specification):
+        _speak(unit)
     known = _LATEST.__dict__.get("rows", {})
     named = {name: known[name] for name in _names(specification) if name in known}
     return specification | ({"datasets": specification.get("datasets", {}) | named} if named else {})

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
 
 import streamlit as st
 
@@ -25,6 +26,7 @@ __all__ = [
     "checkpoint_name",
     "count",
     "duration",
+    "in_percent",
     "in_points",
     "interval",
     "joined",
@@ -34,7 +36,9 @@ __all__ = [
     "plain",
     "points",
     "reported",
+    "rounded",
     "short_number",
+    "signed",
     "task_title",
     "when",
 ]
@@ -84,24 +88,46 @@ def plain(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", _REPLACED.sub(lambda found: "\u2060".join(found.group()), legible(text)))
 
 
-def percent(fraction: float) -> str:
-    """A fraction in percent with one decimal: ``62.5 %``."""
-    return f"{100 * fraction:.1f} %"
+def rounded(number: float, digits: int = 1) -> float:
+    """A number with so many decimals, ties away from 0: what a browser shows of it in a table or a chart.
+
+    Python's own formatting takes ties to the even digit (68.25 gives 68.2), JavaScript's away from 0 (ECMA-262,
+    Number.prototype.toFixed). Sentences follow JavaScript, and all three start from the same unrounded number.
+
+    >>> rounded(68.25), rounded(-68.25)
+    (68.3, -68.3)
+    """
+    return float(Decimal(number).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
+
+
+def in_percent(fraction: float) -> float:
+    """A fraction in percent as a number for a table, not rounded; rounding errors around 0 are 0."""
+    in_hundredths = 100 * fraction
+    return in_hundredths if abs(in_hundredths) > 1e-9 else 0.0
+
+
+in_points = in_percent
+"""The same of a change of a fraction, in percentage points."""
+
+
+def percent(fraction: float, digits: int = 1) -> str:
+    """A fraction in percent with one decimal, or as many as asked for: ``62.5 %``."""
+    return f"{rounded(in_percent(fraction), digits):.{digits}f} %"
+
+
+def signed(fraction: float) -> str:
+    """A change of a fraction in percentage points with its sign, without the word: ``+6.2``."""
+    return f"{rounded(in_points(fraction)):+.1f}".replace("-", "−")
 
 
 def points(fraction: float) -> str:
     """A change of a fraction in percentage points with its sign: ``+6.2 points``."""
-    return f"{100 * fraction:+z.1f} points".replace("-", "−")
-
-
-def in_points(fraction: float) -> float:
-    """A change of a fraction in percentage points as a number for a table; rounding errors around 0 are 0."""
-    return round(100 * fraction, 9) + 0.0
+    return f"{signed(fraction)} points"
 
 
 def interval(low: float, high: float) -> str:
     """Two fractions as a range in percent: ``58.1 to 66.0 %``."""
-    return f"{100 * low:.1f} to {100 * high:.1f} %"
+    return f"{percent(low).removesuffix(' %')} to {percent(high)}"
 
 
 def p_value(value: float) -> str:

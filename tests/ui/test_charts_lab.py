@@ -125,7 +125,9 @@ def test_words_of_markers_that_would_overlap_stand_in_rows() -> None:
         for row in rows_of(figure, layer)
         if "value" in layer["encoding"].get("y", {})
     }
-    assert heights["ICL > .6"] == heights["Flip = .5"] > heights["Flip peak"]
+    assert heights["Flip = .5"] > heights["Flip peak"] > heights["ICL > .6"]
+    far = [{"x": 0.0, "text": "a"}, {"x": 3000.0, "text": "b"}]
+    assert [line for _, line in charts_lab.marker_lines(far, axis)] == [0, 0]
 
 
 def test_every_head_has_its_map_and_its_name() -> None:

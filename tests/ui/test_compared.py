@@ -179,7 +179,7 @@ def test_charts_of_models_compared_are_valid() -> None:
     ]  # fmt: skip
     axis = x_axis([0.0, 1.0], quantity="share", scale="linear")
     for figure in (
-        charts_compared.level_chart(level, LIGHT, title="Ratio", x_title="Size", percent=True),
+        charts_compared.level_chart(level, LIGHT, title="Ratio", percent=True),
         charts_compared.scatter_chart([point, {**point, "run": "m"}], LIGHT),
         charts_compared.occurrence_chart([bar], LIGHT, runs=[bar]),
         charts_compared.accumulated_chart(curve, axis, LIGHT),

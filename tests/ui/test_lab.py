@@ -40,7 +40,7 @@ def trained(lab_folder: Path) -> Path:
 
 
 def words(app: AppTest) -> str:
-    said = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error, *app.title, *app.subheader]
+    said = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error, *app.title, *app.header]
     return "\n".join(str(item.value) for item in said)
 
 

@@ -27,7 +27,7 @@ PAGES = ("home", "evaluate", "dynamics", "competition")
 
 def words(app: AppTest) -> str:
     """Everything that the page says in sentences."""
-    said = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error, *app.title, *app.subheader]
+    said = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error, *app.title, *app.header]
     return "\n".join(str(item.value) for item in said)
 
 

@@ -31,7 +31,7 @@ PANELS = (
 
 
 def words(app: AppTest) -> str:
-    said = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error, *app.subheader]
+    said = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error, *app.header]
     return "\n".join(str(item.value) for item in said)
 
 
