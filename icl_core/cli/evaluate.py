@@ -50,7 +50,9 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what is evaluated")
     what.add_argument("--family", help="model family, such as tiny, pythia or local")
     what.add_argument("--model", action="append", help="model, folder of checkpoints, GGUF file or Hub id (repeatable)")
-    what.add_argument("--checkpoints", default="all", help="all, paper, a count, or steps and revisions with commas")
+    what.add_argument(
+        "--checkpoints", default="all", help="all, paper, a count, log and a count, or steps and revisions with commas"
+    )
     what.add_argument("--order", default="", metavar="NAME,NAME", help="checkpoints in the order of training, where "
                       "their names do not tell it; others are left out")  # fmt: skip
     what.add_argument("--name", default="", help="what a model of one's own is called; else its path tells")

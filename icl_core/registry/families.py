@@ -10,6 +10,7 @@ Steps are what a checkpoint's name counts (``Model.step_unit``): optimizer steps
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ __all__ = [
     "checkpoint_faults",
     "checkpoint_ref",
     "choose_checkpoints",
+    "chooses_by_order",
     "get_family",
     "get_model",
     "known_checkpoints",
@@ -41,6 +43,7 @@ __all__ = [
 ]
 
 PAPER_GRID_SIZE = 17
+_LOG_CHOICE = re.compile(r"log ([0-9]{1,6})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -795,8 +798,9 @@ def choose_checkpoints(refs: Sequence[CheckpointRef], choice: str) -> tuple[Chec
             none has one or they are one's own. Whether they have an order of training is asked elsewhere
             (``names.order_question``).
         choice: ``all``; ``paper`` (the paper's grid, nearest steps where one is missing, else 17 evenly spread);
-            a count, evenly spread over the list with both ends and without known faults; or steps and names
-            separated by commas. One number alone is a count, unless it exceeds the list and is a step.
+            a count, evenly spread over the list with both ends and without known faults; ``log`` and a count, at
+            most so many and nearest to equal ratios of steps, likewise; or steps and names separated by commas. One
+            number alone is a count, unless it exceeds the list and is a step.
 
     Raises:
         UnknownNameError: a step or name is not listed; the message gives the nearest.
@@ -809,12 +813,22 @@ def choose_checkpoints(refs: Sequence[CheckpointRef], choice: str) -> tuple[Chec
         return tuple(stepped)
     if choice == "paper":
         return _paper_choice(stepped)
+    healthy = [ref for ref in stepped if checkpoint_faults(ref) is None] or stepped
     if choice.isdecimal() and not (int(choice) > len(stepped) and int(choice) in {ref.step for ref in stepped}):
-        return _evenly_spread([ref for ref in stepped if checkpoint_faults(ref) is None] or stepped, int(choice))
+        return _evenly_spread(healthy, int(choice))
+    if count := _LOG_CHOICE.fullmatch(choice):
+        return _log_spread(healthy, int(count[1]))
     wanted = {_find(refs, part.strip()) for part in choice.split(",") if part.strip()}
     if not wanted:
-        raise StudyError("No checkpoint is named; give all, paper, a count, or steps separated by commas.")
+        raise StudyError(
+            "No checkpoint is named; give all, paper, a count, log and a count, or steps separated by commas."
+        )
     return tuple(ref for ref in refs if ref in wanted)
+
+
+def chooses_by_order(choice: str) -> bool:
+    """Whether the text of a choice names no checkpoint but a way through all, which needs their order."""
+    return choice in ("all", "paper") or choice.isdecimal() or _LOG_CHOICE.fullmatch(choice) is not None
 
 
 def _paper_choice(refs: Sequence[CheckpointRef]) -> tuple[CheckpointRef, ...]:
@@ -833,6 +847,16 @@ def _evenly_spread(refs: Sequence[CheckpointRef], count: int) -> tuple[Checkpoin
     if count <= 1:
         return tuple(refs[-1:])
     return tuple(refs[round(index * (len(refs) - 1) / (count - 1))] for index in range(count))
+
+
+def _log_spread(refs: Sequence[CheckpointRef], count: int) -> tuple[CheckpointRef, ...]:
+    """At most ``count``, nearest to equal ratios of steps (of steps + 1, so that step 0 has a place); both ends."""
+    if count < 2:
+        return _evenly_spread(refs, count)
+    places = [math.log1p(_step_of(ref)) for ref in refs]
+    wanted = [places[0] + (places[-1] - places[0]) * index / (count - 1) for index in range(count)]
+    nearest = {min(range(len(refs)), key=lambda i: abs(places[i] - at)) for at in wanted}
+    return tuple(refs[index] for index in sorted(nearest))
 
 
 def _find(refs: Sequence[CheckpointRef], name: str) -> CheckpointRef:

@@ -81,7 +81,8 @@ def _unlisted(models: Sequence[str]) -> None:
 
 
 def _way_of(text: str) -> str:
-    return text if text in ("all", "paper") else "even" if text.strip().isdecimal() else "hand"
+    text = text.strip()
+    return text if text in ("all", "paper") else "even" if text.isdecimal() else "log" if text[:4] == "log " else "hand"
 
 
 def _set_way() -> None:
@@ -95,7 +96,7 @@ def _set_way() -> None:
     elif way == "even":
         text = str(n)
     elif way == "log":
-        text = ", ".join(str(step) for step in selection.log_spaced(steps, n))
+        text = f"log {n}"
     else:
         chosen = selection.checkpoints_for(models[0], st.session_state["checkpoints"]) if models else ()
         text = ", ".join(selection.short_name(ref) for ref in chosen)

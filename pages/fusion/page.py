@@ -30,6 +30,7 @@ with reported():
     asked = parts.ask(study)
     try:
         shown = compute.shown(asked)
+        parts.keep_members(shown)
         with room:
             parts.finding(asked, shown)
     except StudyError as error:

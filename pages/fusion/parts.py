@@ -26,6 +26,7 @@ __all__ = [
     "curve_rows",
     "drawn",
     "finding",
+    "keep_members",
     "look",
     "missing",
     "notes",
@@ -35,6 +36,7 @@ __all__ = [
 
 BEST, BY_HAND = "Best on dev", "By hand"
 MOST_FURTHER = 2
+LAST_MEMBERS = "last_members"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,15 @@ def _model(label: str, key: str, names: list[str]) -> str:
 def _checkpoint(label: str, key: str, refs: tuple[CheckpointRef, ...]) -> CheckpointRef:
     names = {checkpoint_name(ref): ref for ref in refs}
     options = selection.known(key, list(names))
-    return names[st.selectbox(label, options, index=len(options) - 1, key=key, bind="query-params")]
+    last = st.session_state.get(LAST_MEMBERS, {}).get(key)
+    index = options.index(last) if last in options else len(options) - 1
+    return names[st.selectbox(label, options, index=index, key=key, bind="query-params")]
+
+
+def keep_members(shown: Shown) -> None:
+    """Keeps which checkpoints are shown, so that choosing by hand begins with them."""
+    at = zip(("tr_at", "tl_at", *(f"further_at_{i}" for i in range(MOST_FURTHER))), shown.members, strict=False)
+    st.session_state[LAST_MEMBERS] = {key: checkpoint_name(ref) for key, (_, ref) in at}
 
 
 def _offer_dev(tr_model: str, tl_model: str, found: dict[str, Menu]) -> None:

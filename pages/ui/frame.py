@@ -33,7 +33,7 @@ def heading(title: str, question: str) -> None:
 
 @contextmanager
 def _line(name: str, value: str) -> Iterator[None]:
-    with st.popover(f"**{name}**  {plain(value)}", type="tertiary", width="stretch", wrap=False):
+    with st.expander(f"**{name}**  {plain(value)}", type="compact", key=f"line-{name.lower()}"):
         yield
 
 

@@ -7,7 +7,6 @@ made from them, and by ``validate_study`` before anything runs.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -47,7 +46,6 @@ __all__ = [
     "keep_in_url",
     "known",
     "left_out",
-    "log_spaced",
     "model_options",
     "short_name",
     "show",
@@ -276,20 +274,6 @@ def short_name(ref: CheckpointRef) -> str:
     return str(ref.step) if ref.step is not None else ref.weight_file or ref.revision
 
 
-def log_spaced(steps: Sequence[int], n: int) -> tuple[int, ...]:
-    """At most ``n`` of the steps, nearest to equal ratios; the first and the last are among them.
-
-    >>> log_spaced([0, 1, 2, 4, 8, 16, 32, 64], 4)
-    (0, 4, 16, 64)
-    """
-    if n < 2 or len(steps) <= n:
-        return tuple(steps)
-    places = [math.log1p(step) for step in steps]
-    wanted = [places[0] + (places[-1] - places[0]) * index / (n - 1) for index in range(n)]
-    nearest = {min(range(len(steps)), key=lambda i: abs(places[i] - at)) for at in wanted}
-    return tuple(steps[index] for index in sorted(nearest))
-
-
 def _seeds(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     wrong = next((part for part in parts if not part.isdecimal() or len(part) > 10), None)
@@ -362,7 +346,8 @@ def _checkpoints(placed: dict[str, Any], defaults: Defaults) -> None:
         "Checkpoints",
         value=defaults.checkpoints,
         max_chars=4000,
-        help="all, paper (the paper's grid, else 17 evenly spread), a count such as 9, or steps: 0, 512, 1000",
+        help="all, paper (the paper's grid, else 17 evenly spread), a count such as 9, log 9 (nearest to equal ratios), "
+        "or steps: 0, 512, 1000",
         **placed,
     )
 

@@ -138,6 +138,17 @@ def test_choose_all_and_by_count():
     assert [ref.step for ref in choose_checkpoints(REFS, "1000")] == [1000]
 
 
+def test_choose_by_equal_ratios_keeps_both_ends():
+    chosen = [ref.step for ref in choose_checkpoints(REFS, "log 9")]
+    assert chosen == [0, 4, 16, 64, 512, 2000, 7000, 32_000, 143_000]
+    assert len(choose_checkpoints(REFS, "log 30")) < 30
+    assert choose_checkpoints(REFS, "log 1") == REFS[-1:]
+    own = tuple(ref for ref in REFS if ref.step in (0, 1, 2, 4, 8, 16, 32, 64))
+    assert [ref.step for ref in choose_checkpoints(own, "log 4")] == [0, 4, 16, 64]
+    faulty = known_checkpoints(get_model("pythia-2.8b"))
+    assert not any(checkpoint_faults(ref) for ref in choose_checkpoints(faulty, "log 17"))
+
+
 def test_a_count_passes_over_known_faults():
     refs = known_checkpoints(get_model("pythia-2.8b"))
     chosen = choose_checkpoints(refs, "17")
@@ -168,6 +179,8 @@ def test_paper_choice_takes_the_nearest_of_what_is_listed():
         ("mian", UnknownNameError, "nearest are"),
         ("0", StudyError, "at least 1"),
         ("155", StudyError, "154"),
+        ("log 0", StudyError, "at least 1"),
+        ("log x", UnknownNameError, "nearest are"),
         (",", StudyError, "No checkpoint is named"),
     ],
 )

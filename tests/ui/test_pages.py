@@ -39,7 +39,7 @@ def assert_whole(app: AppTest, title: str) -> None:
     """No exception, the page's own title, and the frame with the study's five lines around it."""
     assert not app.exception, [item.value for item in app.exception]
     assert app.title[0].value == title
-    labels = " ".join(item.proto.popover.label for item in app.get("popover"))
+    labels = " ".join(item.label for item in app.sidebar.expander)
     for line in ("Models", "Checkpoints", "Tasks", "Settings", "Results"):
         assert line in labels
 

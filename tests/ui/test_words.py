@@ -52,11 +52,3 @@ def test_checkpoint_names() -> None:
     assert words.checkpoint_name(with_step) == "step 1,000"
     assert words.checkpoint_name(without) == "main"
     assert selection.short_name(with_step) == "1000" and selection.short_name(without) == "main"
-
-
-def test_log_spacing_keeps_both_ends() -> None:
-    steps = [0, *(2**n for n in range(10)), *range(1000, 144_000, 1000)]
-    chosen = selection.log_spaced(steps, 9)
-    assert chosen[0] == 0 and chosen[-1] == 143_000 and len(chosen) <= 9
-    assert list(chosen) == sorted(set(chosen))
-    assert selection.log_spaced([0, 5], 9) == (0, 5)
