@@ -346,7 +346,7 @@ def _checkpoints(placed: dict[str, Any], defaults: Defaults) -> None:
         "Checkpoints",
         value=defaults.checkpoints,
         max_chars=4000,
-        help="all, paper (the paper's grid, else 17 evenly spread), a count such as 9, log 9 (nearest to equal ratios), "
+        help="all, paper (the paper's grid, else 17 evenly spread), a count such as 9, log 9 (near equal ratios), "
         "or steps: 0, 512, 1000",
         **placed,
     )
