@@ -76,7 +76,11 @@ def _preset(value: float) -> None:
 
 
 def _from_number() -> None:
-    st.session_state["eps"] = st.session_state["eps_number"]
+    typed = st.session_state["eps_number"]
+    if 0 <= typed <= MOST_EPSILON:
+        st.session_state["eps"] = typed
+    else:
+        st.session_state["eps_refused"] = f"Epsilon is a fraction from 0 to {MOST_EPSILON:g}, so {typed:g} is not used."
 
 
 def epsilon_controls() -> float:
@@ -95,10 +99,8 @@ def epsilon_controls() -> float:
             "0.01, which is 0.0001 here.",
         )
         st.session_state["eps_number"] = epsilon
-        st.number_input(
+        st.number_input(  # without limits: a browser would keep what it refused in the box, whatever counts
             f"epsilon ({100 * epsilon:.2f} %)",
-            0.0,
-            MOST_EPSILON,
             step=0.0001,
             format="%.4f",
             key="eps_number",
@@ -107,6 +109,8 @@ def epsilon_controls() -> float:
         )
         for name, value in PRESETS.items():
             st.button(name, key=f"preset-{value}", on_click=_preset, args=(value,))
+    if refused := st.session_state.pop("eps_refused", ""):
+        st.warning(refused)
     return epsilon
 
 

@@ -101,10 +101,10 @@ def _field(knob: Knob, *, second: bool = False) -> None:
     elif knob.low is None or knob.high is None:
         st.toggle(knob.title, value=knob.default, **placed)
     elif isinstance(knob.default, int):
-        st.number_input(knob.title, int(knob.low), int(knob.high), value=knob.default, **placed)
+        # Limits are the configuration's: a browser would keep a number that it refused, whatever a preset then sets.
+        st.number_input(knob.title, value=knob.default, **placed)
     elif knob.name in _SMALL:
-        low, high = float(knob.low), float(knob.high)
-        st.number_input(knob.title, low, high, value=knob.default, step=_SMALL[knob.name], format="%.5f", **placed)
+        st.number_input(knob.title, value=knob.default, step=_SMALL[knob.name], format="%.5f", **placed)
     else:
         st.slider(knob.title, float(knob.low), float(knob.high), knob.default, step=0.05, **placed)
 

@@ -550,7 +550,8 @@ def grid_chart(rows: Sequence[Row], palette: Palette, *, row_height: int = 26) -
     cells = base.mark_rect(strokeWidth=1, stroke=palette.grid, cornerRadius=3).encode(colour, fillOpacity=hollow)
     ink = alt.condition("datum.state == 'complete'", alt.value(palette.background), alt.value(palette.ink))
     fits: Any = {"expr": "bandwidth('x') < 34 ? 0 : 1"}
-    words = base.mark_text(fontSize=11, opacity=fits).encode(text="text:N", color=ink)
+    said = base.transform_filter("datum.text !== ''")
+    words = said.mark_text(fontSize=11, opacity=fits).encode(text="text:N", color=ink)
     height = max(row_height, row_height * len(models))
     return configured(alt.layer(cells, words).properties(height=height), palette)
 

@@ -97,7 +97,8 @@ def level_chart(rows: Sequence[Row], palette: Palette, *, title: str, percent: b
     bars = means.mark_bar(color=palette.shade, opacity=0.55, height={"band": 0.5}).encode(x, y, tooltip=tip)
     dots = runs.mark_point(filled=True, size=46, color=palette.ink, opacity=0.85).encode(x, y, tooltip=tip)
     height = max(90, row_height * len(levels))
-    return configured(alt.layer(bars, dots).properties(height=height), palette)
+    layers = [bars, dots] if any(row["run"] for row in rows) else [bars]  # a screen reader would meet an empty group
+    return configured(alt.layer(*layers).properties(height=height), palette)
 
 
 @remembered
@@ -140,7 +141,8 @@ def scatter_chart(rows: Sequence[Row], palette: Palette, *, height: int = 340) -
         alt.Tooltip("text:N", title=" "),
     ]
     points = alt.Chart(rows_data(means)).mark_point(filled=True, size=90, opacity=1, color=palette.icl)
-    single = alt.Chart(rows_data([row for row in rows if row["run"]])).mark_point(size=34, color=palette.soft)
+    runs = [row for row in rows if row["run"]]
+    single = alt.Chart(rows_data(runs)).mark_point(size=34, color=palette.soft).encode(x, y, tooltip=tooltip)
     words = free_words(
         labels,
         [place(row) for row in rows],
@@ -149,7 +151,7 @@ def scatter_chart(rows: Sequence[Row], palette: Palette, *, height: int = 340) -
         domain=(low, high),
         size=(2 * NARROWEST, height),
     )
-    layers = alt.layer(single.encode(x, y, tooltip=tooltip), points.encode(x, y, tooltip=tooltip), *words)
+    layers = alt.layer(*([single] if runs else []), points.encode(x, y, tooltip=tooltip), *words)
     return configured(layers.properties(height=height), palette)
 
 

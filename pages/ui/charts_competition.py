@@ -198,7 +198,8 @@ def heat_map(rows: Sequence[Row], palette: Palette, *, row_height: int = 26) -> 
     contrast = ink_on_ramp(palette, "intensity")
     marks = base.transform_filter("datum.competes").mark_point(filled=True, size=22, opacity=1).encode(color=contrast)
     height = max(row_height, row_height * len(tasks))
-    return configured(alt.layer(cells, marks).properties(height=height), palette)
+    layers = [cells, marks] if any(row["competes"] for row in rows) else [cells]
+    return configured(alt.layer(*layers).properties(height=height), palette)
 
 
 @remembered

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import TimeoutError, expect
 
-from pages.ui.theme import DARK
+from pages.ui.theme import DARK, LIGHT
 from tests.e2e.conftest import App, Tab
 
 pytestmark = pytest.mark.e2e
@@ -19,22 +21,13 @@ MADE_UP = "model=someone-model"
 PAGES = {
     "": "What is computed",
     "evaluate": "What will it cost",
-    f"dynamics?{MADE_UP}&tab=Tasks": "those first whose ICL ends",
+    f"dynamics?{MADE_UP}": "those first whose ICL ends",
     "dynamics?tab=Predicted+labels&task=tiny_colour": "A model that names one label",
-    f"dynamics?{MADE_UP}&tab=One+checkpoint": "Counts over all seeds",
     f"competition?{MADE_UP}": "Each point is an interval",
-    f"competition?{MADE_UP}&part=Epsilon": "One standard error of a change",
-    f"competition?{MADE_UP}&part=Tasks": "Each task's own TR and TL",
     "competition?part=Models+compared": "Every model under the same tasks",
-    "fusion?fusion_part=Tasks": "gains in percentage points",
-    "fusion?fusion_part=Cost": "operations of one whole prompt",
-    "fusion?fusion_part=Selection": "the circle is the one shown above",
+    "fusion": "gains in percentage points",
     "playground": "tokens, of them",
     "lab": "Losses: cross-entropy",
-    "lab?labpart=Attention": "Rows attend to columns",
-    "lab?labpart=Portrait": "A path a configuration",
-    "lab?labpart=Sweeps": "the context decides",
-    "lab?labpart=Grafting": "the other half was what ICL waited for",
     "lab?lab=Minimal+model": "This is the paper's thought model",
     "lab?lab=Train+a+run": "Train",
     "paper?panel=Fig.+1": "by eye",
@@ -42,12 +35,17 @@ PAGES = {
     "paper?panel=Fig.+6": "by eye",
     "paper?panel=Table+7": "multiples of one",
 }
+"""Addresses with words of their body."""
+ALL_TABS = ("dynamics", "competition", "fusion", "playground", "lab")
+"""Pages whose other tabs are opened one after the other."""
 WIDTHS = (1440, 1024, 600, 390)
 
 _SETTLED = """() => {
   const app = document.querySelector('[data-testid="stApp"]');
   if (app.dataset.testScriptState !== 'notRunning') return false;
-  if (document.querySelector('[data-testid="stSkeleton"]')) return false;
+  if (document.querySelector('[data-testid="stSkeleton"], [data-stale="true"]')) return false;
+  const moving = document.getAnimations().filter(each => each.effect.getComputedTiming().endTime < Infinity);
+  if (moving.some(each => each.playState === 'running')) return false;
   return [...document.querySelectorAll('[data-testid="stVegaLiteChart"]')].every(chart => {
     const svg = chart.querySelector('svg');
     return svg && (chart.closest('.st-key-chart-tokens') || Math.abs(svg.clientWidth - chart.clientWidth) < 12);
@@ -110,39 +108,84 @@ _SEEN = """() => {
 }"""
 
 
-@pytest.fixture(params=["light", "dark"])
-def heard(request: pytest.FixtureRequest, new_tab: Callable[[], Tab]) -> Iterator[tuple[Tab, list[str]]]:
-    """A tab of one theme, and what its console and its responses complained of."""
+_FITS = """() => [document.documentElement, document.querySelector('[data-testid="stMain"]')]
+  .every(node => node.scrollWidth <= node.clientWidth)"""
+_INK = """ink => {
+  const color = getComputedStyle(document.querySelector('[data-testid="stApp"]')).color.match(/\\d+/g);
+  return '#' + color.slice(0, 3).map(n => (+n).toString(16).padStart(2, '0')).join('').toUpperCase() === ink;
+}"""
+"""Whether the page has the ink of a theme."""
+
+
+_COVERED = """() => {
+  const hit = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+    && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1;
+  const controls = [...document.querySelectorAll('.stMain :is(button, input, [role="combobox"], [role="tab"], label)')]
+    .filter(n => !n.closest('[data-testid="stElementToolbar"]') && n.getBoundingClientRect().width > 0);
+  return [...document.querySelectorAll('.stMain [data-testid="stVegaLiteChart"]')].flatMap(chart => {
+    const bar = chart.closest('[data-testid="stElementContainer"]').querySelector('[data-testid="stElementToolbar"]');
+    return !bar ? [] : controls.filter(n => hit(bar.getBoundingClientRect(), n.getBoundingClientRect()))
+      .map(n => n.getAttribute('aria-label') || n.textContent);
+  });
+}"""
+"""Names of the controls that a chart's own toolbar lies over."""
+
+
+@pytest.fixture
+def heard(new_tab: Callable[[], Tab]) -> tuple[Tab, list[str]]:
+    """A tab, and what its console and its responses complained of."""
     tab, said = new_tab(), []
-    tab.page.emulate_media(color_scheme=request.param)
     tab.page.on("console", lambda m: said.append(f"{m.type}: {m.text}") if m.type in ("warning", "error") else None)
     tab.page.on("pageerror", lambda error: said.append(str(error)))
     tab.page.on("response", lambda r: said.append(f"{r.status} {r.url}") if r.status >= 400 else None)
-    yield tab, said
+    return tab, said
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_as_the_first_thing_that_is_opened(path: str, app: App, heard: tuple[Tab, list[str]]) -> None:
+def test_every_tab_of_a_page_in_both_themes_and_at_every_width(
+    path: str, app: App, heard: tuple[Tab, list[str]]
+) -> None:
     tab, said = heard
     tab.open(f"{app.url}/{path}", PAGES[path])
-    for width in WIDTHS:
-        tab.page.set_viewport_size({"width": width, "height": 900})
-        tab.page.wait_for_function(_SETTLED)
-        seen: dict[str, Any] = tab.page.evaluate(_SEEN)
-        assert seen["page"] <= 0 and seen["main"] <= 0, f"{width}: the page can be scrolled sideways"
-        for chart in seen["charts"]:
-            assert chart["name"], f"{width}: {chart['key']} has no name"
-            assert chart["plot"] >= 80, f"{width}: {chart}"
-            assert chart["covering"] == [], f"{width}: {chart['key']}"
-        assert seen["faint"] == [], width
-        levels = seen["headings"]
-        assert levels.count(1) == 1, levels
-        steps = itertools.pairwise(levels)
-        assert all(after - before <= 1 for before, after in steps), (
-            f"{width}: a level of headings is left out: {levels}"
-        )
+    _assert_legible(tab)
+    own = path.replace(MADE_UP, "").rstrip("?") in ALL_TABS
+    for each in tab.page.locator('[role="tablist"]:visible').last.get_by_role("tab").all()[1:] if own else ():
+        each.click()
+        expect(each).to_have_attribute("aria-selected", "true")
+        _assert_legible(tab)
     _open_equations(tab)
     assert said == []
+
+
+def _assert_legible(tab: Tab) -> None:
+    for theme, ink in (("light", LIGHT.ink), ("dark", DARK.ink)):
+        tab.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        tab.page.wait_for_function(_INK, arg=ink)
+        for width in WIDTHS:
+            tab.page.set_viewport_size({"width": width, "height": 900})
+            tab.page.wait_for_function(_SETTLED)
+            with suppress(TimeoutError):  # a table takes its new width after the window has it
+                tab.page.wait_for_function(_FITS, timeout=30_000)
+            _assert_drawn(tab.page.evaluate(_SEEN), f"{tab.page.url} {theme} {width}")
+    tab.page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+    tab.page.wait_for_function(_SETTLED)
+    assert tab.page.evaluate(_COVERED) == [], tab.page.url
+    found = Axe().run(tab.page).response["violations"]
+    grave = [each for each in found if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in grave] == [], tab.page.url
+
+
+def _assert_drawn(seen: dict[str, Any], where: str) -> None:
+    assert seen["page"] <= 0 and seen["main"] <= 0, f"{where}: the page can be scrolled sideways"
+    for chart in seen["charts"]:
+        assert chart["name"], f"{where}: {chart['key']} has no name"
+        assert chart["plot"] >= 80, f"{where}: {chart}"
+        assert chart["covering"] == [], f"{where}: {chart['key']}"
+    assert seen["faint"] == [], where
+    levels = seen["headings"]
+    assert levels.count(1) == 1, levels
+    left_out = [pair for pair in itertools.pairwise(levels) if pair[1] - pair[0] > 1]
+    assert left_out == [], f"{where}: a level of headings is left out: {levels}"
 
 
 def _open_equations(tab: Tab) -> None:
