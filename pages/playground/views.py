@@ -13,16 +13,19 @@ import streamlit as st
 
 from icl_core.analysis.fusion import fuse
 from icl_core.analysis.predictions import NORMALISATIONS, Normalisation
+from icl_core.data.unknown import ReadWord, mostly_unknown
 from icl_core.errors import DataError
 from icl_core.evaluation.playground import MAX_BATCH_TEXTS, Question, Reply, Role, Scored, probabilities
 from icl_core.registry.table_files import SUFFIXES, UNREADABLE, decode_text, folded, read_table, spread_lines
 from pages.playground import worker
 from pages.ui import blocks, charts_playground, frame
-from pages.ui.words import checkpoint_name, count, percent, plain, reported
+from pages.ui.words import checkpoint_name, count, joined, legible, percent, plain, reported
 
 __all__ = ["answers", "batch", "prompts"]
 
 MOST_TOKENS = 1500
+MOST_WORDS = 300
+MOST_NAMED = 8
 ROLES: tuple[Role, ...] = ("TR", "TL")
 ICL_ROLES: tuple[Role, ...] = ("ICL of the TR checkpoint", "ICL of the TL checkpoint")
 _SCORE_TITLES = {"sum": "Sum of tokens", "per_token": "Mean per token", "calibrated": "Calibrated"}
@@ -44,6 +47,7 @@ def _weight() -> tuple[float, Normalisation]:
 @st.fragment
 def answers(question: Question, reply: Reply) -> None:
     """The bars of TR, TL and their fusion; the slider redraws the last of them alone."""
+    _unknown_words(question, reply)
     weight, normalisation = _weight()
     tr, tl = (probabilities(reply.role(role), normalisation=normalisation)[0] for role in ROLES)
     fused = fuse([tr, tl], [weight, 1 - weight])
@@ -65,6 +69,47 @@ def answers(question: Question, reply: Reply) -> None:
             figure = charts_playground.label_bars(rows, frame.palette(), role=role)
             blocks.chart(figure, key=f"bars-{role}", alt=f"Probability of each label, {role}")
     st.caption(_notes(question, reply, normalisation))
+
+
+def _unknown_words(question: Question, reply: Reply) -> None:
+    """Says which words of the sentence, the labels and the demonstrations a model cannot read, and what follows."""
+    by_words: dict[tuple[ReadWord, ...], list[Scored]] = {}
+    for role in ROLES:
+        scored = reply.role(role)
+        by_words.setdefault(scored.words[0], []).append(scored)
+    for words, readers in by_words.items():
+        who = plain(" and ".join(dict.fromkeys(scored.checkpoint.model for scored in readers)))
+        unknown = [word.word for word in words if word.unknown]
+        if unknown:
+            said = f"{len(unknown)} of {count(len(words), 'word')} unknown to the tokenizer of {who}, which reads all " \
+                   "unknown words as one and the same"  # fmt: skip
+            if mostly_unknown(words):
+                rest = "Apart from the words it knows, the" if len(unknown) < len(words) else "The"
+                st.warning(f"{said}. {rest} answer rests on the demonstrations and the label words alone.")
+            named = plain(joined(list(dict.fromkeys(unknown)), most=MOST_NAMED))
+            st.markdown(f":small[{said}: {named}. Your sentence, unknown words struck out:] {_struck_out(words)}")
+        for sentence in dict.fromkeys(each for scored in readers for each in _unknown_beside(question, scored)):
+            st.warning(f"{sentence} ({who})")
+
+
+def _struck_out(words: tuple[ReadWord, ...]) -> str:
+    """The words as Markdown, each unknown one struck out."""
+    more = " …" if len(words) > MOST_WORDS else ""
+    return " ".join(f"~~{plain(w.word)}~~" if w.unknown else plain(w.word) for w in words[:MOST_WORDS]) + more
+
+
+def _unknown_beside(question: Question, scored: Scored) -> list[str]:
+    """Sentences on the labels or symbols, and on the demonstrations, that a model cannot read."""
+    names = question.labels if scored.role == "TR" else scored.choices
+    unknown = [legible(name) for name, words in zip(names, scored.choice_words, strict=True)
+               if any(word.unknown for word in words)]  # fmt: skip
+    said = []
+    if unknown:
+        what = "Label words" if scored.role == "TR" else "Symbols"
+        said.append(f"{what} unknown to the tokenizer, at least in part: {plain(', '.join(unknown))}.")
+    if mostly_unknown(scored.demonstration_words):
+        said.append("Most words of the demonstrations are unknown to the tokenizer too.")
+    return said
 
 
 def _who(scored: Scored) -> str:
@@ -188,6 +233,15 @@ def _batch_table(question: Question, replies: list[Reply]) -> None:
     weight = float(st.session_state.get("play_w", 0.5))
     rows = batch_rows(question, replies, weight=weight, normalisation=normalisation)
     blocks.grid(rows, name="playground", height=320, alt="Answers to all sentences")
+    for role in ROLES:
+        scored = [reply.role(role) for reply in replies]
+        n_lost = sum(mostly_unknown(words) for each in scored for words in each.words)
+        if n_lost:
+            st.warning(
+                f"In {n_lost} of {count(len(rows), 'sentence')} most words are unknown to the tokenizer of "
+                f"{plain(scored[0].checkpoint.model)} ({role}): there the answer rests on the demonstrations and the "
+                "label words alone, apart from the words it knows."
+            )
 
 
 def batch_rows(
@@ -200,11 +254,16 @@ def batch_rows(
 
     tr, tl = (stacked(role) for role in ROLES)
     by_role = {"TR": tr, "TL": tl, "fused": fuse([tr, tl], [weight, 1 - weight])}
+    n_unknown = {
+        f"unknown words {role}": [sum(w.unknown for w in words) for each in replies for words in each.role(role).words]
+        for role in ROLES
+    }
     rows = []
     for index, text in enumerate(question.texts):
         row: dict[str, Any] = {"text": text}
         row |= {role: question.labels[int(values[index].argmax())] for role, values in by_role.items()}
         for role, values in by_role.items():
             row |= {f"P {role} {label}": float(p) for label, p in zip(question.labels, values[index], strict=True)}
+        row |= {name: counts[index] for name, counts in n_unknown.items() if any(counts)}
         rows.append(row | {"w": weight})
     return rows
