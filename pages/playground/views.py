@@ -19,7 +19,8 @@ from icl_core.evaluation.playground import MAX_BATCH_TEXTS, Question, Reply, Rol
 from icl_core.registry.table_files import SUFFIXES, UNREADABLE, decode_text, folded, read_table, spread_lines
 from pages.playground import worker
 from pages.ui import blocks, charts_playground, frame
-from pages.ui.words import checkpoint_name, count, joined, legible, percent, plain, reported
+from pages.ui.facts import Facts, who
+from pages.ui.words import checkpoint_name, count, joined, legible, percent, plain, reported, task_title
 
 __all__ = ["answers", "batch", "prompts"]
 
@@ -81,8 +82,8 @@ def _unknown_words(question: Question, reply: Reply) -> None:
         who = plain(" and ".join(dict.fromkeys(scored.checkpoint.model for scored in readers)))
         unknown = [word.word for word in words if word.unknown]
         if unknown:
-            said = f"{len(unknown)} of {count(len(words), 'word')} unknown to the tokenizer of {who}, which reads all " \
-                   "unknown words as one and the same"  # fmt: skip
+            how_many = f"{len(unknown)} of {count(len(words), 'word')}"
+            said = f"{how_many} unknown to the tokenizer of {who}, which reads all unknown words as one and the same"
             if mostly_unknown(words):
                 rest = "Apart from the words it knows, the" if len(unknown) < len(words) else "The"
                 st.warning(f"{said}. {rest} answer rests on the demonstrations and the label words alone.")
@@ -232,7 +233,17 @@ def _batch_table(question: Question, replies: list[Reply]) -> None:
     normalisation: Normalisation = st.session_state.get("norm", "sum")
     weight = float(st.session_state.get("play_w", 0.5))
     rows = batch_rows(question, replies, weight=weight, normalisation=normalisation)
-    blocks.grid(rows, name="playground", height=320, alt="Answers to all sentences")
+    of = Facts(
+        None,
+        {
+            **who([(role, replies[0].role(role).checkpoint) for role in ROLES]),
+            "label_score": normalisation,
+            "w": weight,
+            "demonstrations": f"{len(question.demonstrations)} of {task_title(question.name)}",
+            "seed": question.demo_seed,
+        },
+    )
+    blocks.grid(rows, name="playground", of=of, height=320, alt="Answers to all sentences")
     for role in ROLES:
         scored = [reply.role(role) for reply in replies]
         n_lost = sum(mostly_unknown(words) for each in scored for words in each.words)
