@@ -5,13 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from icl_core.errors import ObservatoryError
-from pages.evaluate import form, jobs_view, preflight, timeline
+from pages.evaluate import form, jobs_view, opening, preflight, timeline
 from pages.ui import frame, selection
 from pages.ui.words import plain, reported
 
 frame.heading("Evaluate", "What will it cost, and is it running?")
 with reported():
     jobs_view.live()
+    opening.draw()
     form.models_and_checkpoints()
     spot = st.container()
     form.tasks()
