@@ -20,10 +20,9 @@ with reported():
     run = form.run_options()
     try:
         study = form.study_to_run(run)
-    except ObservatoryError as error:
-        spot.info(plain(str(error)))
-    else:
         with spot:
             timeline.draw(study, selection.current_choice())
         preflight.box(study, run)
+    except ObservatoryError as error:
+        spot.info(plain(str(error)))
     jobs_view.past()

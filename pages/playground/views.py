@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
@@ -16,7 +15,8 @@ from icl_core.analysis.predictions import NORMALISATIONS, Normalisation
 from icl_core.data.unknown import ReadWord, mostly_unknown
 from icl_core.errors import DataError
 from icl_core.evaluation.playground import MAX_BATCH_TEXTS, Question, Reply, Role, Scored, probabilities
-from icl_core.registry.table_files import SUFFIXES, UNREADABLE, decode_text, folded, read_table, spread_lines
+from icl_core.registry.table_files import SUFFIXES
+from icl_core.registry.task_files import TextFile, parse_text_file
 from pages.playground import worker
 from pages.ui import blocks, charts_playground, frame
 from pages.ui.facts import Facts, who
@@ -170,17 +170,18 @@ def prompts(reply: Reply) -> None:
 def batch(question: Question) -> None:
     """Many sentences at once, and what came back as a file."""
     uploaded = st.file_uploader(
-        f"A table with a column text, or one sentence on each line; at most {MAX_BATCH_TEXTS} sentences",
+        f"A table with a column text, or a .txt file with a sentence on each line; at most {MAX_BATCH_TEXTS} sentences",
         type=[*(each.removeprefix(".") for each in SUFFIXES), "txt"],
         key="play_file",
     )
     if uploaded is None:
         return
     with reported():
-        texts = read_texts(uploaded.getvalue(), uploaded.name)
-        st.caption(f"{count(len(texts), 'sentence')} in {plain(uploaded.name)}.")
-        asked = replace(question, texts=texts)
-        if st.button(f"Ask all {len(texts)}", key="play_batch", type="primary"):
+        found = read_texts(uploaded.getvalue(), uploaded.name)
+        st.caption(f"{count(len(found.texts), 'sentence')} in {plain(uploaded.name)}.")
+        blocks.remarks(found.notes)
+        asked = replace(question, texts=found.texts)
+        if st.button(f"Ask all {len(found.texts)}", key="play_batch", type="primary"):
             bar = st.progress(0.0, text="Asking")
 
             def show(done: int, total: int) -> None:
@@ -194,8 +195,8 @@ def batch(question: Question) -> None:
         _batch_table(*answered)
 
 
-def read_texts(content: bytes, name: str) -> tuple[str, ...]:
-    """The sentences of a table's column text; of a file without that column its lines, each as a whole.
+def read_texts(content: bytes, name: str) -> TextFile:
+    """The sentences of a file, read by the rules of the evaluation.
 
     Args:
         content: the whole file.
@@ -204,28 +205,10 @@ def read_texts(content: bytes, name: str) -> tuple[str, ...]:
     Raises:
         DataError: no text in a readable encoding, no valid table, no sentence, or too many.
     """
-    suffix = PurePath(name).suffix.lower()
-    lines = [line.strip() for line in spread_lines(decode_text(content, name)[0]) if line.strip()]
-    header = {folded(cell.strip(' "')) for cell in re.split(r"[,;\t|]", lines[0])} if lines else set()
-    if suffix in SUFFIXES and (suffix not in (".csv", ".tsv") or "text" in header):
-        records = read_table(content, name, suffix=suffix, needed=("text",)).records
-        found = {record.place: record.values["text"] for record in records}
-    else:
-        found = {f"sentence {number}": _unquoted(line) for number, line in enumerate(lines, start=1)}
-    for place, text in found.items():
-        if not isinstance(text, str | None) or UNREADABLE.search(text or ""):
-            raise DataError(f"{name}, {place}: this is no text that can be read; write it as whole characters.")
-    texts = tuple(text.strip() for text in found.values() if text and text.strip())
-    if not texts:
-        raise DataError(f"{name} holds no sentence; give a column text, or one sentence on each line.")
-    if len(texts) > MAX_BATCH_TEXTS:
-        raise DataError(f"{name} has {len(texts):,} sentences; at most {MAX_BATCH_TEXTS} can be asked at once.")
-    return texts
-
-
-def _unquoted(line: str) -> str:
-    """A line that is one quoted field without its quotes; every other line as it is, commas included."""
-    return line[1:-1].replace('""', '"') if re.fullmatch(r'"(?:[^"]|"")*"', line) else line
+    found = parse_text_file(content, name, suffix=PurePath(name).suffix)
+    if len(found.texts) > MAX_BATCH_TEXTS:
+        raise DataError(f"{name} has {len(found.texts):,} sentences; at most {MAX_BATCH_TEXTS} can be asked at once.")
+    return found
 
 
 @st.fragment

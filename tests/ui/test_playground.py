@@ -179,15 +179,29 @@ def test_tokens_stand_in_lines_and_lose_nothing() -> None:
 
 
 def test_a_file_of_sentences() -> None:
-    assert views.read_texts(b"id,Text\n1,good one\n2,\n3,bad", "a.csv") == ("good one", "bad")
-    assert views.read_texts(b'first\n"with, comma"\nplain, comma', "a.csv") == ("first", "with, comma", "plain, comma")
-    assert views.read_texts("text\tid\nfirst\t1".encode("utf-16"), "a.TSV") == ("first",)
-    assert views.read_texts(b"text\n" + b"a" * 200_000, "a.csv") == ("a" * 200_000,)
-    for content, said in ((b"", "no sentence"), (b"\xff\xfe\x00", "not UTF-16"), (b"x\n" * 501, "at most 500")):
-        with pytest.raises(DataError, match=f"a.csv .*{said}"):
-            views.read_texts(content, "a.csv")
-    with pytest.raises(DataError, match=r"a\.jsonl, line 1: this is no text"):
-        views.read_texts(b'{"text": "\\ud800"}', "a.jsonl")
+    for content, name, texts, notes in (
+        (b"id,Text\n1,good one\n2,\n3,bad", "a.csv", ("good one", "bad"), ["1 row without a text, left out: line 3"]),
+        (b'first\n"with, comma"\n\nplain, comma', "a.txt", ("first", '"with, comma"', "plain, comma"), []),
+        ("text\tid\nfirst\t1".encode("utf-16"), "a.TSV", ("first",), ["was read as UTF-16"]),
+        (b"id;TEXT \n1;one, two", "a.csv", ("one, two",), ["are separated by semicolons"]),
+        (b"text\nshort\n" + b"a" * 20_001, "a.csv", ("short",), ["1 row with more than 20,000 characters"]),
+        (b'{"text": "\\ud800"}\n{"text": "whole"}', "a.jsonl", ("whole",), ["half a surrogate pair"]),
+    ):
+        found = views.read_texts(content, name)
+        assert found.texts == texts
+        assert len(found.notes) == len(notes)
+        for note, said in zip(found.notes, notes, strict=True):
+            assert name in note and said in note
+    for content, name, said in (
+        (b"", "a.csv", "lacks the column text"),
+        (b"text\n\n", "a.csv", "has no text"),
+        (b"id;sentence\n1;good", "a.csv", "lacks the column text .present: 'id', 'sentence'"),
+        (b"\xff\xfe\x00", "a.csv", "not UTF-16"),
+        (b"x\n" * 501, "a.txt", "at most 500"),
+        (b"x", "a", "none of .csv"),
+    ):
+        with pytest.raises(DataError, match=f"^{name} .*{said}"):
+            views.read_texts(content, name)
 
 
 def test_rows_of_a_batch_hold_every_probability(tmp_path: Path) -> None:
