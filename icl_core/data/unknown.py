@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 __all__ = ["ReadWord", "mostly_unknown", "read_words"]
 
@@ -26,17 +26,25 @@ def read_words(tokenizer: Any, texts: Sequence[str]) -> list[tuple[ReadWord, ...
     """The words of each text, parted at white space; none is unknown to a tokenizer without an unknown token.
 
     Args:
-        tokenizer: a ``BoundedTokenizer``.
+        tokenizer: fast tokenizer.
         texts: as they stand in a prompt.
     """
-    unknown_id = tokenizer.unknown_id
-    read = tokenizer(list(texts), add_special_tokens=False)
+    unknown_id = _unknown_id(tokenizer)
+    read = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     found = []
     for text, ids, offsets in zip(texts, read["input_ids"], read["offset_mapping"], strict=True):
         places = {at for token, (start, end) in zip(ids, offsets, strict=True) if token == unknown_id
                   for at in range(start, end)}  # fmt: skip
         found.append(tuple(_read(word, places) for word in re.finditer(r"\S+", text)))
     return found
+
+
+def _unknown_id(tokenizer: Any) -> int | None:
+    """The token for what the tokenizer does not know; None where it has none, such as one of bytes."""
+    plain = getattr(tokenizer, "wrapped", tokenizer)  # a ``BoundedTokenizer`` asks another process
+    backend = plain.backend_tokenizer
+    token = getattr(backend.model, "unk_token", plain.unk_token)  # a Unigram model does not tell its own
+    return None if token is None else cast(int | None, backend.token_to_id(str(token)))
 
 
 def _read(found: re.Match[str], unknown_places: set[int]) -> ReadWord:

@@ -136,13 +136,6 @@ class BoundedTokenizer:
         """Ids of the tokens that stand for no text."""
         return list(self.wrapped.all_special_ids)
 
-    @property
-    def unknown_id(self) -> int | None:
-        """Id of the token for what the tokenizer does not know; None where it has none, such as one of bytes."""
-        backend = self.wrapped.backend_tokenizer
-        token = getattr(backend.model, "unk_token", self.wrapped.unk_token)  # a Unigram model does not tell its own
-        return None if token is None else backend.token_to_id(str(token))
-
     def get_vocab(self) -> dict[str, int]:
         """Ids by token."""
         return dict(self.wrapped.get_vocab())
