@@ -82,11 +82,12 @@ def _unknown_words(question: Question, reply: Reply) -> None:
         who = plain(" and ".join(dict.fromkeys(scored.checkpoint.model for scored in readers)))
         unknown = [word.word for word in words if word.unknown]
         if unknown:
-            how_many = f"{len(unknown)} of {count(len(words), 'word')}"
+            how_many = f"{len(unknown)} of {count(len(words), 'word')} {'is' if len(unknown) == 1 else 'are'}"
             said = f"{how_many} unknown to the tokenizer of {who}, which reads all unknown words as one and the same"
             if mostly_unknown(words):
                 rest = "Apart from the words it knows, the" if len(unknown) < len(words) else "The"
                 st.warning(f"{said}. {rest} answer rests on the demonstrations and the label words alone.")
+                said = "Unknown"
             named = plain(joined(list(dict.fromkeys(unknown)), most=MOST_NAMED))
             st.markdown(f":small[{said}: {named}. Your sentence, unknown words struck out:] {_struck_out(words)}")
         for sentence in dict.fromkeys(each for scored in readers for each in _unknown_beside(question, scored)):

@@ -244,7 +244,7 @@ def test_unknown_words_are_struck_out_and_named_and_many_of_them_are_warned_of(
     app.text_area(key="play_labels").set_value(f"{known[0]}\nnegative").run()
     warned = [str(item.value).replace("\\", "") for item in app.main.warning]
     assert warned == [
-        "5 of 6 words unknown to the tokenizer of run, which reads all unknown words as one and the same. Apart from "
+        "5 of 6 words are unknown to the tokenizer of run, which reads all unknown words as one and the same. Apart from "
         "the words it knows, the answer rests on the demonstrations and the label words alone.",
         "Label words unknown to the tokenizer, at least in part: negative. (run)",
     ]
@@ -253,7 +253,7 @@ def test_unknown_words_are_struck_out_and_named_and_many_of_them_are_warned_of(
     assert not app.exception and not app.main.warning, "one unknown word of five is no reason for a warning"
     (echo,) = [str(item.value) for item in app.markdown if "struck out" in str(item.value)]
     assert echo.endswith(rf"{' '.join(known)} ~~\<b\>\*wow\*\</b\>~~"), "a word of the user is never markup"
-    assert "1 of 5 words unknown" in echo
+    assert "1 of 5 words is unknown" in echo
 
 
 def test_a_tokenizer_that_knows_every_word_has_nothing_said_of_it(page: Callable[..., AppTest]) -> None:
