@@ -244,8 +244,8 @@ def test_unknown_words_are_struck_out_and_named_and_many_of_them_are_warned_of(
     app.text_area(key="play_labels").set_value(f"{known[0]}\nnegative").run()
     warned = [str(item.value).replace("\\", "") for item in app.main.warning]
     assert warned == [
-        "5 of 6 words are unknown to the tokenizer of run, which reads all unknown words as one and the same. Apart from "
-        "the words it knows, the answer rests on the demonstrations and the label words alone.",
+        "5 of 6 words are unknown to the tokenizer of run, which reads all unknown words as one and the same. Apart "
+        "from the words it knows, the answer rests on the demonstrations and the label words alone.",
         "Label words unknown to the tokenizer, at least in part: negative. (run)",
     ]
     app.text_area(key="play_labels").set_value("\n".join(known[:2]))
