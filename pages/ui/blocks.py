@@ -16,6 +16,7 @@ from icl_core.evaluation.study import Study, study_to_json
 from pages.ui import cached, exports, selection
 from pages.ui.charts import PICK
 from pages.ui.facts import Facts
+from pages.ui.kept import keep
 from pages.ui.sheet import PAPER, Draw, sheet
 from pages.ui.theme import Figure
 from pages.ui.words import count, plain
@@ -166,7 +167,7 @@ _MEDIA = {"csv": "text/csv", "json": "application/json", "html": "text/html", "s
 def download(
     label: str, build: Callable[[], bytes], name: str, suffix: str, *, of: Facts, key: str | None = None
 ) -> None:
-    """A button that gives a file, built when it is clicked; a click reruns nothing, so a second one finds the file.
+    """A button that gives a file, built when it is clicked; every click finds it, also while the page is drawn anew.
 
     Args:
         label: of the button.
@@ -181,3 +182,4 @@ def download(
     key = key or f"{name}-{kind}"
     file_name = of.file_stem(name) + suffix
     st.download_button(label, build, file_name=file_name, mime=_MEDIA[kind], key=key, on_click="ignore")
+    keep(build, key)
