@@ -24,6 +24,7 @@ from icl_core.data.datasets import load_task_data
 from icl_core.data.encoding import EncodedCell, encode_cell
 from icl_core.data.label_settings import SYMBOLS, choose_demonstrations
 from icl_core.data.prompts import build_cell_prompts, clean_text
+from icl_core.data.unknown import ReadWord, read_words
 from icl_core.errors import JobError, StudyError
 from icl_core.evaluation.store import CellSummary
 from icl_core.models.files import file_stamp
@@ -136,6 +137,9 @@ class Scored:
         content_free_n_tokens: (n_labels,).
         prompt: of the first text.
         n_shortened: inputs (demonstrations included) that were cut to fit the context, most over the texts.
+        words: (n_texts,) the words of each text, of which the tokenizer may know some or none.
+        choice_words: (n_labels,) the same of each string scored.
+        demonstration_words: of all demonstrations' texts together.
     """
 
     role: Role
@@ -148,6 +152,9 @@ class Scored:
     content_free_n_tokens: npt.NDArray[np.int64]
     prompt: SentPrompt
     n_shortened: int
+    words: tuple[tuple[ReadWord, ...], ...]
+    choice_words: tuple[tuple[ReadWord, ...], ...]
+    demonstration_words: tuple[ReadWord, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -428,17 +435,22 @@ def _scored(question: Question, role: Role, ref: CheckpointRef, setting: LabelSe
         cells.append(cell)
         rows.append(row)
     assert content_free is not None
+    choices = cells[0].prompts.choices
+    read = partial(read_words, warm.loaded.tokenizer)
     return Scored(
         role=role,
         checkpoint=ref,
         label_setting=setting,
-        choices=cells[0].prompts.choices,
+        choices=choices,
         loglikelihoods=np.array([row.loglikelihoods for row in rows]),
         n_tokens=np.array([row.n_tokens for row in rows]),
         content_free=content_free.loglikelihoods,
         content_free_n_tokens=content_free.n_tokens,
         prompt=_sent(warm.loaded.tokenizer, cells[0]),
         n_shortened=max(cell.n_shortened for cell in cells),
+        words=tuple(read([clean_text(text) for text in question.texts])),
+        choice_words=tuple(read(choices)),
+        demonstration_words=read([" ".join(clean_text(text) for text, _ in question.demonstrations)])[0],
     )
 
 

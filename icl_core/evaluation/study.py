@@ -43,6 +43,7 @@ __all__ = [
     "MAX_TEST_EXAMPLES",
     "N_DEV_EXAMPLES",
     "Study",
+    "check_values",
     "most_alike",
     "study_cells",
     "study_digest",
@@ -134,16 +135,22 @@ def study_to_json(study: Study) -> str:
     return canonical_json(dataclasses.asdict(study))
 
 
-def study_from_json(text: str) -> Study:
+def study_from_json(text: str, *, name: str = "This") -> Study:
     """The study in a JSON text; values are of the right kind, but checked by ``validate_study`` only.
+
+    Args:
+        text: canonical or not.
+        name: what the text is called in messages.
 
     Raises:
         StudyError: not JSON, a field is unknown, missing or of another type.
     """
     try:
         return from_plain(Study, json.loads(text))
+    except RecursionError:
+        raise StudyError(f"{name} is not the JSON of a study: its lists lie too deep in each other.") from None
     except ValueError as error:
-        raise StudyError(f"This is not the JSON of a study: {error}.") from error
+        raise StudyError(f"{name} is not the JSON of a study: {shown(error, most=200)}.") from error
 
 
 def most_alike(specs: Sequence[CellSpec]) -> list[CellSpec]:
@@ -172,6 +179,19 @@ def validate_study(study: Study) -> None:
             tells which could not.
         AmbiguousLabelsError: a file's labels may be one, and the task's name does not say.
     """
+    check_values(study)
+    for checkpoint in study.checkpoints:
+        _check_checkpoint(checkpoint)
+    _check_tasks(study)
+
+
+def check_values(study: Study) -> None:
+    """Checks lists, numbers and options by themselves, whatever the checkpoints and tasks are.
+
+    Raises:
+        UnknownNameError: an option is not known.
+        StudyError: a list is empty, too long or repeats, a number is out of bounds, or the data directory is none.
+    """
     _check_list("checkpoints", study.checkpoints, MAX_CHECKPOINTS)
     _check_list("tasks", study.tasks)
     _check_list("demonstration seeds", study.demo_seeds, MAX_SEEDS)
@@ -192,15 +212,12 @@ def validate_study(study: Study) -> None:
     _check_choice("attention", study.attention, ATTENTIONS)
     if study.data_dir is not None:
         _check_folder("The data directory", study.data_dir)
-    for checkpoint in study.checkpoints:
-        _check_checkpoint(checkpoint)
-    _check_tasks(study)
 
 
 def _check_list(what: str, values: Sequence[object], most: int | None = None) -> None:
     if not values:
         raise StudyError(f"The study names no {what}; choose at least one.")
-    if repeated := sorted({str(v) for v in values if values.count(v) > 1}) if len(set(values)) < len(values) else []:
+    if repeated := sorted(str(value) for value, n in Counter(values).items() if n > 1):
         raise StudyError(f"The study's {what} repeat {', '.join(repeated[:3])}; name each once.")
     if most is not None and len(values) > most:
         raise StudyError(f"The study has {len(values)} {what}, but at most {most} can be run in one study.")

@@ -158,7 +158,8 @@ def _csv_reader(text: str, separator: str) -> Any:
 
 
 def _separator(text: str, needed: Sequence[str], *, first: str) -> str:
-    """The first separator under which the header has the needed columns; the format's own where none has."""
+    """The first separator under which the header has the needed columns; where none has, one that gives most."""
+    n_columns: dict[str, int] = {}
     for separator in (first, *(other for other in _SEPARATORS if other != first)):
         try:
             header: list[str] = next((row for row in _csv_reader(text, separator) if not _is_blank(row)), [])
@@ -166,7 +167,8 @@ def _separator(text: str, needed: Sequence[str], *, first: str) -> str:
             continue
         if {folded(column) for column in header} >= set(needed):
             return separator
-    return first
+        n_columns[separator] = len(header)
+    return max(n_columns, key=lambda separator: n_columns[separator], default=first)
 
 
 def _is_blank(fields: Sequence[str]) -> bool:
@@ -178,6 +180,11 @@ def _csv_records(
 ) -> Iterator[Record]:
     rows = _csv_rows(text, name, separator)
     header: list[str] = next(rows, (1, []))[1]
+    if len(header) == 1 and len(needed) > 1 and folded(header[0]) not in needed:
+        raise DataError(
+            f"{name} lacks the column {' and '.join(needed)}: all of its first line is one column, "
+            f"{header[0][:60]!r}; separate columns by {', '.join(_SEPARATORS.values())}."
+        )
     places = _places(header, name, needed, wanted)
     for line, fields in rows:
         if len(fields) != len(header):

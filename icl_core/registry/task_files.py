@@ -1,6 +1,7 @@
 """Reads a task from one CSV, TSV, JSONL or JSON file with the columns text, label and, optionally, split.
 
-It does not build prompts, divide rows into splits or know the public datasets. Rows keep their text and label as they
+Texts without labels are read by the same rules. It does not build prompts, divide rows into splits or know the public
+datasets. Rows keep their text and label as they
 are written; a row that cannot be used stays in the list with the reason, so that rows in are rows used or told.
 """
 
@@ -14,9 +15,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote, unquote
 
 from icl_core.errors import AmbiguousLabelsError, DataError
-from icl_core.registry.table_files import UNREADABLE, Record, folded, read_table, spread_lines
+from icl_core.registry.table_files import (
+    SUFFIXES,
+    UNREADABLE,
+    Record,
+    Table,
+    decode_text,
+    folded,
+    read_table,
+    spread_lines,
+)
 from icl_core.settings import uploads_path
 
 __all__ = [
@@ -27,9 +38,12 @@ __all__ = [
     "FileRow",
     "LabelReading",
     "TaskFile",
+    "TextFile",
     "parse_task_file",
+    "parse_text_file",
     "read_task_file",
     "shown_file",
+    "upload_name",
 ]
 
 MAX_FILE_BYTES = 100_000_000
@@ -48,6 +62,8 @@ MISSING_WORDS = ("nan", "none", "null", "na", "n/a", "<na>")
 RECENT_NS = 2_000_000_000
 """A file changed so shortly ago may change again under the same times, so it is read again."""
 _MOST_NAMED = 3
+_MOST_NAME_BYTES = 180
+"""Of an upload's encoded name; file systems allow 255 with hash and suffix."""
 
 LabelReading = Literal["ask", "merge-labels", "keep-labels"]
 """What becomes of labels that may be one, or none: refused with a question, joined, or kept as they are written."""
@@ -86,9 +102,32 @@ class TaskFile:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class TextFile:
+    """The texts of a file in its order, none of them blank, and sentences on rows left out and on how it was read."""
+
+    texts: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def upload_name(file_name: str, digest: str) -> str:
+    """How an uploaded file is called where it is kept: ASCII that ``shown_file`` turns back into the user's own name.
+
+    >>> upload_name("my films, 2.CSV", "0123456789ab"), shown_file(uploads_path() / "my%20films-0123456789ab.csv")
+    ('my%20films%2C%202-0123456789ab.csv', 'my films.csv')
+    """
+    stem, _, suffix = "".join(c for c in file_name if c.isprintable()).rpartition(".")
+    stem = stem or "file"
+    while len(encoded := quote(stem, safe="", errors="replace")) > _MOST_NAME_BYTES:
+        stem = stem[:-1]
+    return f"{encoded}-{digest}.{suffix.lower()}"
+
+
 def shown_file(path: Path) -> str:
     """What a file is called in messages: its path; an upload's own name, whose place on the server says nothing."""
-    return re.sub(r"-[0-9a-f]{12}(?=\.\w+$)", "", path.name) if path.parent == uploads_path() else str(path)
+    if path.parent != uploads_path():
+        return str(path)
+    return unquote(re.sub(r"-[0-9a-f]{12}(?=\.\w+$)", "", path.name))
 
 
 def read_task_file(path: Path, *, labels: LabelReading = "ask") -> TaskFile:
@@ -151,11 +190,47 @@ def parse_task_file(content: bytes, name: str, *, suffix: str, labels: LabelRead
         rows = [FileRow(row.row_id, row.text, joined.get(row.label, row.label), row.split, row.fault) for row in rows]
     found = frozenset(row.label for row in rows if row.label)
     _check_labels(found, name)
-    told = [*_joined_words(joined, name), *_fault_words(rows, table.records, name)]
-    if suffix.lower() in (".csv", ".tsv"):
-        told += _spread_words(rows, table.records, name)
-    notes = (*table.notes, *told)
+    notes = (*table.notes, *_joined_words(joined, name), *_told_of(rows, table, name, suffix))
     return TaskFile(tuple(rows), found, notes)
+
+
+def parse_text_file(content: bytes, name: str, *, suffix: str) -> TextFile:
+    """The column text of a table, read as a task's; of a ``.txt`` file its lines, each as a whole.
+
+    Args:
+        content: the whole file.
+        name: how the user calls it, for messages.
+        suffix: its kind, such as ``.csv``.
+
+    Raises:
+        DataError: the file is in no readable encoding or format, lacks the column, has too many rows or no text.
+    """
+    suffix = suffix.lower()
+    if suffix in SUFFIXES:
+        table = read_table(content, name, suffix=suffix, needed=("text",))
+    elif suffix == ".txt":
+        lines = enumerate(spread_lines(decode_text(content, name)[0]), start=1)
+        table = Table(tuple(Record(f"line {n}", {"text": line}) for n, line in lines if line.strip()), ())
+    else:
+        raise DataError(f"{name} is none of {', '.join(SUFFIXES)} and .txt; save it as one of them.")
+    if len(table.records) > MAX_ROWS:
+        raise DataError(f"{name} has more than the {MAX_ROWS:,} rows allowed; use fewer rows.")
+    records = [Record(each.place, {**each.values, "label": ""}) for each in table.records]
+    rows = [_row(index, record, name) for index, record in enumerate(records)]
+    blank = [record.place for row, record in zip(rows, records, strict=True) if not (row.fault or row.text.strip())]
+    texts = tuple(row.text.strip() for row in rows if row.text.strip())
+    if not texts:
+        raise DataError(
+            f"{name} has no text; give a column text with rows below it, or in a .txt file one text a line."
+        )
+    told = [f"{name} has {_counted(len(blank), 'row')} without a text, left out: {_listed(blank)}."] * bool(blank)
+    return TextFile(texts, (*table.notes, *told, *_told_of(rows, table, name, suffix)))
+
+
+def _told_of(rows: Sequence[FileRow], table: Table, name: str, suffix: str) -> list[str]:
+    """Sentences on rows that cannot be used, and on texts of several lines where a quote may be missing."""
+    is_quoted = suffix.lower() in (".csv", ".tsv")
+    return _fault_words(rows, table.records, name) + (_spread_words(rows, table.records, name) if is_quoted else [])
 
 
 def _row(index: int, record: Record, name: str) -> FileRow:

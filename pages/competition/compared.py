@@ -52,7 +52,7 @@ def models(study: Study, found: cached.Collected, seen: Seen, view: View) -> Non
     else:
         draw = _draw(side, str(shown))
         columns = side_by_side.SMALL if shown == "R and ICL" else 1
-        side_by_side.summary_table(side, selection.current_choice(), draw, columns=columns)
+        side_by_side.summary_table(side, selection.current_choice(), draw, view=view, columns=columns)
     for model, problem in side.found.problems.items():
         st.caption(f"{plain(model)} is not shown: {plain(problem)}")
     blocks.left_out(side.found.left_out)

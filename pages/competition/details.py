@@ -15,6 +15,7 @@ from pages.competition.parts import MOST_EPSILON, Seen, drawn, intervals
 from pages.ui import blocks, cached, charts_competition, frame, rows, selection
 from pages.ui.charts import PICK
 from pages.ui.controls import View
+from pages.ui.facts import Facts, of_view, points_of
 from pages.ui.theme import ABILITY_BY_SETTING
 from pages.ui.words import count, p_value, percent, plain, task_title
 
@@ -121,14 +122,16 @@ def changed(study: Study, found: cached.Collected, seen: Seen, view: View) -> No
                 predictions, before, after, task=task, label_setting=setting, normalisation=view.normalisation
             )
     counted = [_balance(changes, task, ability) for task in predictions.tasks for ability in ("TR", "TL")]
+    of = Facts(study, {"model": seen.model, "label_score": view.normalisation, "interval": chosen})
     left, right = st.columns([2, 3])
     with left:
         balance = [row for row in counted if row["changed"]]
-        blocks.grid(balance, name="changes-by-task", height=340, alt="Changes by task")
+        blocks.grid(balance, name="changes-by-task", of=of, height=340, alt="Changes by task")
     with right:
         blocks.grid(
             [_change_row(change, study, predictions) for change in changes[:MOST_CHANGES]],
             name="changed-answers",
+            of=of,
             height=340,
             alt="Queries whose answer changed",
         )
@@ -161,7 +164,8 @@ def _change_row(change: PredictionChange, study: Study, predictions: Any) -> dic
 def table(study: Study, found: cached.Collected, seen: Seen, view: View) -> None:
     """The intervals as a table, with downloads of the three panels."""
     parts = intervals(seen, _places(found, seen))
-    blocks.table(parts, name="intervals", draw=partial(drawn, seen), study=study)
+    of = Facts(study, {"model": seen.model, **of_view(view), **points_of(seen.result.epsilon)})
+    blocks.table(parts, name="intervals", of=of, draw=partial(drawn, seen))
 
 
 def _safe_tasks(study: Study, found: cached.Collected, seen: Seen, view: View) -> None:

@@ -15,6 +15,7 @@ from pages.dynamics.parts import Look
 from pages.ui import blocks, cached, charts, frame, rows, selection
 from pages.ui.axes import x_axis
 from pages.ui.controls import View
+from pages.ui.facts import Facts, who
 from pages.ui.theme import ABILITY_BY_SETTING
 from pages.ui.words import checkpoint_name, legible, plain, task_title
 
@@ -156,6 +157,15 @@ def _answers(
     only_wrong = st.toggle("Only queries that some seed gets wrong", key="wrong", bind="query-params")
     if only_wrong:
         listed = [row for row in listed if row["right"] < len(predictions.demo_seeds)]
-    blocks.grid(listed, name="answers", height=300, alt=f"Answers on {task}")
+    of = Facts(
+        study,
+        {
+            "label_score": view.normalisation,
+            "task": task_title(task),
+            **who({"checkpoint": ref}),
+            "label_setting": setting,
+        },
+    )
+    blocks.grid(listed, name="answers", of=of, height=300, alt=f"Answers on {task}")
     if not texts:
         st.caption("The texts are not on this machine; rows are named by their place in the dataset.")

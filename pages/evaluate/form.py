@@ -5,24 +5,26 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 import streamlit as st
 
-from icl_core.errors import AmbiguousLabelsError, ObservatoryError, StudyError
+from icl_core.data.datasets import load_task_data
+from icl_core.errors import AmbiguousLabelsError, DataError, ObservatoryError, StudyError
 from icl_core.evaluation.choice import refuse_doubtful_order
 from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.study import Study, validate_study
+from icl_core.evaluation.told import row_sentences
 from icl_core.registry.families import MODELS
 from icl_core.registry.table_files import SUFFIXES
-from icl_core.registry.task_files import parse_task_file
+from icl_core.registry.task_files import parse_task_file, upload_name
 from icl_core.registry.tasks import FILE_PREFIX, TASK_GROUPS, FileSource, get_task, list_tasks, own_file_name
 from icl_core.settings import uploads_path
 from pages.ui import cached, selection
-from pages.ui.words import checkpoint_name, count, plain, task_title
+from pages.ui.words import checkpoint_name, count, joined, plain, task_title
 
 __all__ = ["RunOptions", "models_and_checkpoints", "run_options", "settings", "study_to_run", "tasks"]
 
@@ -171,12 +173,14 @@ def tasks() -> None:
         )
         if problem := st.session_state.get("upload_problem"):
             st.error(plain(problem))
+        for index, sentence in enumerate(st.session_state.get("upload_told", ())):
+            (st.caption if index else st.success)(plain(sentence))
 
 
 def _take_upload() -> None:
     """Keeps an uploaded file under its content hash in the store's folder and picks it as a task."""
     uploaded = st.session_state["upload"]
-    st.session_state["upload_problem"] = ""
+    st.session_state["upload_problem"], st.session_state["upload_told"] = "", ()
     if uploaded is None:
         return
     try:
@@ -188,10 +192,13 @@ def _take_upload() -> None:
         st.session_state["upload_problem"] = str(error)
         return
     st.session_state["task"] = list(dict.fromkeys([*st.session_state["task"], name]))
+    data = load_task_data(get_task(name), offline=True)
+    first = f"{uploaded.name} is a task now, with the labels {joined(data.task.words(), most=8)}."
+    st.session_state["upload_told"] = (first, *row_sentences(data))
 
 
 def save_upload(file_name: str, content: bytes) -> str:
-    """Checks that the file is a task, writes it, and gives the task's name.
+    """Checks that the file is a task that can be evaluated, keeps it, and gives the task's name.
 
     Raises:
         StudyError: the file is too large.
@@ -200,22 +207,26 @@ def save_upload(file_name: str, content: bytes) -> str:
     """
     if len(content) > MAX_UPLOAD_BYTES:
         raise StudyError(f"The file has {len(content):,} bytes, more than the {MAX_UPLOAD_BYTES:,} allowed.")
-    stem, _, suffix = file_name.rpartition(".")
-    safe = re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:40].strip("-") or "file"
     question = None
     try:
-        parse_task_file(content, file_name, suffix=f".{suffix}")
+        parse_task_file(content, file_name, suffix=PurePath(file_name).suffix)
     except AmbiguousLabelsError as error:
         question = error
     folder = uploads_path()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"{safe}-{hashlib.sha256(content).hexdigest()[:12]}.{suffix.lower()}"
+    path = folder / upload_name(file_name, hashlib.sha256(content).hexdigest()[:12])
+    is_new = not path.exists()
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_bytes(content)
     os.replace(temporary, path)
     if question is not None:
         raise question
-    return get_task(own_file_name(FileSource(path))).name
+    try:
+        return load_task_data(get_task(own_file_name(FileSource(path))), offline=True).task.name
+    except DataError:
+        if is_new:
+            path.unlink()
+        raise
 
 
 def settings() -> None:

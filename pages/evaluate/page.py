@@ -5,13 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from icl_core.errors import ObservatoryError
-from pages.evaluate import form, jobs_view, preflight, timeline
+from pages.evaluate import form, jobs_view, opening, preflight, timeline
 from pages.ui import frame, selection
 from pages.ui.words import plain, reported
 
 frame.heading("Evaluate", "What will it cost, and is it running?")
 with reported():
     jobs_view.live()
+    opening.draw()
     form.models_and_checkpoints()
     spot = st.container()
     form.tasks()
@@ -19,10 +20,9 @@ with reported():
     run = form.run_options()
     try:
         study = form.study_to_run(run)
-    except ObservatoryError as error:
-        spot.info(plain(str(error)))
-    else:
         with spot:
             timeline.draw(study, selection.current_choice())
         preflight.box(study, run)
+    except ObservatoryError as error:
+        spot.info(plain(str(error)))
     jobs_view.past()

@@ -17,6 +17,7 @@ from icl_core.evaluation.study import study_from_json, validate_study
 from pages.fusion import compute, parts, wording
 from pages.fusion.compute import Asked, Line, Shown
 from pages.ui import blocks, cached, charts_fusion, controls, frame, selection
+from pages.ui.facts import Facts
 from pages.ui.words import checkpoint_name, count, in_percent, in_points, legible, percent, plain, task_title
 
 __all__ = ["Context", "draw", "how_computed"]
@@ -44,6 +45,11 @@ class Context:
     def fusion(self) -> Line:
         """The fusion that is the page's result: adaptive weights, or equal ones without development results."""
         return wording.best_of(self.shown)
+
+    def facts(self, **further: str | float) -> Facts:
+        """What decides the numbers of a table: what decides all of the page's, and what the tab adds."""
+        of = parts.facts_of(self.asked, self.shown)
+        return Facts(of.study, {**of.settings, **further})
 
     @property
     def baselines(self) -> list[Line]:
@@ -81,6 +87,7 @@ def tasks(context: Context) -> None:
     blocks.grid(
         gain_rows(context, found),
         name="gains",
+        of=context.facts(baseline=baseline.name, **({} if context.weight is None else {"at_w": context.weight})),
         alt=f"Gain of {context.fusion.name} over {baseline.name} by task",
         column_config={
             **dict.fromkeys(("fused", "baseline", "at w"), PERCENT),
@@ -152,6 +159,7 @@ def cost(context: Context) -> None:
             for row in rows
         ],
         name="cost",
+        of=context.facts(),
         height=320,
         column_config={
             **dict.fromkeys(("value", "low", "high"), PERCENT),
@@ -164,7 +172,7 @@ def cost(context: Context) -> None:
         "95 % intervals beside the value."
     )
     if st.toggle("Test the gain over every baseline", key="all_gains", bind="query-params"):
-        blocks.grid(all_gain_rows(context), name="every-gain", alt="Gain over every baseline",
+        blocks.grid(all_gain_rows(context), name="every-gain", of=context.facts(), alt="Gain over every baseline",
                      column_config={**dict.fromkeys(("gain", "from", "to"), POINTS),
                                     **dict.fromkeys(("p seeds", "p queries"), P)})  # fmt: skip
 
@@ -224,6 +232,15 @@ def chosen(context: Context) -> None:
                 for row in compute.ablation(asked)
             ],
             name="selection",
+            of=Facts(
+                context.facts().study,
+                {
+                    "TR model": asked.tr_model,
+                    "TL model": asked.tl_model,
+                    "measure": asked.measure,
+                    "label_score": asked.normalisation,
+                },
+            ),
             height=360,
             column_config={"value": PERCENT, "± seeds": st.column_config.NumberColumn(format="%.1f")},
             alt="Adaptive fusion for each way of choosing the members, as Table 3 of the paper",
@@ -294,6 +311,7 @@ def queries(context: Context) -> None:
             for each in listed[:MOST_QUERIES]
         ],
         name="queries",
+        of=context.facts(baseline=baseline.name, task=task_title(task)),
         height=300,
         alt="Queries that fusion and baseline answer differently",
     )
@@ -320,6 +338,7 @@ def mixed(context: Context) -> None:
                 for line in done
             ],
             name="mixed-parameters",
+            of=context.facts(),
             column_config={**dict.fromkeys(("value", "low", "high"), PERCENT)},
             alt="Mixed parameters under true labels",
         )
@@ -390,8 +409,8 @@ def downloads(context: Context) -> None:
     blocks.table(
         parts.value_rows(context.shown, task) if context.weight is None else parts.curve_rows(context.shown, task),
         name="fusion",
+        of=context.facts(shown="mean over tasks" if task is None else task_title(task)),
         draw=partial(parts.drawn, context.asked, context.shown, context.view, context.weight),
-        study=study_from_json(context.asked.study),
     )
 
 

@@ -10,11 +10,12 @@ import streamlit as st
 
 from icl_core.analysis.fusion_report import ROLES
 from icl_core.errors import StudyError
-from icl_core.evaluation.study import Study, study_to_json
+from icl_core.evaluation.study import Study, study_from_json, study_to_json
 from icl_core.records import LABEL_SETTINGS, CheckpointRef
 from pages.fusion import compute, wording
 from pages.fusion.compute import Asked, Further, Line, Menu, Shown
 from pages.ui import blocks, charts_fusion, controls, frame, selection
+from pages.ui.facts import Facts, who
 from pages.ui.sheet import Panel
 from pages.ui.theme import Palette
 from pages.ui.words import checkpoint_name, count, legible, percent, plain, task_title
@@ -25,6 +26,7 @@ __all__ = [
     "chart",
     "curve_rows",
     "drawn",
+    "facts_of",
     "finding",
     "keep_members",
     "look",
@@ -201,7 +203,7 @@ def chart(asked: Asked, shown: Shown, view: Look, weight: float | None) -> None:
     ((_, figure),) = drawn(asked, shown, view, weight, frame.palette())
     if weight is None:
         blocks.chart(figure, key="values", alt=f"{title} of fusions, members and baselines")
-        _weights_table(shown)
+        _weights_table(asked, shown)
         return
     blocks.chart(figure, key="weights", alt=f"{title} against w, with members, fusions and what has to be beaten")
     st.markdown(wording.at_weight(shown, weight, value_at(shown, weight, view.task), view.task))
@@ -224,7 +226,13 @@ def drawn(asked: Asked, shown: Shown, view: Look, weight: float | None, palette:
     return [("", charts_fusion.at_weight(figure, {"w": weight, "value": value_at(shown, weight, view.task)}))]
 
 
-def _weights_table(shown: Shown) -> None:
+def facts_of(asked: Asked, shown: Shown) -> Facts:
+    """What decides the numbers of the page: its study, its members, and how they are scored."""
+    scored = {"measure": asked.measure, "label_score": asked.normalisation}
+    return Facts(study_from_json(asked.study), {**scored, **who(shown.members)})
+
+
+def _weights_table(asked: Asked, shown: Shown) -> None:
     """The members' weights by task."""
     best = wording.best_of(shown)
     names = [f"{role} {legible(ref.model)} {checkpoint_name(ref)}" for role, ref in shown.members]
@@ -234,6 +242,7 @@ def _weights_table(shown: Shown) -> None:
             for task, weights in best.weights_by_task.items()
         ],
         name="weights",
+        of=facts_of(asked, shown),
         column_config=dict.fromkeys(names, st.column_config.NumberColumn(format="%.2f")),
         alt=f"Weights of {best.name} by task",
     )

@@ -16,6 +16,7 @@ from pages.lab import found, trained, wording
 from pages.lab.trained import CURVES, Shown
 from pages.ui import blocks, cached, charts, charts_lab, exports, frame, selection
 from pages.ui.charts_lab import Look
+from pages.ui.facts import Facts
 from pages.ui.sheet import Draw
 from pages.ui.words import count, percent, plain
 
@@ -302,7 +303,7 @@ def claims(context: Context) -> None:
         for verdict in found.verdicts()
     ]
     st.table(rows, border="horizontal", hide_index=True, alt="What the papers say, and what the lab's runs show")
-    blocks.download("CSV", lambda: exports.as_csv(rows), "lab-claims.csv")
+    blocks.download("CSV", lambda: exports.as_csv(rows), "lab-claims", ".csv", of=Facts())
     st.caption(
         "Fractions; mean over seeds (lowest to highest). A claim counts as reproduced where every seed keeps the "
         "bound, which was fixed from pilot runs. The lab is not the papers' model: a claim that comes out otherwise "
@@ -368,7 +369,9 @@ def downloads(context: Context) -> None:
     if context.drawn is not None:
         configs = [json.loads(config_to_json(run.config)) for group in context.shown.groups for run in group.runs]
         files = {"Configurations as JSON": json.dumps(configs)}
-        blocks.table(context.rows, name="lab-curves", draw=context.drawn, files=files)
+        digests = [config_digest(run.config)[:8] for group in context.shown.groups for run in group.runs]
+        of = Facts(None, {"configurations": ", ".join(digests)})
+        blocks.table(context.rows, name="lab-curves", of=of, draw=context.drawn, files=files)
     for group in context.shown.groups:
         for run in group.runs:
             st.markdown(f"**{plain(run.title)}** · {_origin(run)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from icl_core.pretraining.lab.minimal import (
 )
 from pages.lab import wording
 from pages.ui import blocks, charts_lab, exports, frame
+from pages.ui.facts import Facts
 from pages.ui.words import count, reported
 
 __all__ = ["draw"]
@@ -177,7 +179,15 @@ def _how_computed(run: MinimalRun) -> None:
             f"below 1e-9). Seeds that overflow are left out and counted: {run.n_left_out} here. Draw i is the same "
             "whatever the other sliders say, apart from the dimensions."
         )
-        blocks.download("CSV of all seeds", lambda: exports.as_csv(_all_rows(run)), "minimal-model.csv")
+        of = Facts(
+            None,
+            {
+                name: value if isinstance(value, int | float) else str(value)
+                for name, value in dataclasses.asdict(run.knobs).items()
+            },
+        )
+        rows = _all_rows(run)
+        blocks.download("CSV of all seeds", lambda: exports.as_csv(of.beside(rows)), "minimal-model", ".csv", of=of)
 
 
 def _all_rows(run: MinimalRun) -> Sequence[dict[str, Any]]:

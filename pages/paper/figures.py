@@ -93,7 +93,7 @@ def _intensity_and_occurrence(seen: Seen) -> None:
     with _panel("Fig. 2 left"):
         if seen.side.summaries:
             left = side_by_side.occurrence(seen.side)
-            side_by_side.summary_table(seen.side, seen.choice, together(right, left))
+            side_by_side.summary_table(seen.side, seen.choice, together(right, left), view=seen.view)
         else:
             _nobody()
 

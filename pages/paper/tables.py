@@ -27,7 +27,8 @@ from pages.paper.figures import study_choice
 from pages.paper.fill import Filling, fillings
 from pages.paper.parts import Seen, difference_words, differences_of, number, roles
 from pages.ui import blocks, compared, selection
-from pages.ui.words import count, interval, joined, percent, plain
+from pages.ui.facts import Facts, of_view, points_of
+from pages.ui.words import count, interval, joined, legible, percent, plain
 
 __all__ = ["PANELS", "mixed_line", "ratio_of", "roles_under", "table_7_choices"]
 
@@ -44,10 +45,17 @@ def _row(name: str, reported: Reported, ours: float | None, *, said: str = "", w
     }
 
 
-def _table(lines: Sequence[dict[str, Any]], alt: str) -> None:
+def _facts(seen: Seen) -> Facts:
+    """What decides this store's numbers in the tables."""
+    roles_played = "; ".join(f"{role}: {legible(model)}" for role, model in seen.stand_ins.items())
+    rows: dict[str, str | int | float] = {"test_rows": seen.choice.examples, "demo_seeds": seen.choice.seeds}
+    return Facts(None, {**of_view(seen.view), **points_of(seen.epsilon), **rows, "stand_ins": roles_played})
+
+
+def _table(lines: Sequence[dict[str, Any]], alt: str, seen: Seen) -> None:
     config: Any = {"": st.column_config.TextColumn(width="medium")}
     name = alt.partition(",")[0].partition(":")[0].lower().replace(" ", "-")
-    blocks.grid(lines, name=name, column_config=config, height=min(560, 38 + 35 * len(lines)), alt=alt)
+    blocks.grid(lines, name=name, of=_facts(seen), column_config=config, height=min(560, 38 + 35 * len(lines)), alt=alt)
 
 
 # Table 7
@@ -87,7 +95,7 @@ def _table_7_part(name: str, table: Table7, seen: Seen) -> dict[selection.Choice
             lines.append({**_row(f"{PAPER_MODELS[role]}, {column}", cell, ours, why=why), "note": cell.note})
             if ours is None:
                 gaps.setdefault(choice, []).append(role)
-    _table(lines, f"{name}: competition ratio, reported and here")
+    _table(lines, f"{name}: competition ratio, reported and here", seen)
     return gaps
 
 
@@ -210,7 +218,7 @@ def accuracies(seen: Seen) -> None:
     lines = []
     for entry in TABLE_1:
         lines += [_gold(entry, seen)] if entry.kind == "gold" else _fused(entry, seen, problems)
-    _table(lines, "Tables 1 and 2, reported and here")
+    _table(lines, "Tables 1 and 2, reported and here", seen)
     st.caption(
         "Reported: mean over 16 datasets ± over five seeds; * t-test, p < 0.05. Ours: 95 % interval, bootstrap over "
         "seeds and queries; members chosen and weighed on the development set; mixed parameters are evaluated from the "
@@ -250,7 +258,7 @@ def ablation(seen: Seen) -> None:
             why = "not computed" if (tr, tl) in pairs else ABSENT
             line = _row(f"{title}: {' / '.join(rules)}", cells[at], ours.get(rules), why=why)
             lines.append({**line, "note": cells[at].note})
-    _table(lines, "Table 3, reported and here")
+    _table(lines, "Table 3, reported and here", seen)
     computed = len(pairs) - len(problems)
     st.caption(
         "Accuracy of the adaptive fusion; rows name the choice of the TR and of the TL checkpoint. "
@@ -275,6 +283,7 @@ def code_differences(seen: Seen) -> None:
             for difference in CODE_DIFFERENCES
         ],
         name="paper-and-code",
+        of=Facts(),
         row_height=110,
         height=640,
         width="stretch",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
@@ -13,16 +12,21 @@ import streamlit as st
 
 from icl_core.analysis.fusion import fuse
 from icl_core.analysis.predictions import NORMALISATIONS, Normalisation
+from icl_core.data.unknown import ReadWord, mostly_unknown
 from icl_core.errors import DataError
 from icl_core.evaluation.playground import MAX_BATCH_TEXTS, Question, Reply, Role, Scored, probabilities
-from icl_core.registry.table_files import SUFFIXES, UNREADABLE, decode_text, folded, read_table, spread_lines
+from icl_core.registry.table_files import SUFFIXES
+from icl_core.registry.task_files import TextFile, parse_text_file
 from pages.playground import worker
 from pages.ui import blocks, charts_playground, frame
-from pages.ui.words import checkpoint_name, count, percent, plain, reported
+from pages.ui.facts import Facts, who
+from pages.ui.words import checkpoint_name, count, joined, legible, percent, plain, reported, task_title
 
 __all__ = ["answers", "batch", "prompts"]
 
 MOST_TOKENS = 1500
+MOST_WORDS = 300
+MOST_NAMED = 8
 ROLES: tuple[Role, ...] = ("TR", "TL")
 ICL_ROLES: tuple[Role, ...] = ("ICL of the TR checkpoint", "ICL of the TL checkpoint")
 _SCORE_TITLES = {"sum": "Sum of tokens", "per_token": "Mean per token", "calibrated": "Calibrated"}
@@ -44,6 +48,7 @@ def _weight() -> tuple[float, Normalisation]:
 @st.fragment
 def answers(question: Question, reply: Reply) -> None:
     """The bars of TR, TL and their fusion; the slider redraws the last of them alone."""
+    _unknown_words(question, reply)
     weight, normalisation = _weight()
     tr, tl = (probabilities(reply.role(role), normalisation=normalisation)[0] for role in ROLES)
     fused = fuse([tr, tl], [weight, 1 - weight])
@@ -65,6 +70,48 @@ def answers(question: Question, reply: Reply) -> None:
             figure = charts_playground.label_bars(rows, frame.palette(), role=role)
             blocks.chart(figure, key=f"bars-{role}", alt=f"Probability of each label, {role}")
     st.caption(_notes(question, reply, normalisation))
+
+
+def _unknown_words(question: Question, reply: Reply) -> None:
+    """Says which words of the sentence, the labels and the demonstrations a model cannot read, and what follows."""
+    by_words: dict[tuple[ReadWord, ...], list[Scored]] = {}
+    for role in ROLES:
+        scored = reply.role(role)
+        by_words.setdefault(scored.words[0], []).append(scored)
+    for words, readers in by_words.items():
+        who = plain(" and ".join(dict.fromkeys(scored.checkpoint.model for scored in readers)))
+        unknown = [word.word for word in words if word.unknown]
+        if unknown:
+            how_many = f"{len(unknown)} of {count(len(words), 'word')} {'is' if len(unknown) == 1 else 'are'}"
+            said = f"{how_many} unknown to the tokenizer of {who}, which reads all unknown words as one and the same"
+            if mostly_unknown(words):
+                rest = "Apart from the words it knows, the" if len(unknown) < len(words) else "The"
+                st.warning(f"{said}. {rest} answer rests on the demonstrations and the label words alone.")
+                said = "Unknown"
+            named = plain(joined(list(dict.fromkeys(unknown)), most=MOST_NAMED))
+            st.markdown(f":small[{said}: {named}. Your sentence, unknown words struck out:] {_struck_out(words)}")
+        for sentence in dict.fromkeys(each for scored in readers for each in _unknown_beside(question, scored)):
+            st.warning(f"{sentence} ({who})")
+
+
+def _struck_out(words: tuple[ReadWord, ...]) -> str:
+    """The words as Markdown, each unknown one struck out."""
+    more = " …" if len(words) > MOST_WORDS else ""
+    return " ".join(f"~~{plain(w.word)}~~" if w.unknown else plain(w.word) for w in words[:MOST_WORDS]) + more
+
+
+def _unknown_beside(question: Question, scored: Scored) -> list[str]:
+    """Sentences on the labels or symbols, and on the demonstrations, that a model cannot read."""
+    names = question.labels if scored.role == "TR" else scored.choices
+    unknown = [legible(name) for name, words in zip(names, scored.choice_words, strict=True)
+               if any(word.unknown for word in words)]  # fmt: skip
+    said = []
+    if unknown:
+        what = "Label words" if scored.role == "TR" else "Symbols"
+        said.append(f"{what} unknown to the tokenizer, at least in part: {plain(', '.join(unknown))}.")
+    if mostly_unknown(scored.demonstration_words):
+        said.append("Most words of the demonstrations are unknown to the tokenizer too.")
+    return said
 
 
 def _who(scored: Scored) -> str:
@@ -124,17 +171,18 @@ def prompts(reply: Reply) -> None:
 def batch(question: Question) -> None:
     """Many sentences at once, and what came back as a file."""
     uploaded = st.file_uploader(
-        f"A table with a column text, or one sentence on each line; at most {MAX_BATCH_TEXTS} sentences",
+        f"A table with a column text, or a .txt file with a sentence on each line; at most {MAX_BATCH_TEXTS} sentences",
         type=[*(each.removeprefix(".") for each in SUFFIXES), "txt"],
         key="play_file",
     )
     if uploaded is None:
         return
     with reported():
-        texts = read_texts(uploaded.getvalue(), uploaded.name)
-        st.caption(f"{count(len(texts), 'sentence')} in {plain(uploaded.name)}.")
-        asked = replace(question, texts=texts)
-        if st.button(f"Ask all {len(texts)}", key="play_batch", type="primary"):
+        found = read_texts(uploaded.getvalue(), uploaded.name)
+        st.caption(f"{count(len(found.texts), 'sentence')} in {plain(uploaded.name)}.")
+        blocks.remarks(found.notes)
+        asked = replace(question, texts=found.texts)
+        if st.button(f"Ask all {len(found.texts)}", key="play_batch", type="primary"):
             bar = st.progress(0.0, text="Asking")
 
             def show(done: int, total: int) -> None:
@@ -148,8 +196,8 @@ def batch(question: Question) -> None:
         _batch_table(*answered)
 
 
-def read_texts(content: bytes, name: str) -> tuple[str, ...]:
-    """The sentences of a table's column text; of a file without that column its lines, each as a whole.
+def read_texts(content: bytes, name: str) -> TextFile:
+    """The sentences of a file, read by the rules of the evaluation.
 
     Args:
         content: the whole file.
@@ -158,28 +206,10 @@ def read_texts(content: bytes, name: str) -> tuple[str, ...]:
     Raises:
         DataError: no text in a readable encoding, no valid table, no sentence, or too many.
     """
-    suffix = PurePath(name).suffix.lower()
-    lines = [line.strip() for line in spread_lines(decode_text(content, name)[0]) if line.strip()]
-    header = {folded(cell.strip(' "')) for cell in re.split(r"[,;\t|]", lines[0])} if lines else set()
-    if suffix in SUFFIXES and (suffix not in (".csv", ".tsv") or "text" in header):
-        records = read_table(content, name, suffix=suffix, needed=("text",)).records
-        found = {record.place: record.values["text"] for record in records}
-    else:
-        found = {f"sentence {number}": _unquoted(line) for number, line in enumerate(lines, start=1)}
-    for place, text in found.items():
-        if not isinstance(text, str | None) or UNREADABLE.search(text or ""):
-            raise DataError(f"{name}, {place}: this is no text that can be read; write it as whole characters.")
-    texts = tuple(text.strip() for text in found.values() if text and text.strip())
-    if not texts:
-        raise DataError(f"{name} holds no sentence; give a column text, or one sentence on each line.")
-    if len(texts) > MAX_BATCH_TEXTS:
-        raise DataError(f"{name} has {len(texts):,} sentences; at most {MAX_BATCH_TEXTS} can be asked at once.")
-    return texts
-
-
-def _unquoted(line: str) -> str:
-    """A line that is one quoted field without its quotes; every other line as it is, commas included."""
-    return line[1:-1].replace('""', '"') if re.fullmatch(r'"(?:[^"]|"")*"', line) else line
+    found = parse_text_file(content, name, suffix=PurePath(name).suffix)
+    if len(found.texts) > MAX_BATCH_TEXTS:
+        raise DataError(f"{name} has {len(found.texts):,} sentences; at most {MAX_BATCH_TEXTS} can be asked at once.")
+    return found
 
 
 @st.fragment
@@ -187,7 +217,26 @@ def _batch_table(question: Question, replies: list[Reply]) -> None:
     normalisation: Normalisation = st.session_state.get("norm", "sum")
     weight = float(st.session_state.get("play_w", 0.5))
     rows = batch_rows(question, replies, weight=weight, normalisation=normalisation)
-    blocks.grid(rows, name="playground", height=320, alt="Answers to all sentences")
+    of = Facts(
+        None,
+        {
+            **who([(role, replies[0].role(role).checkpoint) for role in ROLES]),
+            "label_score": normalisation,
+            "w": weight,
+            "demonstrations": f"{len(question.demonstrations)} of {task_title(question.name)}",
+            "seed": question.demo_seed,
+        },
+    )
+    blocks.grid(rows, name="playground", of=of, height=320, alt="Answers to all sentences")
+    for role in ROLES:
+        scored = [reply.role(role) for reply in replies]
+        n_lost = sum(mostly_unknown(words) for each in scored for words in each.words)
+        if n_lost:
+            st.warning(
+                f"In {n_lost} of {count(len(rows), 'sentence')} most words are unknown to the tokenizer of "
+                f"{plain(scored[0].checkpoint.model)} ({role}): there the answer rests on the demonstrations and the "
+                "label words alone, apart from the words it knows."
+            )
 
 
 def batch_rows(
@@ -200,11 +249,16 @@ def batch_rows(
 
     tr, tl = (stacked(role) for role in ROLES)
     by_role = {"TR": tr, "TL": tl, "fused": fuse([tr, tl], [weight, 1 - weight])}
+    n_unknown = {
+        f"unknown words {role}": [sum(w.unknown for w in words) for each in replies for words in each.role(role).words]
+        for role in ROLES
+    }
     rows = []
     for index, text in enumerate(question.texts):
         row: dict[str, Any] = {"text": text}
         row |= {role: question.labels[int(values[index].argmax())] for role, values in by_role.items()}
         for role, values in by_role.items():
             row |= {f"P {role} {label}": float(p) for label, p in zip(question.labels, values[index], strict=True)}
+        row |= {name: counts[index] for name, counts in n_unknown.items() if any(counts)}
         rows.append(row | {"w": weight})
     return rows

@@ -15,6 +15,8 @@ from icl_core.errors import ObservatoryError
 from icl_core.evaluation.study import Study, study_to_json
 from pages.ui import cached, exports, selection
 from pages.ui.charts import PICK
+from pages.ui.facts import Facts
+from pages.ui.kept import keep
 from pages.ui.sheet import PAPER, Draw, sheet
 from pages.ui.theme import Figure
 from pages.ui.words import count, plain
@@ -99,9 +101,9 @@ def table(
     rows: Sequence[Mapping[str, Any]],
     *,
     name: str,
+    of: Facts,
     draw: Draw | None,
     columns: int = 1,
-    study: Study | None = None,
     files: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """The rows behind a chart with their downloads; fractions are shown in percent.
@@ -109,63 +111,75 @@ def table(
     Args:
         rows: with equal columns.
         name: of the files, and of the buttons' keys.
+        of: what decides the numbers; its study can be downloaded too.
         draw: gives the charts on the screen in other colours; a file holds all of them, light whatever the theme;
             None where nothing is drawn.
         columns: charts in a row of that file.
-        study: what the rows are of, to be downloaded beside them.
         files: further texts in JSON to download, by the words on their buttons.
     """
     config = {column: st.column_config.NumberColumn(format="percent") for column in _PERCENT}
     st.dataframe(list(rows), hide_index=True, column_config=config, height=320, alt=f"Rows of {name}")
     with st.container(horizontal=True):
-        download("CSV", lambda: exports.as_csv(rows), f"{name}.csv")
+        download("CSV", lambda: exports.as_csv(of.beside(rows)), name, ".csv", of=of)
         if draw is not None:
-            _charts(draw, columns, name)
-        texts = dict(files) if study is None else {"Study as JSON": study_to_json(study), **files}
-        for title, text in texts.items():
+            _charts(draw, columns, name, of)
+        if of.study is not None:
+            study = partial(_indented, study_to_json(of.study))
+            download("Study as JSON", study, "", ".json", of=Facts(of.study), key=f"{name}-study")
+        for title, text in files.items():
             first = title.split()[0].lower()
-            download(title, partial(_indented, text), f"{first}.json", key=f"{name}-{first}")
+            download(title, partial(_indented, text), first, ".json", of=of, key=f"{name}-{first}")
 
 
-def _charts(draw: Draw, columns: int, name: str) -> None:
+def _charts(draw: Draw, columns: int, name: str, of: Facts) -> None:
     """The charts on the screen as files; they are drawn when one is asked for."""
 
     def figure() -> Figure:
-        return sheet(draw(PAPER), columns=columns)
+        whole = sheet(draw(PAPER), columns=columns)
+        return {**whole, "usermeta": {**whole.get("usermeta", {}), "decided by": of.columns}}
 
-    download("Chart as JSON", lambda: exports.as_json(figure()), f"{name}.vl.json")
-    download("Chart as HTML", lambda: exports.as_html(figure(), PAPER, title=name), f"{name}.html")
-    download("SVG", lambda: exports.as_svg(figure()), f"{name}.svg")
+    title = "; ".join([name, *(f"{key}: {value}" for key, value in of.columns.items())])
+    download("Chart as JSON", lambda: exports.as_json(figure()), name, ".vl.json", of=of)
+    download("Chart as HTML", lambda: exports.as_html(figure(), PAPER, title=title), name, ".html", of=of)
+    download("SVG", lambda: exports.as_svg(figure()), name, ".svg", of=of)
 
 
 def _indented(text: str) -> bytes:
     return json.dumps(json.loads(text), indent=1).encode()
 
 
-def grid(rows: Sequence[Mapping[str, Any]], *, name: str, **options: Any) -> None:
+def grid(rows: Sequence[Mapping[str, Any]], *, name: str, of: Facts, **options: Any) -> None:
     """Rows as a table with their CSV; the table's own export, which spreadsheets may compute, is switched off.
 
     Args:
         rows: with equal columns.
         name: of the file and of the button's key.
+        of: what decides the numbers.
         options: of ``st.dataframe``.
     """
     st.dataframe(list(rows), hide_index=True, **options)
-    download("CSV", lambda: exports.as_csv(rows), f"{name}.csv")
+    download("CSV", lambda: exports.as_csv(of.beside(rows)), name, ".csv", of=of)
 
 
 _MEDIA = {"csv": "text/csv", "json": "application/json", "html": "text/html", "svg": "image/svg+xml"}
 
 
-def download(label: str, build: Callable[[], bytes], file_name: str, *, key: str | None = None) -> None:
-    """A button that gives a file, built when it is clicked; a click reruns nothing, so a second one finds the file.
+def download(
+    label: str, build: Callable[[], bytes], name: str, suffix: str, *, of: Facts, key: str | None = None
+) -> None:
+    """A button that gives a file, built when it is clicked; every click finds it, also while the page is drawn anew.
 
     Args:
         label: of the button.
         build: gives the file's content.
-        file_name: its ending says what it is; without ``key`` it keys the button, so no two on a page are equal.
+        name: of the file, before what decides its numbers; without ``key`` it keys the button with the suffix, so no
+            two on a page are equal.
+        suffix: the file's ending, which says what it is.
+        of: what decides the numbers.
         key: of the button.
     """
-    suffix = file_name.rpartition(".")[2]
-    key = key or f"{file_name.partition('.')[0]}-{suffix}"
-    st.download_button(label, build, file_name=file_name, mime=_MEDIA[suffix], key=key, on_click="ignore")
+    kind = suffix.rpartition(".")[2]
+    key = key or f"{name}-{kind}"
+    file_name = of.file_stem(name) + suffix
+    st.download_button(label, build, file_name=file_name, mime=_MEDIA[kind], key=key, on_click="ignore")
+    keep(build, key)

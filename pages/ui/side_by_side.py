@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,8 @@ from icl_core.errors import ObservatoryError
 from pages.ui import blocks, charts, charts_compared, charts_competition, compared, frame, rows, selection, suite
 from pages.ui.axes import Quantity, ScaleName, XAxis, percent_domain, x_axis
 from pages.ui.compared import Compared
+from pages.ui.controls import View
+from pages.ui.facts import Facts, of_view, points_of
 from pages.ui.sheet import Draw, together
 from pages.ui.theme import Figure, Palette
 from pages.ui.words import count, joined, plain
@@ -145,15 +148,19 @@ def seeds_caption(groups: Sequence[SeedGroup]) -> None:
         st.caption(f"Means over training seeds, small marks or thin lines are single seeds. {said}.")
 
 
-def summary_table(side: SideBySide, choice: selection.Choice, draw: Draw | None, *, columns: int = 1) -> None:
+def summary_table(
+    side: SideBySide, choice: selection.Choice, draw: Draw | None, *, view: View, columns: int = 1
+) -> None:
     """Everything that is compared, a row a model, with downloads of it and of the charts that ``draw`` gives."""
     try:
-        study = compared.study_of_model(choice, next(iter(side.summaries)))
+        study = selection.study_of(dataclasses.replace(choice, model=tuple(side.summaries), local=""))
     except ObservatoryError as error:
         st.info(plain(str(error)))
         return
     lines = compared.summary_rows(side.found, side.summaries)
-    blocks.table(lines, name="models", draw=draw, columns=columns, study=study)
+    epsilon = next(iter(side.summaries.values())).competition.epsilon
+    of = Facts(study, {**of_view(view), **points_of(epsilon)})
+    blocks.table(lines, name="models", of=of, draw=draw, columns=columns)
     if len(sizes := sorted(set(side.found.n_test.values()))) > 1:
         st.caption(
             f"Not all models were evaluated on equally many test rows a task ({joined([f'{n:,}' for n in sizes])} at "

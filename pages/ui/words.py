@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+from urllib.parse import unquote
 
 import streamlit as st
 
@@ -20,6 +22,7 @@ from icl_core.errors import ObservatoryError
 from icl_core.records import CheckpointRef
 from icl_core.registry.names import counted_in, label_of
 from icl_core.registry.tasks import FILE_PREFIX, path_and_labels
+from icl_core.settings import uploads_path
 
 __all__ = [
     "byte_count",
@@ -203,7 +206,8 @@ def task_title(name: str) -> str:
     if not name.startswith(FILE_PREFIX):
         return legible(name)
     path, labels = path_and_labels(name)
-    return legible(path.rsplit("/", 1)[-1]) + _LABELS_READ[labels]
+    file = path.rsplit("/", 1)[-1]
+    return legible(unquote(file) if Path(path).parent == uploads_path() else file) + _LABELS_READ[labels]
 
 
 def joined(names: Sequence[str], *, most: int = 3) -> str:

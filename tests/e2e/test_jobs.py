@@ -79,7 +79,7 @@ def test_uploaded_file_becomes_a_task(app: App, new_tab: Callable[[], Tab], tmp_
     tab.open(f"{app.url}/evaluate?model=someone-model", "Tasks")
     tab.page.get_by_text("A file of your own").first.click()
     tab.page.locator(".st-key-upload input[type=file]").set_input_files(path)
-    tab.says("my-task-")
+    tab.says("my task-")
     tab.says("3 tasks")
     bad = tmp_path / "bad.csv"
     bad.write_text("a,b\n1,2\n")

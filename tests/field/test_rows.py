@@ -199,10 +199,10 @@ def test_messages_on_uploads_name_the_users_own_file(tmp_path: Path, monkeypatch
         save_upload("my rows, 2.tsv", b"a\tb\n")
     assert_one_sentence(str(caught.value), forbidden=tmp_path)
     assert not (tmp_path / "store" / "uploads").exists()
-    name = save_upload("few.csv", csv_text(ROWS[:2]).encode())
-    with pytest.raises(DataError, match=r"Task few\.csv has too few usable rows") as caught:
-        read(name)
+    with pytest.raises(DataError, match=r"Task few rows, Отзывы\.csv has too few usable rows") as caught:
+        save_upload("few rows, Отзывы.csv", csv_text(ROWS[:2]).encode())
     assert_one_sentence(str(caught.value), forbidden=tmp_path)
+    assert not list((tmp_path / "store" / "uploads").iterdir()), "what cannot be evaluated is no task"
 
 
 @pytest.mark.stands_for("osiegmar/FastCSV#173", "a missing quote made one text of all the rows after it, unsaid")

@@ -37,7 +37,12 @@ def test_jsonl_with_splits_and_integer_labels(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "sentence;label\nx;y\n", r"lacks the column text and label \(present: 'sentence;label'\)"),
+        ("a.csv", "sentence;label\nx;y\n", r"lacks the column text \(present: 'sentence', 'label'\)"),
+        (
+            "a.csv",
+            "text:label\nx:y\n",
+            "text and label: all of its .* one column, 'text:label'; separate .* by commas, semi",
+        ),
         ("a.csv", "", r"lacks the column text and label \(present: none\)"),
         ("a.csv", "text,label\n", "has no rows"),
         ("a.jsonl", "\n", "has no rows"),

@@ -13,6 +13,7 @@ from icl_core.errors import DataError
 from icl_core.evaluation import playground
 from icl_core.evaluation.playground import Question, Reply, ask
 from icl_core.models.worker import WorkerEnded
+from icl_core.pretraining.tokenizer import make_tokenizer
 from icl_core.records import CheckpointRef
 from icl_core.registry.tasks import embedded_tasks, get_task
 from pages.playground import views
@@ -178,15 +179,29 @@ def test_tokens_stand_in_lines_and_lose_nothing() -> None:
 
 
 def test_a_file_of_sentences() -> None:
-    assert views.read_texts(b"id,Text\n1,good one\n2,\n3,bad", "a.csv") == ("good one", "bad")
-    assert views.read_texts(b'first\n"with, comma"\nplain, comma', "a.csv") == ("first", "with, comma", "plain, comma")
-    assert views.read_texts("text\tid\nfirst\t1".encode("utf-16"), "a.TSV") == ("first",)
-    assert views.read_texts(b"text\n" + b"a" * 200_000, "a.csv") == ("a" * 200_000,)
-    for content, said in ((b"", "no sentence"), (b"\xff\xfe\x00", "not UTF-16"), (b"x\n" * 501, "at most 500")):
-        with pytest.raises(DataError, match=f"a.csv .*{said}"):
-            views.read_texts(content, "a.csv")
-    with pytest.raises(DataError, match=r"a\.jsonl, line 1: this is no text"):
-        views.read_texts(b'{"text": "\\ud800"}', "a.jsonl")
+    for content, name, texts, notes in (
+        (b"id,Text\n1,good one\n2,\n3,bad", "a.csv", ("good one", "bad"), ["1 row without a text, left out: line 3"]),
+        (b'first\n"with, comma"\n\nplain, comma', "a.txt", ("first", '"with, comma"', "plain, comma"), []),
+        ("text\tid\nfirst\t1".encode("utf-16"), "a.TSV", ("first",), ["was read as UTF-16"]),
+        (b"id;TEXT \n1;one, two", "a.csv", ("one, two",), ["are separated by semicolons"]),
+        (b"text\nshort\n" + b"a" * 20_001, "a.csv", ("short",), ["1 row with more than 20,000 characters"]),
+        (b'{"text": "\\ud800"}\n{"text": "whole"}', "a.jsonl", ("whole",), ["half a surrogate pair"]),
+    ):
+        found = views.read_texts(content, name)
+        assert found.texts == texts
+        assert len(found.notes) == len(notes)
+        for note, said in zip(found.notes, notes, strict=True):
+            assert name in note and said in note
+    for content, name, said in (
+        (b"", "a.csv", "lacks the column text"),
+        (b"text\n\n", "a.csv", "has no text"),
+        (b"id;sentence\n1;good", "a.csv", "lacks the column text .present: 'id', 'sentence'"),
+        (b"\xff\xfe\x00", "a.csv", "not UTF-16"),
+        (b"x\n" * 501, "a.txt", "at most 500"),
+        (b"x", "a", "none of .csv"),
+    ):
+        with pytest.raises(DataError, match=f"^{name} .*{said}"):
+            views.read_texts(content, name)
 
 
 def test_rows_of_a_batch_hold_every_probability(tmp_path: Path) -> None:
@@ -201,3 +216,47 @@ def test_rows_of_a_batch_hold_every_probability(tmp_path: Path) -> None:
             assert row[f"P fused {label}"] == pytest.approx(mixed)
         assert row["TR"] == max(question.labels, key=lambda label: row[f"P TR {label}"])
     playground._WARM.clear()
+
+
+def test_a_batch_counts_the_unknown_words_of_each_sentence(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "run" / "step-1")
+    tokenizer = make_tokenizer(512)
+    tokenizer.save_pretrained(tmp_path / "run" / "step-1")
+    one, two = [word for word in tokenizer.get_vocab() if word.isalpha()][:2]
+    ref = CheckpointRef("local", "run", "step-1", "folder", str(tmp_path / "run"), 1)
+    question = Question(ref, ref, (one, f"zq {two} qz"), (one, two), ((one, two),))
+    rows = views.batch_rows(question, [playground.ask(question)], weight=0.25, normalisation="sum")
+    assert [row["unknown words TR"] for row in rows] == [row["unknown words TL"] for row in rows] == [0, 2]
+    playground._WARM.clear()
+
+
+# Words that a tokenizer does not know
+
+
+def test_unknown_words_are_struck_out_and_named_and_many_of_them_are_warned_of(
+    page: Callable[..., AppTest], tmp_path: Path
+) -> None:
+    tokenizer = make_tokenizer(512)
+    for step in (0, 10):
+        tokenizer.save_pretrained(tmp_path / "run" / f"step-{step}")
+    known = [word for word in tokenizer.get_vocab() if word.isalpha()][:4]
+    app = page()
+    app.text_area(key="play_labels").set_value(f"{known[0]}\nnegative").run()
+    warned = [str(item.value).replace("\\", "") for item in app.main.warning]
+    assert warned == [
+        "5 of 6 words are unknown to the tokenizer of run, which reads all unknown words as one and the same. Apart "
+        "from the words it knows, the answer rests on the demonstrations and the label words alone.",
+        "Label words unknown to the tokenizer, at least in part: negative. (run)",
+    ]
+    app.text_area(key="play_labels").set_value("\n".join(known[:2]))
+    app.text_area(key="say").set_value(f"{' '.join(known)} <b>*wow*</b>").run()
+    assert not app.exception and not app.main.warning, "one unknown word of five is no reason for a warning"
+    (echo,) = [str(item.value) for item in app.markdown if "struck out" in str(item.value)]
+    assert echo.endswith(rf"{' '.join(known)} ~~\<b\>\*wow\*\</b\>~~"), "a word of the user is never markup"
+    assert "1 of 5 words is unknown" in echo
+
+
+def test_a_tokenizer_that_knows_every_word_has_nothing_said_of_it(page: Callable[..., AppTest]) -> None:
+    app = page()
+    app.text_area(key="say").set_value("zqzq Жж 日本 😀").run()
+    assert not app.exception and "Scored in" in words(app) and "unknown" not in words(app)

@@ -1,0 +1,43 @@
+"""Opens a study from its JSON: the pickers, and with them the address and every page, then hold what it asks for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import streamlit as st
+
+from icl_core.errors import ObservatoryError
+from pages.ui import selection
+from pages.ui.opened import open_study
+from pages.ui.words import plain
+
+__all__ = ["draw"]
+
+_SAID = "study_file_said"
+
+
+def draw() -> None:
+    """The upload, and what became of the file that it holds."""
+    with st.expander("Open a study"):
+        st.file_uploader(
+            "A study's JSON, as the tables of all pages offer it", type=["json"], key="study_file", on_change=_take
+        )
+        if said := st.session_state.get(_SAID):
+            opened, sentence = said
+            (st.success if opened else st.error)(plain(sentence))
+
+
+def _take() -> None:
+    """Sets the pickers from an uploaded study; a file that is none leaves them as they are."""
+    uploaded = st.session_state["study_file"]
+    st.session_state[_SAID] = None
+    if uploaded is None:
+        return
+    try:
+        choice, dev = open_study(uploaded.getvalue(), uploaded.name)
+    except ObservatoryError as error:
+        st.session_state[_SAID] = (False, str(error))
+        return
+    values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(choice).items()}
+    selection.show(**values, dev=dev)
+    st.session_state[_SAID] = (True, f"{uploaded.name} is open: every page shows its study.")
