@@ -49,7 +49,7 @@ def chart(
     if on_pick is not None:
         options |= {"on_select": on_pick, "selection_mode": [PICK]}
     with st.container(key=f"chart-{key}"):
-        st.vega_lite_chart(None, {**figure, "description": alt}, **options)
+        st.vega_lite_chart(None, figure, **options)
 
 
 def study_or_stop() -> Study:
