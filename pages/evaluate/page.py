@@ -11,7 +11,6 @@ from pages.ui.words import plain, reported
 
 frame.heading("Evaluate", "What will it cost, and is it running?")
 with reported():
-    jobs_view.live()
     form.models_and_checkpoints()
     spot = st.container()
     form.tasks()
@@ -25,4 +24,5 @@ with reported():
         with spot:
             timeline.draw(study, selection.current_choice())
         preflight.box(study, run)
+    jobs_view.live()
     jobs_view.past()

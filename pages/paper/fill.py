@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 import streamlit as st
 
 from icl_core.errors import ObservatoryError
-from icl_core.evaluation.cost import Estimate, estimate
-from icl_core.evaluation.study import Study, study_from_json, study_to_json
+from icl_core.evaluation.cost import Estimate
+from icl_core.evaluation.study import Study, n_cells, validate_study
 from icl_core.records import Split
-from pages.ui import cached, selection
+from pages.ui import selection
+from pages.ui.costs import cost_of
 from pages.ui.words import count, duration, joined, plain, short_number
 
 __all__ = ["Filling", "fillings"]
@@ -52,29 +53,34 @@ def fillings(gaps: Sequence[Filling]) -> None:
                 _cost_and_button(gap)
 
 
-@st.cache_data(max_entries=32, show_spinner="Counting what it would cost")
-def _estimate(study: str, generation: str) -> Estimate:
-    return estimate(study_from_json(study), cached.store())
-
-
 def _cost_and_button(gap: Filling) -> None:
     try:
         study = gap.study()
-        cost = _estimate(study_to_json(study), cached.generation())
+        validate_study(study)
     except ObservatoryError as error:
         st.info(plain(str(error)))
         return
     models = list(dict.fromkeys(ref.model for ref in study.checkpoints))
-    rests = "from cells measured here" if cost.is_calibrated else "a rough guess: nothing of it was measured here yet"
     st.markdown(
         f"{plain(joined(models, most=12))}: {count(len(study.checkpoints), 'checkpoint')}, "
         f"{count(len(study.tasks), 'task')}, {count(len(study.label_settings), 'setting')}, "
-        f"{count(len(study.demo_seeds), 'seed')}, {study.n_shots} shots, splits {' and '.join(study.splits)}.  \n"
-        f"**{cost.n_new:,}** of {count(cost.n_cells, 'cell')} to compute; **{duration(cost.seconds)}**, {rests}; "
-        f"{short_number(round(cost.tokens))} tokens, {short_number(cost.tflops)} TFLOPs."
+        f"{count(len(study.demo_seeds), 'seed')}, {study.n_shots} shots, {count(len(study.splits), 'split')} "
+        f"({' and '.join(study.splits)}): {count(n_cells(study), 'cell')}."
     )
+    if (cost := cost_of(study, key=gap.name)) is not None:
+        st.markdown(_words(cost))
     if st.button("Take this study to Evaluate", key=f"take-{gap.name}", on_click=_hand_over, args=(gap,)):
         st.switch_page("pages/evaluate/page.py", query_params={})  # None is refused while widgets own some
+
+
+def _words(cost: Estimate) -> str:
+    time = plain(cost.time_words)
+    if cost.seconds is not None:
+        time = f"**{duration(cost.seconds)}**, {time}."
+    return (
+        f"**{cost.n_new:,}** of them to compute: {short_number(round(cost.tokens))} tokens, "
+        f"{short_number(cost.tflops)} TFLOPs. {time}"
+    )
 
 
 def _hand_over(gap: Filling) -> None:

@@ -184,7 +184,7 @@ def ask_hub(model: str) -> None:
     store().put_note("checkpoints", model, json.dumps(refs))
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
+@st.cache_data(max_entries=16, show_spinner="Counting what is stored")
 def _completeness(study: str, generation: str, files: str) -> dict[CheckpointRef, tuple[int, int]]:
     states = current_status(store(), study_cells(study_from_json(study)))
     counts: dict[CheckpointRef, tuple[int, int]] = {}
