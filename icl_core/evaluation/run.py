@@ -586,6 +586,8 @@ class _Run:
 
     def _seconds_left(self) -> float | None:
         """Of the cells that are left and of loading their checkpoints; None where they wait for another process."""
+        if len(self.finished) == self.total:
+            return 0.0
         scoring = self.pace.eta_seconds(self.work_left)
         if scoring is None or self.waits or not self.expected:
             return None

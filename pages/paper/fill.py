@@ -16,7 +16,9 @@ from pages.ui import selection
 from pages.ui.costs import cost_of
 from pages.ui.words import count, duration, joined, plain, short_number
 
-__all__ = ["Filling", "fillings"]
+__all__ = ["Filling", "fillings", "follow"]
+
+_TAKEN = "study_taken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,7 @@ def _cost_and_button(gap: Filling) -> None:
     )
     if (cost := cost_of(study, key=gap.name)) is not None:
         st.markdown(_words(cost))
-    if st.button("Take this study to Evaluate", key=f"take-{gap.name}", on_click=_hand_over, args=(gap,)):
-        st.switch_page("pages/evaluate/page.py", query_params={})  # None is refused while widgets own some
+    st.button("Take this study to Evaluate", key=f"take-{gap.name}", on_click=_hand_over, args=(gap,))
 
 
 def _words(cost: Estimate) -> str:
@@ -89,3 +90,10 @@ def _hand_over(gap: Filling) -> None:
         value = getattr(gap.choice, item.name)
         st.session_state[item.name] = list(value) if isinstance(value, tuple) else value
     st.session_state["dev"] = gap.dev
+    st.session_state[_TAKEN] = True
+
+
+def follow() -> None:
+    """Goes to the evaluate page where a study was taken there; before the panels, which would show it themselves."""
+    if st.session_state.pop(_TAKEN, False):
+        st.switch_page("pages/evaluate/page.py", query_params={})  # None is refused while widgets own some
