@@ -45,12 +45,15 @@ def _lines(n_stored: int, n_new: int, cost: Estimate | None) -> str:
         return counted
     download = "not asked" if cost.download_bytes is None else byte_count(cost.download_bytes)
     words = plain(cost.time_words)
+    operations = f"{short_number(cost.tflops)} TFLOPs ({cost.tflops_per_prompt:.3g} per prompt)"
+    memory = f"memory {byte_count(cost.memory_bytes)}"
+    if not cost.flops:
+        operations, memory = "operations not known", "memory not known"
     return (
         f"{counted}\n"
         f"- {words if cost.seconds is None else f'**{duration(cost.seconds)}**, {words}'}\n"
-        f"- {count(cost.n_prompts, 'prompt')}, {short_number(round(cost.tokens))} tokens, "
-        f"{short_number(cost.tflops)} TFLOPs ({cost.tflops_per_prompt:.3g} per prompt)\n"
-        f"- memory {byte_count(cost.memory_bytes)}, disk {byte_count(cost.disk_bytes)}, download {download}"
+        f"- {count(cost.n_prompts, 'prompt')}, {short_number(round(cost.tokens))} tokens, {operations}\n"
+        f"- {memory}, disk {byte_count(cost.disk_bytes)}, download {download}"
     )
 
 
