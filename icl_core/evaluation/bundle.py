@@ -457,7 +457,7 @@ def ensure_embedded(
         report = import_bundle(store, path, on_progress=tell, should_stop=should_stop)
         n_new += report.n_new
         if should_stop():
-            break
+            return n_new
         store.put_note("bundles", _bundle_id(name), canonical_json({"folder": name, "n_new": report.n_new}))
         before += sizes[name]
     on_progress(before, total, "")

@@ -189,12 +189,15 @@ def _cost_words(new: list[LabConfig], n_known: int) -> None:
         st.caption(known)
         return
     timed = found.all_runs()
-    seconds = sum(expected_seconds(each, timed) for each in new)
+    each = expected_seconds(new[0], timed)  # repeats differ in their seeds alone
     measured = any(run.manifest.get("cpu_seconds") for run in timed)
     basis = "from the runs that were timed" if measured else "a guess; no run has been timed yet"
+    time = "for which no time can be told, since no run of about that size was timed"
+    if each is not None:
+        time = f"about **{duration(each * len(new))}** on one core ({basis})"
     st.caption(
-        f"{known}{plain(describe(new[0]))}: {count(new[0].n_steps, 'step')} of {new[0].batch_size} sequences, about "
-        f"**{duration(seconds)}** on one core ({basis}). The page stays usable, and the run goes on if you close it."
+        f"{known}{plain(describe(new[0]))}: {count(new[0].n_steps, 'step')} of {new[0].batch_size} sequences, {time}. "
+        "The page stays usable, and the run goes on if you close it."
     )
 
 

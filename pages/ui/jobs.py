@@ -104,8 +104,9 @@ def _tell(jobs: Mapping[int, Job]) -> None:
         st.toast(f"**{_NAMES[started.kind]} {started.id}** {words}. The sidebar shows how far it is, on every page.")
     for job in (jobs[seen] for seen in st.session_state.get(_SEEN, ()) if seen in jobs):
         if not job.is_live:
-            words = f"**{_NAMES[job.kind]} {job.id}** is {job.state}. {plain(job.message)}"
-            st.toast(words, icon=_MARKS[job.state], duration="long" if job.state == "done" else "infinite")
+            words = "" if job.message.startswith("Cancelled") else f" is {job.state}"
+            said = f"**{_NAMES[job.kind]} {job.id}**{words}. {plain(job.message)}"
+            st.toast(said, icon=_MARKS[job.state], duration="long" if job.state == "done" else "infinite")
 
 
 # Starting
