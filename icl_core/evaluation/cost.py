@@ -202,11 +202,11 @@ def estimate(
     )
 
 
-def estimate_from_plain(data: object) -> Estimate | None:
-    """The estimate of a job (``jobs.read_result``), None where the job gave none."""
+def estimate_from_plain(data: Any) -> tuple[Estimate, int] | None:
+    """The estimate of a job (``jobs.read_result``) and the store's generation that it is of; None if it gave none."""
     try:
-        return from_plain(Estimate, data)
-    except ValueError:
+        return from_plain(Estimate, data["estimate"]), int(data["generation"])
+    except (ValueError, TypeError, KeyError):
         return None
 
 
@@ -218,6 +218,7 @@ def estimate_job(payload: Mapping[str, object], context: JobContext) -> Outcome:
     """
     store = Store.open(context.store_path)
     try:
+        generation = store.generation()
         found = estimate(
             study_from_json(json.dumps(payload["study"])),
             store,
@@ -228,7 +229,8 @@ def estimate_job(payload: Mapping[str, object], context: JobContext) -> Outcome:
         )
     finally:
         store.close()
-    return Outcome(f"The cost of {found.n_new:,} cells is counted.", result=asdict(found))
+    result = {"estimate": asdict(found), "generation": generation}
+    return Outcome(f"The cost of {found.n_new:,} cells is counted.", result=result)
 
 
 def takes_long(study: Study) -> bool:

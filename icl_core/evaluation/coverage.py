@@ -13,11 +13,14 @@ from typing import Literal
 
 from icl_core.evaluation.study import Study, study_cells
 from icl_core.models.parameter_fusion import FUSED_FAMILY
-from icl_core.records import CellSpec, CheckpointRef
+from icl_core.records import CellSpec
 
 __all__ = ["Coverage", "coverage"]
 
 _Kind = tuple[object, ...]
+_Place = tuple[str, str | None]
+_place_of = operator.attrgetter("revision", "weight_file")
+"""Which checkpoint of its model, whatever step it was given."""
 _kind_of = operator.attrgetter(*(item.name for item in fields(CellSpec) if item.name not in ("checkpoint", "task")))
 """All in which the cells of one checkpoint and task differ."""
 
@@ -57,19 +60,19 @@ def coverage(stored: Iterable[CellSpec], asked: Iterable[Study]) -> tuple[Covera
     Returns:
         All tasks of the first model, then of the next, in the order in which they come.
     """
-    there: dict[tuple[str, str], dict[CheckpointRef, set[_Kind]]] = {}
+    there: dict[tuple[str, str], dict[_Place, set[_Kind]]] = {}
     wanted: dict[tuple[str, str], set[_Kind]] = {}
-    checkpoints: dict[str, set[CheckpointRef]] = {}
+    checkpoints: dict[str, set[_Place]] = {}
     for spec in stored:
         place, kind = (spec.checkpoint.model, spec.task), _kind_of(spec)
-        there.setdefault(place, {}).setdefault(spec.checkpoint, set()).add(kind)
+        there.setdefault(place, {}).setdefault(_place_of(spec.checkpoint), set()).add(kind)
         wanted.setdefault(place, set()).add(kind)
-        checkpoints.setdefault(spec.checkpoint.model, set()).add(spec.checkpoint)
+        checkpoints.setdefault(spec.checkpoint.model, set()).add(_place_of(spec.checkpoint))
     for study in dict.fromkeys(asked):
         refs = [ref for ref in study.checkpoints if ref.family != FUSED_FAMILY]
         kinds = set(map(_kind_of, study_cells(replace(study, checkpoints=tuple(refs[:1]), tasks=study.tasks[:1]))))
         for ref in refs:
-            checkpoints.setdefault(ref.model, set()).add(ref)
+            checkpoints.setdefault(ref.model, set()).add(_place_of(ref))
         for model in dict.fromkeys(ref.model for ref in refs):
             for task in study.tasks:
                 wanted.setdefault((model, task), set()).update(kinds)

@@ -16,6 +16,7 @@ with reported():
     form.tasks()
     form.settings()
     run = form.run_options()
+    study = None
     try:
         study = form.study_to_run(run)
     except ObservatoryError as error:
@@ -24,5 +25,5 @@ with reported():
         with spot:
             timeline.draw(study, selection.current_choice())
         preflight.box(study, run)
-    jobs_view.live()
+    jobs_view.live(study)
     jobs_view.past()

@@ -5,6 +5,7 @@ It draws no numbers; each page words the estimate that it gets.
 
 from __future__ import annotations
 
+import json
 import time
 from functools import partial
 
@@ -33,11 +34,6 @@ def _quick(study: str, device: str, generation: str, files: str) -> Estimate | N
         return None
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
-def _answer(job_id: int, folder: str) -> Estimate | None:
-    return estimate_from_plain(read_result(job_id))
-
-
 def cost_of(study: Study, *, key: str, device: str = "auto", ask_hub: bool = False) -> Estimate | None:
     """The cost of a study as far as it is known; draws what asks for the rest, and how far that is.
 
@@ -56,15 +52,20 @@ def cost_of(study: Study, *, key: str, device: str = "auto", ask_hub: bool = Fal
     known = None
     if not takes_long(study):
         known = _quick(study_to_json(study), device, cached.generation(), cached.state_of_files(study))
-    asked = [job for job in jobs.listed(quiet=True) if job.kind == "estimate" and study_of_job(job) == study]
-    known = _answered(asked, known) or known
+    asked = [job for job in jobs.listed(quiet=True) if _is_of(job, study, device)]
+    answer, is_old = _answered(asked, known)
+    known = answer or known
     if (running := next((job for job in asked if job.is_live), None)) is not None:
         jobs.live([running], "Cost question", lambda job: None)
         return known
     if (failed := next(iter(asked), None)) is not None and failed.state == "failed":
         st.warning(plain(failed.message))
-    if known is None:
-        st.caption("Counting what this study costs takes longer than a page can wait.")
+    if known is None or is_old:
+        st.caption(
+            "Results have come since this was counted."
+            if is_old
+            else "Counting what this study costs takes longer than a page can wait."
+        )
         if st.button("Count the cost", key=f"count-cost-{key}"):
             jobs.start(partial(submit_estimate, study, device=device, offline=True))
     wanted = ask_hub and (known is None or known.download_bytes is None)
@@ -73,10 +74,16 @@ def cost_of(study: Study, *, key: str, device: str = "auto", ask_hub: bool = Fal
     return known
 
 
-def _answered(asked: list[Job], now: Estimate | None) -> Estimate | None:
-    """The newest answer of a job, unless results have come since."""
+def _is_of(job: Job, study: Study, device: str) -> bool:
+    return job.kind == "estimate" and study_of_job(job) == study and json.loads(job.payload).get("device") == device
+
+
+def _answered(asked: list[Job], now: Estimate | None) -> tuple[Estimate | None, bool]:
+    """The newest answer of a job, and whether results have come since; none where the page itself knows better."""
     for job in asked:
-        found = _answer(job.id, cached.generation().partition("@")[0]) if job.state == "done" else None
-        if found is not None and (now is None or found.n_new == now.n_new):
-            return found
-    return None
+        found = estimate_from_plain(read_result(job.id)) if job.state == "done" else None
+        if found is not None and now is None:
+            return found[0], found[1] != cached.store().generation()
+        if found is not None and now is not None and found[0].n_new == now.n_new:
+            return found[0], False
+    return None, False

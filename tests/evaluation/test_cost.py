@@ -266,7 +266,18 @@ def test_a_job_gives_the_same_estimate(study: Study, store: Store, monkeypatch: 
     job = jobs.read_job(number, store_path=store.path)
     assert (job.done, job.total) == (2, 2)
     found = cost.estimate_from_plain(jobs.read_result(number, store_path=store.path))
-    assert found == estimate(study, store, device="cpu")
+    assert found == (estimate(study, store, device="cpu"), store.generation())
+    assert cost.estimate_from_plain({"estimate": {"n_new": 1}, "generation": 1}) is None
+    assert cost.estimate_from_plain(jobs.read_result(99, store_path=store.path)) is None
+
+
+def test_jobs_of_both_kinds_are_done_by_their_processes(study: Study, store: Store) -> None:
+    asked = jobs.submit_estimate(study, device="cpu", store_path=store.path)
+    bundles = {"bundles": ["nonsense"]}
+    refused = jobs.submit_payload("import", bundles, title="i", device=jobs.NO_DEVICE, store_path=store.path)
+    assert jobs.wait_for(asked, timeout=300, store_path=store.path).state == "done"
+    job = jobs.wait_for(refused, timeout=300, store_path=store.path)
+    assert job.state == "failed" and job.message.startswith("There is no shipped bundle 'nonsense'")
 
 
 def test_checkpoint_that_is_not_here_yet(study: Study, store: Store) -> None:

@@ -239,12 +239,20 @@ def test_a_long_cost_question_is_a_job_with_its_answer_in_place(
     assert (job.kind, job.device) == ("estimate", NO_DEVICE)
     assert "count-cost-study" not in [button.key for button in app.button]
     assert f"cancel-{job.id}" in [button.key for button in app.button]
-    assert line(app) == [f"**Cost question {job.id}** · Starting\\."]
+    assert not app.exception and line(app) == [f"**Cost question {job.id}** · Starting\\."]
+    assert f"cancel-{job.id}" in [button.key for button in open_page("evaluate", model="someone-model").button], (
+        "the page with another study lists it among the jobs"
+    )
     assert jobs.work(job.id, {"estimate": cost.estimate_job}, store_path=store_folder) == "done"
     app.run()
     assert "12,060 prompts" in words(app) and "its size is not known" in words(app)
     assert line(app) == [] and not [box for box in app.expander if box.label.startswith(f"Job {job.id}")]
-    jobs.submit_estimate(jobs.study_of_job(job), device="auto", offline=False, store_path=store_folder)
+    store = Store.open(store_folder)
+    store.put_many([made_up_record(next(s for s in study_cells(asked) if s.demo_seed == 42), wanted=0.5)])
+    store.close()
+    app.run()
+    assert "Results have come since this was counted" in words(app) and "**59** to compute" in words(app)
+    jobs.submit_estimate(asked, device="auto", offline=False, store_path=store_folder)
     assert "12,060 prompts" in words(open_page("evaluate", **OPTIONS)), (
         "an older answer stays while a newer one is counted"
     )
