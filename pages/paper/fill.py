@@ -67,7 +67,7 @@ def _cost_and_button(gap: Filling) -> None:
         f"{plain(joined(models, most=12))}: {count(len(study.checkpoints), 'checkpoint')}, "
         f"{count(len(study.tasks), 'task')}, {count(len(study.label_settings), 'setting')}, "
         f"{count(len(study.demo_seeds), 'seed')}, {study.n_shots} shots, {count(len(study.splits), 'split')} "
-        f"({' and '.join(study.splits)}): {count(n_cells(study), 'cell')}."
+        f"({' and '.join(study.splits)}): {count(n_cells(study), 'cell')} of at most {study.n_test:,} test rows each."
     )
     if (cost := cost_of(study, key=gap.name)) is not None:
         st.markdown(_words(cost))

@@ -149,6 +149,7 @@ def test_the_button_takes_exactly_the_missing_study_to_evaluate(
     app.session_state["fill-Fig. 5"] = True
     app.run()
     assert "51 checkpoints, 16 tasks, 3 settings, 2 seeds, 16 shots, 1 split (test): 4,896 cells" in words(app)
+    assert "of at most 100 test rows each" in words(app)
     assert "**4,896** of them to compute" in words(app)
     app.button(key="take-Fig. 5").click().run()
     assert app.title[0].value == "Evaluate"
