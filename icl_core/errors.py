@@ -11,6 +11,7 @@ __all__ = [
     "JobError",
     "ObservatoryError",
     "ScoringError",
+    "StoppedError",
     "StoreError",
     "StudyError",
     "UnknownNameError",
@@ -53,6 +54,10 @@ class StoreError(ObservatoryError):
 
 class JobError(ObservatoryError):
     """A job cannot be launched, found, cancelled or resumed."""
+
+
+class StoppedError(ObservatoryError):
+    """Work ended early because whoever asked for it told it to stop; what was finished before is kept."""
 
 
 def ends_process(error: BaseException) -> bool:

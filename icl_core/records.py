@@ -211,7 +211,7 @@ class LabelScores:
     n_tokens: npt.NDArray[np.int64]
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=65_536)
 def _digest_of_fields(value: CellSpec | CellKey) -> str:
     """Kept, since one cell's digest is asked for several times while it is written or found."""
     return digest_of(plain_fields(value))

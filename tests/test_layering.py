@@ -29,7 +29,7 @@ BASE_ORDER = ("errors", "owners", "records", "settings")
 PAGE_SIDE = (
     *("errors", "owners", "records", "settings", "data.prompts", "data.label_settings", "models.hub", "models.listing"),
     *(f"evaluation.{name}" for name in ("study", "cells", "index", "store", "bundle", "upkeep", "jobs")),
-    *(f"evaluation.{name}" for name in ("cost", "choice", "exclusions")),
+    *(f"evaluation.{name}" for name in ("cost", "choice", "coverage", "exclusions")),
     *(f"pretraining.lab.{name}" for name in ("config", "runs", "minimal", "claims")),
     *(
         f"{part}.{p.stem}"

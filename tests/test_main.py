@@ -15,6 +15,7 @@ import pytest
 from icl_core.cli.score import _requests
 from icl_core.evaluation import jobs
 from icl_core.evaluation.bundle import read_manifest
+from icl_core.evaluation.rates import MeasuredCell, note
 from icl_core.settings import embedded_results_path, project_path
 from tests.support.tiny_models import save_task_file, save_trajectory, tiny_model, tiny_tokenizer
 
@@ -271,3 +272,14 @@ def test_shipped_results_are_imported_once(cli: Cli) -> None:
 def test_import_needs_a_source(cli: Cli) -> None:
     code, _, errors = cli("import")
     assert code == 2 and "--embedded" in errors
+
+
+def test_no_time_is_told_from_a_model_of_quite_another_size(cli: Cli, folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "far"
+    store.mkdir()
+    for _ in range(3):
+        note(store, MeasuredCell("small", "t", "cpu", "float32", 10, 100, 4000, 1000, 1e9, 2.0, 0.0))
+    output = cli(*evaluate(folder, "--dry-run"), store=store)[1]
+    assert "12 to compute" in output and "The time cannot be told for tiny-llama: the nearest model measured" in output
+    data = json.loads(cli(*evaluate(folder, "--dry-run", "--json"), store=store)[1])
+    assert data["seconds"] is None and data["is_calibrated"] is False

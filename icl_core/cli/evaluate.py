@@ -223,13 +223,10 @@ def _evaluate_here(
     from icl_core.evaluation.run import ProgressInfo, run_study
 
     found = estimate(study, store, device=options.device)
-    is_rough = found.n_new and not found.is_calibrated
+    time = found.time_words if found.seconds is None else f"About {human_seconds(found.seconds)}, {found.time_words}."
     for sentence in found.rows:
         complain(sentence)
-    complain(
-        f"{found.n_new} of {found.n_cells} cells to compute, about {human_seconds(found.seconds)}"
-        f"{' (not calibrated yet)' if is_rough else ''}."
-    )
+    complain(f"{found.n_new} of {found.n_cells} cells to compute.{f' {time}' if found.n_new else ''}")
     progress = ProgressLines()
 
     def show(done: int, total: int, info: ProgressInfo) -> None:
@@ -277,7 +274,7 @@ def _estimate_words(found: Estimate) -> str:
         ("memory", human_bytes(found.memory_bytes)),
         ("download", download),
         ("disk", human_bytes(found.disk_bytes)),
-        ("time", human_seconds(found.seconds) + ("" if found.is_calibrated else " (not calibrated)")),
+        ("time", found.time_words if found.seconds is None else f"{human_seconds(found.seconds)}, {found.time_words}"),
     ]
     return "\n".join([table(("what", "how much"), rows), *found.basis, *found.rows])
 
@@ -332,8 +329,11 @@ def _jobs_table(found: Sequence[jobs.Job]) -> str:
 
 def _run_job(options: argparse.Namespace) -> int:
     from icl_core.cli.lab import train_job
+    from icl_core.evaluation.bundle import import_job
+    from icl_core.evaluation.cost import estimate_job
     from icl_core.evaluation.run import evaluate_job
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
-    state = jobs.work(options.id, {"evaluate": evaluate_job, "train": train_job}, store_path=settings.store_path())
+    handlers = {"evaluate": evaluate_job, "train": train_job, "import": import_job, "estimate": estimate_job}
+    state = jobs.work(options.id, handlers, store_path=settings.store_path())
     return 0 if state in ("done", "cancelled") else 1

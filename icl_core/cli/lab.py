@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -121,15 +120,9 @@ def train_job(payload: Mapping[str, object], context: JobContext) -> Outcome:
     """
     config = config_from_json(json.dumps(payload.get("config")))
     validate_config(config)
-    started, first = time.monotonic(), -1
 
     def report(step: int, n_steps: int, loss: float) -> None:
-        nonlocal started, first
-        if first < 0:
-            started, first = time.monotonic(), step
-        rate = (step - first) / max(time.monotonic() - started, 1e-9) or None
-        left = None if rate is None else (n_steps - step) / rate
-        context.report(step, n_steps, current=f"loss {loss:.3f} nats", units_per_second=rate, eta_seconds=left)
+        context.report_alike(step, n_steps, current=f"loss {loss:.3f} nats")
 
     run = _trained(config, context.store_path / "lab", on_progress=report, should_stop=context.should_stop)
     if run is None:

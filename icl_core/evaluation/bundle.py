@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedReader
@@ -28,6 +28,7 @@ from icl_core.errors import StoreError
 from icl_core.evaluation.cells import is_current
 from icl_core.evaluation.codec import check_record, from_plain, payload_sha256
 from icl_core.evaluation.index import remedy
+from icl_core.evaluation.jobs import JobContext, Outcome
 from icl_core.evaluation.store import PutReport, Store
 from icl_core.owners import clear_leftovers
 from icl_core.records import SCORING_VERSION, CellKey, CellRecord, CellSpec, canonical_json, plain_fields, shown
@@ -39,6 +40,7 @@ __all__ = [
     "ensure_embedded",
     "export_bundle",
     "import_bundle",
+    "import_job",
     "read_manifest",
     "waiting_bundles",
 ]
@@ -229,11 +231,26 @@ def read_manifest(path: Path) -> BundleManifest:
     return manifest
 
 
-def import_bundle(store: Store, path: Path) -> PutReport:
+OnRows = Callable[[int, int], None]
+
+
+def import_bundle(
+    store: Store,
+    path: Path,
+    *,
+    on_progress: OnRows = lambda done, total: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> PutReport:
     """Merges the bundle in a folder into a store; results that are there already stay.
 
     Ended half-way it leaves whole cells, and importing again adds the rest. A row that is no result, or that does not
     fit the results of its model that are here, is refused with a sentence; the others go in.
+
+    Args:
+        store: where they go.
+        path: the folder.
+        on_progress: called with read rows and all rows.
+        should_stop: looked at before each row; True ends the import, and the report tells of what went in.
 
     Raises:
         StoreError: the folder holds no bundle, its table is not the one of the manifest, or it would fill the memory;
@@ -252,12 +269,24 @@ def import_bundle(store: Store, path: Path) -> PutReport:
             metadata = pq.read_metadata(file)
             _check_table(metadata, manifest, table)
             parquet = pq.ParquetFile(file, metadata=metadata, read_dictionary=_TEXT_COLUMNS)
-            report = store.put_many(_records(parquet, manifest, _Neighbours(store), refused))
+            records = _records(parquet, manifest, _Neighbours(store), refused)
+            report = store.put_many(_watched(records, manifest.n_cells, on_progress, should_stop))
     except OSError as error:
         raise StoreError(f"The bundle in {path} lacks its table: {error}.") from error
     except (pa.ArrowException, MemoryError) as error:
         raise StoreError(f"{table} cannot be read as Parquet: {shown(error, most=200)}.") from error
     return dataclasses.replace(report, refused=tuple(refused))
+
+
+def _watched(
+    records: Iterator[CellRecord], total: int, on_progress: OnRows, should_stop: Callable[[], bool]
+) -> Iterator[CellRecord]:
+    """The records until it is time to stop, each told of before it is handed on."""
+    for done, record in enumerate(records):
+        if should_stop():
+            return
+        on_progress(done, total)
+        yield record
 
 
 def _check_table(metadata: pq.FileMetaData, manifest: BundleManifest, table: Path) -> None:
@@ -395,25 +424,67 @@ def waiting_bundles(store: Store) -> tuple[str, ...]:
     return tuple(name for name in embedded_bundles() if store.get_note("bundles", _bundle_id(name)) is None)
 
 
-def ensure_embedded(store: Store, bundles: Iterable[str] | None = None) -> int:
+def ensure_embedded(
+    store: Store,
+    bundles: Iterable[str] | None = None,
+    *,
+    on_progress: Callable[[int, int, str], None] = lambda done, total, name: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> int:
     """Imports shipped bundles once; returns how many cells were new. Quick when nothing is left to do.
 
     Args:
         store: where they go.
         bundles: their names; None for the base model's alone, since all of them take a minute.
+        on_progress: called with read cells and all cells of the bundles that are not there yet, and a bundle's name.
+        should_stop: True ends it; the bundle in work counts as not there, and importing again adds its rest.
 
     Raises:
         StoreError: a shipped bundle is damaged, or there is none of that name.
     """
-    n_new = 0
-    for name in embedded_bundles()[:1] if bundles is None else bundles:
-        if name not in embedded_bundles():
-            raise StoreError(f"There is no shipped bundle {name!r}; there are {', '.join(embedded_bundles())}.")
-        if store.get_note("bundles", _bundle_id(name)) is None:
-            report = import_bundle(store, embedded_results_path() / name)
-            store.put_note("bundles", _bundle_id(name), canonical_json({"folder": name, "n_new": report.n_new}))
-            n_new += report.n_new
+    names = embedded_bundles()[:1] if bundles is None else tuple(bundles)
+    if unknown := [name for name in names if name not in embedded_bundles()]:
+        raise StoreError(f"There is no shipped bundle {unknown[0]!r}; there are {', '.join(embedded_bundles())}.")
+    waiting = [name for name in names if store.get_note("bundles", _bundle_id(name)) is None]
+    sizes = {name: read_manifest(embedded_results_path() / name).n_cells for name in waiting}
+    total, before, n_new = sum(sizes.values()), 0, 0
+    for name in waiting:
+
+        def tell(done: int, _: int, before: int = before, name: str = name) -> None:
+            on_progress(before + done, total, name)
+
+        path = embedded_results_path() / name
+        report = import_bundle(store, path, on_progress=tell, should_stop=should_stop)
+        n_new += report.n_new
+        if should_stop():
+            return n_new
+        store.put_note("bundles", _bundle_id(name), canonical_json({"folder": name, "n_new": report.n_new}))
+        before += sizes[name]
+    on_progress(before, total, "")
     return n_new
+
+
+def import_job(payload: Mapping[str, object], context: JobContext) -> Outcome:
+    """Does a job of the kind ``import``: ``{"bundles": [names of shipped bundles]}``.
+
+    Raises:
+        StoreError: as ``ensure_embedded``; bundles before the one that is refused are in the store.
+    """
+    asked = payload["bundles"]
+    names = [str(name) for name in asked] if isinstance(asked, list) else []
+    store = Store.open(context.store_path)
+    try:
+        n_new = ensure_embedded(
+            store,
+            names,
+            on_progress=lambda done, total, name: context.report_alike(done, total, current=name),
+            should_stop=context.should_stop,
+        )
+    finally:
+        store.close()
+    if context.should_stop():
+        return Outcome(f"{n_new:,} new cells are in the store; resume brings in the rest.", complete=False)
+    return Outcome(f"{n_new:,} new cells of {len(names)} shipped bundle{'s' * (len(names) != 1)} are in the store.")
 
 
 def _bundle_id(name: str) -> str:

@@ -1,27 +1,37 @@
 """What a study costs before it runs: cells, tokens, operations, bytes and time, and what each number rests on.
 
 It loads no weights and needs no torch. Tokens are counted with the checkpoint's tokenizer on a sample of the real
-prompts where both are on this machine; time follows from cells measured here before. Operations for one prompt are
-counted as in arXiv 2406.14022, Table 1.
+prompts where both are on this machine; time follows from cells measured here before, of models of about that size,
+and is not told where there are none. Operations for one prompt are counted as in arXiv 2406.14022, Table 1.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from icl_core.data.datasets import TaskData, load_task_data
 from icl_core.data.prompts import build_cell_prompts
-from icl_core.errors import CheckpointError, ObservatoryError, ScoringError, ends_process, in_words
+from icl_core.errors import (
+    CheckpointError,
+    ObservatoryError,
+    ScoringError,
+    StoppedError,
+    ends_process,
+    in_words,
+)
 from icl_core.evaluation.cell_work import cell_demonstrations, cell_queries
+from icl_core.evaluation.codec import from_plain
+from icl_core.evaluation.jobs import JobContext, Outcome
 from icl_core.evaluation.rates import (
     MeasuredLoad,
     Pacing,
@@ -32,7 +42,7 @@ from icl_core.evaluation.rates import (
 )
 from icl_core.evaluation.shapes import ModelShape, WorkCount, prompt_flops, shape_of_config, work_flops
 from icl_core.evaluation.store import Store
-from icl_core.evaluation.study import Study, study_cells, validate_study
+from icl_core.evaluation.study import Study, n_cells, study_cells, study_from_json, validate_study
 from icl_core.evaluation.told import current_status, row_sentences
 from icl_core.models.files import NO_CONTEXT_LIMIT, context_length_of, read_json
 from icl_core.models.gguf_file import gguf_config, read_gguf_header
@@ -49,7 +59,7 @@ from icl_core.records import CellSpec, CheckpointRef, LabelSetting
 from icl_core.registry.families import MODELS
 from icl_core.registry.tasks import FILE_PREFIX, get_task
 
-__all__ = ["Estimate", "estimate", "flops_of_prompts"]
+__all__ = ["Estimate", "estimate", "estimate_from_plain", "estimate_job", "flops_of_prompts", "takes_long"]
 
 DTYPE_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 CHARACTERS_PER_TOKEN = 4.0
@@ -59,6 +69,9 @@ N_SAMPLED_QUERIES = 64
 PROGRAM_BYTES = 600 * 2**20
 """Python with torch and transformers, and a batch of the engine, beside weights and the prefix."""
 MEASURED_ENOUGH = 3
+MOST_TIMES_THE_SIZE = 30
+"""A rate carries over to models that are so many times larger or smaller in parameters, and no further."""
+_MANY_CELLS, _MUCH_TO_READ = 10_000, 2**30
 _CPU_SHARE = 0.6
 _GPU_FLOPS = {"float32": 15e12, "float64": 5e12}
 _GPU_HALF_FLOPS = 60e12
@@ -66,6 +79,12 @@ _GPU_HALF_FLOPS = 60e12
 T = TypeVar("T")
 
 CountTokens = Callable[[Sequence[str]], list[float]]
+TimeBasis = Literal["measured", "scaled", "assumed", "refused"]
+_RESTS: Mapping[TimeBasis, str] = {
+    "measured": "from cells of the same models measured on this machine",
+    "scaled": "a rough guess from cells of models of another size measured on this machine",
+    "assumed": "a rough guess: no cell was measured under these options on this machine yet",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +101,8 @@ class Estimate:
         download_bytes: still to download; None where the Hub was not asked or did not answer.
         disk_bytes: of new results.
         memory_bytes: of weights (on the device), prefix and program, for the largest checkpoint.
-        seconds: expected wall time of the run, without starting Python.
+        seconds: expected wall time of the run, without starting Python; None where it cannot be told.
+        time_words: what the time rests on, as a clause; where there is none, why, as a sentence.
         is_calibrated: whether the time rests on cells of the same models measured on this machine.
         basis: sentences that say what the numbers rest on.
         rows: sentences on what becomes of the tasks' rows, as far as they were read.
@@ -99,7 +119,8 @@ class Estimate:
     download_bytes: int | None
     disk_bytes: int
     memory_bytes: int
-    seconds: float
+    seconds: float | None
+    time_words: str
     is_calibrated: bool
     basis: tuple[str, ...]
     rows: tuple[str, ...] = ()
@@ -116,7 +137,14 @@ class Estimate:
 
 
 def estimate(
-    study: Study, store: Store, *, device: str = "auto", offline: bool = True, data_offline: bool = True
+    study: Study,
+    store: Store,
+    *,
+    device: str = "auto",
+    offline: bool = True,
+    data_offline: bool = True,
+    on_progress: Callable[[int, int, str], None] = lambda done, total, current: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Estimate:
     """Counts what the missing cells of a study will take.
 
@@ -126,8 +154,11 @@ def estimate(
         device: as for the run.
         offline: False asks the Hub how much there is to download.
         data_offline: False downloads missing datasets to count their tokens.
+        on_progress: called with counted checkpoints, all checkpoints and the next one's name.
+        should_stop: looked at before each checkpoint.
 
     Raises:
+        StoppedError: it was told to stop.
         ObservatoryError: the study is not valid.
     """
     validate_study(study)
@@ -135,27 +166,77 @@ def estimate(
     status = current_status(store, cells)
     new = [spec for spec in cells if status[spec] == "missing"]
     counted = _Counting(study, store, device=_device_kind(device), offline=data_offline)
-    works = [counted.work(spec) for spec in new]
+    by_checkpoint: dict[CheckpointRef, list[CellSpec]] = {}
+    for spec in new:
+        by_checkpoint.setdefault(spec.checkpoint, []).append(spec)
+    works: list[WorkCount] = []
+    for done, (ref, specs) in enumerate(by_checkpoint.items()):
+        if should_stop():
+            raise StoppedError("The cost was not counted to its end.")
+        on_progress(done, len(by_checkpoint), f"{ref.model} {ref.revision}")
+        works += [counted.work(spec) for spec in specs]
+        if not offline:
+            counted.ask_download(ref)
+    on_progress(len(by_checkpoint), len(by_checkpoint), "")
+    new = [spec for specs in by_checkpoint.values() for spec in specs]
     shapes = [counted.shape(spec.checkpoint) for spec in new]
-    seconds, is_calibrated = counted.seconds(new, works, shapes)
+    seconds, basis = counted.seconds(new, works, shapes)
     n_new = max(len(new), 1)
     return Estimate(
         n_cells=len(cells),
         n_stored=len(cells) - len(new),
         n_new=len(new),
         n_prompts=sum(work.n_queries for work in works),
-        tokens=sum(work.unique_tokens for work in works),
+        tokens=float(sum(work.unique_tokens for work in works)),
         tokens_per_prompt=sum(work.mean_prompt_tokens for work in works) / n_new,
-        flops=sum(map(work_flops, shapes, works)),
+        flops=float(sum(map(work_flops, shapes, works))),
         flops_per_prompt=sum(prompt_flops(s, w.mean_prompt_tokens) for s, w in zip(shapes, works, strict=True)) / n_new,
-        download_bytes=None if offline else counted.download(new),
+        download_bytes=None if offline else counted.download_bytes,
         disk_bytes=sum(_record_bytes(spec, work) for spec, work in zip(new, works, strict=True)),
         memory_bytes=max((counted.memory(s, w) for s, w in zip(shapes, works, strict=True)), default=0),
         seconds=seconds,
-        is_calibrated=is_calibrated,
+        time_words=counted.no_time_words() if basis == "refused" else _RESTS[basis],
+        is_calibrated=basis == "measured",
         basis=tuple(counted.basis),
         rows=counted.rows(),
     )
+
+
+def estimate_from_plain(data: Any) -> tuple[Estimate, int] | None:
+    """The estimate of a job (``jobs.read_result``) and the store's generation that it is of; None if it gave none."""
+    try:
+        return from_plain(Estimate, data["estimate"]), int(data["generation"])
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def estimate_job(payload: Mapping[str, object], context: JobContext) -> Outcome:
+    """Does a job of the kind ``estimate``: ``{"study": ..., "device": ..., "offline": ...}``.
+
+    Raises:
+        ObservatoryError: as ``estimate``.
+    """
+    store = Store.open(context.store_path)
+    try:
+        generation = store.generation()
+        found = estimate(
+            study_from_json(json.dumps(payload["study"])),
+            store,
+            device=str(payload["device"]),
+            offline=bool(payload["offline"]),
+            on_progress=lambda done, total, current: context.report_alike(done, total, current=current),
+            should_stop=context.should_stop,
+        )
+    finally:
+        store.close()
+    result = {"estimate": asdict(found), "generation": generation}
+    return Outcome(f"The cost of {found.n_new:,} cells is counted.", result=result)
+
+
+def takes_long(study: Study) -> bool:
+    """Whether the cost of a study is sure to take longer to count than a page can wait: many cells, or large files."""
+    paths = {Path(ref.location) for ref in study.checkpoints if ref.source == "gguf"}  # read whole for their hash
+    return n_cells(study) > _MANY_CELLS or sum(p.stat().st_size for p in paths if p.is_file()) > _MUCH_TO_READ
 
 
 def flops_of_prompts(study: Study, store: Store, *, checkpoints: Sequence[CheckpointRef]) -> dict[str, float]:
@@ -209,6 +290,8 @@ class _Counting:
         self._contexts: dict[str, int] = {}
         self._unreadable: set[CheckpointRef] = set()
         self._works: dict[tuple[Any, ...], WorkCount] = {}
+        self._untimed: dict[str, str] = {}
+        self.download_bytes: int | None = 0
 
     def _say(self, sentence: str) -> None:
         if sentence not in self.basis:
@@ -255,14 +338,15 @@ class _Counting:
         width = DTYPE_BYTES[self._study.dtype]
         return PROGRAM_BYTES + round(width * (shape.n_parameters + 2 * shape.key_value_bytes * work.prefix_tokens))
 
-    def download(self, cells: Sequence[CellSpec]) -> int | None:
-        """Bytes of checkpoints that are not on this machine yet; None if the Hub does not tell."""
-        refs = dict.fromkeys(spec.checkpoint for spec in cells if spec.checkpoint.source == "hub")
+    def ask_download(self, ref: CheckpointRef) -> None:
+        """Adds what is still to download of a checkpoint; the sum is None once the Hub does not tell."""
+        if ref.source != "hub" or self.download_bytes is None:
+            return
         try:
-            return sum(download_size(ref) for ref in refs)
+            self.download_bytes += download_size(ref)
         except ObservatoryError as error:
             self._say(f"Download size is not known: {error}")
-            return None
+            self.download_bytes = None
 
     # Tokens
 
@@ -374,16 +458,26 @@ class _Counting:
 
     def seconds(
         self, cells: Sequence[CellSpec], works: Sequence[WorkCount], shapes: Sequence[ModelShape]
-    ) -> tuple[float, bool]:
-        """Expected wall time of cells and loading, and whether it rests on measurements of the same models."""
+    ) -> tuple[float | None, TimeBasis]:
+        """Expected wall time of cells and loading, None where it cannot be told, and the weakest thing it rests on."""
         models = {spec.checkpoint.model: shape for spec, shape in zip(cells, shapes, strict=True)}
-        pacings = {model: self._pacing(model, shape) for model, shape in models.items()}
+        found = {model: self._pacing(model, shape) for model, shape in models.items()}
+        pacings = {model: pacing for model, (pacing, _) in found.items() if pacing is not None}
+        if len(pacings) < len(found):
+            return None, "refused"
         total = sum(
-            pacings[spec.checkpoint.model][0].seconds(n_queries=work.n_queries, flops=work_flops(shape, work))
+            pacings[spec.checkpoint.model].seconds(n_queries=work.n_queries, flops=work_flops(shape, work))
             for spec, work, shape in zip(cells, works, shapes, strict=True)
         )
         total += self._encode_seconds(cells, works) + self._load_seconds(cells, models)
-        return total, all(measured for _, measured in pacings.values())
+        order: tuple[TimeBasis, ...] = ("measured", "scaled", "assumed")
+        return float(total), max((basis for _, basis in found.values()), key=order.index, default="measured")
+
+    def no_time_words(self) -> str:
+        """Why no time is told, in one sentence."""
+        (model, reason), *others = self._untimed.items()
+        names = f"{model} and {len(others)} more" if others else model
+        return f"The time cannot be told for {names}: {reason}."
 
     def _encode_seconds(self, cells: Sequence[CellSpec], works: Sequence[WorkCount]) -> float:
         """Each prompt is encoded once, for the first checkpoint of its model."""
@@ -397,37 +491,50 @@ class _Counting:
         }
         return sum(n_queries * per_query[model] for (model, *_), n_queries in prompts.items())
 
-    def _pacing(self, model: str, shape: ModelShape) -> tuple[Pacing, bool]:
+    def _pacing(self, model: str, shape: ModelShape) -> tuple[Pacing | None, TimeBasis]:
         same = [cell for cell in self._cells if cell.model == model]
         where = f"{self._study.dtype} on this machine's {self._device}"
         if len(same) >= MEASURED_ENOUGH:
             self._say(f"Time of {model}: {len(same)} finished cells in {where}.")
-            return fit_pacing(same), True
+            return fit_pacing(same), "measured"
+        if not shape.n_non_embedding:
+            self._untimed[model] = "its size is not known, since its configuration is not here"
+            return None, "refused"
         sizes = Counter(cell.n_non_embedding for cell in self._cells)
         sizes = Counter({size: n for size, n in sizes.items() if n >= MEASURED_ENOUGH and size})
-        if sizes and shape.n_non_embedding:
+        if sizes:
             nearest = min(sizes, key=lambda size: abs(np.log(size / shape.n_non_embedding)))
             other = [cell for cell in self._cells if cell.n_non_embedding == nearest]
             factor = max(nearest, shape.n_non_embedding) / min(nearest, shape.n_non_embedding)
+            compared = f"{factor:,.1f} times {'larger' if nearest > shape.n_non_embedding else 'smaller'}"
+            if factor > MOST_TIMES_THE_SIZE:
+                self._untimed[model] = (
+                    f"the nearest model measured here is {compared}, and a rate carries over to at most "
+                    f"{MOST_TIMES_THE_SIZE} times as many parameters; its own first cells will tell"
+                )
+                return None, "refused"
             self._say(
                 f"Time of {model}: rate of {len(other)} finished cells of {other[-1].model} in {where}, a model "
-                f"{factor:.1f} times {'larger' if nearest > shape.n_non_embedding else 'smaller'}; calibrated by its "
-                "own first cells."
+                f"{compared}; calibrated by its own first cells."
             )
-            return fit_pacing(other), False
-        return self._default_pacing(model), False
+            return fit_pacing(other), "scaled"
+        return self._default_pacing(model), "assumed"
 
     def _default_pacing(self, model: str) -> Pacing:
         if self._device == "cuda":
             rate = _GPU_FLOPS.get(self._study.dtype, _GPU_HALF_FLOPS)
             self._say(f"Time of {model}: an assumed {rate / 1e12:.0f} TFLOP/s, nothing was measured on this GPU yet.")
             return Pacing(0.05, 1e-4, 1 / rate)
-        rate = _CPU_SHARE * _matmul_flops()
+        rate = _CPU_SHARE * self._product_rate
         self._say(
             f"Time of {model}: {_CPU_SHARE:.0%} of this machine's matrix product just measured ({rate / 1e9:.0f} "
             "GFLOP/s), since no cell was measured yet; good to a factor of 2, calibrated by the first cells."
         )
         return Pacing(0.03, 3e-4, 1 / rate)
+
+    @cached_property
+    def _product_rate(self) -> float:
+        return _matmul_flops()
 
     def _load_seconds(self, cells: Sequence[CellSpec], models: Mapping[str, ModelShape]) -> float:
         """The first checkpoint also pays for importing; later ones go by the median of earlier loads."""
@@ -444,8 +551,10 @@ def _load_time(ref: CheckpointRef, loads: Sequence[MeasuredLoad], shape: ModelSh
     same = [load.seconds for load in alike if load.model == ref.model]
     if same:
         return median(same[-20:])
-    rate = median([load.n_bytes / load.seconds for load in alike]) if alike else 5e8
-    return 4 * shape.n_parameters / rate + 3 * is_first
+    n_bytes = 4 * shape.n_parameters
+    near = [load for load in alike if n_bytes <= MOST_TIMES_THE_SIZE * load.n_bytes <= MOST_TIMES_THE_SIZE**2 * n_bytes]
+    rate = median([load.n_bytes / load.seconds for load in near]) if near else 5e8
+    return n_bytes / rate + 3 * is_first
 
 
 def _cut(work: WorkCount, context_length: int) -> WorkCount:

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
@@ -27,12 +28,13 @@ from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 import psutil
 
 from icl_core import settings
-from icl_core.errors import JobError, ObservatoryError, in_words
+from icl_core.errors import JobError, ObservatoryError, StoppedError, StudyError, in_words
 from icl_core.evaluation.index import is_unwritable
-from icl_core.evaluation.study import Study, study_to_json
+from icl_core.evaluation.study import Study, study_from_json, study_to_json
 from icl_core.owners import Owner, lives, owner_of, process_of
 
 __all__ = [
+    "NO_DEVICE",
     "Job",
     "JobContext",
     "JobKind",
@@ -42,15 +44,18 @@ __all__ = [
     "list_jobs",
     "read_job",
     "read_log",
+    "read_result",
     "reconcile",
     "resume",
+    "study_of_job",
     "submit",
+    "submit_estimate",
     "submit_payload",
     "wait_for",
     "work",
 ]
 
-JobKind = Literal["evaluate", "train"]
+JobKind = Literal["evaluate", "train", "import", "estimate"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "lost"]
 
 BEAT_SECONDS = 1.0
@@ -63,6 +68,8 @@ TERM_SECONDS = 4.0
 """Time a cancelled job has to finish its cell before SIGTERM."""
 KILL_SECONDS = 15.0
 """Time a cancelled job has before SIGKILL."""
+NO_DEVICE = "none"
+"""The device of jobs that compute on none: they wait for nobody, and nobody waits for them."""
 
 _LOG = logging.getLogger(__name__)
 _SCHEMA = """
@@ -101,12 +108,12 @@ class Job:
         kind: what it does.
         title: what a person calls it.
         payload: JSON text that the handler of this kind understands.
-        device: the device it holds while it lives; ``auto`` holds all of them.
+        device: the device it holds while it lives; ``auto`` holds all of them, ``none`` holds none.
         state: queued, running, done, failed, cancelled, lost (its process died without a word).
         created, started, ended, beat: seconds since 1970, None where it has not happened.
         host, pid, pid_started: place, id and start of its process, as in ``owners.Owner``.
         cancel_asked: when cancelling was asked for, s since 1970.
-        done, total: units of work, cells of a study or steps of a training.
+        done, total: units of work: cells of a study or a bundle, steps of a training, checkpoints of an estimate.
         cells_per_second: recent rate over units that were really computed, None before the first.
         eta_seconds: expected seconds to the end at the last heartbeat, None where unknown.
         current: the unit in work.
@@ -149,10 +156,12 @@ class Outcome:
     Attributes:
         message: one sentence for the person who asked.
         complete: False if it stopped early because it was told to.
+        result: what JSON can hold, for ``read_result``; None where there is nothing but the message.
     """
 
     message: str
     complete: bool = True
+    result: Mapping[str, object] | None = None
 
 
 # The table
@@ -230,7 +239,7 @@ def _set(table: sqlite3.Connection, job_id: int, **values: object) -> None:
 
 def _conflict(first: str, second: str) -> bool:
     """Whether two jobs may not live at once: the same device, or one that may take any."""
-    return first == second or "auto" in (first, second)
+    return NO_DEVICE not in (first, second) and (first == second or "auto" in (first, second))
 
 
 # Asking for work
@@ -248,11 +257,28 @@ def submit(study: Study, *, device: str = "auto", offline: bool = False, store_p
     Returns:
         The number of the job.
     """
+    payload = {"study": json.loads(study_to_json(study)), "device": device, "offline": offline}
+    return submit_payload("evaluate", payload, title=_title(study), device=device, store_path=store_path)
+
+
+def submit_estimate(study: Study, *, device: str = "auto", offline: bool = True, store_path: Path | None = None) -> int:
+    """Asks what the missing cells of a study would take; the job's result is a ``cost.Estimate``.
+
+    Args:
+        study: what would be evaluated.
+        device: on which it would be.
+        offline: False asks the Hub how much there is to download.
+        store_path: the store's folder, None for the default one.
+    """
+    payload = {"study": json.loads(study_to_json(study)), "device": device, "offline": offline}
+    title = f"Cost of {_title(study)}"
+    return submit_payload("estimate", payload, title=title, device=NO_DEVICE, store_path=store_path)
+
+
+def _title(study: Study) -> str:
     models = sorted({ref.model for ref in study.checkpoints})
     n_checkpoints = len(study.checkpoints)
-    title = f"{', '.join(models)}: {n_checkpoints} checkpoint{'s' * (n_checkpoints != 1)}, {', '.join(study.tasks)}"
-    payload = {"study": json.loads(study_to_json(study)), "device": device, "offline": offline}
-    return submit_payload("evaluate", payload, title=title, device=device, store_path=store_path)
+    return f"{', '.join(models)}: {n_checkpoints} checkpoint{'s' * (n_checkpoints != 1)}, {', '.join(study.tasks)}"
 
 
 def submit_payload(
@@ -311,7 +337,7 @@ def cancel(job_id: int, *, store_path: Path | None = None) -> Job:
         if job.state == "queued":
             _set(table, job_id, state="cancelled", ended=time.time(), message="Cancelled before it started.")
         elif job.cancel_asked is None:
-            _set(table, job_id, cancel_asked=time.time(), message="Stopping after the running cell.")
+            _set(table, job_id, cancel_asked=time.time(), eta_seconds=None, message="Cancelling; what is done is kept.")
     return read_job(job_id, store_path=folder)
 
 
@@ -365,8 +391,34 @@ def read_log(job_id: int, *, store_path: Path | None = None, max_bytes: int = 20
     return text.split("\n", 1)[-1] if size > max_bytes else text
 
 
+def read_result(job_id: int, *, store_path: Path | None = None) -> Any:
+    """What the job's handler gave beside its message, None where there is nothing that can be read."""
+    try:
+        return json.loads(_result_path(_store_folder(store_path), job_id).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def study_of_job(job: Job) -> Study | None:
+    """The study that a job evaluates or prices; None for other kinds, and where the payload is no study."""
+    return _study_in(job.payload) if job.kind in ("evaluate", "estimate") else None
+
+
+@lru_cache(maxsize=512)
+def _study_in(payload: str) -> Study | None:
+    """Kept, since pages ask for every job's study again and again."""
+    try:
+        return study_from_json(json.dumps(json.loads(payload)["study"]))
+    except (StudyError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
 def _log_path(folder: Path, job_id: int) -> Path:
     return folder / "jobs" / f"{job_id}.log"
+
+
+def _result_path(folder: Path, job_id: int) -> Path:
+    return folder / "jobs" / f"{job_id}.json"
 
 
 # Who lives
@@ -416,14 +468,21 @@ def _told(job: Job) -> Job:
     if job.state != "running" or _silence(job) <= STALLED_SECONDS:
         return job
     words = f"Not responding for {_silence(job):.0f} s: its process is there but does not go on; cancel it, or wait."
-    return replace(job, message=words)
+    return replace(job, message=words, eta_seconds=None)
 
 
 def _epitaph(job: Job) -> dict[str, str]:
     if job.cancel_asked is not None:
-        return {"state": "cancelled", "message": "Stopped by a signal; what was finished is stored."}
+        return {"state": "cancelled", "message": _cancelled_words(job, "")}
     reason = "Its process never started" if job.pid is None else "Its process died without a word"
     return {"state": "lost", "message": f"{reason}; what was finished is stored, resume does the rest."}
+
+
+def _cancelled_words(job: Job, said: str) -> str:
+    """Who stopped a job, and what its handler said; nobody asked for a signal from outside."""
+    if job.cancel_asked is None:
+        return said or "Stopped by a signal; what was finished is stored."
+    return f"Cancelled. {said or 'What was finished is stored.'}"
 
 
 def _owner(job: Job) -> Owner | None:
@@ -503,6 +562,7 @@ class JobContext:
         self.store_path = folder
         self._stop = threading.Event()
         self._ended = threading.Event()
+        self._first: tuple[float, int] | None = None
         self._lock = threading.Lock()
         self._news: dict[str, object] = {}
         self._thread = threading.Thread(target=self._beat_until_end, name="heartbeat", daemon=True)
@@ -525,6 +585,16 @@ class JobContext:
             self._news |= {"done": done, "total": total, "current": current}
             self._news |= {"cells_per_second": units_per_second, "eta_seconds": eta_seconds}
 
+    def report_alike(self, done: int, total: int, *, current: str = "") -> None:
+        """Says the same of units that take equally long: rate and time left follow from the time since the first."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now, done
+        seconds, n_done = now - self._first[0], done - self._first[1]
+        rate = n_done / seconds if seconds > 0 and n_done > 0 else None
+        left = None if rate is None else (total - done) / rate
+        self.report(done, total, current=current, units_per_second=rate, eta_seconds=left)
+
     def say(self, message: str) -> None:
         """Shows one sentence about what is going on."""
         with self._lock:
@@ -543,6 +613,8 @@ class JobContext:
         with _table(self.store_path) as table:
             job = _get(table, self.job.id)
             if self._is_still_mine(table, job):
+                if job.cancel_asked is not None:
+                    news.pop("eta_seconds", None)
                 _set(table, job.id, state="running", ended=None, beat=time.time(), **news)
             else:
                 self._stop.set()
@@ -579,6 +651,7 @@ def work(job_id: int, handlers: Mapping[str, Handler], *, store_path: Path | Non
     """Does a job in this process: beats, lets the handler of its kind work, notes the outcome, starts the next.
 
     SIGTERM and SIGINT end the handler with KeyboardInterrupt: the running cell is lost, finished ones are stored.
+    A handler that was told to stop returns an outcome that is not complete, or raises StoppedError.
 
     Raises:
         JobError: the job is unknown, has ended, or is in work in another process.
@@ -589,7 +662,9 @@ def work(job_id: int, handlers: Mapping[str, Handler], *, store_path: Path | Non
         state, message = _do(job, handlers, context)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with _table(folder) as table:
-        if _get(table, job_id).state == "running":
+        now = _get(table, job_id)
+        if now.state == "running":
+            message = _cancelled_words(now, message) if state == "cancelled" else message
             _set(table, job_id, state=state, ended=time.time(), message=message, current="", eta_seconds=None)
     reconcile(folder)
     return state
@@ -614,8 +689,14 @@ def _do(job: Job, handlers: Mapping[str, Handler], context: JobContext) -> tuple
         if handler is None:
             raise JobError(f"jobs of the kind {job.kind} cannot be done; the known kinds are {', '.join(handlers)}.")
         outcome = handler(json.loads(job.payload), context)
+        if outcome.result is not None:
+            path = _result_path(context.store_path, job.id)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(dict(outcome.result)), encoding="utf-8")
     except KeyboardInterrupt:
-        return "cancelled", "Stopped by a signal; what was finished is stored."
+        return "cancelled", ""
+    except StoppedError as error:
+        return "cancelled", str(error)
     except ObservatoryError as error:
         return "failed", str(error)
     except BaseException as error:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from icl_core.data.datasets import TaskData, load_task_data
@@ -49,6 +50,7 @@ from icl_core.records import (
     EncodedRequest,
     LabelScores,
 )
+from icl_core.registry.names import full_name
 from icl_core.registry.tasks import get_task, shown_task
 
 if TYPE_CHECKING:
@@ -81,7 +83,8 @@ class ProgressInfo:
         current: the cell or checkpoint in work, in words.
         n_stored, n_computed, n_failed: finished cells by what became of them.
         cells_per_second: recent rate of computed cells, None before the first.
-        eta_seconds: expected seconds to the end, None before the first computed cell.
+        eta_seconds: expected seconds to the end, None where it cannot be told: before the first computed cell, and
+            while what is left waits for another process.
     """
 
     current: str
@@ -264,7 +267,11 @@ class _Run:
     shape: ModelShape | None = None
     mark: float = 0.0
     encodings: Encodings = field(default_factory=Encodings)
-    has_loaded: bool = False
+    first_start: float | None = None
+    starts: list[float] = field(default_factory=list)
+    waits: bool = False
+    loaded: CheckpointRef | None = None
+    to_do: Counter[CheckpointRef] = field(default_factory=Counter)
     facts: list[CellFacts] = field(default_factory=list)
     _sizes: dict[tuple[str, str, int], float] = field(default_factory=dict)
     _tasks: dict[str, TaskData | Exception] = field(default_factory=dict)
@@ -313,21 +320,22 @@ class _Run:
         """Does the missing cells of one checkpoint; those that another process has claimed stay unfinished."""
         if self._stops():
             return
-        ref = specs[0].checkpoint
-        self._report(f"{_name(ref)}: looking")
+        ref, start = specs[0].checkpoint, time.monotonic()
+        self._report(f"{full_name(ref)}: looking")
         try:
             missing = self._missing(specs)
             if wait:
-                missing = self._wait_for_others(missing)
+                missing, start = self._wait_for_others(missing), time.monotonic()
             if missing and not self._stops():
                 with self._loaded(ref) as loaded:
+                    self._time_start(time.monotonic() - start)
                     self._do_cells(loaded, missing)
         except StoreError:
             raise
         except BaseException as error:
             if ends_process(error):
                 raise
-            self._fail(_name(ref), error, self._unfinished(specs))
+            self._fail(full_name(ref), error, self._unfinished(specs))
         finally:
             self.claims.give_back()
 
@@ -347,9 +355,10 @@ class _Run:
             else:
                 failed.setdefault(spec.task, []).append(spec)
         for task, lost in failed.items():
-            self._fail(f"{_name(ref)}, {shown_task(task)}", cast(Exception, self._tasks[task]), lost)
+            self._fail(f"{full_name(ref)}, {shown_task(task)}", cast(Exception, self._tasks[task]), lost)
         missing = self._not_stored(keys)
         self._turn_from_other_content(missing)
+        self._expect_too(spec for spec, _ in missing)
         return missing
 
     def _turn_from_other_content(self, missing: Sequence[tuple[CellSpec, CellKey]]) -> None:
@@ -385,9 +394,11 @@ class _Run:
         """Waits until each cell is stored by the process that claimed it; returns those that became free."""
         waiting = list(missing)
         while waiting and not self._stops():
-            self._report(f"{_name(waiting[0][0].checkpoint)}: waiting for another process")
+            self.waits = True
+            self._report(f"{full_name(waiting[0][0].checkpoint)}: waiting for another process")
             waiting = self._not_stored(dict(waiting))
             free = set(self.claims.take(key for _, key in waiting))
+            self.waits = False
             if free:
                 return [(spec, key) for spec, key in waiting if key in free]
             time.sleep(WAIT_SECONDS if waiting else 0)
@@ -405,7 +416,7 @@ class _Run:
     def _loaded(self, ref: CheckpointRef) -> Iterator[LoadedCheckpoint]:
         from icl_core.models.checkpoints import load_checkpoint, release
 
-        self._report(f"{_name(ref)}: loading")
+        self._report(f"{full_name(ref)}: loading")
         tells_later_loads = not self._converts(ref)
         start = time.monotonic()
         loaded = load_checkpoint(
@@ -422,10 +433,12 @@ class _Run:
             n_bytes = sum(parameter.nbytes for parameter in loaded.model.parameters())
             kind, seconds = self.device.split(":")[0], time.monotonic() - start
             if tells_later_loads:
-                note(self.store.path, MeasuredLoad(ref.model, kind, n_bytes, seconds, is_first=not self.has_loaded))
-            self.has_loaded = True
+                is_first = self.first_start is None
+                note(self.store.path, MeasuredLoad(ref.model, kind, n_bytes, seconds, is_first=is_first))
+            self.loaded = ref
             yield loaded
         finally:
+            self.loaded = None
             release(loaded)
 
     def _refuse_other_content(self, ref: CheckpointRef, loaded: CheckpointIdentity) -> None:
@@ -433,7 +446,7 @@ class _Run:
         expected = self.identities[ref]
         if replace(loaded, n_parameters=None) != replace(expected, n_parameters=None):
             del self.identities[ref]
-            raise CheckpointError(f"{_name(ref)} changed while it was being loaded; evaluate it again.")
+            raise CheckpointError(f"{full_name(ref)} changed while it was being loaded; evaluate it again.")
 
     def _do_cells(self, loaded: LoadedCheckpoint, missing: Sequence[tuple[CellSpec, CellKey]]) -> None:
         """Scores and stores the cells that no other process has claimed.
@@ -555,8 +568,31 @@ class _Run:
     def _expect(self, cells: Sequence[CellSpec]) -> None:
         """Notes the work of the cells that seem to be missing, for the time that is left."""
         status = self.store.status(cells)
-        self.expected = {spec: self._expected_work(spec) for spec in cells if status[spec] == "missing"}
-        self.work_left = sum(self.expected.values())
+        self._expect_too(spec for spec in cells if status[spec] == "missing")
+
+    def _expect_too(self, specs: Iterable[CellSpec]) -> None:
+        """The same of cells whose files turned out to be others than those of their results."""
+        new = {spec: self._expected_work(spec) for spec in specs if spec not in self.expected}
+        self.expected |= new
+        self.to_do.update(spec.checkpoint for spec in new)
+        self.work_left += sum(new.values())
+
+    def _time_start(self, seconds: float) -> None:
+        """Notes how long a checkpoint took until its first cell began; the first one also pays for importing."""
+        if self.first_start is None:
+            self.first_start = seconds
+        else:
+            self.starts.append(seconds)
+
+    def _seconds_left(self) -> float | None:
+        """Of the cells that are left and of loading their checkpoints; None where they wait for another process."""
+        if len(self.finished) == self.total:
+            return 0.0
+        scoring = self.pace.eta_seconds(self.work_left)
+        if scoring is None or self.waits or not self.expected:
+            return None
+        n_to_load = sum(n > 0 for ref, n in self.to_do.items() if ref != self.loaded)
+        return scoring + n_to_load * (median(self.starts) if self.starts else self.first_start or 0.0)
 
     def _expected_work(self, spec: CellSpec) -> float:
         """A size of a cell, in characters of text that pass through the model; any unit does."""
@@ -571,7 +607,9 @@ class _Run:
     def _finish(self, specs: Sequence[CellSpec]) -> None:
         self.finished.update(specs)
         for spec in specs:
-            self.work_left -= self.expected.pop(spec, 0.0)
+            if spec in self.expected:
+                self.work_left -= self.expected.pop(spec)
+                self.to_do[spec.checkpoint] -= 1
         self._report(_cell_name(specs[-1]))
 
     def _report(self, current: str) -> None:
@@ -581,7 +619,7 @@ class _Run:
             n_computed=self.n_computed,
             n_failed=sum(failure.n_cells for failure in self.failures),
             cells_per_second=self.pace.units_per_second,
-            eta_seconds=self.pace.eta_seconds(self.work_left if self.expected else 0.0),
+            eta_seconds=self._seconds_left(),
         )
         self.on_progress(self.n_stored + self.n_computed + info.n_failed, self.total, info)
 
@@ -666,10 +704,6 @@ def _shape(model: Any) -> ModelShape | None:
         return None
 
 
-def _name(ref: CheckpointRef) -> str:
-    return f"{ref.model} {ref.weight_file or ref.revision}"
-
-
 def _cell_name(spec: CellSpec) -> str:
     split = "" if spec.split == "test" else f", {spec.split}"
-    return f"{_name(spec.checkpoint)}, {shown_task(spec.task)}, {spec.label_setting}, seed {spec.demo_seed}{split}"
+    return f"{full_name(spec.checkpoint)}, {shown_task(spec.task)}, {spec.label_setting}, seed {spec.demo_seed}{split}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import operator
 import typing
 from collections import Counter
@@ -45,6 +46,7 @@ __all__ = [
     "Study",
     "check_values",
     "most_alike",
+    "n_cells",
     "study_cells",
     "study_digest",
     "study_from_json",
@@ -128,6 +130,12 @@ def study_cells(study: Study) -> tuple[CellSpec, ...]:
         for seed in study.demo_seeds
         for setting in study.label_settings
     )
+
+
+def n_cells(study: Study) -> int:
+    """How many cells ``study_cells`` gives, without making them."""
+    parts = (study.checkpoints, study.tasks, study.splits, study.demo_seeds, study.label_settings)
+    return math.prod(map(len, parts))
 
 
 def study_to_json(study: Study) -> str:

@@ -20,6 +20,7 @@ from icl_core.records import CheckpointRef
 __all__ = [
     "Reading",
     "counted_in",
+    "full_name",
     "gguf_stem",
     "home_of",
     "label_of",
@@ -107,6 +108,11 @@ def read_name(name: str) -> Reading | None:
 
 def _number(digits: str, size: str) -> int:
     return round(float(digits) * _SIZES[size]) if "." in digits else int(digits) * _SIZES[size]
+
+
+def full_name(ref: CheckpointRef) -> str:
+    """A checkpoint as runs and jobs name it: its model and its revision, or its file."""
+    return f"{ref.model} {ref.weight_file or ref.revision}"
 
 
 def label_of(ref: CheckpointRef) -> str:

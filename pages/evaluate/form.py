@@ -279,8 +279,9 @@ def study_to_run(run: RunOptions) -> Study:
 
 
 def summary(study: Study) -> str:
-    """The study in a line."""
+    """The study as the product that its number of cells is."""
+    splits = f" × {count(len(study.splits), 'split')} ({' and '.join(study.splits)})" if len(study.splits) > 1 else ""
     return (
         f"{count(len(study.checkpoints), 'checkpoint')} × {count(len(study.tasks), 'task')} × "
-        f"{count(len(study.label_settings), 'setting')} × {count(len(study.demo_seeds), 'seed')}"
+        f"{count(len(study.label_settings), 'setting')} × {count(len(study.demo_seeds), 'seed')}{splits}"
     )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
-from icl_core.evaluation.jobs import Job
+from icl_core.evaluation.jobs import Job, study_of_job
+from icl_core.evaluation.study import Study
 from pages.ui import jobs
 from pages.ui.words import plain
 
 __all__ = ["live", "past"]
 
 
-def live() -> None:
-    """Every waiting or running job, with its progress."""
-    jobs.live(jobs.listed(), "Job", _cell_and_log)
+def live(study: Study | None) -> None:
+    """Every waiting or running job, with its progress, but the cost question of this study, which stands above."""
+    known = jobs.listed()
+    jobs.live([job for job in known if job.kind != "estimate" or study_of_job(job) != study], "Job", _cell_and_log)
 
 
 def _cell_and_log(now: Job) -> None:

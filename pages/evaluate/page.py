@@ -11,13 +11,13 @@ from pages.ui.words import plain, reported
 
 frame.heading("Evaluate", "What will it cost, and is it running?")
 with reported():
-    jobs_view.live()
     opening.draw()
     form.models_and_checkpoints()
     spot = st.container()
     form.tasks()
     form.settings()
     run = form.run_options()
+    study = None
     try:
         study = form.study_to_run(run)
         with spot:
@@ -25,4 +25,5 @@ with reported():
         preflight.box(study, run)
     except ObservatoryError as error:
         spot.info(plain(str(error)))
+    jobs_view.live(study)
     jobs_view.past()

@@ -2,59 +2,67 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
-from icl_core.evaluation import jobs
-from icl_core.evaluation.cost import Estimate, estimate
-from icl_core.evaluation.study import Study, study_from_json, study_to_json
+from icl_core.evaluation import jobs as table
+from icl_core.evaluation.cost import Estimate
+from icl_core.evaluation.study import Study
 from pages.evaluate.form import RunOptions, summary
-from pages.ui import blocks, cached
+from pages.ui import blocks, cached, jobs
+from pages.ui.costs import cost_of
 from pages.ui.words import byte_count, count, duration, plain, short_number
 
 __all__ = ["box"]
 
 
-@st.cache_data(max_entries=32, show_spinner="Counting tokens on a sample of the prompts")
-def _estimate(study: str, device: str, offline: bool, generation: str, files: str) -> Estimate:
-    return estimate(study_from_json(study), cached.store(), device=device, offline=offline)
-
-
 def box(study: Study, run: RunOptions) -> None:
     """The cost of the missing cells, and the start."""
+    counts = cached.completeness(study).values()
+    n_stored, n_cells = sum(done for done, _ in counts), sum(total for _, total in counts)
     with st.container(border=True, key="preflight"):
-        ask = st.session_state.get("ask_hub", False) and not run.offline
-        files = cached.state_of_files(study)
-        cost = _estimate(study_to_json(study), run.device, not ask, cached.generation(), files)
-        st.markdown(f"**{summary(study)}** = {count(cost.n_cells, 'cell')}")
+        st.markdown(f"**{summary(study)}** = {count(n_cells, 'cell')}")
         left, right = st.columns([3, 2])
-        with left:
-            st.markdown(_lines(cost))
         with right:
-            for sentence in cost.basis:
-                st.caption(plain(sentence))
-            if not run.offline and any(ref.source == "hub" for ref in study.checkpoints):
-                st.toggle("Ask the Hub how much there is to download", key="ask_hub")
-        blocks.remarks(cost.rows)
-        _start(study, run, cost)
+            on_hub = not run.offline and any(ref.source == "hub" for ref in study.checkpoints)
+            spot = st.container()
+            cost = cost_of(study, key="study", device=run.device, ask_hub=on_hub)
+            for sentence in cost.basis if cost else ():
+                spot.caption(plain(sentence))
+        with left:
+            st.markdown(_lines(n_stored, n_cells - n_stored, cost))
+        blocks.remarks(cost.rows if cost else ())
+        _start(study, run, n_cells - n_stored)
 
 
-def _lines(cost: Estimate) -> str:
+def _lines(n_stored: int, n_new: int, cost: Estimate | None) -> str:
     """The cost as a short list."""
-    if not cost.n_new:
+    if not n_new:
         return "Every cell is stored already: nothing to compute."
+    counted = f"- **{n_new:,}** to compute, {n_stored:,} stored already"
+    if cost is None:
+        return counted
     download = "not asked" if cost.download_bytes is None else byte_count(cost.download_bytes)
-    rests = "from cells measured on this machine" if cost.is_calibrated else "a rough guess: nothing measured here yet"
+    words = plain(cost.time_words)
+    operations = f"{short_number(cost.tflops)} TFLOPs ({cost.tflops_per_prompt:.3g} per prompt)"
+    memory = f"memory {byte_count(cost.memory_bytes)}"
+    if not cost.flops:
+        operations, memory = "operations not known", "memory not known"
     return (
-        f"- **{cost.n_new:,}** to compute, {cost.n_stored:,} stored already\n"
-        f"- **{duration(cost.seconds)}**, {rests}\n"
-        f"- {count(cost.n_prompts, 'prompt')}, {short_number(round(cost.tokens))} tokens, "
-        f"{short_number(cost.tflops)} TFLOPs ({cost.tflops_per_prompt:.3g} a prompt)\n"
-        f"- memory {byte_count(cost.memory_bytes)}, disk {byte_count(cost.disk_bytes)}, download {download}"
+        f"{counted}\n"
+        f"- {words if cost.seconds is None else f'**{duration(cost.seconds)}**, {words}'}\n"
+        f"- {count(cost.n_prompts, 'prompt')}, {short_number(round(cost.tokens))} tokens, {operations}\n"
+        f"- {memory}, disk {byte_count(cost.disk_bytes)}, download {download}"
     )
 
 
-def _start(study: Study, run: RunOptions, cost: Estimate) -> None:
-    label = f"Evaluate {count(cost.n_new, 'cell')}" if cost.n_new else "Nothing to evaluate"
-    if st.button(label, type="primary", key="start", disabled=not cost.n_new):
-        jobs.submit(study, device=run.device, offline=run.offline)
-        st.rerun()
+def _start(study: Study, run: RunOptions, n_new: int) -> None:
+    """The button, and beside it how far the job is that does this study."""
+    job = jobs.live_of(study)
+    label = f"Evaluate {count(n_new, 'cell')}" if n_new else "Nothing to evaluate"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if jobs.button(label, job, key="start", disabled=not n_new):
+            jobs.start(partial(table.submit, study, device=run.device, offline=run.offline))
+        if job is not None:
+            jobs.status(job)

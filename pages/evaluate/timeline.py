@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import streamlit as st
 
 from icl_core.evaluation.exclusions import excluded_checkpoints
-from icl_core.evaluation.jobs import Job
+from icl_core.evaluation.jobs import Job, study_of_job
 from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef
+from icl_core.registry.names import full_name
 from pages.ui import blocks, cached, charts, frame, jobs, rows, selection
 from pages.ui.axes import x_axis
 from pages.ui.charts import PICK
@@ -23,6 +23,17 @@ MOST_OTHERS = 400
 
 def draw(study: Study, choice: selection.Choice) -> None:
     """Every chosen checkpoint with its state; for one model also those not chosen, to click on."""
+    is_live = any(job.is_live and refs & set(study.checkpoints) for job, refs in _asked())
+
+    def drawn() -> None:
+        if st.session_state["checkpoints"] != choice.checkpoints:
+            st.rerun()  # a click on a mark changed the choice, which the whole page shows
+        _chart(study)
+
+    jobs.refreshed(drawn, key="timeline-part", while_live=is_live)
+
+
+def _chart(study: Study) -> None:
     single = len({ref.model for ref in study.checkpoints}) == 1
     known = cached.checkpoints_of(study.checkpoints[0].model) if single else ()
     others = [ref for ref in known if ref not in set(study.checkpoints)][:MOST_OTHERS]
@@ -65,9 +76,9 @@ def _states(study: Study) -> dict[CheckpointRef, tuple[str, str]]:
     """State and sentence of each checkpoint: stored, partial, missing, queued, running, failed or flagged."""
     counts = cached.completeness(study)
     flagged = excluded_checkpoints(cached.store(), study.checkpoints)
-    known = jobs.listed(quiet=True)
-    live = [job for job in known if job.is_live]
-    ended = [job for job in known if job.state in ("done", "failed")]
+    known = _asked()
+    live = [(job, refs) for job, refs in known if job.is_live]
+    ended = [(job, refs) for job, refs in known if job.state in ("done", "failed")]
     states = {}
     for ref, (done, total) in counts.items():
         words = f"{done} of {count(total, 'cell')} stored."
@@ -75,21 +86,17 @@ def _states(study: Study) -> dict[CheckpointRef, tuple[str, str]]:
             states[ref] = ("flagged", f"{flagged[ref]} {words}")
         elif done == total:
             states[ref] = ("stored", words)
-        elif job := next((job for job in live if _asks_for(job, ref)), None):
-            running = ref.model in job.current and ref.revision in job.current.split()
+        elif job := next((job for job, refs in live if ref in refs), None):
+            running = job.current.startswith((f"{full_name(ref)},", f"{full_name(ref)}:"))
             states[ref] = ("running" if running else "queued", f"Job {job.id} is {job.state}. {words}")
-        elif job := next((job for job in ended if _asks_for(job, ref)), None):
+        elif job := next((job for job, refs in ended if ref in refs), None):
             states[ref] = ("failed", f"Job {job.id} ended without it: {job.message} {words}")
         else:
             states[ref] = ("partial" if done else "missing", words)
     return states
 
 
-def _asks_for(job: Job, ref: CheckpointRef) -> bool:
-    if job.kind != "evaluate":
-        return False
-    try:
-        asked = json.loads(job.payload)["study"]["checkpoints"]
-        return any(item["model"] == ref.model and item["revision"] == ref.revision for item in asked)
-    except (ValueError, KeyError, TypeError):  # what no study is, asks for nothing
-        return False
+def _asked() -> list[tuple[Job, frozenset[CheckpointRef]]]:
+    """The evaluations, the newest first, each with the checkpoints that it is about."""
+    found = ((job, study_of_job(job)) for job in jobs.listed(quiet=True) if job.kind == "evaluate")
+    return [(job, frozenset(study.checkpoints)) for job, study in found if study is not None]

@@ -11,12 +11,12 @@ import streamlit as st
 
 from icl_core.analysis.fusion_report import Gain
 from icl_core.errors import ObservatoryError, StudyError
-from icl_core.evaluation import jobs
+from icl_core.evaluation import jobs as table
 from icl_core.evaluation.fusion_data import mixing_study
-from icl_core.evaluation.study import study_from_json, validate_study
+from icl_core.evaluation.study import n_cells, study_from_json, validate_study
 from pages.fusion import compute, parts, wording
 from pages.fusion.compute import Asked, Line, Shown
-from pages.ui import blocks, cached, charts_fusion, controls, frame, selection
+from pages.ui import blocks, cached, charts_fusion, controls, frame, jobs, selection
 from pages.ui.facts import Facts
 from pages.ui.words import checkpoint_name, count, in_percent, in_points, legible, percent, plain, task_title
 
@@ -356,14 +356,13 @@ def mixed(context: Context) -> None:
     except ObservatoryError as error:
         st.error(plain(str(error)))
         return
-    total = len(weights) * len(study.tasks) * len(study.demo_seeds)
-    if st.button(f"Evaluate {count(len(weights), 'mixture')} ({count(total, 'cell')})", key="mix", type="primary"):
-        job = jobs.submit(study, offline=st.session_state.get("offline", False))
-        st.session_state["mix_job"], st.session_state["mix_outcome"] = job, None
-    if running := st.session_state.get("mix_job"):
-        _job(int(running))
-    elif outcome := st.session_state.get("mix_outcome"):
-        st.info(plain(outcome))
+    mine = [job for job in jobs.listed(quiet=True) if job.kind == "evaluate" and table.study_of_job(job) == study]
+    running = mine[0] if mine and mine[0].is_live else None
+    if jobs.button(f"Evaluate {count(len(weights), 'mixture')} ({count(n_cells(study), 'cell')})", running, key="mix"):
+        jobs.start(partial(table.submit, study, offline=st.session_state.get("offline", False)))
+    jobs.live(mine[:1], "Job", lambda job: None)
+    if mine and running is None:
+        st.info(f"Job {mine[0].id} is {mine[0].state}. {plain(mine[0].message)}")
     st.caption(
         "θ = w θ(TR) + (1 − w) θ(TL), evaluated under true labels through the ordinary engine and stored under its own "
         "key. Only checkpoints of one architecture can be mixed."
@@ -380,24 +379,6 @@ def _weights(text: str) -> list[float]:
     if len(weights) > MOST_WEIGHTS:
         raise StudyError(f"{len(weights)} weights are too many at once; give at most {MOST_WEIGHTS}.")
     return list(dict.fromkeys(weights))
-
-
-def _job(job_id: int) -> None:
-    """The job's progress in place; when it is done the page is drawn again with its results."""
-
-    @st.fragment(run_every=1)
-    def progress() -> None:
-        now = jobs.read_job(job_id)
-        if now.is_live:
-            st.progress(
-                min(1.0, now.done / now.total) if now.total else 0.0, text=f"{now.done} of {count(now.total, 'cell')}"
-            )
-            return
-        st.session_state["mix_job"] = None
-        st.session_state["mix_outcome"] = f"Job {job_id} is {now.state}. {now.message}"
-        st.rerun()
-
-    progress()
 
 
 # Downloads

@@ -8,8 +8,8 @@ from typing import Any
 import streamlit as st
 
 from icl_core.analysis.moments import Moment, moments
-from icl_core.evaluation.jobs import Job
-from icl_core.evaluation.store import CellSummary
+from icl_core.evaluation.coverage import Coverage, coverage
+from icl_core.evaluation.jobs import Job, study_of_job
 from icl_core.records import CheckpointRef
 from pages.ui import blocks, cached, charts, findings, frame, jobs, rows, selection
 from pages.ui.axes import x_axis
@@ -77,12 +77,17 @@ def doors() -> None:
 def stored() -> None:
     """What the store holds, models against tasks."""
     summaries = cached.summaries()
-    if not summaries:
+    studies = (study_of_job(job) for job in jobs.listed(quiet=True) if job.kind == "evaluate")
+    found = coverage((each.spec for each in summaries), (study for study in studies if study is not None))
+    if not found:
         return
     st.header("What is computed", anchor=False)
-    grid = _grid(summaries)
+    grid = [_field(each) for each in found]
     models = len({row["model"] for row in grid})
-    st.caption(f"{count(len(summaries), 'cell')} of {count(models, 'model')}; a field counts complete checkpoints.")
+    st.caption(
+        f"{count(len(summaries), 'cell')} of {count(models, 'model')}. A field counts the checkpoints that have all "
+        "their cells: those that a job was to compute, and those that are stored for another checkpoint."
+    )
     blocks.chart(
         charts.grid_chart(grid, frame.palette()),
         key="home-grid",
@@ -90,32 +95,15 @@ def stored() -> None:
     )
 
 
-def _grid(summaries: Sequence[CellSummary]) -> list[dict[str, Any]]:
-    """One row for each model and task: on how many of the model's checkpoints every stored kind of cell is there."""
-    kinds: dict[tuple[str, str], dict[str, set[tuple[Any, ...]]]] = {}
-    for summary in summaries:
-        kind = (summary.label_setting, summary.demo_seed, summary.n_shots, summary.split)
-        at = kinds.setdefault((summary.model, summary.task), {})
-        at.setdefault(summary.revision, set()).add(kind)
-    models = list(dict.fromkeys(model for model, _ in kinds))
-    tasks = list(dict.fromkeys(task for _, task in kinds))
-    revisions = {m: {revision for (model, _), at in kinds.items() if model == m for revision in at} for m in models}
-    grid = []
-    for model in models:
-        for task in tasks:
-            at = kinds.get((model, task), {})
-            wanted = set().union(*at.values()) if at else set()
-            full = sum(found == wanted for found in at.values())
-            total = len(revisions[model])
-            state = "missing" if not at else "complete" if full == total else "partial"
-            text = f"{full}/{total}" if at else ""
-            grid.append({"model": model, "task": task_title(task), "state": state, "text": text})
-    return grid
+def _field(each: Coverage) -> dict[str, Any]:
+    """One model on one task, as the grid draws it."""
+    text = f"{each.n_complete}/{each.n_checkpoints}" if each.n_cells else ""
+    return {"model": each.model, "task": task_title(each.task), "state": each.state, "text": text}
 
 
 def recent_jobs() -> None:
     """The last jobs, a line each."""
-    last = jobs.listed()[:5]
+    last = [job for job in jobs.listed() if job.kind != "estimate"][:5]
     if not last:
         return
     st.header("Recent jobs", anchor=False)

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from icl_core.errors import ObservatoryError
-from icl_core.evaluation import jobs
+from icl_core.evaluation import jobs as table
 from icl_core.pretraining.lab.config import (
     DATA_KNOBS,
     DECAY_PARTS,
@@ -27,6 +27,7 @@ from icl_core.pretraining.lab.config import (
 from icl_core.pretraining.lab.summary import expected_seconds, group_runs
 from pages.lab import found, jobs_view
 from pages.lab.trained import RUNS_KEY
+from pages.ui import jobs
 from pages.ui.words import count, duration, plain
 
 __all__ = ["TAB_KEY", "draw", "show_trained"]
@@ -156,16 +157,25 @@ def _submit(config: LabConfig) -> None:
         ready = [run for each in wanted if (run := found.run_of(each)) is not None and run.state == "complete"]
         in_work = jobs_view.configs_in_work()
         new = [each for each in wanted if each not in in_work and all(each != run.config for run in ready)]
-        if st.button("Train this run" if len(new) < 2 else f"Train {len(new)} runs", type="primary", key="lab-train",
-                     disabled=not new):  # fmt: skip
-            for each in new:
-                payload = {"config": json.loads(config_to_json(each))}
-                jobs.submit_payload("train", payload, title=describe(each), device="cpu")
-            st.rerun()
+        label = "Train this run" if len(new) < 2 else f"Train {len(new)} runs"
+        running = None if new else next((in_work[each] for each in wanted if each in in_work), None)
+        if jobs.button(label, running, key="lab-train", disabled=not new):
+            jobs.start(lambda: _submit_all(new))
+        if running is not None:
+            jobs.status(running)
         if ready:
             title = group_runs(ready)[0].title
             st.button("Show what is trained", key="lab-show", on_click=show_trained, args=(title,))
     _cost_words(new, len(wanted) - len(new))
+
+
+def _submit_all(configs: list[LabConfig]) -> int:
+    """A job for each; gives the first one's number."""
+    numbers = [
+        table.submit_payload("train", {"config": json.loads(config_to_json(each))}, title=describe(each), device="cpu")
+        for each in configs
+    ]
+    return numbers[0]
 
 
 def _seeded(config: LabConfig, index: int) -> LabConfig:
@@ -179,12 +189,15 @@ def _cost_words(new: list[LabConfig], n_known: int) -> None:
         st.caption(known)
         return
     timed = found.all_runs()
-    seconds = sum(expected_seconds(each, timed) for each in new)
+    each = expected_seconds(new[0], timed)  # repeats differ in their seeds alone
     measured = any(run.manifest.get("cpu_seconds") for run in timed)
     basis = "from the runs that were timed" if measured else "a guess; no run has been timed yet"
+    time = "for which no time can be told, since no run of about that size was timed"
+    if each is not None:
+        time = f"about **{duration(each * len(new))}** on one core ({basis})"
     st.caption(
-        f"{known}{plain(describe(new[0]))}: {count(new[0].n_steps, 'step')} of {new[0].batch_size} sequences, about "
-        f"**{duration(seconds)}** on one core ({basis}). The page stays usable, and the run goes on if you close it."
+        f"{known}{plain(describe(new[0]))}: {count(new[0].n_steps, 'step')} of {new[0].batch_size} sequences, {time}. "
+        "The page stays usable, and the run goes on if you close it."
     )
 
 

@@ -26,9 +26,9 @@ def _config(job: Job) -> LabConfig | None:
         return None
 
 
-def configs_in_work() -> list[LabConfig]:
-    """The configurations of waiting and running trainings."""
-    return [config for job in _trainings() if job.is_live and (config := _config(job)) is not None]
+def configs_in_work() -> dict[LabConfig, Job]:
+    """The configurations of waiting and running trainings, with their jobs."""
+    return {config: job for job in _trainings() if job.is_live and (config := _config(job)) is not None}
 
 
 def live() -> None:

@@ -10,7 +10,6 @@ from pages.ui.words import reported
 
 frame.heading("Lab", "What makes in-context learning emerge, and what makes it fade?")
 with reported():
-    jobs_view.live()
     runs_tab, train_tab, minimal_tab = st.tabs(
         ["Trained runs", "Train a run", "Minimal model"], key=form.TAB_KEY, on_change="rerun", bind="query-params"
     )
@@ -20,6 +19,7 @@ with reported():
     with train_tab:
         if train_tab.open:
             form.draw()
+            jobs_view.live()
             jobs_view.past()
     with minimal_tab:
         if minimal_tab.open:

@@ -12,13 +12,14 @@ import streamlit as st
 from icl_core.records import LABEL_SETTINGS
 from icl_core.registry.families import MODELS
 from icl_core.registry.paper import FIGURES, INTENSITY_ICL_R, PAPER_MODELS
+from icl_core.registry.tasks import TASKS
 from pages.paper.fill import Filling, fillings
 from pages.paper.parts import Seen, differences_of, number, roles
 from pages.ui import controls, selection, side_by_side, suite
 from pages.ui.sheet import together
 from pages.ui.words import count, joined, plain
 
-__all__ = ["PANELS", "study_choice"]
+__all__ = ["PANELS", "study_choice", "wanted_choice"]
 
 _SUITE_FACTORS = {"Fig. 4": "size", "Fig. 5": "documents", "Fig. 6": "curriculum"}
 """The suite's factor beside each figure of the paper."""
@@ -41,7 +42,7 @@ def _missing(item: str, seen: Seen) -> None:
     if absent:
         models = tuple(seen.stand_ins.get(role, role) for role in absent)
         words = f"{joined([PAPER_MODELS[role] for role in absent], most=12)} ({count(len(absent), 'model')})"
-        gaps.append(Filling(item, words, study_choice(seen, models)))
+        gaps.append(Filling(item, words, wanted_choice(seen, models)))
     fillings(gaps)
     differences_of(item)
 
@@ -57,6 +58,12 @@ def study_choice(seen: Seen, models: Sequence[str]) -> selection.Choice:
         local="",
         checkpoints=checkpoints,
     )
+
+
+def wanted_choice(seen: Seen, models: Sequence[str]) -> selection.Choice:
+    """The same to evaluate what is missing: models of the paper are evaluated on its 16 tasks, whatever is shown."""
+    choice = study_choice(seen, models)
+    return dataclasses.replace(choice, task=tuple(TASKS)) if any(model in MODELS for model in models) else choice
 
 
 def _nobody() -> None:

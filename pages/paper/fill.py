@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 import streamlit as st
 
 from icl_core.errors import ObservatoryError
-from icl_core.evaluation.cost import Estimate, estimate
-from icl_core.evaluation.study import Study, study_from_json, study_to_json
+from icl_core.evaluation.cost import Estimate
+from icl_core.evaluation.study import Study, n_cells, validate_study
 from icl_core.records import Split
-from pages.ui import cached, selection
+from pages.ui import selection
+from pages.ui.costs import cost_of
 from pages.ui.words import count, duration, joined, plain, short_number
 
-__all__ = ["Filling", "fillings"]
+__all__ = ["Filling", "fillings", "follow"]
+
+_TAKEN = "study_taken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +55,33 @@ def fillings(gaps: Sequence[Filling]) -> None:
                 _cost_and_button(gap)
 
 
-@st.cache_data(max_entries=32, show_spinner="Counting what it would cost")
-def _estimate(study: str, generation: str) -> Estimate:
-    return estimate(study_from_json(study), cached.store())
-
-
 def _cost_and_button(gap: Filling) -> None:
     try:
         study = gap.study()
-        cost = _estimate(study_to_json(study), cached.generation())
+        validate_study(study)
     except ObservatoryError as error:
         st.info(plain(str(error)))
         return
     models = list(dict.fromkeys(ref.model for ref in study.checkpoints))
-    rests = "from cells measured here" if cost.is_calibrated else "a rough guess: nothing of it was measured here yet"
     st.markdown(
         f"{plain(joined(models, most=12))}: {count(len(study.checkpoints), 'checkpoint')}, "
         f"{count(len(study.tasks), 'task')}, {count(len(study.label_settings), 'setting')}, "
-        f"{count(len(study.demo_seeds), 'seed')}, {study.n_shots} shots, splits {' and '.join(study.splits)}.  \n"
-        f"**{cost.n_new:,}** of {count(cost.n_cells, 'cell')} to compute; **{duration(cost.seconds)}**, {rests}; "
-        f"{short_number(round(cost.tokens))} tokens, {short_number(cost.tflops)} TFLOPs."
+        f"{count(len(study.demo_seeds), 'seed')}, {study.n_shots} shots, {count(len(study.splits), 'split')} "
+        f"({' and '.join(study.splits)}): {count(n_cells(study), 'cell')} of at most {study.n_test:,} test rows each."
     )
-    if st.button("Take this study to Evaluate", key=f"take-{gap.name}", on_click=_hand_over, args=(gap,)):
-        st.switch_page("pages/evaluate/page.py", query_params={})  # None is refused while widgets own some
+    if (cost := cost_of(study, key=gap.name)) is not None:
+        st.markdown(_words(cost))
+    st.button("Take this study to Evaluate", key=f"take-{gap.name}", on_click=_hand_over, args=(gap,))
+
+
+def _words(cost: Estimate) -> str:
+    time = plain(cost.time_words)
+    if cost.seconds is not None:
+        time = f"**{duration(cost.seconds)}**, {time}."
+    return (
+        f"**{cost.n_new:,}** of them to compute: {short_number(round(cost.tokens))} tokens, "
+        f"{short_number(cost.tflops)} TFLOPs. {time}"
+    )
 
 
 def _hand_over(gap: Filling) -> None:
@@ -83,3 +90,10 @@ def _hand_over(gap: Filling) -> None:
         value = getattr(gap.choice, item.name)
         st.session_state[item.name] = list(value) if isinstance(value, tuple) else value
     st.session_state["dev"] = gap.dev
+    st.session_state[_TAKEN] = True
+
+
+def follow() -> None:
+    """Goes to the evaluate page where a study was taken there; before the panels, which would show it themselves."""
+    if st.session_state.pop(_TAKEN, False):
+        st.switch_page("pages/evaluate/page.py", query_params={})  # None is refused while widgets own some

@@ -5,12 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.competition.parts import epsilon_controls
-from pages.paper import figures, parts, tables
+from pages.paper import figures, fill, parts, tables
 from pages.ui import frame, shipped
 from pages.ui.words import reported
 
 PANELS = {**figures.PANELS, **tables.PANELS}
 
+fill.follow()
 frame.heading("Paper", "What did the paper report, and what do we get?")
 with reported():
     sentence = st.container()

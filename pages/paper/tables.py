@@ -23,7 +23,7 @@ from icl_core.registry.paper import (
     Table7,
 )
 from pages.fusion import compute
-from pages.paper.figures import study_choice
+from pages.paper.figures import study_choice, wanted_choice
 from pages.paper.fill import Filling, fillings
 from pages.paper.parts import Seen, difference_words, differences_of, number, roles
 from pages.ui import blocks, compared, selection
@@ -102,7 +102,7 @@ def _table_7_part(name: str, table: Table7, seen: Seen) -> dict[selection.Choice
 def _filling(choice: selection.Choice, absent: Sequence[str], seen: Seen) -> Filling:
     """What would fill one gap of Table 7, with words for the options in which it differs from the study's."""
     models = tuple(seen.stand_ins.get(role, role) for role in absent)
-    wanted = study_choice(dataclasses.replace(seen, choice=choice), models)
+    wanted = wanted_choice(dataclasses.replace(seen, choice=choice), models)
     which = "the paper's" if wanted.checkpoints == "paper" else plain(wanted.checkpoints)
     options = f"{which} checkpoints, {wanted.shots} shots, {wanted.alphabet}"
     words = f"{joined([PAPER_MODELS[role] for role in absent])} with {options}"
@@ -236,7 +236,7 @@ def _fusion_gaps(seen: Seen, problems: Mapping[str, str]) -> None:
     if wanted:
         models = tuple(seen.stand_ins.get(role, role) for role in wanted)
         words = f"{joined([PAPER_MODELS[role] for role in wanted])}, test and development split"
-        fillings([Filling("fusion", words, study_choice(seen, models), dev=True)])
+        fillings([Filling("fusion", words, wanted_choice(seen, models), dev=True)])
 
 
 def ablation(seen: Seen) -> None:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from icl_core import settings
 from icl_core.analysis.competition import (
@@ -64,28 +67,58 @@ __all__ = [
     "troubles",
 ]
 
+_TOLD_EVERY = 20
+"""Cells between two words on how far the first import is."""
 
-@st.cache_resource(show_spinner="Opening the store; the shipped results are imported once")
-def _open(path: Path) -> tuple[Store, str | None]:
+
+@dataclass
+class _Opened:
+    """The store and what has become of the shipped results; one visitor imports them while others wait."""
+
+    store: Store
+    trouble: str | None
+    is_full: bool = False
+    lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+
+
+@st.cache_resource(show_spinner="Opening the store")
+def _open(path: Path) -> _Opened:
     opened = Store.open(path)
-    if opened.trouble:
-        return opened, opened.trouble
-    try:
-        ensure_embedded(opened)
-    except StoreError as error:
-        return opened, f"The shipped results are not all there: {error}"
-    return opened, None
+    return _Opened(opened, opened.trouble)
+
+
+def _opened() -> _Opened:
+    """The store with the shipped base model's results in it; the first visit says how far their import is."""
+    opened = _open(settings.store_path())
+    if opened.trouble or opened.is_full:
+        return opened
+    spot = st.empty()
+    with opened.lock:
+        try:
+            if not opened.is_full:
+                ensure_embedded(opened.store, on_progress=partial(_say_progress, spot))
+                opened.is_full = True
+        except StoreError as error:
+            opened.trouble = f"The shipped results are not all there: {error}"
+    spot.empty()
+    return opened
+
+
+def _say_progress(spot: DeltaGenerator, done: int, total: int, name: str) -> None:
+    if total and done % _TOLD_EVERY == 0:
+        words = f"Bringing the shipped results into the store, once: {done:,} of {total:,} cells"
+        spot.progress(done / total, text=words)
 
 
 def store() -> Store:
     """The store of this app, opened once; the shipped results are in it."""
-    return _open(settings.store_path())[0]
+    return _opened().store
 
 
 def troubles() -> tuple[str, ...]:
     """What is wrong with the store so far: that it cannot be written, or what reading found damaged."""
-    opened, refused = _open(settings.store_path())
-    return tuple(words for words in (refused, opened.damage_words) if words)
+    opened = _opened()
+    return tuple(words for words in (opened.trouble, opened.store.damage_words) if words)
 
 
 def generation() -> str:
@@ -184,7 +217,7 @@ def ask_hub(model: str) -> None:
     store().put_note("checkpoints", model, json.dumps(refs))
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
+@st.cache_data(max_entries=16, show_spinner="Counting what is stored")
 def _completeness(study: str, generation: str, files: str) -> dict[CheckpointRef, tuple[int, int]]:
     states = current_status(store(), study_cells(study_from_json(study)))
     counts: dict[CheckpointRef, tuple[int, int]] = {}

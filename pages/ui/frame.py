@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from icl_core.errors import ObservatoryError
-from pages.ui import cached, selection
+from pages.ui import cached, jobs, selection
 from pages.ui.theme import Palette, palette_for
 from pages.ui.words import count, joined, plain, reported, task_title
 
@@ -51,7 +51,7 @@ def draw() -> tuple[str, ...]:
             selection.keep_in_url()
             defaults = selection.defaults_for(st.session_state.get("model", ()) or _models_in_url())
             _pickers(defaults)
-            _completeness()
+            jobs.line(_completeness)
             return say_troubles()
         except ObservatoryError as error:
             st.error(plain(str(error)))

@@ -78,11 +78,11 @@ class Tab:
 
 
 @contextmanager
-def running_app(store: Path, log: Path) -> Iterator[App]:
-    """Starts the server and ends it."""
+def running_app(store: Path, log: Path, *, port: int = 0) -> Iterator[App]:
+    """Starts the server, on a free port unless one is given, and ends it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        port = port or probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     environment = os.environ | {"ICL_OBSERVATORY_STORE": str(store), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     with log.open("wb") as file:

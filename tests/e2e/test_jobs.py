@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,7 @@ from playwright.sync_api import expect
 
 from icl_core.evaluation.jobs import Job, list_jobs
 from icl_core.models.hub import embedded_members
-from tests.e2e.conftest import App, Tab
+from tests.e2e.conftest import App, Tab, running_app
 from tests.support.tiny_models import save_trajectory
 
 pytestmark = pytest.mark.e2e
@@ -50,25 +52,46 @@ def test_own_folder_from_the_form_to_the_curves(app: App, own_run: Path, new_tab
     assert not app.loads_torch()
 
 
-def test_closed_tab_keeps_the_job_and_another_tab_cancels_it(
-    app: App, own_run: Path, new_tab: Callable[[], Tab]
+def test_a_job_is_told_of_where_it_was_started_and_outlives_server_and_tab(
+    own_run: Path, shipped_store: Path, tmp_path: Path, new_tab: Callable[[], Tab]
 ) -> None:
-    address = f"{app.url}/evaluate?model=&local={own_run}&{TASK}&shots=16&examples=900&seeds=1,2,3,4,5,6,7,8,9,10,11,12"
+    store = shutil.copytree(shipped_store, tmp_path / "store")
+    seeds = ",".join(map(str, range(1, 41)))
+    query = f"evaluate?model=&local={own_run}&{TASK}&shots=16&examples=900&seeds={seeds}"
     tab = new_tab()
-    tab.open(address, "= 108 cells")
-    tab.page.locator(".st-key-start button").click()
-    expect(tab.page.get_by_role("button", name="Cancel")).to_be_visible()
-    tab.page.close()
-    time.sleep(2)
-    assert list_jobs(store_path=app.store)[0].is_live
-    other = new_tab()
-    other.open(f"{app.url}/evaluate", "of 108 cells")
-    other.page.get_by_role("button", name="Cancel").click()
-    job = ended(app)
-    assert job.state == "cancelled"
-    other.says("cancelled")
-    other.page.get_by_text(f"Job {job.id} · cancelled").click()
-    expect(other.page.get_by_role("button", name="Resume")).to_be_visible()
+    with running_app(store, tmp_path / "first.log") as app:
+        tab.open(f"{app.url}/{query}", "= 360 cells")
+        start = tab.page.locator(".st-key-start button")
+        start.scroll_into_view_if_needed()
+        tab.settled()
+        before = start.bounding_box()
+        start.click()
+        expect(tab.page.get_by_test_id("stToast")).to_contain_text("is running")
+        expect(start).to_have_text("Running")
+        expect(start).to_be_disabled()
+        assert before and start.bounding_box() and start.bounding_box()["y"] == before["y"], "nothing above it moved"
+        line = tab.page.get_by_test_id("stSidebar").locator("[class*=st-key-job-line]")
+        expect(line).to_contain_text(re.compile(r"[1-9]\d* of 360 cells"))
+        expect(tab.page.locator(".st-key-chart-timeline svg.marks")).to_contain_text("running")
+        tab.page.get_by_test_id("stSidebarNavLink").filter(has_text="Lab").click()
+        tab.says("What makes in-context learning emerge")
+        expect(line).to_contain_text("of 360 cells")
+    port = int(app.url.rpartition(":")[2])
+    with running_app(store, tmp_path / "second.log", port=port) as app:
+        tab.open(f"{app.url}/{query}", "= 360 cells")
+        job = list_jobs(store_path=store)[0]
+        assert job.is_live, job.message
+        expect(line).to_contain_text("of 360 cells")
+        expect(start).to_have_text("Running")
+        tab.page.close()
+        other = new_tab()
+        other.open(f"{app.url}/evaluate", "of 360 cells")
+        other.page.get_by_role("button", name="Cancel").click()
+        assert ended(app).state == "cancelled"
+        expect(other.page.get_by_test_id("stToast")).to_contain_text("Cancelled.")
+        expect(other.page.locator("[class*=st-key-job-line]")).to_have_count(0)
+        other.page.get_by_text(f"Job {job.id} · cancelled").click()
+        expect(other.page.get_by_role("button", name="Resume")).to_be_visible()
 
 
 def test_uploaded_file_becomes_a_task(app: App, new_tab: Callable[[], Tab], tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from icl_core.errors import CheckpointError, UnknownNameError
-from icl_core.evaluation import cost
+from icl_core.errors import CheckpointError, StoppedError, UnknownNameError
+from icl_core.evaluation import cost, jobs
 from icl_core.evaluation.cost import estimate
 from icl_core.evaluation.rates import (
     MeasuredCell,
@@ -170,7 +170,8 @@ def test_notes_survive_torn_lines_and_other_machines(tmp_path: Path) -> None:
 def test_estimate_before_anything_is_measured(study: Study, store: Store) -> None:
     found = estimate(study, store)
     assert (found.n_cells, found.n_stored, found.n_new, found.n_prompts) == (12, 0, 12, 12 * 41)
-    assert not found.is_calibrated and found.seconds > 0
+    assert not found.is_calibrated and found.seconds is not None and found.seconds > 0
+    assert "no cell was measured under these options" in found.time_words
     assert any("just measured" in sentence for sentence in found.basis)
     assert found.flops > 0 and found.tflops == found.flops / 1e12 and found.download_bytes is None
 
@@ -206,8 +207,77 @@ def test_time_of_another_model_is_said_to_rest_on_its_neighbour(study: Study, st
     for _ in range(3):
         note(store.path, measured(1e9, 2.0, model="another", size=36864))
     found = estimate(study, store)
-    assert not found.is_calibrated
+    assert not found.is_calibrated and found.seconds is not None
+    assert "from cells of models of another size measured" in found.time_words
     assert any("finished cells of another" in sentence and "2.0 times larger" in sentence for sentence in found.basis)
+
+
+@pytest.mark.parametrize(("times", "is_told"), [(29.0, True), (31.0, False), (1 / 29, True), (1 / 31, False)])
+def test_a_rate_is_carried_over_to_thirty_times_the_size_at_most(
+    times: float, is_told: bool, study: Study, store: Store
+) -> None:
+    ref = study.checkpoints[0]
+    size = shape_of_config(json.loads((Path(ref.location) / ref.revision / "config.json").read_text()))
+    for _ in range(3):
+        note(store.path, measured(1e9, 2.0, model="another", size=round(size.n_non_embedding / times)))
+    found = estimate(study, store)
+    assert (found.seconds is not None) is is_told and found.n_new == 12
+    if not is_told:
+        assert found.time_words.startswith(
+            "The time cannot be told for tiny-llama: the nearest model measured here is 3"
+        )
+        assert "at most 30 times" in found.time_words and found.time_words.endswith(".")
+
+
+def test_no_time_is_told_for_some_models_if_one_cannot_be(study: Study, store: Store) -> None:
+    for _ in range(3):
+        note(store.path, measured(1e9, 2.0, model="another", size=18432))
+    others = [checkpoint_ref(get_model(name), "step3000") for name in ("pythia-410m", "pythia-1b")]
+    found = estimate(dataclasses.replace(study, checkpoints=(*study.checkpoints, *others)), store)
+    assert (
+        found.seconds is None and "pythia-410m and 1 more" in found.time_words and "times smaller" in found.time_words
+    )
+
+
+def test_loading_time_is_not_carried_over_further_either() -> None:
+    ref = checkpoint_ref(get_model("pythia-410m"), "step3000")
+    load = MeasuredLoad("tiny", "cpu", 400_000, 1.0, is_first=False)
+    shape = ModelShape(405_000_000, 405_000_000)
+    assert cost._load_time(ref, [load], shape, is_first=False) == pytest.approx(4 * 405e6 / 5e8)
+    near = MeasuredLoad("near", "cpu", 100_000_000, 1.0, is_first=False)
+    assert cost._load_time(ref, [load, near], shape, is_first=False) == pytest.approx(16.2)
+
+
+def test_counting_tells_how_far_it_is_and_can_be_stopped(study: Study, store: Store) -> None:
+    told: list[tuple[int, int]] = []
+    estimate(study, store, on_progress=lambda done, total, current: told.append((done, total)))
+    assert told == [(0, 2), (1, 2), (2, 2)]
+    with pytest.raises(StoppedError):
+        estimate(study, store, should_stop=lambda: True)
+
+
+def test_a_job_gives_the_same_estimate(study: Study, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for factor in (0.5, 1.0, 2.0):
+        note(store.path, measured(factor * 1e9, factor, model="tiny-llama", size=18432, n_queries=41))
+    monkeypatch.setattr(jobs, "_launch", lambda folder, job_id: None)
+    number = jobs.submit_estimate(study, device="cpu", store_path=store.path)
+    assert jobs.study_of_job(jobs.read_job(number, store_path=store.path)) == study
+    assert jobs.work(number, {"estimate": cost.estimate_job}, store_path=store.path) == "done"
+    job = jobs.read_job(number, store_path=store.path)
+    assert (job.done, job.total) == (2, 2)
+    found = cost.estimate_from_plain(jobs.read_result(number, store_path=store.path))
+    assert found == (estimate(study, store, device="cpu"), store.generation())
+    assert cost.estimate_from_plain({"estimate": {"n_new": 1}, "generation": 1}) is None
+    assert cost.estimate_from_plain(jobs.read_result(99, store_path=store.path)) is None
+
+
+def test_jobs_of_both_kinds_are_done_by_their_processes(study: Study, store: Store) -> None:
+    asked = jobs.submit_estimate(study, device="cpu", store_path=store.path)
+    bundles = {"bundles": ["nonsense"]}
+    refused = jobs.submit_payload("import", bundles, title="i", device=jobs.NO_DEVICE, store_path=store.path)
+    assert jobs.wait_for(asked, timeout=300, store_path=store.path).state == "done"
+    job = jobs.wait_for(refused, timeout=300, store_path=store.path)
+    assert job.state == "failed" and job.message.startswith("There is no shipped bundle 'nonsense'")
 
 
 def test_checkpoint_that_is_not_here_yet(study: Study, store: Store) -> None:
@@ -237,6 +307,6 @@ def test_unknown_task_is_refused(study: Study, store: Store) -> None:
 
 def test_default_rates_for_a_gpu(study: Study, store: Store) -> None:
     counting = cost._Counting(study, store, device="cuda", offline=True)
-    pacing, is_measured = counting._pacing("m", ModelShape(10, 10))
-    assert not is_measured and pacing == Pacing(0.05, 1e-4, 1 / 15e12)
+    pacing, basis = counting._pacing("m", ModelShape(10, 10))
+    assert basis == "assumed" and pacing == Pacing(0.05, 1e-4, 1 / 15e12)
     assert "assumed" in counting.basis[0]

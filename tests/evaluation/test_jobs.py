@@ -122,7 +122,7 @@ def test_cancel_lets_the_unit_finish(store: Path) -> None:
     until(lambda: (store / "marks" / "0").exists())
     jobs.cancel(job_id, store_path=store)
     job = jobs.wait_for(job_id, timeout=10, store_path=store)
-    assert job.state == "cancelled" and job.message.startswith("Stopped after ")
+    assert job.state == "cancelled" and job.message.startswith("Cancelled. Stopped after ")
     with pytest.raises(JobError, match="is cancelled and cannot be cancelled"):
         jobs.cancel(job_id, store_path=store)
 
@@ -134,8 +134,20 @@ def test_cancel_ends_the_whole_process_group(store: Path, kill_proof: bool) -> N
     until(lambda: child_path.exists() and child_path.read_text())
     child = psutil.Process(int(child_path.read_text()))
     jobs.cancel(job_id, store_path=store)
-    assert jobs.wait_for(job_id, timeout=15, store_path=store).state == "cancelled"
+    job = jobs.wait_for(job_id, timeout=15, store_path=store)
+    assert (job.state, job.message) == ("cancelled", "Cancelled. What was finished is stored.")
     until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_jobs_without_a_device_wait_for_nobody(store: Path) -> None:
+    first = submit(store, device="auto", n=2, seconds=60)
+    second = submit(store, device=jobs.NO_DEVICE, n=0)
+    assert jobs.wait_for(second, timeout=60, store_path=store).state == "done"
+    assert jobs.read_job(first, store_path=store).is_live
+    jobs.cancel(first, store_path=store)
+    cancelled = jobs.read_job(first, store_path=store)
+    assert cancelled.eta_seconds is None
+    jobs.wait_for(first, timeout=60, store_path=store)
 
 
 def test_sigterm_ends_cleanly(store: Path) -> None:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -300,6 +301,34 @@ def test_progress_counts_up_and_knows_the_end(study: Study, store: Store) -> Non
     assert [load.is_first for load in read_loads(store.path)] == [True, False]
 
 
+def test_time_left_counts_the_loads_that_are_left(study: Study, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from icl_core.models import checkpoints
+
+    load, slow = checkpoints.load_checkpoint, 2.0
+
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        time.sleep(slow)
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(checkpoints, "load_checkpoint", slowly)
+    seen: list[tuple[int, ProgressInfo]] = []
+    run(study, store, on_progress=lambda done, total, info: seen.append((done, info)))
+    told = {done: info.eta_seconds for done, info in seen if info.eta_seconds is not None}
+    assert min(told) == 1 and told[6] == 0
+    assert all(told[done] >= slow for done in (1, 2, 3)), "the second checkpoint has to be loaded yet"
+
+
+def test_time_left_counts_cells_whose_files_are_others_now(study: Study, store: Store, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "m" / "step-5", seed=1)
+    changing = dataclasses.replace(study, checkpoints=local_checkpoints(tmp_path / "m"))
+    run(changing, store)
+    save_checkpoint(tmp_path / "m" / "step-5", seed=2)
+    seen: list[tuple[int, ProgressInfo]] = []
+    report = run(changing, store, on_progress=lambda done, total, info: seen.append((done, info)))
+    assert report.n_computed == 3
+    assert {done for done, info in seen if info.eta_seconds == 0} == {3}, "nothing is left only where all is done"
+
+
 def test_stored_cells_take_nothing_from_the_time_that_is_left(study: Study, store: Store) -> None:
     run(dataclasses.replace(study, label_settings=("gold", "abstract")), store)
     seen: list[tuple[int, int, ProgressInfo]] = []
@@ -365,9 +394,12 @@ def test_cell_claimed_elsewhere_is_waited_for(study: Study, store: Store, monkey
 
     thread = threading.Thread(target=finish_elsewhere)
     thread.start()
-    report = run(one, store)
+    infos: list[ProgressInfo] = []
+    report = run(one, store, on_progress=lambda done, total, info: infos.append(info))
     thread.join()
     assert (report.n_computed, report.n_stored) == (2, 1)
+    waiting = [info for info in infos if "waiting for another process" in info.current]
+    assert waiting and all(info.eta_seconds is None for info in waiting), "nobody knows how long another one takes"
 
 
 def test_kill_at_any_moment_loses_at_most_what_one_forward_pass_holds(study: Study, tmp_path: Path) -> None:

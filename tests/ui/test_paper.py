@@ -14,6 +14,7 @@ from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells
 from icl_core.registry.families import get_model, paper_checkpoints
 from icl_core.registry.paper import FIGURES, PAPER_MODELS, TABLE_1, TABLE_7
+from icl_core.registry.tasks import TASKS
 from tests.support.made_up import CURVES, fill, made_up_study, refs_of
 
 PANELS = (
@@ -147,7 +148,9 @@ def test_the_button_takes_exactly_the_missing_study_to_evaluate(
     app = open_page("paper", model="pythia-1b", panel="Fig. 5", **{"as_minicpm-2b": "made-0", "as_olmo-7b": "made-1"})
     app.session_state["fill-Fig. 5"] = True
     app.run()
-    assert "to compute" in words(app)
+    assert "51 checkpoints, 16 tasks, 3 settings, 2 seeds, 16 shots, 1 split (test): 4,896 cells" in words(app)
+    assert "of at most 100 test rows each" in words(app)
+    assert "**4,896** of them to compute" in words(app)
     app.button(key="take-Fig. 5").click().run()
     assert app.title[0].value == "Evaluate"
     app.switch_page("pages/evaluate/page.py").run()  # the test runner itself stays on the page it knows
@@ -155,7 +158,7 @@ def test_the_button_takes_exactly_the_missing_study_to_evaluate(
     wanted = ["pythia-2.8b", "pythia-6.9b", "amber-7b"]
     assert list(dict.fromkeys(ref.model for ref in asked[0].checkpoints)) == wanted
     assert len(asked[0].checkpoints) == 3 * 17
-    assert set(asked[0].tasks) == set(several.tasks)
+    assert asked[0].tasks == tuple(TASKS), "the paper's 16 tasks, though the study shown has two"
     assert (asked[0].demo_seeds, asked[0].n_test) == (several.demo_seeds, several.n_test)
     assert not {spec.digest for spec in study_cells(asked[0])} & {spec.digest for spec in study_cells(several)}
 

@@ -258,21 +258,29 @@ def _cell(group: Group, knob: SweepKnob) -> SweepCell:
 
 # Time
 
+MOST_TIMES_THE_WORK = 30
+"""A rate carries over to steps of so many times the work, and no further."""
 
-def expected_seconds(config: LabConfig, timed: Iterable[LabRun] = ()) -> float:
-    """Seconds that a run will take, from the finished runs' processor time a step and the work a step is.
+
+def expected_seconds(config: LabConfig, timed: Iterable[LabRun] = ()) -> float | None:
+    """Seconds that a run will take, from the finished runs' processor time per step and the work that a step is.
 
     Args:
         config: what is to be trained.
         timed: runs; those whose manifest says their ``cpu_seconds`` count.
+
+    Returns:
+        None if a step is more than ``MOST_TIMES_THE_WORK`` times more or less work than one of any timed run.
     """
-    rates = [
-        float(run.manifest["cpu_seconds"]) / run.config.n_steps / _work(run.config)
+    works = [
+        (_work(run.config), float(run.manifest["cpu_seconds"]) / run.config.n_steps)
         for run in timed
         if run.manifest.get("cpu_seconds")
-    ]
-    rate = float(np.median(rates)) if rates else _SECONDS_A_STEP / _work(LabConfig())
-    return rate * config.n_steps * _work(config)
+    ] or [(_work(LabConfig()), _SECONDS_A_STEP)]
+    wanted = _work(config)
+    if all(max(work, wanted) > MOST_TIMES_THE_WORK * min(work, wanted) for work, _ in works):
+        return None
+    return float(np.median([seconds / work for work, seconds in works])) * config.n_steps * wanted
 
 
 def _work(config: LabConfig) -> float:

@@ -114,4 +114,12 @@ def test_expected_time_follows_the_runs_that_were_timed(write: Write) -> None:
     assert expected_seconds(run.config, [run]) == pytest.approx(run.manifest["cpu_seconds"])
     assert expected_seconds(seeded(1, n_steps=2500), [run]) == pytest.approx(run.manifest["cpu_seconds"] / 2)
     assert expected_seconds(seeded(1, batch_size=256), [run]) > run.manifest["cpu_seconds"]
-    assert 20 < expected_seconds(LabConfig()) < 200
+    guess = expected_seconds(LabConfig())
+    assert guess is not None and 20 < guess < 200
+
+
+def test_no_time_is_told_for_steps_of_far_more_work_than_was_timed(write: Write) -> None:
+    run = write(seeded(1))
+    assert expected_seconds(seeded(1, width=256, n_layers=4), [run]) is not None
+    assert expected_seconds(seeded(1, width=256, n_layers=4, batch_size=256), [run]) is None
+    assert expected_seconds(seeded(1, width=256, n_layers=4, batch_size=256)) is None

@@ -1,0 +1,90 @@
+"""How much of what was asked for is there, by model and task: what a store holds against what its jobs were to compute.
+
+It computes and reads no result. What was asked for on the command line without a job is not known; there the kinds of
+cells that are stored on one checkpoint count as asked for on all checkpoints of the model.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+from icl_core.evaluation.study import Study, study_cells
+from icl_core.models.parameter_fusion import FUSED_FAMILY
+from icl_core.records import CellSpec
+
+__all__ = ["Coverage", "coverage"]
+
+_Kind = tuple[object, ...]
+_Place = tuple[str, str | None]
+_place_of = operator.attrgetter("revision", "weight_file")
+"""Which checkpoint of its model, whatever step it was given."""
+_kind_of = operator.attrgetter(*(item.name for item in fields(CellSpec) if item.name not in ("checkpoint", "task")))
+"""All in which the cells of one checkpoint and task differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """One model on one task.
+
+    Attributes:
+        model, task: names.
+        n_cells: stored.
+        n_complete: checkpoints on which every kind of cell is stored that is stored or was asked for on any of them.
+        n_checkpoints: checkpoints of the model with results, or of which a job was to compute some.
+    """
+
+    model: str
+    task: str
+    n_cells: int
+    n_complete: int
+    n_checkpoints: int
+
+    @property
+    def state(self) -> Literal["complete", "partial", "missing"]:
+        """Missing where nothing is stored."""
+        if not self.n_cells:
+            return "missing"
+        return "complete" if self.n_complete == self.n_checkpoints else "partial"
+
+
+def coverage(stored: Iterable[CellSpec], asked: Iterable[Study]) -> tuple[Coverage, ...]:
+    """Every model against every task.
+
+    Args:
+        stored: cells with a result.
+        asked: studies that jobs were to compute; checkpoints of mixed parameters in them do not count.
+
+    Returns:
+        All tasks of the first model, then of the next, in the order in which they come.
+    """
+    there: dict[tuple[str, str], dict[_Place, set[_Kind]]] = {}
+    wanted: dict[tuple[str, str], set[_Kind]] = {}
+    checkpoints: dict[str, set[_Place]] = {}
+    for spec in stored:
+        place, kind = (spec.checkpoint.model, spec.task), _kind_of(spec)
+        there.setdefault(place, {}).setdefault(_place_of(spec.checkpoint), set()).add(kind)
+        wanted.setdefault(place, set()).add(kind)
+        checkpoints.setdefault(spec.checkpoint.model, set()).add(_place_of(spec.checkpoint))
+    for study in dict.fromkeys(asked):
+        refs = [ref for ref in study.checkpoints if ref.family != FUSED_FAMILY]
+        kinds = set(map(_kind_of, study_cells(replace(study, checkpoints=tuple(refs[:1]), tasks=study.tasks[:1]))))
+        for ref in refs:
+            checkpoints.setdefault(ref.model, set()).add(_place_of(ref))
+        for model in dict.fromkeys(ref.model for ref in refs):
+            for task in study.tasks:
+                wanted.setdefault((model, task), set()).update(kinds)
+    tasks = dict.fromkeys(task for _, task in wanted)
+    return tuple(
+        Coverage(
+            model,
+            task,
+            n_cells=sum(map(len, there.get((model, task), {}).values())),
+            n_complete=sum(kinds == wanted[model, task] for kinds in there.get((model, task), {}).values()),
+            n_checkpoints=len(refs),
+        )
+        for model, refs in checkpoints.items()
+        for task in tasks
+    )
