@@ -16,7 +16,7 @@ from icl_core.evaluation.study import Study, study_to_json
 from pages.ui import cached, exports, selection
 from pages.ui.charts import PICK
 from pages.ui.facts import Facts
-from pages.ui.kept import keep
+from pages.ui.deferred import keep
 from pages.ui.sheet import PAPER, Draw, sheet
 from pages.ui.theme import Figure
 from pages.ui.words import count, plain
