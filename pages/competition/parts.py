@@ -24,6 +24,7 @@ from icl_core.records import CheckpointRef
 from pages.ui import blocks, cached, charts, charts_competition, controls, findings, frame, rows, selection
 from pages.ui.axes import Quantity, ScaleName, XAxis, x_axis
 from pages.ui.controls import View
+from pages.ui.pickers import mirror
 from pages.ui.sheet import Panel
 from pages.ui.theme import Palette
 from pages.ui.words import checkpoint_name, count, percent, plain
@@ -71,12 +72,8 @@ class Seen:
     title: str
 
 
-def _preset(value: float) -> None:
+def _set_epsilon(value: float) -> None:
     st.session_state["eps"] = value
-
-
-def _from_number() -> None:
-    st.session_state["eps"] = st.session_state["eps_number"]
 
 
 def epsilon_controls() -> float:
@@ -94,19 +91,17 @@ def epsilon_controls() -> float:
             help="A fraction: 0.01 is one percentage point. The paper says 0.01; its code compares percentages with "
             "0.01, which is 0.0001 here.",
         )
-        st.session_state["eps_number"] = epsilon
         st.number_input(
             f"epsilon ({100 * epsilon:.2f} %)",
             0.0,
             MOST_EPSILON,
             step=0.0001,
             format="%.4f",
-            key="eps_number",
-            on_change=_from_number,
             width=150,
+            **mirror("eps_number", epsilon, _set_epsilon),
         )
         for name, value in PRESETS.items():
-            st.button(name, key=f"preset-{value}", on_click=_preset, args=(value,))
+            st.button(name, key=f"preset-{value}", on_click=_set_epsilon, args=(value,))
     return epsilon
 
 

@@ -27,6 +27,7 @@ from icl_core.pretraining.lab.config import (
 from icl_core.pretraining.lab.summary import expected_seconds, group_runs
 from pages.lab import found, jobs_view
 from pages.lab.trained import RUNS_KEY
+from pages.ui.pickers import mirror
 from pages.ui.words import count, duration, plain
 
 __all__ = ["TAB_KEY", "draw", "show_trained"]
@@ -77,13 +78,11 @@ def draw() -> None:
 def _presets(config: LabConfig) -> None:
     """The preset that the knobs are, whatever set them; choosing one sets them all."""
     same = [title for title, preset in PRESETS.items() if preset == without_seeds(config)]
-    st.session_state["labpreset"] = same[0] if same else OWN
     st.selectbox(
         "Preset",
         [*PRESETS, OWN],
-        key="labpreset",
-        on_change=_take_preset,
         help="The papers' settings, carried over to the lab's Gaussian exemplars.",
+        **mirror("labpreset", same[0] if same else OWN, _take_preset),
     )
 
 
@@ -131,9 +130,9 @@ def config_from_form() -> LabConfig:
     return LabConfig(data=data, **rest)
 
 
-def _take_preset() -> None:
+def _take_preset(title: str) -> None:
     """Sets every knob from the chosen preset."""
-    config = PRESETS.get(st.session_state["labpreset"])
+    config = PRESETS.get(title)
     if config is None:
         return
     for knob in DATA_KNOBS:

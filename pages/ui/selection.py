@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -34,6 +35,7 @@ from icl_core.registry.tasks import (
 )
 from icl_core.settings import DEFAULT_DEMO_SEEDS, DEFAULT_N_SHOTS, DEFAULT_N_TEST, uploads_path
 from pages.ui import cached
+from pages.ui.pickers import mirror
 from pages.ui.theme import ABILITY_BY_SETTING
 from pages.ui.words import task_title
 
@@ -321,8 +323,8 @@ def known(key: str, options: Sequence[str]) -> list[str]:
     return list(options)
 
 
-def _copy_back(name: str) -> None:
-    st.session_state[name] = st.session_state[f"page_{name}"]
+def _copy_back(name: str, value: object) -> None:
+    st.session_state[name] = value
     if name == "model":
         follow_models()
 
@@ -341,8 +343,7 @@ def _placed(name: str, place: Place) -> dict[str, Any]:
     if place == "sidebar":
         bound: dict[str, Any] = {"key": name, "bind": "query-params"}
         return {**bound, "on_change": follow_models} if name == "model" else bound
-    st.session_state[f"page_{name}"] = st.session_state[name]
-    return {"key": f"page_{name}", "on_change": _copy_back, "args": (name,)}
+    return mirror(f"page_{name}", st.session_state[name], partial(_copy_back, name))
 
 
 def field(name: str, place: Place, defaults: Defaults) -> None:
