@@ -21,10 +21,10 @@ from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.errors import StudyError
 from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef
-from pages.ui import blocks, cached, charts, charts_competition, controls, findings, frame, rows, selection
+from pages.ui import blocks, cached, charts, charts_competition, controls, findings, frame, rows
 from pages.ui.axes import Quantity, ScaleName, XAxis, x_axis
 from pages.ui.controls import View
-from pages.ui.pickers import mirror
+from pages.ui.pickers import mirror, one_of
 from pages.ui.sheet import Panel
 from pages.ui.theme import Palette
 from pages.ui.words import checkpoint_name, count, percent, plain
@@ -108,11 +108,7 @@ def epsilon_controls() -> float:
 def view_controls(found: cached.Collected) -> tuple[str, View]:
     """Whose trajectories, over which tasks, under which measure."""
     models = list(found.predictions)
-    model = (
-        models[0]
-        if len(models) == 1
-        else st.selectbox("Model", selection.known("who", models), key="who", bind="query-params")
-    )
+    model = models[0] if len(models) == 1 else one_of("Model", models, key="who")
     task = controls.task_control(found.predictions[model].tasks)
     measure, normalisation = controls.measure_controls()
     return model, View(measure, normalisation, task)

@@ -23,7 +23,7 @@ from icl_core.registry.task_files import parse_task_file
 from icl_core.registry.tasks import FILE_PREFIX, TASK_GROUPS, FileSource, get_task, list_tasks, own_file_name
 from icl_core.settings import uploads_path
 from pages.ui import cached, selection
-from pages.ui.pickers import mirror
+from pages.ui.pickers import mirror, offers, several_of
 from pages.ui.words import checkpoint_name, count, plain, task_title
 
 __all__ = ["RunOptions", "models_and_checkpoints", "run_options", "settings", "study_to_run", "tasks"]
@@ -126,9 +126,10 @@ def _checkpoint_way() -> None:
         except ObservatoryError:
             chosen = ()
         names = {selection.short_name(ref): checkpoint_name(ref) for ref in cached.checkpoints_of(models[0])}
-        st.multiselect(
+        several_of(
             "Checkpoints",
             list(names),
+            bind=None,
             format_func=lambda name: names[name],
             **mirror("page_hand", [selection.short_name(ref) for ref in chosen], _set_by_hand),
         )
@@ -158,14 +159,16 @@ def tasks() -> None:
     columns = st.columns(2)
     for index, (group, names) in enumerate(_groups().items()):
         picked = [name for name in names if name in st.session_state["task"]]
-        columns[index % 2].pills(
-            group.capitalize(),
-            names,
-            selection_mode="multi",
-            format_func=lambda name: plain(task_title(name)),
-            wrap=True,
-            **mirror(f"page_task_{group}", picked, partial(_gather_tasks, group)),
-        )
+        with columns[index % 2]:
+            st.pills(
+                group.capitalize(),
+                names,
+                selection_mode="multi",
+                format_func=lambda name: plain(task_title(name)),
+                wrap=True,
+                **mirror(f"page_task_{group}", picked, partial(_gather_tasks, group)),
+            )
+            offers(f"group-{group}", {"All": names, "None": []}, partial(_gather_tasks, group))
     with st.expander("A file of your own"):
         st.file_uploader(
             "CSV, TSV, JSONL or JSON with text and label, and split (demonstrations, dev, test) if you like",

@@ -27,7 +27,7 @@ from icl_core.pretraining.lab.config import (
 from icl_core.pretraining.lab.summary import expected_seconds, group_runs
 from pages.lab import found, jobs_view
 from pages.lab.trained import RUNS_KEY
-from pages.ui.pickers import mirror
+from pages.ui.pickers import mirror, one_of, several_of
 from pages.ui.words import count, duration, plain
 
 __all__ = ["TAB_KEY", "draw", "show_trained"]
@@ -61,8 +61,7 @@ def draw() -> None:
             st.markdown("**Training**")
             _fields(TRAINING_KNOBS, columns=2)
             if st.session_state[_key("weight_decay")]:
-                parts = list(DECAY_PARTS)
-                st.multiselect("Parts that decay", parts, default=parts, key=_key("decay_parts"), bind="query-params")
+                several_of("Parts that decay", DECAY_PARTS, default=DECAY_PARTS, key=_key("decay_parts"))
     config = config_from_form()
     with top:
         _presets(config)
@@ -96,7 +95,7 @@ def _fields(knobs: tuple[Knob, ...], *, columns: int, second: bool = False) -> N
 def _field(knob: Knob, *, second: bool = False) -> None:
     placed: dict[str, Any] = {"key": _key(knob.name, second=second), "bind": "query-params", "help": knob.help}
     if knob.choices:
-        st.selectbox(knob.title, list(knob.choices), index=knob.choices.index(knob.default), **placed)
+        one_of(knob.title, knob.choices, default=knob.default, **placed)
     elif knob.low is None or knob.high is None:
         st.toggle(knob.title, value=knob.default, **placed)
     elif isinstance(knob.default, int):

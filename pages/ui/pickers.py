@@ -7,12 +7,12 @@ control whose options are not fixed is drawn here; a test refuses others.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
-__all__ = ["mirror"]
+__all__ = ["mirror", "offers", "one_of", "several_of", "step_of"]
 
 _MOST_KNOWN = 50
 
@@ -45,3 +45,66 @@ def _taken(key: str, name: str, take: Callable[[Any], None]) -> None:
     if name in known and known[name] != value:
         known[name] = value
         take(value)
+
+
+def one_of(
+    label: str, options: Sequence[str], *, key: str, default: str | None = None, at: Any = st, **look: Any
+) -> str:
+    """A box over options that can change, its key in the address.
+
+    A value that is not among the options any more gives way to the default, and the browser is told so.
+
+    Args:
+        label: what is chosen.
+        options: at least one.
+        key: of the control, and its name in the address.
+        default: what is shown before anyone chooses; the first option if None.
+        at: where the control stands: ``st`` or a container.
+        look: further arguments of ``st.selectbox``.
+    """
+    first = options[0] if default is None else default
+    _keep(key, lambda value: value if value in options else first)
+    placed = {"bind": "query-params", **look, "key": key, "index": list(options).index(first)}
+    return str(at.selectbox(label, list(options), **placed))
+
+
+def several_of(label: str, options: Sequence[str], *, key: str, default: Sequence[str] = (), **look: Any) -> list[str]:
+    """A box for several of options that can change, its key in the address.
+
+    Values that are not among the options any more are taken out, and the browser is told so.
+
+    Args:
+        label: what is chosen.
+        options: what there is.
+        key: of the control, and its name in the address.
+        default: what is shown before anyone chooses; those that are no option are left out.
+        look: further arguments of ``st.multiselect``.
+    """
+    _keep(key, lambda value: [name for name in value if name in options])
+    first = [name for name in default if name in options]
+    return list(st.multiselect(label, list(options), **{"bind": "query-params", **look, "key": key, "default": first}))
+
+
+def step_of(label: str, options: Sequence[str], *, key: str) -> str:
+    """A slider over options that can change, at first on the last of them; as ``one_of`` in all else."""
+    _keep(key, lambda value: value if value in options else options[-1])
+    return str(st.select_slider(label, list(options), value=options[-1], key=key, bind="query-params"))
+
+
+def offers(key: str, values: Mapping[str, object], take: Callable[[Any], None]) -> None:
+    """A row of small buttons that fill or empty a control.
+
+    Args:
+        key: of the row and its buttons; none else has it.
+        values: what each button sets, by its words.
+        take: is called with the value.
+    """
+    with st.container(horizontal=True, gap="small", key=f"offers-{key}"):
+        for words, value in values.items():
+            st.button(words, key=f"{key}-{words}", type="tertiary", on_click=take, args=(value,))
+
+
+def _keep(key: str, fitting: Callable[[Any], Any]) -> None:
+    """Writes a control's value anew where it does not fit; to drop it would leave the browser with the old text."""
+    if key in st.session_state and fitting(st.session_state[key]) != st.session_state[key]:
+        st.session_state[key] = fitting(st.session_state[key])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.testing.v1 import AppTest
 
 from icl_core.evaluation.study import Study
+from icl_core.settings import project_path
 
 
 def widget(app: AppTest, kind: str, key: str) -> Any:
@@ -64,3 +66,59 @@ def test_a_repeated_control_that_is_used_sets_the_other_and_stays(
         number.set_value(value).run()
         assert app.slider(key="eps").value == value
         assert widget(app, "number_input", "eps_number").id == number.id
+
+
+def _changing() -> None:
+    import streamlit as st
+
+    from pages.ui.pickers import one_of, several_of, step_of
+
+    names = ["step 1", "step 100"] if st.session_state.get("fewer") else ["step 1", "step 100", "step 990"]
+    one_of("One", names, key="one", default=names[-1])
+    several_of("Several", names, key="several", default=names)
+    step_of("Step", names, key="step")
+
+
+def test_the_browser_is_told_of_every_value_that_gives_way() -> None:
+    app = AppTest.from_function(_changing).run()
+    app.session_state["fewer"] = True
+    app.run()
+    one, several, step = app.selectbox[0], app.multiselect[0], app.select_slider[0]
+    assert (one.value, several.value, step.value) == ("step 100", ["step 1", "step 100"], "step 100")
+    assert one.proto.set_value and one.proto.raw_value == "step 100"
+    assert several.proto.set_value and list(several.proto.raw_values) == ["step 1", "step 100"]
+    assert step.proto.set_value
+    app.run()
+    assert not one.proto.set_value or app.selectbox[0].value == "step 100"
+    assert not app.selectbox[0].proto.set_value, "what is told again and again overwrites what is picked meanwhile"
+
+
+CONTROLS = ("selectbox", "multiselect", "pills", "segmented_control", "radio", "select_slider")
+
+
+def _is_fixed(options: ast.expr) -> bool:
+    """Whether options are written down: constants, lists of them, and what their keys are."""
+    if isinstance(options, ast.Call) and isinstance(options.func, ast.Name) and options.func.id == "list":
+        return _is_fixed(options.args[0])
+    if isinstance(options, ast.List | ast.Tuple):
+        return all(_is_fixed(each.value if isinstance(each, ast.Starred) else each) for each in options.elts)
+    names = isinstance(options, ast.Name) and options.id.isupper()
+    attributes = isinstance(options, ast.Attribute) and options.attr.isupper()
+    return isinstance(options, ast.Constant) or names or attributes
+
+
+def test_controls_over_changing_options_are_drawn_in_one_place() -> None:
+    refused = []
+    for path in sorted((project_path() / "pages").rglob("*.py")):
+        if path.name == "pickers.py":
+            continue
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
+                continue
+            rewritten = any(
+                each.arg is None and isinstance(each.value, ast.Call) and ast.unparse(each.value.func) == "mirror"
+                for each in call.keywords
+            )
+            if call.func.attr in CONTROLS and not rewritten and not _is_fixed(call.args[1]):
+                refused.append(f"{path.name}:{call.lineno}")
+    assert not refused, f"draw them with pages/ui/pickers.py: {refused}"
