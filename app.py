@@ -13,6 +13,7 @@ def main() -> None:
     import streamlit as st
 
     from pages.ui import frame, links
+    from pages.ui.words import PageEndsError
 
     st.set_page_config(page_title="ICL Observatory", page_icon="🔭", layout="wide")
     home = st.Page("pages/home/page.py", title="Home", default=True)
@@ -21,9 +22,12 @@ def main() -> None:
     links.read()
     notice = st.container()
     try:
-        said = frame.draw()
+        said = frame.draw(page.url_path)
         page.run()
         frame.say_troubles(said)
+        links.settle()
+    except PageEndsError:
+        pass  # it has said why
     finally:
         with notice:
             links.say()

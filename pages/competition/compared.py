@@ -9,6 +9,7 @@ from pages.competition.parts import Seen
 from pages.ui import blocks, cached, compared, selection, shipped, side_by_side, suite
 from pages.ui.axes import Quantity, ScaleName
 from pages.ui.controls import View
+from pages.ui.pickers import several_of
 from pages.ui.sheet import Draw
 from pages.ui.side_by_side import SideBySide, correlation_words
 from pages.ui.words import plain
@@ -24,15 +25,9 @@ def models(study: Study, found: cached.Collected, seen: Seen, view: View) -> Non
     """Occurrence, mean intensity against final ICL, and R of any models of the store."""
     shipped.offer("compared")
     stored = compared.stored_models()
-    if "compare" in st.session_state:
-        st.session_state["compare"] = [name for name in st.session_state["compare"] if name in stored]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = st.multiselect(
-            "Models compared",
-            stored,
-            default=_at_first(stored, list(found.predictions)),
-            key="compare",
-            bind="query-params",
+        chosen = several_of(
+            "Models compared", stored, default=_at_first(stored, list(found.predictions)), key="compare"
         )
         shown = st.segmented_control(
             "Comparison", list(_VIEWS), default=_VIEWS[0], required=True, key="comparison", bind="query-params"

@@ -16,6 +16,7 @@ from pages.ui import blocks, cached, charts_competition, frame, rows, selection
 from pages.ui.charts import PICK
 from pages.ui.controls import View
 from pages.ui.facts import Facts, of_view, points_of
+from pages.ui.pickers import one_of
 from pages.ui.theme import ABILITY_BY_SETTING
 from pages.ui.words import count, p_value, percent, plain, task_title
 
@@ -104,9 +105,7 @@ def pick_interval(found: cached.Collected, seen: Seen) -> None:
     names = [row["text"] for row in parts]
     st.session_state["interval_names"] = names
     largest = max(parts, key=lambda row: abs(row["delta_tl"]))
-    st.selectbox(
-        "Interval", selection.known("interval", names), index=largest["interval"], key="interval", bind="query-params"
-    )
+    one_of("Interval", names, default=names[largest["interval"]], key="interval")
 
 
 def changed(study: Study, found: cached.Collected, seen: Seen, view: View) -> None:

@@ -21,9 +21,10 @@ from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.errors import StudyError
 from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef
-from pages.ui import blocks, cached, charts, charts_competition, controls, findings, frame, rows, selection
+from pages.ui import blocks, cached, charts, charts_competition, controls, findings, frame, rows
 from pages.ui.axes import Quantity, ScaleName, XAxis, x_axis
 from pages.ui.controls import View
+from pages.ui.pickers import mirror, one_of
 from pages.ui.sheet import Panel
 from pages.ui.theme import Palette
 from pages.ui.words import checkpoint_name, count, percent, plain
@@ -71,14 +72,13 @@ class Seen:
     title: str
 
 
-def _preset(value: float) -> None:
+def _set_epsilon(value: float) -> None:
     st.session_state["eps"] = value
 
 
-def _from_number() -> None:
-    typed = st.session_state["eps_number"]
+def _from_number(typed: float) -> None:
     if 0 <= typed <= MOST_EPSILON:
-        st.session_state["eps"] = typed
+        _set_epsilon(typed)
     else:
         st.session_state["eps_refused"] = f"Epsilon is a fraction from 0 to {MOST_EPSILON:g}, so {typed:g} is not used."
 
@@ -98,17 +98,15 @@ def epsilon_controls() -> float:
             help="A fraction: 0.01 is one percentage point. The paper says 0.01; its code compares percentages with "
             "0.01, which is 0.0001 here.",
         )
-        st.session_state["eps_number"] = epsilon
         st.number_input(  # without limits: a browser would keep what it refused in the box, whatever counts
             f"epsilon ({100 * epsilon:.2f} %)",
             step=0.0001,
             format="%.4f",
-            key="eps_number",
-            on_change=_from_number,
             width=150,
+            **mirror("eps_number", epsilon, _from_number),
         )
         for name, value in PRESETS.items():
-            st.button(name, key=f"preset-{value}", on_click=_preset, args=(value,))
+            st.button(name, key=f"preset-{value}", on_click=_set_epsilon, args=(value,))
     if refused := st.session_state.pop("eps_refused", ""):
         st.warning(refused)
     return epsilon
@@ -117,11 +115,7 @@ def epsilon_controls() -> float:
 def view_controls(found: cached.Collected) -> tuple[str, View]:
     """Whose trajectories, over which tasks, under which measure."""
     models = list(found.predictions)
-    model = (
-        models[0]
-        if len(models) == 1
-        else st.selectbox("Model", selection.known("who", models), key="who", bind="query-params")
-    )
+    model = models[0] if len(models) == 1 else one_of("Model", models, key="who")
     task = controls.task_control(found.predictions[model].tasks)
     measure, normalisation = controls.measure_controls()
     return model, View(measure, normalisation, task)

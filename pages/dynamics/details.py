@@ -12,10 +12,11 @@ from icl_core.analysis.predictions import Predictions, predicted_labels
 from icl_core.evaluation.study import Study
 from icl_core.records import LABEL_SETTINGS, CheckpointRef, LabelSetting
 from pages.dynamics.parts import Look
-from pages.ui import blocks, cached, charts, frame, rows, selection
+from pages.ui import blocks, cached, charts, frame, rows
 from pages.ui.axes import x_axis
 from pages.ui.controls import View
 from pages.ui.facts import Facts, who
+from pages.ui.pickers import one_of
 from pages.ui.theme import ABILITY_BY_SETTING
 from pages.ui.words import checkpoint_name, legible, plain, task_title
 
@@ -55,19 +56,13 @@ def _model(found: cached.Collected) -> Predictions:
     models = list(found.predictions)
     if len(models) == 1:
         return found.predictions[models[0]]
-    return found.predictions[st.selectbox("Model", selection.known("who", models), key="who", bind="query-params")]
+    return found.predictions[one_of("Model", models, key="who")]
 
 
 def _task(predictions: Predictions, view: View) -> str:
     if view.task is not None and view.task in predictions.tasks:
         return view.task
-    return st.selectbox(
-        "Task",
-        selection.known("task_shown", predictions.tasks),
-        format_func=task_title,
-        key="task_shown",
-        bind="query-params",
-    )
+    return one_of("Task", predictions.tasks, format_func=task_title, key="task_shown")
 
 
 def label_shares(found: cached.Collected, view: View) -> None:
@@ -109,7 +104,7 @@ def _checkpoints(found: cached.Collected) -> dict[str, tuple[Predictions, Checkp
 def pick_checkpoint(found: cached.Collected) -> None:
     """Which checkpoint is looked into; drawn while its tab is closed too, so that a click can set it."""
     names = list(_checkpoints(found))
-    st.selectbox("Checkpoint", selection.known("at", names), index=len(names) - 1, key="at", bind="query-params")
+    one_of("Checkpoint", names, default=names[-1], key="at")
 
 
 def checkpoint(found: cached.Collected, study: Study, view: View) -> None:

@@ -154,8 +154,8 @@ def pick_checkpoint(key: str) -> None:
 
 def notes_below(found: cached.Collected, drawn: Curves, study: Study) -> None:
     """What the bands are, and which checkpoints and tasks are not in the curves."""
-    first = next(iter(drawn.values()))
-    st.caption(f"{findings.band_sentence(first)} Click a point to open its checkpoint.")
+    st.caption(f"{bands_of(drawn)} Click a point to open its checkpoint.")
+    _different_tasks(drawn)
     absent = [task_title(task) for task in study.tasks if all(task not in p.tasks for p in found.predictions.values())]
     if absent:
         st.caption(f"Without results yet, and not in the mean: {plain(joined(absent, most=6))}.")
@@ -167,6 +167,27 @@ def notes_below(found: cached.Collected, drawn: Curves, study: Study) -> None:
         for ref, reason in curves.excluded.items():
             reasons[f"{curves.model} {checkpoint_name(ref)}"] = f"{reason} Hollow in the chart where it has results."
     blocks.left_out(reasons)
+
+
+def bands_of(drawn: Curves) -> str:
+    """What the bands are; by model, where the models were evaluated on different things."""
+    sentences = {model: findings.band_sentence(curves) for model, curves in drawn.items()}
+    if len(set(sentences.values())) == 1:
+        return next(iter(sentences.values()))
+    return " ".join(f"{plain(model)}: {sentence}" for model, sentence in sentences.items())
+
+
+def _different_tasks(drawn: Curves) -> None:
+    """Where the models' means are over different tasks: that they are, and the tasks that all of them have."""
+    sets = [set(curves.tasks) for curves in drawn.values()]
+    common = set.intersection(*sets)
+    if all(tasks == common for tasks in sets):
+        return
+    held = "; ".join(f"{model} {joined([task_title(t) for t in c.tasks], most=4)}" for model, c in drawn.items())
+    st.caption(f"The means are over different tasks, so they cannot be compared with each other: {plain(held)}.")
+    if common:
+        st.button("Only the tasks that all have", key="common-tasks", on_click=selection.show,
+                  kwargs={"task": [task for task in next(iter(drawn.values())).tasks if task in common]})  # fmt: skip
 
 
 def nothing_complete(found: cached.Collected, study: Study) -> None:
@@ -182,7 +203,6 @@ def nothing_complete(found: cached.Collected, study: Study) -> None:
 
 def how_computed(drawn: Curves, view: View) -> None:
     """The definitions behind the page."""
-    first = next(iter(drawn.values()))
     with st.expander("How this is computed"):
         st.markdown(
             "ICL, TR and TL are the measure under true labels (gold), random labels and symbols (abstract) in the "
@@ -191,7 +211,7 @@ def how_computed(drawn: Curves, view: View) -> None:
         )
         st.latex(r"\mathrm{Acc} = \frac{1}{T}\sum_{t}\frac{1}{S}\sum_{s}\frac{1}{n_t}\sum_{i} [\hat y_{tsi} = y_{ti}]")
         st.markdown(
-            f"{findings.band_sentence(first)} One draw serves all settings and checkpoints, so that differences are "
+            f"{bands_of(drawn)} One draw serves all settings and checkpoints, so that differences are "
             "paired. A checkpoint enters a curve only when the cells of all tasks and seeds exist. "
             f"Measure: {controls.MEASURE_TITLES[view.measure].lower()}; label score: {view.normalisation}."
         )

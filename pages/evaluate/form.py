@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
@@ -24,6 +25,7 @@ from icl_core.registry.task_files import parse_task_file, upload_name
 from icl_core.registry.tasks import FILE_PREFIX, TASK_GROUPS, FileSource, get_task, list_tasks, own_file_name
 from icl_core.settings import uploads_path
 from pages.ui import cached, selection
+from pages.ui.pickers import mirror, offers, several_of
 from pages.ui.words import checkpoint_name, count, joined, plain, task_title
 
 __all__ = ["RunOptions", "models_and_checkpoints", "run_options", "settings", "study_to_run", "tasks"]
@@ -87,8 +89,7 @@ def _way_of(text: str) -> str:
     return text if text in ("all", "paper") else "even" if text.isdecimal() else "log" if text[:4] == "log " else "hand"
 
 
-def _set_way() -> None:
-    way = st.session_state["page_way"]
+def _set_way(way: str) -> None:
     models = st.session_state["model"]
     refs = cached.checkpoints_of(models[0]) if models else ()
     steps = [ref.step for ref in refs if ref.step is not None]
@@ -105,23 +106,21 @@ def _set_way() -> None:
     st.session_state["checkpoints"] = text or "all"
 
 
-def _set_by_hand() -> None:
-    st.session_state["checkpoints"] = ", ".join(st.session_state["page_hand"]) or "paper"
+def _set_by_hand(names: Sequence[str]) -> None:
+    st.session_state["checkpoints"] = ", ".join(names) or "paper"
 
 
 def _checkpoint_way() -> None:
     """How checkpoints are chosen, and the choice itself as text, steps or a number."""
     way = _way_of(st.session_state["checkpoints"])
-    st.session_state["page_way"] = way
     st.segmented_control(
         "Choose checkpoints",
         list(WAYS),
         required=True,
         format_func=lambda name: WAYS[name],
-        key="page_way",
-        on_change=_set_way,
         wrap=True,
         help="By hand: click points on the timeline, or name steps.",
+        **mirror("page_way", way, _set_way),
     )
     models = st.session_state["model"]
     if way == "hand" and len(models) == 1:
@@ -130,9 +129,12 @@ def _checkpoint_way() -> None:
         except ObservatoryError:
             chosen = ()
         names = {selection.short_name(ref): checkpoint_name(ref) for ref in cached.checkpoints_of(models[0])}
-        st.session_state["page_hand"] = [selection.short_name(ref) for ref in chosen]
-        st.multiselect(
-            "Checkpoints", list(names), format_func=lambda name: names[name], key="page_hand", on_change=_set_by_hand
+        several_of(
+            "Checkpoints",
+            list(names),
+            bind=None,
+            format_func=lambda name: names[name],
+            **mirror("page_hand", [selection.short_name(ref) for ref in chosen], _set_by_hand),
         )
     else:
         selection.field("checkpoints", "page", _defaults())
@@ -145,8 +147,13 @@ def _groups() -> dict[str, list[str]]:
     return {group: names for group, names in groups.items() if names}
 
 
-def _gather_tasks() -> None:
-    st.session_state["task"] = [name for group in _groups() for name in st.session_state.get(f"page_task_{group}", [])]
+def _gather_tasks(group: str, names: Sequence[str]) -> None:
+    """Takes over what is picked in one group; all other tasks stay as they are."""
+    groups = _groups()
+    kept = [name for name in st.session_state["task"] if name not in groups[group]]
+    picked = {*kept, *names}
+    in_groups = [name for each in groups.values() for name in each]
+    st.session_state["task"] = [name for name in dict.fromkeys([*in_groups, *kept]) if name in picked]
 
 
 def tasks() -> None:
@@ -154,16 +161,17 @@ def tasks() -> None:
     st.header("Tasks", anchor=False)
     columns = st.columns(2)
     for index, (group, names) in enumerate(_groups().items()):
-        st.session_state[f"page_task_{group}"] = [name for name in names if name in st.session_state["task"]]
-        columns[index % 2].pills(
-            group.capitalize(),
-            names,
-            selection_mode="multi",
-            format_func=lambda name: plain(task_title(name)),
-            key=f"page_task_{group}",
-            on_change=_gather_tasks,
-            wrap=True,
-        )
+        picked = [name for name in names if name in st.session_state["task"]]
+        with columns[index % 2]:
+            st.pills(
+                group.capitalize(),
+                names,
+                selection_mode="multi",
+                format_func=lambda name: plain(task_title(name)),
+                wrap=True,
+                **mirror(f"page_task_{group}", picked, partial(_gather_tasks, group)),
+            )
+            offers(f"group-{group}", {"All": names, "None": []}, partial(_gather_tasks, group))
     with st.expander("A file of your own"):
         st.file_uploader(
             "CSV, TSV, JSONL or JSON with text and label, and split (demonstrations, dev, test) if you like",

@@ -16,8 +16,9 @@ from icl_core.evaluation.fusion_data import mixing_study
 from icl_core.evaluation.study import n_cells, study_from_json, validate_study
 from pages.fusion import compute, parts, wording
 from pages.fusion.compute import Asked, Line, Shown
-from pages.ui import blocks, cached, charts_fusion, controls, frame, jobs, selection
+from pages.ui import blocks, cached, charts_fusion, controls, frame, jobs
 from pages.ui.facts import Facts
+from pages.ui.pickers import one_of
 from pages.ui.words import checkpoint_name, count, in_percent, in_points, legible, percent, plain, task_title
 
 __all__ = ["Context", "draw", "how_computed"]
@@ -73,8 +74,7 @@ def draw(names: Sequence[str], context: Context) -> None:
 
 def _baseline(context: Context, key: str) -> Line:
     lines = {line.name: line for line in context.baselines}
-    options = selection.known(key, list(lines))
-    return lines[st.selectbox("Against", options, format_func=legible, key=key, bind="query-params")]
+    return lines[one_of("Against", list(lines), format_func=legible, key=key)]
 
 
 # Tasks
@@ -283,15 +283,8 @@ def queries(context: Context) -> None:
         )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         baseline = _baseline(context, "queries_against")
-        names = list(context.shown.tasks)
-        task = context.view.task or str(
-            st.selectbox(
-                "Task",
-                selection.known("queries_task", names),
-                format_func=task_title,
-                key="queries_task",
-                bind="query-params",
-            )
+        task = context.view.task or one_of(
+            "Task", list(context.shown.tasks), format_func=task_title, key="queries_task"
         )
     words = compute.label_words(asked, task)
     texts = cached.texts(task, study_from_json(asked.study).data_dir, "test")

@@ -16,7 +16,7 @@ TABS = ["Tasks", "Cost", "Selection", "Queries", "Mixed parameters", "Table and 
 @st.fragment
 def laboratory(asked: Asked, shown: Shown) -> None:
     """Slider, chart and tabs: moving w reruns these alone."""
-    with reported():
+    with reported(st.stop):
         view, weight = parts.look(shown)
         parts.chart(asked, shown, view, weight)
         parts.notes(shown)

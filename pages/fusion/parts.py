@@ -14,11 +14,12 @@ from icl_core.evaluation.study import Study, study_from_json, study_to_json
 from icl_core.records import LABEL_SETTINGS, CheckpointRef
 from pages.fusion import compute, wording
 from pages.fusion.compute import Asked, Further, Line, Menu, Shown
-from pages.ui import blocks, charts_fusion, controls, frame, selection
+from pages.ui import blocks, charts_fusion, controls, frame
 from pages.ui.facts import Facts, who
+from pages.ui.pickers import one_of, several_of
 from pages.ui.sheet import Panel
 from pages.ui.theme import Palette
-from pages.ui.words import checkpoint_name, count, legible, percent, plain, task_title
+from pages.ui.words import checkpoint_name, count, end_page, legible, percent, plain, task_title
 
 __all__ = [
     "Look",
@@ -59,8 +60,9 @@ def menu_or_stop(study: Study) -> dict[str, Menu]:
             "Fusion needs one checkpoint with results under random labels (TR) and one under abstract labels (TL). "
             "Nothing of this study has both yet."
         )
+        blocks.offer_results(list(dict.fromkeys(ref.model for ref in study.checkpoints)))
         st.page_link("pages/evaluate/page.py", label="Evaluate this study", width="content")
-        st.stop()
+        end_page()
     return found
 
 
@@ -99,15 +101,12 @@ def _further(found: dict[str, Menu], pair: tuple[str, str], *, by_hand: bool) ->
     }
     if not options:
         return ()
-    if "further_members" in st.session_state:
-        st.session_state["further_members"] = [n for n in st.session_state["further_members"] if n in options]
-    names = st.multiselect(
+    names = several_of(
         "Further members",
         list(options),
         max_selections=MOST_FURTHER,
         placeholder="None: two members",
         key="further_members",
-        bind="query-params",
         help="A third and a fourth member; adaptive weights go over all of them. The curve over w is for two.",
     )
     chosen = []
@@ -122,15 +121,13 @@ def _further(found: dict[str, Menu], pair: tuple[str, str], *, by_hand: bool) ->
 def _model(label: str, key: str, names: list[str]) -> str:
     if len(names) == 1:
         return names[0]
-    return str(st.selectbox(label, selection.known(key, names), key=key, bind="query-params"))
+    return one_of(label, names, key=key)
 
 
 def _checkpoint(label: str, key: str, refs: tuple[CheckpointRef, ...]) -> CheckpointRef:
     names = {checkpoint_name(ref): ref for ref in refs}
-    options = selection.known(key, list(names))
     last = st.session_state.get(LAST_MEMBERS, {}).get(key)
-    index = options.index(last) if last in options else len(options) - 1
-    return names[st.selectbox(label, options, index=index, key=key, bind="query-params")]
+    return names[one_of(label, list(names), default=last if last in names else list(names)[-1], key=key)]
 
 
 def keep_members(shown: Shown) -> None:

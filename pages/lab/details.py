@@ -17,6 +17,7 @@ from pages.lab.trained import CURVES, Shown
 from pages.ui import blocks, cached, charts, charts_lab, exports, frame, selection
 from pages.ui.charts_lab import Look
 from pages.ui.facts import Facts
+from pages.ui.pickers import one_of, step_of
 from pages.ui.sheet import Draw
 from pages.ui.words import count, percent, plain
 
@@ -73,7 +74,7 @@ def _pick_run(context: Context) -> LabRun | None:
     }
     if not runs:
         return None
-    return runs[st.selectbox("Run", selection.known("labone", list(runs)), key="labone", bind="query-params")]
+    return runs[one_of("Run", list(runs), key="labone")]
 
 
 # Losses and heads
@@ -124,13 +125,7 @@ def attention(context: Context) -> None:
         return
     steps = [int(step) for step in run.attention_steps]
     names = [f"{step:,}" for step in steps]
-    chosen = st.select_slider(
-        "Step",
-        selection.known("labstep", names),
-        value=names[-1],
-        key="labstep",
-        bind="query-params",
-    )
+    chosen = step_of("Step", names, key="labstep")
     at = names.index(chosen)
     tokens = token_names(run.config.data.n_pairs)
     rows = [
@@ -233,7 +228,7 @@ def swept(context: Context) -> None:
                 st.info("A sweep needs two finished configurations that differ in these two knobs alone.")
                 continue
             key = f"labsweep_{knob}"
-            title = st.selectbox("All else", selection.known(key, list(families)), key=key, bind="query-params")
+            title = one_of("All else", list(families), key=key)
             _sweep(families[title])
     st.caption(
         "100 %: the context decides (ICL); 0 %: the weights do (CIWL); mean over seeds (their number in brackets) at "
@@ -358,7 +353,7 @@ def bridge(context: Context) -> None:
 def _study(model: str) -> None:
     """Makes the current study that of one model, with the options of its results."""
     selection.show(model=[model])
-    selection.follow_models()
+    selection.take(selection.defaults_for([model]))
 
 
 # Table

@@ -28,6 +28,7 @@ from icl_core.pretraining.lab.summary import expected_seconds, group_runs
 from pages.lab import found, jobs_view
 from pages.lab.trained import RUNS_KEY
 from pages.ui import jobs
+from pages.ui.pickers import mirror, one_of, several_of
 from pages.ui.words import count, duration, plain
 
 __all__ = ["TAB_KEY", "draw", "show_trained"]
@@ -61,8 +62,7 @@ def draw() -> None:
             st.markdown("**Training**")
             _fields(TRAINING_KNOBS, columns=2)
             if st.session_state[_key("weight_decay")]:
-                parts = list(DECAY_PARTS)
-                st.multiselect("Parts that decay", parts, default=parts, key=_key("decay_parts"), bind="query-params")
+                several_of("Parts that decay", DECAY_PARTS, default=DECAY_PARTS, key=_key("decay_parts"))
     config = config_from_form()
     with top:
         _presets(config)
@@ -78,13 +78,11 @@ def draw() -> None:
 def _presets(config: LabConfig) -> None:
     """The preset that the knobs are, whatever set them; choosing one sets them all."""
     same = [title for title, preset in PRESETS.items() if preset == without_seeds(config)]
-    st.session_state["labpreset"] = same[0] if same else OWN
     st.selectbox(
         "Preset",
         [*PRESETS, OWN],
-        key="labpreset",
-        on_change=_take_preset,
         help="The papers' settings, carried over to the lab's Gaussian exemplars.",
+        **mirror("labpreset", same[0] if same else OWN, _take_preset),
     )
 
 
@@ -98,7 +96,7 @@ def _fields(knobs: tuple[Knob, ...], *, columns: int, second: bool = False) -> N
 def _field(knob: Knob, *, second: bool = False) -> None:
     placed: dict[str, Any] = {"key": _key(knob.name, second=second), "bind": "query-params", "help": knob.help}
     if knob.choices:
-        st.selectbox(knob.title, list(knob.choices), index=knob.choices.index(knob.default), **placed)
+        one_of(knob.title, knob.choices, default=knob.default, **placed)
     elif knob.low is None or knob.high is None:
         st.toggle(knob.title, value=knob.default, **placed)
     elif isinstance(knob.default, int):
@@ -132,9 +130,9 @@ def config_from_form() -> LabConfig:
     return LabConfig(data=data, **rest)
 
 
-def _take_preset() -> None:
+def _take_preset(title: str) -> None:
     """Sets every knob from the chosen preset."""
-    config = PRESETS.get(st.session_state["labpreset"])
+    config = PRESETS.get(title)
     if config is None:
         return
     for knob in DATA_KNOBS:

@@ -68,7 +68,7 @@ def draw() -> None:
     left, right = st.columns([1, 3], gap="medium")
     with left:
         knobs = _knobs()
-    with right, reported():
+    with right, reported(st.stop):
         run = _simulated(knobs)
         blocks.finding(wording.minimal_sentence(run))
         _charts(run)

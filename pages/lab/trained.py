@@ -15,6 +15,7 @@ from icl_core.pretraining.lab.summary import Group, marker_spread, spread
 from pages.lab import found, wording
 from pages.ui import blocks, charts_lab, frame
 from pages.ui.axes import ScaleName, XAxis, x_axis
+from pages.ui.pickers import several_of
 from pages.ui.sheet import Draw
 from pages.ui.theme import Figure, Palette
 from pages.ui.words import percent, plain
@@ -76,17 +77,13 @@ def draw(
 def choose(groups: Sequence[Group]) -> Shown:
     """The pickers above the chart: which runs, which curves, which scale."""
     by_title = {group.title: group for group in groups}
-    held = st.session_state.get(RUNS_KEY)
-    if held is not None and not set(held) <= set(by_title):
-        st.session_state[RUNS_KEY] = [title for title in held if title in by_title]
     with st.container(horizontal=True, vertical_alignment="bottom", key="lab-controls"):
-        chosen = st.multiselect(
+        chosen = several_of(
             "Configurations",
             list(by_title),
             default=_at_first(groups),
             max_selections=MOST_RUNS,
             key=RUNS_KEY,
-            bind="query-params",
             width=280,
             help="What differs from the lab's default knobs; repeats over seeds stand together.",
         )

@@ -11,6 +11,7 @@ from icl_core.registry.paper import CODE_DIFFERENCES, INTENSITY_ICL_R, PAPER_MOD
 from pages.ui import blocks, compared, controls, selection
 from pages.ui.axes import Quantity, ScaleName
 from pages.ui.controls import View
+from pages.ui.pickers import one_of, several_of
 from pages.ui.side_by_side import SideBySide, correlation_words
 from pages.ui.words import count, joined, plain, points
 
@@ -63,22 +64,12 @@ def stand_ins() -> tuple[dict[str, str], list[str]]:
         for index, (role, title) in enumerate(PAPER_MODELS.items()):
             options = [NOBODY, *stored]
             with columns[index % 4]:
-                picked = st.selectbox(
-                    title,
-                    selection.known(f"as_{role}", options),
-                    index=options.index(role) if role in stored else 0,
-                    key=f"as_{role}",
-                    bind="query-params",
-                )
+                picked = one_of(title, options, default=role if role in stored else NOBODY, key=f"as_{role}")
             if picked != NOBODY:
                 chosen[role] = picked
         others = [name for name in stored if name not in chosen.values()]
-        if "further" in st.session_state:  # a model that stands in now is no further one
-            st.session_state["further"] = [name for name in st.session_state["further"] if name in others]
-        more = st.multiselect(
-            "Further models in Figs. 2 to 6", others, default=others[:MOST_FURTHER], key="further", bind="query-params"
-        )
-    return chosen, list(more)
+        more = several_of("Further models in Figs. 2 to 6", others, default=others[:MOST_FURTHER], key="further")
+    return chosen, more
 
 
 def view_controls() -> tuple[View, tuple[Quantity, ScaleName]]:

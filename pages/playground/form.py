@@ -19,7 +19,8 @@ from icl_core.evaluation.study import MAX_SEED
 from icl_core.models.hub import embedded_members
 from icl_core.records import CheckpointRef, LabelSetting
 from icl_core.registry.tasks import get_task, list_tasks
-from pages.ui import cached, selection
+from pages.ui import cached
+from pages.ui.pickers import one_of
 from pages.ui.words import checkpoint_name, plain, task_title
 
 __all__ = ["Demonstrations", "demonstrations", "members", "network", "text"]
@@ -62,8 +63,8 @@ def members() -> tuple[CheckpointRef, CheckpointRef]:
 
 def _member(role: str, key: str, setting: LabelSetting, names: list[str]) -> CheckpointRef:
     left, right = st.columns(2)
-    model = left.selectbox(
-        f"{role} model", selection.known(key, names), key=key, bind="query-params",
+    model = one_of(
+        f"{role} model", names, key=key, at=left,
         help="Asked under random labels: it has to recognise the task." if role == "TR"
         else "Asked under symbols: it has to learn the task from the demonstrations.",
     )  # fmt: skip
@@ -71,8 +72,8 @@ def _member(role: str, key: str, setting: LabelSetting, names: list[str]) -> Che
     best = strongest_checkpoint(cached.summaries(), model, setting)
     start = next((at for at, ref in enumerate(refs.values()) if ref == best), len(refs) - 1)
     place = f"{key}_at"
-    chosen = right.selectbox(
-        f"{role} checkpoint", selection.known(place, list(refs)), index=start, key=place, bind="query-params",
+    chosen = one_of(
+        f"{role} checkpoint", list(refs), default=list(refs)[start], key=place, at=right,
         help=f"At first the one with the highest {role} accuracy in the store.",
     )  # fmt: skip
     return refs[chosen]
@@ -113,10 +114,7 @@ def _usual_task(names: list[str]) -> str:
 def _of_task() -> Demonstrations:
     names = _single_text_tasks()
     left, middle, right = st.columns([2, 1, 1])
-    name = left.selectbox(
-        "Task", selection.known("play_task", names), index=names.index(_usual_task(names)), format_func=task_title,
-        key="play_task", bind="query-params",
-    )  # fmt: skip
+    name = one_of("Task", names, default=_usual_task(names), format_func=task_title, key="play_task", at=left)
     with middle:
         seed = _seed()
     n_shots = right.number_input(

@@ -29,6 +29,11 @@ MOST_WORDS = 300
 MOST_NAMED = 8
 ROLES: tuple[Role, ...] = ("TR", "TL")
 ICL_ROLES: tuple[Role, ...] = ("ICL of the TR checkpoint", "ICL of the TL checkpoint")
+PROMPTS: dict[str, Role] = {
+    "TR: random labels": "TR",
+    "TL: symbols": "TL",
+    "ICL: true labels": "ICL of the TR checkpoint",
+}
 _SCORE_TITLES = {"sum": "Sum of tokens", "per_token": "Mean per token", "calibrated": "Calibrated"}
 
 
@@ -139,15 +144,10 @@ def _notes(question: Question, reply: Reply, normalisation: Normalisation) -> st
 
 def prompts(reply: Reply) -> None:
     """The three prompts, token by token."""
-    roles: dict[str, Role] = {
-        "TR: random labels": "TR",
-        "TL: symbols": "TL",
-        "ICL: true labels": "ICL of the TR checkpoint",
-    }
     chosen = st.segmented_control(
-        "Prompt", list(roles), default="TR: random labels", required=True, key="play_prompt", bind="query-params"
+        "Prompt", list(PROMPTS), default="TR: random labels", required=True, key="play_prompt", bind="query-params"
     )
-    sent = reply.role(roles[str(chosen)]).prompt
+    sent = reply.role(PROMPTS[str(chosen)]).prompt
     n = len(sent.token_ids)
     rows = charts_playground.token_rows(sent.pieces, sent.token_ids, n_shared=sent.n_shared, most=MOST_TOKENS)
     left_out = f" The first {n - MOST_TOKENS:,} are not drawn." if n > MOST_TOKENS else ""

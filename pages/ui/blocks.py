@@ -15,13 +15,24 @@ from icl_core.errors import ObservatoryError
 from icl_core.evaluation.study import Study, study_to_json
 from pages.ui import cached, exports, selection
 from pages.ui.charts import PICK
-from pages.ui.facts import Facts
 from pages.ui.deferred import keep
+from pages.ui.facts import Facts
 from pages.ui.sheet import PAPER, Draw, sheet
 from pages.ui.theme import Figure
-from pages.ui.words import count, plain
+from pages.ui.words import count, end_page, joined, plain, task_title
 
-__all__ = ["chart", "download", "finding", "grid", "left_out", "remarks", "results_or_stop", "study_or_stop", "table"]
+__all__ = [
+    "chart",
+    "download",
+    "finding",
+    "grid",
+    "left_out",
+    "offer_results",
+    "remarks",
+    "results_or_stop",
+    "study_or_stop",
+    "table",
+]
 
 MOST_REMARKS = 3
 
@@ -58,7 +69,7 @@ def study_or_stop() -> Study:
         return selection.study_of(selection.current_choice())
     except ObservatoryError as error:
         st.info(plain(str(error)))
-        st.stop()
+        end_page()
 
 
 def results_or_stop(study: Study) -> cached.Collected:
@@ -66,16 +77,32 @@ def results_or_stop(study: Study) -> cached.Collected:
     found = cached.collected(study)
     for model, problem in found.problems.items():
         st.warning(f"**{plain(model)}** is not shown. {plain(problem)}")
+    models = list(dict.fromkeys(ref.model for ref in study.checkpoints))
+    without = [model for model in models if model not in found.predictions and model not in found.problems]
+    if without and found.predictions:
+        st.info(f"Not shown, without results under these options: **{plain(joined(without, most=6))}**.")
+    elif not found.predictions and not found.problems:
+        total = sum(pair[1] for pair in cached.completeness(study).values())
+        st.info(f"Nothing of this study is computed yet: {count(total, 'cell')} are missing.")
+    if without or not found.predictions:
+        offer_results(models)
     if not found.predictions:
-        if not found.problems:
-            counts = cached.completeness(study)
-            total = sum(pair[1] for pair in counts.values())
-            st.info(f"Nothing of this study is computed yet: {count(total, 'cell')} are missing.")
         if st.button("Evaluate this study", type="primary", key="evaluate-study"):
             st.switch_page("pages/evaluate/page.py", query_params={})
-        st.stop()
+        end_page()
     remarks(found.told)
     return found
+
+
+def offer_results(models: Sequence[str]) -> None:
+    """Under which options these models have results, with a button that takes them; nothing where there are none."""
+    better = selection.better_options(models)
+    if better is None:
+        return
+    tasks = joined([task_title(name) for name in better.task], most=3)
+    rest = f"{count(better.shots, 'demonstration')}, seeds {better.seeds}, at most {better.examples:,} test rows a task"
+    st.markdown(f"There are results under other options: {plain(tasks)}; {plain(rest)}.")
+    st.button("Take the options with results", key="take-options", on_click=selection.take, args=(better,))
 
 
 def remarks(sentences: Sequence[str]) -> None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import streamlit as st
 
 from icl_core.analysis.predictions import NORMALISATIONS, Normalisation
 from icl_core.analysis.statistics import MEASURES, Measure
-from pages.ui import selection
 from pages.ui.axes import Quantity, ScaleName
+from pages.ui.pickers import one_of
 from pages.ui.words import task_title
 
 __all__ = [
@@ -44,12 +44,8 @@ class View:
 
 def task_control(tasks: Sequence[str]) -> str | None:
     """The mean over the tasks (None), or one of them."""
-    chosen = st.selectbox(
-        "Shown",
-        selection.known("on", [_ALL, *tasks]),
-        format_func=lambda name: name if name == _ALL else task_title(name),
-        key="on",
-        bind="query-params",
+    chosen = one_of(
+        "Shown", [_ALL, *tasks], format_func=lambda name: name if name == _ALL else task_title(name), key="on"
     )
     return None if chosen == _ALL else chosen
 
@@ -78,10 +74,9 @@ def measure_controls() -> tuple[Measure, Normalisation]:
 
 def axis_controls(quantities: Sequence[Quantity]) -> tuple[Quantity, ScaleName]:
     """What the horizontal axis counts, and its scale."""
-    options: Any = list(QUANTITY_TITLES)
     quantity = st.segmented_control(
         "Axis",
-        options,
+        list(QUANTITY_TITLES),
         default="step",
         required=True,
         format_func=lambda name: QUANTITY_TITLES[name],

@@ -9,9 +9,9 @@ from pathlib import Path
 import streamlit as st
 
 from icl_core.errors import ObservatoryError
-from pages.ui import cached, jobs, selection
+from pages.ui import cached, jobs, kept, selection
 from pages.ui.theme import Palette, palette_for
-from pages.ui.words import count, joined, plain, reported, task_title
+from pages.ui.words import count, end_page, joined, plain, reported, task_title
 
 __all__ = ["draw", "heading", "palette", "say_troubles"]
 
@@ -37,8 +37,11 @@ def _line(name: str, value: str) -> Iterator[None]:
         yield
 
 
-def draw() -> tuple[str, ...]:
+def draw(page: str) -> tuple[str, ...]:
     """The style sheet and the study's five lines; every picker exists on every page.
+
+    Args:
+        page: name of the page that is drawn.
 
     Returns:
         What it has said about the store, for ``say_troubles`` after the page.
@@ -48,14 +51,21 @@ def draw() -> tuple[str, ...]:
         cached.store()  # before the sidebar, so that the first opening says in the page what takes its time
     with st.sidebar:
         try:
-            selection.keep_in_url()
-            defaults = selection.defaults_for(st.session_state.get("model", ()) or _models_in_url())
-            _pickers(defaults)
+            kept.keep_in_url(page)
+            models = st.session_state.get("model", ()) or _models_in_url()
+            selection.note_models(models)
+            with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+                st.header("Study", anchor=False, width="content")
+                room = st.container(width="content")
+            _pickers(selection.defaults_for(models))
+            kept.remember(page)
+            with room:
+                kept.undo_button()
             jobs.line(_completeness)
             return say_troubles()
         except ObservatoryError as error:
             st.error(plain(str(error)))
-            st.stop()
+    end_page()
 
 
 def say_troubles(said: Sequence[str] = ()) -> tuple[str, ...]:
@@ -74,7 +84,6 @@ def _models_in_url() -> Sequence[str]:
 
 def _pickers(defaults: selection.Defaults) -> None:
     held = {name: st.session_state.get(name, getattr(defaults, name)) for name in selection.KEYS}
-    st.header("Study", anchor=False)
     models = [*held["model"], *([Path(held["local"]).name] if held["local"].strip() else [])]
     with _line("Models", joined(models, most=2) or "none"):
         for name in ("model", "local", "name", "order"):

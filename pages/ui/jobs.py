@@ -157,7 +157,7 @@ def live(jobs: Iterable[Job], name: str, details: Callable[[Job], None]) -> None
 def _progress(job: Job, name: str, details: Callable[[Job], None]) -> None:
     @st.fragment(run_every=1, key=f"progress-{job.id}")
     def progress(job_id: int) -> None:
-        with reported():
+        with reported(st.stop):
             now = read_job(job_id)
             if not now.is_live:
                 st.rerun()

@@ -8,8 +8,9 @@ made from them, and by ``validate_study`` before anything runs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -33,23 +34,29 @@ from icl_core.registry.tasks import (
 )
 from icl_core.settings import DEFAULT_DEMO_SEEDS, DEFAULT_N_SHOTS, DEFAULT_N_TEST, uploads_path
 from pages.ui import cached
+from pages.ui.pickers import mirror, offers, one_of, several_of
 from pages.ui.theme import ABILITY_BY_SETTING
 from pages.ui.words import task_title
 
 __all__ = [
+    "FOLLOWED",
+    "KEYS",
     "Choice",
     "Defaults",
+    "as_shown",
+    "better_options",
     "checkpoints_for",
     "current_choice",
     "defaults_for",
     "field",
-    "keep_in_url",
-    "known",
+    "held",
     "left_out",
     "model_options",
+    "note_models",
     "short_name",
     "show",
     "study_of",
+    "take",
     "task_options",
 ]
 
@@ -58,6 +65,9 @@ KEYS = (
     *("model", "checkpoints", "task", "setting", "seeds", "shots", "examples", "local", "name", "order"),
     *("template", "words", "alphabet", "sampling", "dtype", "attention", "data"),
 )
+OWN = ("local", "name", "order")
+FOLLOWED = "models_followed"
+"""In the session: the models whose defaults stand in the pickers that nobody has used."""
 TEMPLATES = ("minimal", "natural")
 WORD_SETS = ("natural", "true_false", "reference_code")
 ALPHABETS = ("symbols", "numbers", "letters")
@@ -150,7 +160,7 @@ def _defaults_for(models: tuple[str, ...], generation: str, members: tuple[str, 
         checkpoints="all",
         task=tuple(dict.fromkeys(spec.task for spec in alike)),
         setting=LABEL_SETTINGS,
-        seeds=", ".join(str(seed) for seed in sorted({spec.demo_seed for spec in alike})),
+        seeds=_seeds_text({spec.demo_seed for spec in alike}),
         shots=one.n_shots,
         examples=one.n_examples,
         local="",
@@ -174,7 +184,7 @@ def _paper_defaults(first: tuple[str, ...], models: Sequence[str]) -> Defaults:
         checkpoints="all" if tiny else "paper",
         task=tuple(own) if tiny and own else tuple(TASKS),
         setting=LABEL_SETTINGS,
-        seeds=", ".join(str(seed) for seed in DEFAULT_DEMO_SEEDS),
+        seeds=_seeds_text(DEFAULT_DEMO_SEEDS),
         shots=DEFAULT_N_SHOTS,
         examples=DEFAULT_N_TEST,
         local="",
@@ -285,39 +295,73 @@ def _seeds(text: str) -> tuple[int, ...]:
 # Widgets
 
 
-def keep_in_url() -> None:
-    """Restates the pickers' values, or a page switch would drop them from the URL though they still hold."""
-    for name in KEYS:
-        if name in st.session_state:
-            st.session_state[name] = st.session_state[name]
-
-
 def show(**values: object) -> None:
     """Sets drawn widgets from a callback, by their keys."""
     for name, value in values.items():
         st.session_state[name] = value
 
 
-def known(key: str, options: Sequence[str]) -> list[str]:
-    """The options of a bound widget; a value that is not among them (another model's, a URL's) is dropped first."""
-    if key in st.session_state and st.session_state[key] not in options:
-        del st.session_state[key]
-    return list(options)
-
-
-def _copy_back(name: str) -> None:
-    st.session_state[name] = st.session_state[f"page_{name}"]
+def _copy_back(name: str, value: object) -> None:
+    st.session_state[name] = value
     if name == "model":
         follow_models()
 
 
+def note_models(models: Sequence[str]) -> None:
+    """Keeps whose defaults stand in the pickers that nobody has used."""
+    st.session_state.setdefault(FOLLOWED, tuple(models))
+
+
 def follow_models() -> None:
-    """Gives every other picker its default when the models change: their results were made under other options."""
-    defaults = defaults_for(st.session_state["model"])
+    """What becomes of the other pickers when the models change: a choice stays, a default goes with its models.
+
+    Defaults are the options under which models have results, so those of quite other models are taken, where a picker
+    still holds a default. While one of the models stays, everything stays: its numbers may not change because another
+    comes beside it.
+    """
+    models, followed = st.session_state["model"], st.session_state[FOLLOWED]
+    moved = bool(models) and not set(models) & set(followed)
+    before, now = defaults_for(followed), defaults_for(models)
     for name in KEYS:
-        if name not in ("model", "local", "name", "order"):
-            value = getattr(defaults, name)
-            st.session_state[name] = list(value) if isinstance(value, tuple) else value
+        value = st.session_state[name]
+        if moved and name not in ("model", *OWN) and value == held(before, name):
+            value = held(now, name)
+        st.session_state[name] = value  # restated: the address leaves out what is the default of its models
+    if moved:
+        st.session_state[FOLLOWED] = tuple(models)
+
+
+def take(defaults: Defaults) -> None:
+    """Sets every picker but those of models to options that are offered."""
+    show(**{name: held(defaults, name) for name in KEYS if name not in ("model", *OWN)})
+    st.session_state[FOLLOWED] = tuple(st.session_state["model"])
+
+
+def as_shown(name: str, value: str) -> str:
+    """A value of a picker as it stands in its address: as the picker shows it."""
+    if name == "setting" and value in ABILITY_BY_SETTING:
+        return _setting_title(value)
+    return task_title(value) if name == "task" else value
+
+
+def _setting_title(name: str) -> str:
+    return f"{name} ({ABILITY_BY_SETTING[name]})"
+
+
+def held(defaults: Defaults, name: str) -> object:
+    """A default as its picker holds it."""
+    value = getattr(defaults, name)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def better_options(models: Sequence[str]) -> Defaults | None:
+    """The options under which these models have most results; None where they have none, or those are chosen."""
+    stored = cached.stored_models()
+    if not any(model in stored and stored[model].n_test for model in models):
+        return None
+    better = defaults_for(models)
+    names = [name for name in KEYS if name not in ("model", *OWN)]
+    return None if all(held(better, name) == st.session_state[name] for name in names) else better
 
 
 def _placed(name: str, place: Place) -> dict[str, Any]:
@@ -325,20 +369,39 @@ def _placed(name: str, place: Place) -> dict[str, Any]:
     if place == "sidebar":
         bound: dict[str, Any] = {"key": name, "bind": "query-params"}
         return {**bound, "on_change": follow_models} if name == "model" else bound
-    st.session_state[f"page_{name}"] = st.session_state[name]
-    return {"key": f"page_{name}", "on_change": _copy_back, "args": (name,)}
+    return {"bind": None, **mirror(f"page_{name}", st.session_state[name], partial(_copy_back, name))}
 
 
 def field(name: str, place: Place, defaults: Defaults) -> None:
-    """Draws the widget of one field of the choice."""
+    """Draws the widget of one field of the choice, and the buttons that fill or empty it."""
     _WIDGETS[name](_placed(name, place), defaults)
+    if name in _OFFERS and (place, name) != ("page", "checkpoints"):  # there are its ways to choose
+        offers(f"{place}-{name}", _OFFERS[name](defaults), partial(_set, name))
+
+
+def _set(name: str, value: object) -> None:
+    st.session_state[name] = value
+    if name == "model":
+        follow_models()
+
+
+_OFFERS: dict[str, Callable[[Defaults], dict[str, object]]] = {
+    "model": lambda _: {"All with results": list(cached.stored_models()), "None": []},
+    "checkpoints": lambda _: {"All": "all", "The paper's grid": "paper"},
+    "task": lambda held: {"All": task_options(), "With results": list(held.task), "None": []},
+    "setting": lambda _: {"All": list(LABEL_SETTINGS), "None": []},
+    "seeds": lambda held: {"With results": held.seeds, "The paper's five": _seeds_text(DEFAULT_DEMO_SEEDS)},
+}
+"""What a click sets a picker to, by the words on the button."""
+
+
+def _seeds_text(seeds: Iterable[int]) -> str:
+    return ", ".join(str(seed) for seed in sorted(seeds))
 
 
 def _models(placed: dict[str, Any], defaults: Defaults) -> None:
     help_text = "Families whose checkpoints were published during pre-training, and the shipped tiny suite."
-    st.multiselect(
-        "Models", model_options(), default=list(defaults.model), help=help_text, placeholder="Pick models", **placed
-    )
+    several_of("Models", model_options(), default=defaults.model, help=help_text, placeholder="Pick models", **placed)
 
 
 def _checkpoints(placed: dict[str, Any], defaults: Defaults) -> None:
@@ -353,7 +416,7 @@ def _checkpoints(placed: dict[str, Any], defaults: Defaults) -> None:
 
 
 def _tasks(placed: dict[str, Any], defaults: Defaults) -> None:
-    st.multiselect("Tasks", task_options(), default=list(defaults.task), format_func=task_title, **placed)
+    several_of("Tasks", task_options(), default=defaults.task, format_func=task_title, **placed)
 
 
 def _settings(placed: dict[str, Any], defaults: Defaults) -> None:
@@ -362,7 +425,7 @@ def _settings(placed: dict[str, Any], defaults: Defaults) -> None:
         list(LABEL_SETTINGS),
         selection_mode="multi",
         default=list(defaults.setting),
-        format_func=lambda name: f"{name} ({ABILITY_BY_SETTING[name]})",
+        format_func=_setting_title,
         help="How the demonstrations are labelled: true labels (ICL), random labels (task recognition, TR), "
         "symbols that stand for the labels (task learning, TL).",
         **placed,
@@ -398,7 +461,7 @@ def _one_of(label: str, name: str, options: Sequence[str]) -> Callable[[dict[str
     def draw(placed: dict[str, Any], defaults: Defaults) -> None:
         value = getattr(defaults, name)
         known = list(options) if value in options else [*options, value]
-        st.selectbox(label, known, index=known.index(value), **placed)
+        one_of(label, known, default=value, **placed)
 
     return draw
 

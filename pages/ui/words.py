@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import unquote
 
 import streamlit as st
@@ -25,10 +26,12 @@ from icl_core.registry.tasks import FILE_PREFIX, path_and_labels
 from icl_core.settings import uploads_path
 
 __all__ = [
+    "PageEndsError",
     "byte_count",
     "checkpoint_name",
     "count",
     "duration",
+    "end_page",
     "in_percent",
     "in_points",
     "interval",
@@ -217,11 +220,29 @@ def joined(names: Sequence[str], *, most: int = 3) -> str:
     return f"{', '.join(names[:most])} and {len(names) - most} more"
 
 
+class PageEndsError(Exception):
+    """The page has said what it has to say."""
+
+
+def end_page() -> NoReturn:
+    """Ends the page, not what stands around it: after ``st.stop`` nothing more can be drawn.
+
+    Raises:
+        PageEndsError: always.
+    """
+    raise PageEndsError
+
+
 @contextmanager
-def reported() -> Iterator[None]:
-    """Shows a typed error as its own sentence and ends the page's run there."""
+def reported(end: Callable[[], NoReturn] = end_page) -> Iterator[None]:
+    """Shows a typed error as its own sentence and ends the page there.
+
+    Args:
+        end: how it ends; a fragment, which runs again without its page, has ``st.stop``.
+    """
     try:
         yield
+        return
     except ObservatoryError as error:
         st.error(plain(str(error)))
-        st.stop()
+    end()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import expect
 
 from app import PAGES
+from icl_core.evaluation.store import Store
 from tests.e2e.conftest import App, Tab
+from tests.support.made_up import fill, made_up_study, refs_of
 
 pytestmark = pytest.mark.e2e
 
@@ -67,7 +70,7 @@ def test_accumulated_intensity_follows_epsilon(app: App, new_tab: Callable[[], T
     tab.page.wait_for_function(
         "before => document.querySelector('.st-key-chart-accumulation svg.marks')?.innerHTML !== before", arg=before
     )
-    number = tab.page.locator(".st-key-eps_number input")
+    number = tab.page.get_by_role("spinbutton", name="epsilon")
     number.fill("0.1")
     number.press("Enter")
     tab.says("R is 0/0 and is not drawn")
@@ -95,3 +98,69 @@ def test_charts_are_svg_with_words_for_screen_readers(app: App, new_tab: Callabl
     tab.open(f"{app.url}/dynamics?{MADE_UP}", "At step 990")
     expect(tab.page.locator(".st-key-chart-curves-0 canvas")).to_have_count(0)
     expect(tab.page.locator(".st-key-chart-curves-0 [aria-label*='ICL, TR and TL']").first).to_be_attached()
+
+
+def pick_models(tab: Tab, name: str) -> None:
+    """Empties the models in the sidebar and picks one; both by the controls there."""
+    sidebar = tab.page.get_by_test_id("stSidebar")
+    sidebar.get_by_role("button", name="Models").click()
+    tab.page.locator(".st-key-sidebar-model-None button").click()
+    expect(sidebar.get_by_role("button", name="Models")).to_contain_text("none")
+    box = tab.page.locator(".st-key-model input")
+    box.fill(name)
+    tab.page.get_by_role("option", name=name, exact=True).click()
+    tab.says(name)
+    tab.page.keyboard.press("Escape")
+    tab.page.keyboard.press("Escape")
+
+
+def test_a_box_shows_what_the_chart_shows_after_its_options_have_changed(app: App, new_tab: Callable[[], Tab]) -> None:
+    store = Store.open(app.store)
+    other = dataclasses.replace(
+        made_up_study(), checkpoints=refs_of("other-model", (0, 50, 100)), tasks=("mrpc", "trec")
+    )
+    fill(store, other)
+    store.close()
+    tab = new_tab()
+    tab.open(f"{app.url}/dynamics?{MADE_UP}&tab=One+checkpoint&on=sst2", "On sst2, at step 990")
+    at, shown = (tab.page.locator(f".st-key-{key} input") for key in ("at", "on"))
+    expect(at).to_have_value("someone-model step 990")
+    expect(shown).to_have_value("sst2")
+    pick_models(tab, "other-model")
+    tab.says("At step 100, other-model has")
+    expect(at).to_have_value("other-model step 100")
+    expect(shown).to_have_value("Mean over tasks")
+    tab.page.get_by_role("button", name="Undo").click()
+    tab.says("names no model")
+    pick_models(tab, "someone-model")
+    tab.says("At step 990, someone-model has")
+    expect(at).to_have_value("someone-model step 990")
+
+
+def test_one_view_in_a_second_window_after_a_reload_and_on_the_way_back(app: App, new_tab: Callable[[], Tab]) -> None:
+    tab = new_tab()
+    study = "model=someone-model&task=mrpc&seeds=13"
+    tab.open(f"{app.url}/dynamics?{study}", "over 1 seed and 200 queries")
+    tab.page.get_by_test_id("stSidebarNavLink").filter(has_text="Competition").click()
+    tab.says("at epsilon 0.01;")
+    tab.settled()
+    tab.address_holds(*study.split("&"))
+    here = tab.page.locator(".st-key-finding").inner_text()
+    tab.page.go_back()
+    tab.says("over 1 seed and 200 queries")
+    tab.address_holds(*study.split("&"))
+    tab.page.go_forward()
+    tab.says(here)
+    tab.page.get_by_test_id("stSidebar").get_by_role("button", name="Models").click()
+    tab.page.locator(".st-key-sidebar-model-None button").click()
+    tab.says("names no model")
+    tab.address_holds("none=model", "task=mrpc")
+    second = new_tab()
+    second.open(tab.page.url, "names no model")
+    tab.page.reload()
+    tab.says("names no model")
+    for window in (tab, second):
+        window.page.get_by_test_id("stSidebarNavLink").filter(has_text="Dynamics").click()
+        expect(window.page.get_by_role("heading", name="Dynamics")).to_be_visible()
+        window.says("names no model")
+        window.address_holds("model=&", "task=mrpc")

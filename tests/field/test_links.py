@@ -109,7 +109,7 @@ def test_very_many_links_open_their_page(page: str, full_store: Path) -> None:
 def test_a_number_that_is_none_is_left_out_and_named(value: str, full_store: Path) -> None:
     app = open_link("competition", {"model": "someone-model", "shots": value, "eps": value})
     assert_answers(app, "competition")
-    notice = next(words for words in said(app) if words.startswith("Some of this link"))
+    notice = next(words for words in said(app) if words.startswith("This link asks for"))
     assert f"shots = {value[:20]}" in notice
     assert app.session_state["shots"] == 16
     assert 0 <= app.session_state["eps"] <= 0.1 and ("eps = " in notice) == (app.session_state["eps"] != _number(value))
