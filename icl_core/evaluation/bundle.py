@@ -19,19 +19,19 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from icl_core.errors import StoreError
 from icl_core.evaluation.cells import is_current
-from icl_core.evaluation.codec import check_record, from_plain, payload_sha256
+from icl_core.evaluation.codec import from_plain
 from icl_core.evaluation.index import remedy
 from icl_core.evaluation.jobs import JobContext, Outcome
+from icl_core.evaluation.segments import GROUP_ROWS, ROW_ERRORS, SCHEMA, TEXT_COLUMNS, WRITING, record_of_row, table_of
 from icl_core.evaluation.store import PutReport, Store
 from icl_core.owners import clear_leftovers
-from icl_core.records import SCORING_VERSION, CellKey, CellRecord, CellSpec, canonical_json, plain_fields, shown
+from icl_core.records import SCORING_VERSION, CellKey, CellRecord, CellSpec, canonical_json, shown
 from icl_core.settings import BASE_MEMBER, embedded_results_path
 
 __all__ = [
@@ -47,46 +47,9 @@ __all__ = [
 
 _FORMAT = "icl-observatory results 1"
 _TABLE, _MANIFEST = "cells.parquet", "manifest.json"
-_BATCH = 200
 _MOST_MANIFEST_BYTES = 16 * 2**20
 _MOST_GROUP_VALUES, _MOST_GROUP_BYTES = 50_000_000, 2**29
 """Most values and (uncompressed) bytes of a row group: twenty times those of 200 cells of 1,000 rows and 6 labels."""
-_STRINGS, _COUNTS, _NATS = pa.list_(pa.string()), pa.list_(pa.uint32()), pa.list_(pa.float32())
-_SCHEMA = pa.schema(
-    [
-        ("model", pa.string()),
-        ("revision", pa.string()),
-        ("step", pa.int64()),
-        ("task", pa.string()),
-        ("split", pa.string()),
-        ("label_setting", pa.string()),
-        ("demo_seed", pa.int64()),
-        ("n_shots", pa.int32()),
-        ("row_ids", _STRINGS),
-        ("gold", _COUNTS),
-        ("loglikelihoods", _NATS),  # (n_examples x n_choices), row by row
-        ("n_tokens", _COUNTS),
-        ("content_free", _NATS),
-        ("content_free_n_tokens", _COUNTS),
-        ("choices", _STRINGS),
-        ("demonstration_ids", _STRINGS),
-        ("demonstration_labels", _STRINGS),
-        ("context_cut", pa.int64()),
-        ("n_shortened", pa.int64()),
-        ("provenance", pa.string()),
-        ("spec", pa.string()),
-        ("key", pa.string()),
-        ("sha256", pa.string()),
-    ]
-)
-_FROM_SPEC = ("task", "split", "label_setting", "demo_seed", "n_shots")
-_LISTS = ("row_ids", "choices", "demonstration_ids", "demonstration_labels")
-_TEXT_COLUMNS = [
-    name if t == pa.string() else f"{name}.list.element"
-    for name, t in zip(_SCHEMA.names, _SCHEMA.types, strict=True)
-    if t in (pa.string(), _STRINGS)
-]
-_ARRAYS = ("gold", "loglikelihoods", "n_tokens", "content_free", "content_free_n_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,43 +119,20 @@ def export_bundle(
 
 def _write_table(store: Store, path: Path, specs: list[CellSpec], tell: Callable[[str], None]) -> list[CellSpec]:
     """Writes the results that can be read, and gives their specs."""
-    options: dict[str, Any] = {
-        "compression": "zstd",
-        "use_dictionary": [name for name in _SCHEMA.names if name not in ("loglikelihoods", "content_free", "sha256")],
-        "use_byte_stream_split": ["loglikelihoods.list.element"],
-    }
     written: list[CellSpec] = []
-    with path.open("wb") as file, pq.ParquetWriter(file, _SCHEMA, **options) as writer:
-        for start in range(0, len(specs), _BATCH):
-            batch = specs[start : start + _BATCH]
+    with path.open("wb") as file, pq.ParquetWriter(file, SCHEMA, **WRITING) as writer:
+        for start in range(0, len(specs), GROUP_ROWS):
+            batch = specs[start : start + GROUP_ROWS]
             known = set(store.damage)
             records = store.find_many(batch)
             for sentence in (store.damage[name] for name in store.damage.keys() - known):
                 tell(sentence)
             if records:
-                writer.write_table(pa.Table.from_pylist([_to_row(record) for record in records.values()], _SCHEMA))
+                writer.write_table(table_of(list(records.values())))
             written += records
     if not written:
         raise StoreError(f"Each of the {len(specs)} results to export is damaged; see `results --verify`.")
     return written
-
-
-def _to_row(record: CellRecord) -> dict[str, Any]:
-    spec = record.spec
-    return {
-        "model": spec.checkpoint.model,
-        "revision": spec.checkpoint.revision,
-        "step": spec.checkpoint.step,
-        **{name: getattr(spec, name) for name in _FROM_SPEC},
-        **{name: list(getattr(record, name)) for name in _LISTS},
-        **{name: getattr(record, name).ravel() for name in _ARRAYS},
-        "context_cut": record.context_cut,
-        "n_shortened": record.n_shortened,
-        "provenance": canonical_json(dict(record.provenance)),
-        "spec": canonical_json(plain_fields(spec)),
-        "key": canonical_json(plain_fields(record.key)),
-        "sha256": payload_sha256(record),
-    }
 
 
 def _file_sha256(path: Path) -> str:
@@ -268,7 +208,7 @@ def import_bundle(
             file.seek(0)
             metadata = pq.read_metadata(file)
             _check_table(metadata, manifest, table)
-            parquet = pq.ParquetFile(file, metadata=metadata, read_dictionary=_TEXT_COLUMNS)
+            parquet = pq.ParquetFile(file, metadata=metadata, read_dictionary=TEXT_COLUMNS)
             records = _records(parquet, manifest, _Neighbours(store), refused)
             report = store.put_many(_watched(records, manifest.n_cells, on_progress, should_stop))
     except OSError as error:
@@ -291,7 +231,7 @@ def _watched(
 
 def _check_table(metadata: pq.FileMetaData, manifest: BundleManifest, table: Path) -> None:
     """Refuses a table by what its own metadata say, before one value is read."""
-    if not metadata.schema.to_arrow_schema().equals(_SCHEMA):
+    if not metadata.schema.to_arrow_schema().equals(SCHEMA):
         raise StoreError(f"{table} does not have the columns of a bundle of results.")
     if metadata.num_rows != manifest.n_cells:
         raise StoreError(f"{table} has {metadata.num_rows} rows, but its {_MANIFEST} says {manifest.n_cells}.")
@@ -300,7 +240,7 @@ def _check_table(metadata: pq.FileMetaData, manifest: BundleManifest, table: Pat
         columns = [group.column(number) for number in range(group.num_columns)]
         n_values = sum(column.num_values for column in columns)
         n_bytes = sum(column.total_uncompressed_size for column in columns)
-        if n_values > _MOST_GROUP_VALUES or n_bytes > _MOST_GROUP_BYTES or group.num_rows > _BATCH:
+        if n_values > _MOST_GROUP_VALUES or n_bytes > _MOST_GROUP_BYTES or group.num_rows > GROUP_ROWS:
             raise StoreError(
                 f"{table} unfolds to {n_values:,} values and {n_bytes:,} bytes in one group of {group.num_rows:,} "
                 "rows, which no export writes; it is not read."
@@ -321,15 +261,7 @@ def _records(
             try:
                 record = _checked_record(row, *names)
                 neighbours.check(record)
-            except (
-                StoreError,
-                ValueError,
-                TypeError,
-                AttributeError,
-                KeyError,
-                OverflowError,
-                RecursionError,
-            ) as error:
+            except ROW_ERRORS as error:
                 refused.append(f"Row {index} is refused: {shown(error, most=300).rstrip('.')}.")
             else:
                 yield record
@@ -381,36 +313,12 @@ def _unfolded_bytes(column: pa.ChunkedArray) -> int:
 
 
 def _checked_record(row: dict[str, Any], models: set[str], tasks: set[str]) -> CellRecord:
-    """The record in a row whose seal, redundant columns and parts all fit; ValueError or StoreError else."""
-    record = _from_row(row)
-    check_record(record)
-    if payload_sha256(record) != row["sha256"]:
-        raise ValueError("it is not what its sha256 says")
+    """The record in a row, which the manifest must announce; one of ``ROW_ERRORS`` else."""
+    record = record_of_row(row)
     spec = record.spec
-    expected = {"model": spec.checkpoint.model, "revision": spec.checkpoint.revision, "step": spec.checkpoint.step}
-    expected |= {name: getattr(spec, name) for name in _FROM_SPEC}
-    if differing := [name for name, value in expected.items() if row[name] != value]:
-        raise ValueError(f"its column {differing[0]} is not what its spec says")
     if spec.checkpoint.model not in models or spec.task not in tasks:
         raise ValueError(f"the {_MANIFEST} does not name its model or its task")
     return record
-
-
-def _from_row(row: dict[str, Any]) -> CellRecord:
-    shape = (len(row["row_ids"]), len(row["choices"]))
-    return CellRecord(
-        spec=from_plain(CellSpec, json.loads(row["spec"])),
-        key=from_plain(CellKey, json.loads(row["key"])),
-        gold=np.array(row["gold"], dtype=np.int64),
-        loglikelihoods=np.array(row["loglikelihoods"], dtype=np.float32).reshape(shape),
-        n_tokens=np.array(row["n_tokens"], dtype=np.int64).reshape(shape),
-        content_free=np.array(row["content_free"], dtype=np.float32),
-        content_free_n_tokens=np.array(row["content_free_n_tokens"], dtype=np.int64),
-        context_cut=row["context_cut"],
-        n_shortened=row["n_shortened"],
-        provenance=json.loads(row["provenance"]),
-        **{name: tuple(row[name]) for name in _LISTS},
-    )
 
 
 def embedded_bundles() -> tuple[str, ...]:

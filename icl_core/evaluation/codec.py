@@ -38,6 +38,7 @@ __all__ = [
     "NewerFormatError",
     "check_record",
     "decode_record",
+    "differing_fields",
     "encode_record",
     "from_plain",
     "is_sealed",
@@ -177,12 +178,13 @@ def check_record(record: CellRecord) -> None:
 
 def _record_faults(record: CellRecord) -> list[str]:
     faults = [*spec_faults(record.spec), *_field_faults("key", record.key), *_list_faults(record)]
-    faults += [
-        f"{name} differs between spec and key"
-        for name in _SHARED_FIELDS
-        if getattr(record.spec, name) != getattr(record.key, name)
-    ]
+    faults += [f"{name} differs between spec and key" for name in differing_fields(record.spec, record.key)]
     return faults or _shape_faults(record) or [*_value_faults(record), *_prompt_faults(record)]
+
+
+def differing_fields(spec: CellSpec, key: CellKey) -> tuple[str, ...]:
+    """Names of the fields that spec and key both have and that are not the same; none where they belong together."""
+    return tuple(name for name in _SHARED_FIELDS if getattr(spec, name) != getattr(key, name))
 
 
 def spec_faults(spec: CellSpec) -> list[str]:

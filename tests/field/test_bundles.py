@@ -16,9 +16,10 @@ import pytest
 from hypothesis import strategies
 
 from icl_core.errors import StoreError
-from icl_core.evaluation import bundle
+from icl_core.evaluation import bundle, segments
 from icl_core.evaluation.bundle import export_bundle, import_bundle
 from icl_core.evaluation.codec import encode_record, payload_sha256
+from icl_core.evaluation.segments import SCHEMA
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.upkeep import rebuild_store, verify_store
 from icl_core.records import CellRecord
@@ -70,7 +71,7 @@ def test_a_row_that_lies_is_refused_and_the_honest_ones_go_in(
 @pytest.mark.stands_for(PARQUET, "41 kB of Parquet that ask for gigabytes")
 def test_text_that_unfolds_to_gigabytes_is_not_unfolded(place: Path, mine: Store) -> None:
     row = rows_of(place)[0]
-    table = pa.Table.from_pylist([row] * 200, schema=bundle._SCHEMA)
+    table = pa.Table.from_pylist([row] * 200, schema=SCHEMA)
     long = pa.DictionaryArray.from_arrays(pa.array([0] * 200, pa.int32()), pa.array(["x" * 4_000_000]))
     at = table.schema.get_field_index("provenance")
     rewrite(place, table.set_column(at, pa.field("provenance", long.type), long))
@@ -86,14 +87,14 @@ def test_groups_that_are_too_large_are_refused_unread(
 ) -> None:
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda *_: pytest.fail("read"))
     values = pa.array([np.zeros(20_000_000, dtype=np.uint32)], pa.list_(pa.uint32()))
-    table = pa.Table.from_pylist(rows_of(place)[:1], schema=bundle._SCHEMA)
+    table = pa.Table.from_pylist(rows_of(place)[:1], schema=SCHEMA)
     for name in ("gold", "n_tokens", "content_free_n_tokens"):
-        table = table.set_column(table.schema.get_field_index(name), bundle._SCHEMA.field(name), values)
+        table = table.set_column(table.schema.get_field_index(name), SCHEMA.field(name), values)
     rewrite(place, table)
     assert (place / "cells.parquet").stat().st_size < 100_000
     with pytest.raises(StoreError, match=r"unfolds to 60,...,... values"):
         import_bundle(mine, place)
-    rewrite(place, pa.Table.from_pylist(rows_of_many(201), schema=bundle._SCHEMA))
+    rewrite(place, pa.Table.from_pylist(rows_of_many(201), schema=SCHEMA))
     with pytest.raises(StoreError, match="one group of 201 rows"):
         import_bundle(mine, place)
 
@@ -164,7 +165,7 @@ VALUES = strategies.one_of(
 @pytest.mark.stands_for("CVE-2024-3660", "any value in any column of a bundle")
 @hypothesis.settings(max_examples=30, derandomize=True, deadline=None)
 @hypothesis.given(
-    column=strategies.sampled_from(bundle._SCHEMA.names),
+    column=strategies.sampled_from(SCHEMA.names),
     value=VALUES,
     inside=strategies.sampled_from([None, "spec", "key"]),
     is_sealed=strategies.booleans(),
@@ -189,11 +190,11 @@ def test_any_row_is_a_result_or_refused(
         row[inside] = json.dumps(plain)
     if is_sealed:
         try:
-            row["sha256"] = payload_sha256(bundle._from_row(row))
+            row["sha256"] = payload_sha256(segments._unchecked_record(row))
         except Exception:
             hypothesis.reject()
     try:
-        table = pa.Table.from_pylist([row_of(honest), row], schema=bundle._SCHEMA)
+        table = pa.Table.from_pylist([row_of(honest), row], schema=SCHEMA)
     except (pa.ArrowException, OverflowError, TypeError, ValueError):
         hypothesis.reject()  # no Parquet file can hold it
     (folder / "manifest.json").write_text(

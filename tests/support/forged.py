@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from icl_core.evaluation import bundle
+from icl_core.evaluation import bundle, segments
 from icl_core.records import CellRecord, canonical_json
 
 Row = dict[str, Any]
@@ -24,7 +24,7 @@ def rows_of(place: Path) -> list[Row]:
 
 def rewrite(place: Path, table: pa.Table | list[Row], *, more_models: tuple[str, ...] = (), **changes: Any) -> None:
     """Writes another table with a manifest that fits it, as a forger would."""
-    table = pa.Table.from_pylist(table, schema=bundle._SCHEMA) if isinstance(table, list) else table
+    table = pa.Table.from_pylist(table, schema=segments.SCHEMA) if isinstance(table, list) else table
     pq.write_table(table, place / "cells.parquet", compression="zstd", store_schema=False)
     manifest = json.loads((place / "manifest.json").read_text())
     manifest |= {"sha256": bundle._file_sha256(place / "cells.parquet"), "n_cells": table.num_rows}
@@ -34,7 +34,7 @@ def rewrite(place: Path, table: pa.Table | list[Row], *, more_models: tuple[str,
 
 def row_of(record: CellRecord) -> Row:
     """The row that an export would write, seal included, without any check."""
-    return bundle._to_row(record)
+    return segments.table_of([record]).to_pylist()[0]
 
 
 def changed(record: CellRecord, **changes: Any) -> CellRecord:

@@ -1,0 +1,386 @@
+"""Files of results: immutable Parquet tables with one row a cell, each named by the sha256 of its own bytes.
+
+It knows one file at a time: how rows become records and back, and whether a file is as it was written. Which files
+there are, and which result answers what was asked, is not its to know. Numbers keep their exact bits. Floats are split
+by byte, which zstd packs best; what repeats, such as the row ids of a test set, costs a few bytes a cell.
+Parquet: https://parquet.apache.org/docs/file-format/data-pages/encodings/.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from icl_core.errors import StoreError
+from icl_core.evaluation.codec import check_record, differing_fields, from_plain, payload_sha256
+from icl_core.records import CellKey, CellRecord, CellSpec, canonical_json, plain_fields, shown
+
+__all__ = [
+    "GROUP_ROWS",
+    "ROW_ERRORS",
+    "SCHEMA",
+    "TEXT_COLUMNS",
+    "WRITING",
+    "checked_rows",
+    "concatenated",
+    "folder_of",
+    "is_sound",
+    "read_records",
+    "record_of_row",
+    "table_of",
+    "write_segment",
+]
+
+GROUP_ROWS = 200
+"""Rows of a row group: what is read of a file is read in steps of so many."""
+_STRINGS, _COUNTS, _NATS = pa.list_(pa.string()), pa.list_(pa.uint32()), pa.list_(pa.float32())
+SCHEMA = pa.schema(
+    [
+        ("model", pa.string()),
+        ("revision", pa.string()),
+        ("step", pa.int64()),
+        ("task", pa.string()),
+        ("split", pa.string()),
+        ("label_setting", pa.string()),
+        ("demo_seed", pa.int64()),
+        ("n_shots", pa.int32()),
+        ("row_ids", _STRINGS),
+        ("gold", _COUNTS),
+        ("loglikelihoods", _NATS),  # (n_examples x n_choices), row by row
+        ("n_tokens", _COUNTS),
+        ("content_free", _NATS),
+        ("content_free_n_tokens", _COUNTS),
+        ("choices", _STRINGS),
+        ("demonstration_ids", _STRINGS),
+        ("demonstration_labels", _STRINGS),
+        ("context_cut", pa.int64()),
+        ("n_shortened", pa.int64()),
+        ("provenance", pa.string()),
+        ("spec", pa.string()),
+        ("key", pa.string()),
+        ("sha256", pa.string()),
+    ]
+)
+"""The columns; units and shapes are those of ``records.CellRecord``, arrays flattened row by row."""
+_FROM_SPEC = ("task", "split", "label_setting", "demo_seed", "n_shots")
+_LISTS = ("row_ids", "choices", "demonstration_ids", "demonstration_labels")
+_ARRAYS = ("gold", "loglikelihoods", "n_tokens", "content_free", "content_free_n_tokens")
+_LEAVES = {
+    name: f"{name}.list.element" if pa.types.is_list(kind) else name
+    for name, kind in zip(SCHEMA.names, SCHEMA.types, strict=True)
+}
+TEXT_COLUMNS = [_LEAVES[n] for n, t in zip(SCHEMA.names, SCHEMA.types, strict=True) if t in (pa.string(), _STRINGS)]
+_SPLIT_BY_BYTE = [_LEAVES[name] for name in ("loglikelihoods", "content_free", "gold")]
+WRITING: dict[str, Any] = {
+    "compression": "zstd",
+    "use_dictionary": [_LEAVES[n] for n in SCHEMA.names if _LEAVES[n] not in _SPLIT_BY_BYTE and n != "sha256"],
+    "use_byte_stream_split": _SPLIT_BY_BYTE,
+    "write_page_checksum": True,
+}
+"""Options of the Parquet writer for every file of results."""
+ROW_ERRORS = (StoreError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
+"""What a row may raise that holds no result."""
+_MOST_FOLDER_BYTES = 120
+
+
+def folder_of(model: str) -> str:
+    """The name of the folder of a model's files: its own name where that can be one, else with escapes.
+
+    No name has ``=``, which readers take for a column, or begins with a dot or underscore, which they pass over.
+
+    >>> folder_of("tiny-base"), folder_of("../a=b"), folder_of("_x")
+    ('tiny-base', '%2E.%2Fa%3Db', '%5Fx')
+    """
+    name = quote(model, safe=" +@,", errors="surrogatepass")
+    if name[0] in "._":
+        name = f"%{ord(name[0]):02X}{name[1:]}"
+    if len(name) > _MOST_FOLDER_BYTES:
+        name = f"{name[:_MOST_FOLDER_BYTES]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return name
+
+
+# From records to a file
+
+
+def table_of(records: Sequence[CellRecord]) -> pa.Table:
+    """The rows of records, seals included, in the columns of ``SCHEMA``."""
+    specs = [record.spec for record in records]
+    columns: dict[str, object] = {
+        "model": [spec.checkpoint.model for spec in specs],
+        "revision": [spec.checkpoint.revision for spec in specs],
+        "step": [spec.checkpoint.step for spec in specs],
+        **{name: [getattr(spec, name) for spec in specs] for name in _FROM_SPEC},
+        **{name: [list(getattr(record, name)) for record in records] for name in _LISTS},
+        **{name: _lists_of([getattr(record, name) for record in records], SCHEMA.field(name).type) for name in _ARRAYS},
+        "context_cut": [record.context_cut for record in records],
+        "n_shortened": [record.n_shortened for record in records],
+        "provenance": [canonical_json(dict(record.provenance)) for record in records],
+        "spec": [canonical_json(plain_fields(spec)) for spec in specs],
+        "key": [canonical_json(plain_fields(record.key)) for record in records],
+        "sha256": [payload_sha256(record) for record in records],
+    }
+    return pa.table([pa.array(columns[name], SCHEMA.field(name).type) for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _lists_of(arrays: Sequence[npt.NDArray[Any]], kind: pa.DataType) -> pa.ListArray:
+    offsets = [0, *accumulate(array.size for array in arrays)]
+    values = np.concatenate([array.ravel() for array in arrays]) if arrays else np.zeros(0)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values).cast(kind.value_type), type=kind)
+
+
+def write_segment(folder: Path, table: pa.Table) -> Path:
+    """Writes rows as one file, whole or not at all, and gives its path: temporary name, flush, fsync, rename.
+
+    The same rows in the same order give the same name.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind.
+    """
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, row_group_size=GROUP_ROWS, **WRITING)
+    data = buffer.getbuffer()
+    path = folder / f"{hashlib.sha256(data).hexdigest()}.parquet"
+    _place(path, lambda file: file.write(data))
+    return path
+
+
+def _place(path: Path, write: Callable[[Any], object]) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+# From a file to records
+
+
+def is_sound(path: Path) -> bool:
+    """Whether a file still has the bytes after which it was named; looked at once for each state of the file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    state = path.stat()
+    return _is_sound(path, (state.st_size, state.st_mtime_ns, state.st_ino))
+
+
+@functools.lru_cache(maxsize=65_536)
+def _is_sound(path: Path, _: tuple[int, ...]) -> bool:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == path.stem
+
+
+def record_of_row(row: Mapping[str, Any]) -> CellRecord:
+    """The record in a row, whose seal, redundant columns and parts all fit.
+
+    Raises:
+        StoreError, or another of ``ROW_ERRORS``: the row is no result.
+    """
+    record = _unchecked_record(row)
+    check_record(record)
+    if payload_sha256(record) != row["sha256"]:
+        raise ValueError("it is not what its sha256 says")
+    spec = record.spec
+    expected = {"model": spec.checkpoint.model, "revision": spec.checkpoint.revision, "step": spec.checkpoint.step}
+    expected |= {name: getattr(spec, name) for name in _FROM_SPEC}
+    if differing := [name for name, value in expected.items() if row[name] != value]:
+        raise ValueError(f"its column {differing[0]} is not what its spec says")
+    return record
+
+
+def _unchecked_record(row: Mapping[str, Any]) -> CellRecord:
+    shape = (len(row["row_ids"]), len(row["choices"]))
+    return CellRecord(
+        spec=from_plain(CellSpec, json.loads(row["spec"])),
+        key=from_plain(CellKey, json.loads(row["key"])),
+        gold=np.array(row["gold"], dtype=np.int64),
+        loglikelihoods=np.array(row["loglikelihoods"], dtype=np.float32).reshape(shape),
+        n_tokens=np.array(row["n_tokens"], dtype=np.int64).reshape(shape),
+        content_free=np.array(row["content_free"], dtype=np.float32),
+        content_free_n_tokens=np.array(row["content_free_n_tokens"], dtype=np.int64),
+        context_cut=row["context_cut"],
+        n_shortened=row["n_shortened"],
+        provenance=json.loads(row["provenance"]),
+        **{name: tuple(row[name]) for name in _LISTS},
+    )
+
+
+def checked_rows(path: Path) -> Iterator[tuple[int, CellRecord | str]]:
+    """Every row of a file with its record, checked in full, or the reason why it is none; for files of any origin.
+
+    Raises:
+        StoreError: the file is no table of results at all.
+    """
+    try:
+        with path.open("rb") as source:
+            file = pq.ParquetFile(source)
+            if not file.schema_arrow.equals(SCHEMA):
+                raise StoreError(f"{path.name} does not have the columns of results.")
+            start = 0
+            for group in range(file.num_row_groups):
+                n_rows = file.metadata.row_group(group).num_rows
+                yield from ((start + at, each) for at, each in enumerate(_checked_group(file, group, n_rows)))
+                start += n_rows
+    except (pa.ArrowException, MemoryError) as error:
+        raise StoreError(f"{path.name} cannot be read as Parquet: {shown(error, most=200)}.") from error
+
+
+def _checked_group(file: pq.ParquetFile, group: int, n_rows: int) -> Iterator[CellRecord | str]:
+    try:
+        rows = file.read_row_group(group, use_threads=False).to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        yield from [f"its page cannot be read ({shown(error, most=120)})"] * n_rows
+        return
+    for row in rows:
+        try:
+            yield record_of_row(row)
+        except ROW_ERRORS as error:
+            yield shown(error, most=300).rstrip(".")
+
+
+def read_records(
+    path: Path, wanted: Mapping[int, tuple[str, CellSpec | None]]
+) -> Iterator[tuple[int, CellRecord | str]]:
+    """The records in some rows of a file, or the reason why a row holds none; many cells at once, as columns.
+
+    Rows of a sound file were checked in full when they were indexed: of each the key alone is compared. In a file that
+    has changed since, every seal is.
+
+    Args:
+        path: the file.
+        wanted: by row, the digest of the key that was asked for, and what was asked (None: the record's own spec).
+
+    Raises:
+        StoreError: the file is no table of results.
+        OSError: it cannot be read.
+    """
+    if is_sound(path):
+        yield from _sound_records(path, wanted)
+        return
+    for row, record in checked_rows(path):
+        if row in wanted:
+            digest, spec = wanted[row]
+            yield row, record if isinstance(record, str) else _as_asked(record, digest, spec)
+
+
+def _as_asked(record: CellRecord, digest: str, spec: CellSpec | None) -> CellRecord | str:
+    if record.key.digest != digest:
+        return f"it holds the key {record.key.digest[:12]}"
+    if spec is None:
+        return record
+    return _spec_fault(spec, record.key) or replace(record, spec=spec)
+
+
+def _spec_fault(spec: CellSpec, key: CellKey) -> str | None:
+    differing = differing_fields(spec, key)
+    return f"{differing[0]} differs between what was asked and what is stored" if differing else None
+
+
+def _sound_records(
+    path: Path, wanted: Mapping[int, tuple[str, CellSpec | None]]
+) -> Iterator[tuple[int, CellRecord | str]]:
+    texts: dict[bytes, tuple[str, ...]] = {}
+    with path.open("rb") as source:
+        file = pq.ParquetFile(source, read_dictionary=TEXT_COLUMNS, page_checksum_verification=True)
+        rows, start = sorted(wanted), 0
+        for group in range(file.num_row_groups):
+            end = start + file.metadata.row_group(group).num_rows
+            mine = [row for row in rows if start <= row < end]
+            if mine:
+                columns = _Columns(file.read_row_group(group, use_threads=False), texts)
+                yield from ((row, columns.record(row - start, *wanted[row])) for row in mine)
+            start = end
+        yield from ((row, "the file has no such row") for row in rows if not 0 <= row < start)
+
+
+class _Columns:
+    """The columns of a row group of a sound file, from which records are cut without copying row by row."""
+
+    def __init__(self, table: pa.Table, texts: dict[bytes, tuple[str, ...]]) -> None:
+        """``texts`` keeps lists of strings that recur, such as the row ids of a test set."""
+        self._texts = texts
+        self._plain = {
+            name: table.column(name).to_pylist() for name in ("spec", "key", "provenance", "context_cut", "n_shortened")
+        }
+        lists = {name: _one_chunk(table.column(name)) for name in (*_ARRAYS, *_LISTS)}
+        self._offsets = {name: array.offsets.to_numpy() for name, array in lists.items()}
+        self._values = {
+            name: lists[name].values.to_numpy().astype(kind, copy=False)
+            for name, kind in zip(_ARRAYS, (np.int64, np.float32, np.int64, np.float32, np.int64), strict=True)
+        }
+        self._indices = {name: lists[name].values.indices.to_numpy() for name in _LISTS}
+        self._words = {name: lists[name].values.dictionary for name in _LISTS}
+        self._marks = {
+            name: hashlib.sha256("\0".join(self._words[name].to_pylist()).encode()).digest() for name in _LISTS
+        }
+
+    def record(self, at: int, digest: str, spec: CellSpec | None) -> CellRecord | str:
+        """The record of a row of the group, or the reason why it is not the one that was asked for."""
+        key_text = self._plain["key"][at]
+        if (found := hashlib.sha256(key_text.encode()).hexdigest()) != digest:
+            return f"it holds the key {found[:12]}"
+        try:
+            key = from_plain(CellKey, json.loads(key_text))
+            spec = spec or from_plain(CellSpec, json.loads(self._plain["spec"][at]))
+            if fault := _spec_fault(spec, key):
+                return fault
+            lists = {name: self._list(name, at) for name in _LISTS}
+            shape = (len(lists["row_ids"]), len(lists["choices"]))
+            return CellRecord(
+                spec=spec,
+                key=key,
+                gold=self._array("gold", at),
+                loglikelihoods=self._array("loglikelihoods", at).reshape(shape),
+                n_tokens=self._array("n_tokens", at).reshape(shape),
+                content_free=self._array("content_free", at),
+                content_free_n_tokens=self._array("content_free_n_tokens", at),
+                context_cut=self._plain["context_cut"][at],
+                n_shortened=self._plain["n_shortened"][at],
+                provenance=json.loads(self._plain["provenance"][at]),
+                **cast(dict[str, Any], lists),
+            )
+        except ROW_ERRORS as error:
+            return shown(error, most=300).rstrip(".")
+
+    def _array(self, name: str, at: int) -> npt.NDArray[Any]:
+        offsets = self._offsets[name]
+        return cast(npt.NDArray[Any], self._values[name][offsets[at] : offsets[at + 1]])
+
+    def _list(self, name: str, at: int) -> tuple[str, ...]:
+        offsets = self._offsets[name]
+        indices = self._indices[name][offsets[at] : offsets[at + 1]]
+        mark = self._marks[name] + indices.tobytes()
+        if mark not in self._texts:
+            self._texts[mark] = tuple(self._words[name].take(pa.array(indices)).to_pylist())
+        return self._texts[mark]
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.ListArray:
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.unify_dictionaries().chunks)
+
+
+def concatenated(tables: Iterable[pa.Table]) -> pa.Table:
+    """Tables of results as one, in their order."""
+    return pa.concat_tables(tables).combine_chunks()
