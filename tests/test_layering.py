@@ -28,7 +28,23 @@ BASE_ORDER = ("errors", "owners", "records", "settings")
 
 PAGE_SIDE = (
     *("errors", "owners", "records", "settings", "data.prompts", "data.label_settings", "models.hub", "models.listing"),
-    *(f"evaluation.{name}" for name in ("study", "cells", "index", "store", "bundle", "upkeep", "jobs")),
+    *(
+        f"evaluation.{name}"
+        for name in (
+            "study",
+            "cells",
+            "index",
+            "rows",
+            "catalogue",
+            "segments",
+            "claims",
+            "notes",
+            "store",
+            "bundle",
+            "upkeep",
+            "jobs",
+        )
+    ),
     *(f"evaluation.{name}" for name in ("cost", "choice", "coverage", "exclusions")),
     *(f"pretraining.lab.{name}" for name in ("config", "runs", "minimal", "claims")),
     *(
@@ -223,7 +239,7 @@ def test_only_open_cache_opens_a_cache(path):
     ]
     assert opened == []
     if any(module.split(".")[0] == "diskcache" for module, _ in imports_of(tree)):
-        assert module_of(path) in ("icl_core.evaluation.index", "icl_core.evaluation.store")
+        assert module_of(path) in ("icl_core.evaluation.index", "icl_core.evaluation.rows")
 
 
 @for_each_file

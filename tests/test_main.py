@@ -16,7 +16,9 @@ from icl_core.cli.score import _requests
 from icl_core.evaluation import jobs
 from icl_core.evaluation.bundle import read_manifest
 from icl_core.evaluation.rates import MeasuredCell, note
+from icl_core.evaluation.store import Store
 from icl_core.settings import embedded_results_path, project_path
+from tests.support.stores import alter_cell
 from tests.support.tiny_models import save_task_file, save_trajectory, tiny_model, tiny_tokenizer
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -127,13 +129,15 @@ def test_evaluate_then_everything_that_reads_results(cli: Cli, folder: Path, tmp
     assert json.loads(cli(*evaluate(folder, "--json"), store=other)[1])["n_stored"] == 12
     assert json.loads(cli("results", "--json", store=other)[1])["results"] == results
 
-    cell = next((tmp_path / "store" / "cells").rglob("*.json"))
-    cell.write_text(cell.read_text()[:-40])
+    files = list((tmp_path / "store" / "results").rglob("*.parquet"))
+    assert len(files) == 2, "one file a checkpoint"
+    lost = Store.open(tmp_path / "store")
+    alter_cell(lost, lost.summaries()[0].key_digest)
     code, output, _ = cli("results", "--verify")
-    assert code == 1 and "1 their file" in output
+    assert code == 1 and "is damaged: it is not what its sha256 says" in output
     assert cli("results", "--rebuild")[0] == 0
     assert cli("results", "--verify")[0] == 0
-    assert json.loads(cli("results", "--backup", tmp_path / "backup", "--json")[1])["n_cells"] == 12
+    assert json.loads(cli("results", "--backup", tmp_path / "backup", "--json")[1])["n_cells"] == 11
 
 
 def test_partial_failure_is_exit_code_1(cli: Cli, folder: Path, tmp_path: Path) -> None:
@@ -148,10 +152,9 @@ def test_doctor_finds_a_damaged_store(cli: Cli, folder: Path, tmp_path: Path) ->
     states = {finding["what"]: finding["state"] for finding in json.loads(output)}
     assert code == 0 and states["Python"] == states["torch"] == states["store"] == states["Hub"] == "good"
     cli(*evaluate(folder, "--settings", "gold", "--seeds", "13"))
-    cell = next((tmp_path / "store" / "cells").rglob("*.json"))
-    cell.write_text("damaged")
+    next((tmp_path / "store" / "results").rglob("*.parquet")).write_text("damaged")
     code, output, _ = cli("doctor", "--offline")
-    assert code == 1 and "repair with" in output
+    assert code == 1 and "1 damaged" in output
 
 
 def test_background_job_and_its_commands(cli: Cli, folder: Path, tmp_path: Path) -> None:

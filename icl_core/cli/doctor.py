@@ -80,7 +80,7 @@ def _device() -> Iterator[_Finding]:
 
 def _store() -> Iterator[_Finding]:
     path = settings.store_path()
-    if not (path / "index").exists() and not (path / "cells").exists():
+    if not (path / "index").exists() and not (path / "results").exists():
         yield _Finding("store", "good", f"{path}: empty")
         return
     report = verify_store(path)

@@ -229,7 +229,7 @@ def _check_store(options: argparse.Namespace) -> int:
         "path": str(settings.store_path()),
         "n_cells": report.n_cells,
         "healthy": report.is_healthy,
-        "damaged": [{"digest": digest, "reason": reason} for digest, reason in report.damaged],
+        "damaged": [{"file": file, "reason": reason} for file, reason in report.damaged],
         "unindexed": list(report.unindexed),
         "fileless": list(report.fileless),
         "faults": list(report.faults),
@@ -241,14 +241,14 @@ def _check_store(options: argparse.Namespace) -> int:
 
 def _store_words(report: StoreReport, *, repaired: bool) -> str:
     lines = [f"{report.n_cells} cells are healthy."]
-    lines += [f"Cell {digest[:12]} is damaged: {reason}." for digest, reason in report.damaged]
+    lines += [f"{file} is damaged: {reason}." for file, reason in report.damaged]
     lines += [str(fault) for fault in report.faults]
     if report.newer:
-        lines.append(f"{len(report.newer)} cells were written by a newer version of this project and are left alone.")
+        lines.append(f"{len(report.newer)} files were written by a newer version of this project and are left alone.")
     if report.unindexed or report.fileless:
-        lines.append(f"{len(report.unindexed)} cells lack their index row, {len(report.fileless)} their file.")
+        lines.append(f"{len(report.unindexed)} files are not in the index, {len(report.fileless)} in it are not there.")
     if repaired and not report.is_healthy:
-        lines.append("Repaired: what had one healthy copy has two again; damaged files were renamed, not deleted.")
+        lines.append("Repaired: what was whole of damaged files is in new ones; damaged files were moved, not deleted.")
     elif not report.is_healthy:
         lines.append("`python -m icl_core results --rebuild` repairs what can be repaired.")
     return "\n".join(lines)

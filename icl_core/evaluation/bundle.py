@@ -329,7 +329,7 @@ def embedded_bundles() -> tuple[str, ...]:
 
 def waiting_bundles(store: Store) -> tuple[str, ...]:
     """The shipped bundles that are not in a store yet, in the order of ``embedded_bundles``."""
-    return tuple(name for name in embedded_bundles() if store.get_note("bundles", _bundle_id(name)) is None)
+    return tuple(name for name in embedded_bundles() if store.notes.get("bundles", _bundle_id(name)) is None)
 
 
 def ensure_embedded(
@@ -343,7 +343,7 @@ def ensure_embedded(
 
     Args:
         store: where they go.
-        bundles: their names; None for the base model's alone, since all of them take a minute.
+        bundles: their names; None for the base model's alone.
         on_progress: called with read cells and all cells of the bundles that are not there yet, and a bundle's name.
         should_stop: True ends it; the bundle in work counts as not there, and importing again adds its rest.
 
@@ -353,7 +353,7 @@ def ensure_embedded(
     names = embedded_bundles()[:1] if bundles is None else tuple(bundles)
     if unknown := [name for name in names if name not in embedded_bundles()]:
         raise StoreError(f"There is no shipped bundle {unknown[0]!r}; there are {', '.join(embedded_bundles())}.")
-    waiting = [name for name in names if store.get_note("bundles", _bundle_id(name)) is None]
+    waiting = [name for name in names if store.notes.get("bundles", _bundle_id(name)) is None]
     sizes = {name: read_manifest(embedded_results_path() / name).n_cells for name in waiting}
     total, before, n_new = sum(sizes.values()), 0, 0
     for name in waiting:
@@ -361,15 +361,29 @@ def ensure_embedded(
         def tell(done: int, _: int, before: int = before, name: str = name) -> None:
             on_progress(before + done, total, name)
 
-        path = embedded_results_path() / name
-        report = import_bundle(store, path, on_progress=tell, should_stop=should_stop)
-        n_new += report.n_new
+        tell(0, sizes[name])
+        n_mine = _bring_in(store, embedded_results_path() / name, on_progress=tell, should_stop=should_stop)
+        n_new += n_mine
         if should_stop():
             return n_new
-        store.put_note("bundles", _bundle_id(name), canonical_json({"folder": name, "n_new": report.n_new}))
+        store.notes.put("bundles", _bundle_id(name), canonical_json({"folder": name, "n_new": n_mine}))
         before += sizes[name]
     on_progress(before, total, "")
     return n_new
+
+
+def _bring_in(store: Store, path: Path, *, on_progress: OnRows, should_stop: Callable[[], bool]) -> int:
+    """Takes a shipped bundle in as it is, or row by row where results of its model are there; how many were new.
+
+    Its rows are this project's own and need no check of each; that its table is the one of its manifest is checked.
+    """
+    if should_stop():
+        return 0
+    if _file_sha256(path / _TABLE) == read_manifest(path).sha256:
+        n_cells = store.adopt(path / _TABLE)
+        if n_cells is not None:
+            return n_cells
+    return import_bundle(store, path, on_progress=on_progress, should_stop=should_stop).n_new
 
 
 def import_job(payload: Mapping[str, object], context: JobContext) -> Outcome:

@@ -36,7 +36,7 @@ def note_identities(store: Store, identities: Mapping[CheckpointRef, CheckpointI
         new = {ref: identity for ref, identity in noted.items() if _place(ref) not in places} | found
         if new != noted:
             pairs = [[asdict(ref), asdict(identity)] for ref, identity in new.items()]
-            store.put_note(_NAMESPACE, model, canonical_json(pairs))
+            store.notes.put(_NAMESPACE, model, canonical_json(pairs))
 
 
 def excluded_checkpoints(store: Store, refs: Iterable[CheckpointRef]) -> dict[CheckpointRef, str]:
@@ -84,7 +84,7 @@ def _place(ref: CheckpointRef) -> tuple[str, str, str | None]:
 
 def _read(store: Store, model: str) -> Identities:
     """What a model's checkpoints were found to be; a note that cannot be read is passed over as ``Store.damage``."""
-    text = store.get_note(_NAMESPACE, model)
+    text = store.notes.get(_NAMESPACE, model)
     try:
         pairs = json.loads(text) if text else []
         return {from_plain(CheckpointRef, ref): from_plain(CheckpointIdentity, identity) for ref, identity in pairs}

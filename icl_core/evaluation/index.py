@@ -252,7 +252,9 @@ def _row_fault(connection: sqlite3.Connection) -> str | None:
         ((count,),) = connection.execute(f"SELECT COUNT(*) FROM Cache WHERE {condition}")
         if count:
             return f"{count} {words}"
-    return None
+    names = [name for (name,) in connection.execute("SELECT CAST(key AS BLOB) FROM Cache")]
+    n_strange = sum(name.decode("utf-8", "replace").encode() != name for name in names)
+    return f"{n_strange} rows whose names are no text" if n_strange else None
 
 
 def _settings_fault(connection: sqlite3.Connection) -> str | None:
@@ -268,7 +270,7 @@ def _settings_fault(connection: sqlite3.Connection) -> str | None:
 def _foreign_words(folder: Path, what: str) -> str:
     return (
         f"The result index in {folder} has {what}, so another program wrote to it and it is not read; "
-        "`python -m icl_core results --rebuild` makes a clean one from the cell files."
+        "`python -m icl_core results --rebuild` makes a clean one from the files of results."
     )
 
 
@@ -287,13 +289,13 @@ def _connected(database: Path, *, timeout_s: float | None = None) -> Iterator[sq
 
 
 def read_rows(folder: Path, prefix: str) -> dict[str, str]:
-    """All texts whose names start with a prefix, in one query: one for each row takes ten times as long.
+    """All texts whose names start with a prefix, read without opening the index for writing.
 
     Damaged text is given with U+FFFD for what cannot be read. Raises sqlite3.Error as SQLite does.
     """
     if not (folder / DATABASE).exists():
         return {}
-    after = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    after = prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else chr(0x10FFFF)
     with _connected(folder / DATABASE) as connection:
         query = f"SELECT key, value FROM Cache WHERE key >= ? AND key < ? AND {_OURS} AND typeof(value) = 'text'"
         return dict(connection.execute(query, (prefix, after)))
@@ -321,10 +323,11 @@ class ReadOnlyIndex:
         """The text of a row, None if there is none."""
         return read_rows(self._folder, name).get(name)
 
-    def __contains__(self, name: str) -> bool:
-        return self.get(name) is not None
+    def iterkeys(self) -> Iterator[str]:
+        """The names of all rows, sorted."""
+        return iter(sorted(read_rows(self._folder, "")))
 
-    def set(self, name: str, text: str, tag: str | None = None) -> None:
+    def set(self, name: str, text: str) -> None:
         """Refuses to write."""
         raise StoreError(self.reason)
 

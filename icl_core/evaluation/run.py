@@ -175,7 +175,8 @@ def run_study(
     validate_study(study)
     device = resolve_device(device)
     try:
-        with Claims(store) as claims:
+        store.clear_leftovers()
+        with Claims(store.claims) as claims:
             return _Run(study, store, claims, device, offline, should_stop, on_progress).go()
     finally:
         store.close()
@@ -338,6 +339,15 @@ class _Run:
             self._fail(full_name(ref), error, self._unfinished(specs))
         finally:
             self.claims.give_back()
+            self._join(ref)
+
+    def _join(self, ref: CheckpointRef) -> None:
+        """Joins what was stored of a checkpoint pass by pass; where that fails the results stay as they are."""
+        if self.n_computed:
+            try:
+                self.store.join(ref)
+            except StoreError as error:
+                _LOG.warning("The results of %s stay in several files: %s", full_name(ref), error)
 
     # What is there already
 

@@ -13,8 +13,9 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -27,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from icl_core.errors import StoreError
-from icl_core.evaluation.codec import check_record, differing_fields, from_plain, payload_sha256
+from icl_core.evaluation.codec import NewerFormatError, check_record, differing_fields, from_plain, payload_sha256
 from icl_core.records import CellKey, CellRecord, CellSpec, canonical_json, plain_fields, shown
 
 __all__ = [
@@ -37,10 +38,11 @@ __all__ = [
     "TEXT_COLUMNS",
     "WRITING",
     "checked_rows",
-    "concatenated",
     "folder_of",
     "is_sound",
+    "place_file",
     "read_records",
+    "read_table",
     "record_of_row",
     "table_of",
     "write_segment",
@@ -93,6 +95,8 @@ WRITING: dict[str, Any] = {
     "write_page_checksum": True,
 }
 """Options of the Parquet writer for every file of results."""
+_FORMAT, _FORMAT_KEY = 1, b"icl-observatory results"
+"""Version of the layout, which files carry among their metadata; it grows when a reader must know of a change."""
 ROW_ERRORS = (StoreError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
 """What a row may raise that holds no result."""
 _MOST_FOLDER_BYTES = 120
@@ -152,10 +156,24 @@ def write_segment(folder: Path, table: pa.Table) -> Path:
         OSError: it cannot be written; nothing is left behind.
     """
     buffer = io.BytesIO()
+    table = table.replace_schema_metadata({_FORMAT_KEY: str(_FORMAT)})
     pq.write_table(table, buffer, row_group_size=GROUP_ROWS, **WRITING)
     data = buffer.getbuffer()
     path = folder / f"{hashlib.sha256(data).hexdigest()}.parquet"
     _place(path, lambda file: file.write(data))
+    return path
+
+
+def place_file(source: Path, folder: Path) -> Path:
+    """Copies a file of results bit by bit into a folder, under the name of its content; whole or not at all.
+
+    Raises:
+        OSError: it cannot be read or written.
+    """
+    with source.open("rb") as file:
+        path = folder / f"{hashlib.file_digest(file, 'sha256').hexdigest()}.parquet"
+        file.seek(0)
+        _place(path, lambda target: shutil.copyfileobj(file, target))
     return path
 
 
@@ -227,6 +245,16 @@ def _unchecked_record(row: Mapping[str, Any]) -> CellRecord:
     )
 
 
+def read_table(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """The columns of one file as they are; names of folders are not taken for columns.
+
+    Raises:
+        OSError, pa.ArrowException: it cannot be read.
+    """
+    with path.open("rb") as source:
+        return pq.ParquetFile(source).read(columns=columns, use_threads=False)
+
+
 def checked_rows(path: Path) -> Iterator[tuple[int, CellRecord | str]]:
     """Every row of a file with its record, checked in full, or the reason why it is none; for files of any origin.
 
@@ -236,6 +264,7 @@ def checked_rows(path: Path) -> Iterator[tuple[int, CellRecord | str]]:
     try:
         with path.open("rb") as source:
             file = pq.ParquetFile(source)
+            _check_format(file.schema_arrow.metadata or {}, path)
             if not file.schema_arrow.equals(SCHEMA):
                 raise StoreError(f"{path.name} does not have the columns of results.")
             start = 0
@@ -245,6 +274,15 @@ def checked_rows(path: Path) -> Iterator[tuple[int, CellRecord | str]]:
                 start += n_rows
     except (pa.ArrowException, MemoryError) as error:
         raise StoreError(f"{path.name} cannot be read as Parquet: {shown(error, most=200)}.") from error
+
+
+def _check_format(metadata: Mapping[bytes, bytes], path: Path) -> None:
+    written = metadata.get(_FORMAT_KEY, b"")
+    if written.isdigit() and len(written) < 9 and int(written) > _FORMAT:
+        raise NewerFormatError(
+            f"{path.name} was written by a newer version of this project (layout {int(written)}); it is left alone, "
+            "and a newer version reads it."
+        )
 
 
 def _checked_group(file: pq.ParquetFile, group: int, n_rows: int) -> Iterator[CellRecord | str]:
@@ -379,8 +417,3 @@ class _Columns:
 
 def _one_chunk(column: pa.ChunkedArray) -> pa.ListArray:
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.unify_dictionaries().chunks)
-
-
-def concatenated(tables: Iterable[pa.Table]) -> pa.Table:
-    """Tables of results as one, in their order."""
-    return pa.concat_tables(tables).combine_chunks()

@@ -1,45 +1,56 @@
-"""Where results live: one file a cell, and a diskcache index over them that finds and claims.
+"""Where results live: Parquet files under ``results/``, one folder a model, and an index that finds what was asked.
 
-It knows keys and text, not models, and computes no measure beyond the plain accuracy shown in tables. The file under
-``cells/`` is the copy that counts; the index (index.py) holds the same text for speed and can be rebuilt (upkeep.py).
-One damaged result or row never takes the others with it: readers pass it over and note it in ``Store.damage``.
+It brings records in and out and keeps files and index in step; rows of the index are rows.py's, files segments.py's.
+The files are what counts: the index can be made from them alone (upkeep.py). One damaged file or row never takes the
+others with it: readers pass it over and note it in ``Store.damage``.
 """
 
 from __future__ import annotations
 
 import functools
-import json
-import os
-import re
-import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-import diskcache
 import numpy as np
+import pyarrow as pa
 
 from icl_core.errors import StoreError
-from icl_core.evaluation.cells import current_versions
-from icl_core.evaluation.codec import (
-    NewerFormatError,
-    check_record,
-    decode_record,
-    encode_record,
-    from_plain,
-    is_sealed,
-    spec_faults,
+from icl_core.evaluation.catalogue import (
+    CELL_COLUMNS,
+    UNREADABLE,
+    Catalogue,
+    Cell,
+    Resolution,
+    cell_of,
+    cells_of_table,
+    read_cells,
+    read_resolution,
+    resolution_text,
+    text_of_cells,
 )
-from icl_core.evaluation.index import LOCK_TIMEOUT_S, ReadOnlyIndex, is_unwritable, open_cache, read_rows, remedy
-from icl_core.owners import Owner, clear_leftovers, lives, owner_of
-from icl_core.records import CellKey, CellRecord, CellSpec, LabelSetting, Split, canonical_json, plain_fields, shown
+from icl_core.evaluation.cells import current_versions
+from icl_core.evaluation.claims import ClaimRows
+from icl_core.evaluation.codec import check_record, differing_fields
+from icl_core.evaluation.notes import Notes
+from icl_core.evaluation.rows import Rows
+from icl_core.evaluation.segments import (
+    checked_rows,
+    folder_of,
+    is_sound,
+    place_file,
+    read_records,
+    read_table,
+    table_of,
+    write_segment,
+)
+from icl_core.owners import clear_leftovers
+from icl_core.records import CellKey, CellRecord, CellSpec, CheckpointRef, LabelSetting, Split, shown
 from icl_core.settings import store_path
 
-__all__ = ["TOLERANCE_NATS", "CellStatus", "CellSummary", "PutReport", "Store", "readable_resolution"]
+__all__ = ["TOLERANCE_NATS", "CellStatus", "CellSummary", "PutReport", "Store", "files_of"]
 
 T = TypeVar("T")
 CellStatus = Literal["complete", "missing"]
@@ -50,10 +61,8 @@ TOLERANCE_NATS = {"float64": 1e-4, "float32": 1e-3, "bfloat16": 0.5, "float16": 
 float32 results are promised to 1e-3 nats; half precision keeps 8 to 11 bits of logits around 20.
 """
 
-WRITE_ATTEMPTS = 3
-STALE_CLAIM_S = 60.0
-_INDEX_BATCH = 100
-_MANY_ROWS = 2_000
+_BATCH = 400
+_ROW = "segment/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,43 +119,42 @@ class Store:
     """Results by key, found by spec; safe for several processes and for kill -9 at any moment.
 
     Attributes:
-        path: folder that holds ``cells/`` and ``index/``.
-        index: the database over the cell files; for upkeep.py, everyone else goes through the methods.
-        n_timeouts: how often a write had to wait longer than the lock timeout and was tried again.
-        damage: what reading has met that cannot be used, by digest of the result or name of the index row, each with
-            its sentence; readers leave it out, and whoever shows results says how much that is.
+        path: folder that holds ``results/`` and ``index/``.
+        rows: the index; for upkeep.py, everyone else goes through the methods.
+        claims: which process computes which cell.
+        notes: small texts beside the results.
+        damage: what reading has met that cannot be used, by digest of the result or name of the file or index row,
+            each with its sentence; readers leave it out, and whoever shows results says how much that is.
     """
 
-    def __init__(self, path: Path, cache: diskcache.Cache | ReadOnlyIndex) -> None:
-        self.path = path
-        self.n_timeouts = 0
-        self.index = cache
+    def __init__(self, rows: Rows) -> None:
+        self.path = rows.path
+        self.rows = rows
+        self.claims = ClaimRows(rows)
+        self.notes = Notes(rows)
         self.damage: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._catalogue, self._seen = Catalogue(), -1
 
     @classmethod
     def open(cls, path: Path | None = None) -> Store:
         """Opens the store in a folder (default: the settings' one), making it where it is not there.
 
-        On a full or read-only disk it can be read (``trouble`` says why not written). An index that is missing or empty
-        beside cell files is filled from them.
+        On a full or read-only disk it can be read (``trouble`` says why not written). Files that the index does not
+        know are taken in, such as those of a store that was copied without its index.
 
         Raises:
             StoreError: as ``open_cache``, where even reading is impossible.
         """
-        path = (path or store_path()).resolve()
-        try:
-            store = cls(path, open_cache(path / "index"))
-        except StoreError as error:
-            if not (isinstance(error.__cause__, Exception) and is_unwritable(error.__cause__)):
-                raise
-            store = cls(path, ReadOnlyIndex(path / "index", error))
-        store._fill_empty_index()
+        store = cls(Rows.open((path or store_path()).resolve()))
+        if store.trouble is None:
+            store.reconcile()
         return store
 
     @property
     def trouble(self) -> str | None:
         """Why the store could not be opened for writing, as a sentence; None where it could."""
-        return self.index.reason if isinstance(self.index, ReadOnlyIndex) else None
+        return self.rows.trouble
 
     @property
     def damage_words(self) -> str | None:
@@ -157,31 +165,86 @@ class Store:
         some = f"{n} stored results cannot" if n > 1 else "1 stored result cannot"
         return f"{some} be read and {'are' if n > 1 else 'is'} left out: {next(iter(self.damage.values()))}"
 
-    def _fill_empty_index(self) -> None:
-        """Indexes cell files that stand beside an index without any: one that was lost, or left out of a copy."""
-        files = list((self.path / "cells").glob("??/*.json")) if not self._has_cells() else []
-        if not files or self.trouble:
-            return
-
-        def write() -> None:
-            for file in sorted(files, key=lambda file: (-file.stat().st_mtime, file.name)):
-                text = _file_text(file)
-                try:
-                    self._add_rows(decode_record(str(text), digest=file.stem), file.stem, str(text))
-                except StoreError as error:
-                    self.damage[file.stem] = str(error)
-
-        self.write(write)
-
-    def _has_cells(self) -> bool:
-        with self._translated_errors():
-            return self.index.get("generation") is not None
+    @property
+    def results(self) -> Path:
+        """The folder of the files of results."""
+        return self.path / "results"
 
     def close(self) -> None:
         """Closes this thread's connection; the store stays usable and opens it again when needed."""
-        self.index.close()
+        self.rows.close()
 
-    # Records
+    def generation(self) -> int:
+        """A number that grows whenever a result or a resolution is added; readers may cache by it."""
+        with self.rows.worded_errors():
+            return self.rows.generation()
+
+    def clear_leftovers(self) -> int:
+        """Removes what killed processes have left: claims and temporary files. Returns how many that were."""
+        temporary = (*self.results.glob("*/.*.tmp"), *self.path.glob("hashes.json.*"))
+        return clear_leftovers(temporary) + self.claims.clear()
+
+    # What there is
+
+    def _known(self) -> Catalogue:
+        """All files and where each result lies, as the index says now."""
+        generation = self.rows.generation()
+        with self._lock:
+            if generation != self._seen:
+                self._catalogue = self._read_catalogue()
+                self._seen = generation
+            return self._catalogue
+
+    def _read_catalogue(self) -> Catalogue:
+        files = [name.removeprefix(_ROW) for name in self.rows.names(_ROW)]
+        catalogue = self._catalogue
+        if not catalogue.files.keys() <= set(files):
+            catalogue = catalogue.kept(files)
+        for file in files:
+            if file not in catalogue.files:
+                catalogue.add(file, self._cells_of(file))
+        resolved, garbled = {}, set()
+        for name, text in self.rows.all("resolution/").items():
+            try:
+                resolution = read_resolution(name, text)
+                resolved[resolution.spec] = resolution
+                self.damage.pop(name, None)
+            except UNREADABLE as error:
+                garbled.add(name)
+                self.damage[name] = f"A row of the index cannot be read ({shown(error)})."
+        catalogue.resolved, catalogue.garbled = resolved, frozenset(garbled)
+        return catalogue
+
+    def _cells_of(self, file: str) -> tuple[Cell, ...]:
+        """The results in a file as its row says, or as the file itself does where the row cannot be read."""
+        try:
+            return read_cells(self.rows.get(f"{_ROW}{file}") or "")
+        except UNREADABLE:
+            return self._cells_in(file)
+
+    def _cells_in(self, file: str) -> tuple[Cell, ...]:
+        """The results in a file, each checked in full; empty where the file is damaged, which is noted."""
+        try:
+            rows = [record for _, record in checked_rows(self._path_of(file))]
+            if all(isinstance(record, CellRecord) for record in rows) and is_sound(self._path_of(file)):
+                self.damage.pop(file, None)
+                return tuple(cell_of(record) for record in rows if isinstance(record, CellRecord))
+            why = next((record for record in rows if isinstance(record, str)), "it has changed since it was written")
+        except (StoreError, OSError) as error:
+            why = shown(error, most=200).rstrip(".")
+        self.damage[file] = (
+            f"The file {shown(file)} of results is damaged or not this project's ({why}); `python -m icl_core results "
+            "--verify` lists what is damaged and `--rebuild` keeps what is whole of it."
+        )
+        return ()
+
+    def _path_of(self, file: str) -> Path:
+        folder, _, name = file.rpartition("/")
+        if folder in ("", ".", "..") or "/" in folder or not name.endswith(".parquet"):
+            raise StoreError(f"{shown(file)} is no name of a file of results.")
+        return self.results / folder / name
+
+    # Records in
 
     def put(self, record: CellRecord) -> bool:
         """Stores a result for good: file first, then index, in one locked step.
@@ -201,15 +264,14 @@ class Store:
     def put_many(self, records: Iterable[CellRecord]) -> PutReport:
         """Stores results as ``put`` does, but goes on after one that differs and reports it.
 
-        A damaged result that is there under the same key is set aside.
-
-        Each cell is complete or absent whenever the process ends.
+        Records are written in files of at most a few hundred, each of which is there whole or not at all. A damaged
+        file that holds a result of the same key is set aside; what is whole of it stays.
         """
         n_new, n_kept, differing = 0, 0, {}
-        for batch in _batches(records, _INDEX_BATCH):
+        for batch in _batches(records, _BATCH):
             for record in batch:
                 check_record(record)
-            outcomes = self.write(functools.partial(self._put_batch, batch))
+            outcomes = self._write(functools.partial(self._put_batch, batch))
             n_new += outcomes.count("new")
             n_kept += outcomes.count("kept")
             for record, outcome in zip(batch, outcomes, strict=True):
@@ -217,71 +279,184 @@ class Store:
                     differing[record.key.digest] = outcome
         return PutReport(n_new, n_kept, differing)
 
-    def _put_batch(self, batch: Sequence[CellRecord]) -> list[str]:
-        return [self._put_one(record) for record in batch]
-
-    def _put_one(self, record: CellRecord) -> str:
-        """Gives "new", "kept" or a sentence on how the stored record differs; inside a write."""
-        digest = record.key.digest
-        text = self._text(digest)
-        stored = None
+    def _write(self, action: Callable[[], T]) -> T:
         try:
-            stored = decode_record(text, digest=digest) if text is not None else None
-        except NewerFormatError as error:
-            return str(error)
-        except StoreError:
-            self.set_aside(digest)
-        if text is None or stored is None:
-            try:
-                text = encode_record(record)
-            except ValueError as error:
-                raise StoreError(f"The provenance of cell {digest[:12]} cannot be written as JSON: {error}.") from error
-            _write_file(self.cell_path(digest), text)
-            self._add_rows(record, digest, text)
-            return "new"
-        if self._row(f"cell/{digest}") != text:
-            self._add_rows(stored, digest, text)
-        self._point(record.spec, record.key, only_if_stale=True)
-        return _difference(stored, record) or "kept"
+            return self.rows.write(action)
+        except BaseException:
+            self._seen = -1  # what was read inside is undone
+            raise
 
-    def set_aside(self, digest: str) -> None:
-        """Renames the file of a damaged result, so that it can be computed again, and drops its rows; inside a write.
+    def _put_batch(self, batch: Sequence[CellRecord]) -> list[str]:
+        """What became of each record: "new", "kept" or a sentence on how the stored one differs; inside a write."""
+        there = self._stored_records(batch)
+        outcomes, new, answers = [], dict[str, CellRecord](), dict[CellSpec, Resolution]()
+        for record in batch:
+            digest = record.key.digest
+            stored = there.get(digest) or new.get(digest)
+            if stored is None:
+                new[digest] = record
+            self._keep_answer(record, answers, is_new=stored is None)
+            outcomes.append("new" if stored is None else _difference(stored, record) or "kept")
+        by_model: dict[str, list[CellRecord]] = {}
+        for record in new.values():
+            by_model.setdefault(record.spec.checkpoint.model, []).append(record)
+        for model, mine in by_model.items():
+            path = write_segment(self.results / folder_of(model), table_of(mine))
+            self._index(f"{path.parent.name}/{path.name}", [cell_of(record) for record in mine])
+        return outcomes
 
-        Raises:
-            StoreError: the digest is none, so that no file of the store has its name.
+    def _stored_records(self, batch: Sequence[CellRecord]) -> dict[str, CellRecord]:
+        """The records that are stored under the keys of a batch; damaged ones are set aside; inside a write."""
+        places = self._known().places
+        digests = [digest for digest in dict.fromkeys(record.key.digest for record in batch) if digest in places]
+        found = self._read({digest: None for digest in digests})
+        for file in {places[digest][0] for digest in digests if digest not in found}:
+            self.set_aside(file)
+        return found
+
+    def _keep_answer(self, record: CellRecord, answers: dict[CellSpec, Resolution], *, is_new: bool) -> None:
+        """Lets a spec lead where it led, if that is a current result; else to this record. Inside a write.
+
+        Nothing need be said of a spec where only one result of these versions was computed for it.
         """
-        if not _is_digest(digest):
-            raise StoreError(f"{shown(digest)} is no name of a cell.")
-        file = self.cell_path(digest)
-        if file.is_file():
-            file.rename(file.with_name(f"{file.name}.damaged"))
-        for kind in ("cell", "summary"):
-            self.index.delete(f"{kind}/{digest}")
-        self.damage.pop(digest, None)
+        catalogue, spec, key = self._known(), record.spec, record.key
+        versions = key.scoring_version, key.task_version
+        before = answers.get(spec) or catalogue.answer(spec, current_versions)
+        is_there = before is not None and (spec in answers or before.digest in catalogue.places)
+        if before is not None and is_there and before.versions == current_versions(spec.task):
+            answer = before
+        else:
+            answer = Resolution(spec, key.digest, versions)
+        own = {cell.digest for cell in catalogue.by_spec.get(spec, ()) if cell.versions == answer.versions}
+        own |= {key.digest} if is_new and versions == answer.versions else set()
+        said = spec in catalogue.resolved or catalogue.is_garbled(spec) or own != {answer.digest}
+        if said and catalogue.resolved.get(spec) != answer:
+            self._resolve(answer)
+        answers[spec] = answer
 
-    def _add_rows(self, record: CellRecord, digest: str, text: str) -> None:
-        """Writes the rows of a cell that has its file; inside a write."""
-        self.index.set(f"cell/{digest}", text, tag=record.spec.checkpoint.model)
-        self.index.set(f"summary/{digest}", _summary_text(record))
-        self._point(record.spec, record.key, only_if_stale=True)
-        self._bump()
+    def _index(self, file: str, cells: Sequence[Cell]) -> None:
+        self.rows.set(f"{_ROW}{file}", text_of_cells(cells))
+        self.rows.bump()
 
-    def restore(self, texts: Mapping[str, str]) -> None:
-        """Writes healthy texts, by digest, where file or index row lacks them; for upkeep.py.
+    def set_aside(self, file: str) -> None:
+        """Moves a damaged file to ``damaged/`` and keeps what is whole of it in a new one; inside a write."""
+        path = self._path_of(file)
+        for digest in (cell.digest for cell in self._known().files.get(file, ())):
+            self.damage.pop(digest, None)
+        if path.is_file():
+            whole = _whole_records(path)
+            if whole:
+                new = write_segment(path.parent, table_of(whole))
+                self._index(f"{new.parent.name}/{new.name}", [cell_of(record) for record in whole])
+            aside = self.path / "damaged"
+            aside.mkdir(mode=0o700, exist_ok=True)
+            path.rename(aside / f"{path.parent.name} {path.name}")
+        self.rows.delete(f"{_ROW}{file}")
+        self.rows.bump()
+        self.damage.pop(file, None)
 
-        Raises:
-            StoreError: a text is damaged.
+    def adopt(self, source: Path) -> int | None:
+        """Takes in a file of results as it is: its bytes are copied and indexed, its rows are not checked one by one.
+
+        For files that are known to be this project's own; others go through ``put_many``.
+
+        Returns:
+            The number of its results; None if it cannot be taken as it is, because there are results of its model.
+        """
+        table = read_table(source, columns=CELL_COLUMNS)
+        cells = cells_of_table(table)
+        folders = {folder_of(cell.spec.checkpoint.model) for cell in cells}
+
+        def write() -> int | None:
+            there = {file.partition("/")[0] for file in self._known().files}
+            if len(folders) != 1 or folders & there:
+                return None
+            path = place_file(source, self.results / folders.pop())
+            self._index(f"{path.parent.name}/{path.name}", cells)
+            return len(cells)
+
+        return self._write(write)
+
+    # Files and index in step
+
+    def reconcile(self) -> None:
+        """Takes in files that the index does not know, and drops its rows of files that are gone.
+
+        A killed process leaves such files: one that it had just written, or those that it had just joined.
         """
 
-        def write(batch: Sequence[str]) -> None:
-            for digest in batch:
-                record = decode_record(texts[digest], digest=digest)
-                if not self.cell_path(digest).exists():
-                    _write_file(self.cell_path(digest), texts[digest])
-                self._add_rows(record, digest, texts[digest])
+        def strangers() -> tuple[set[str], set[str]]:
+            files = set(files_of(self.path))
+            known = {name.removeprefix(_ROW) for name in self.rows.names(_ROW)}
+            return files - known, known - files
 
-        for batch in _batches(texts, _INDEX_BATCH):
-            self.write(functools.partial(write, batch))
+        def write() -> None:
+            new, gone = strangers()
+            for file in gone:
+                self.rows.delete(f"{_ROW}{file}")
+                self.rows.bump()
+            for file in sorted(new, key=lambda file: (-self._path_of(file).stat().st_mtime, file)):
+                self._take_in(file)
+
+        with self.rows.worded_errors():
+            new, gone = strangers()
+        if new or gone:
+            self._write(write)
+
+    def _take_in(self, file: str) -> None:
+        """Indexes a file whose rows are all whole; one whose results are all in other files is removed."""
+        cells = self._cells_in(file)
+        if not cells:
+            return
+        places = self._known().places
+        if all(cell.digest in places for cell in cells):
+            if self._is_repeated(file, cells):
+                self._path_of(file).unlink()
+            return
+        self._index(file, cells)
+
+    def _is_repeated(self, file: str, cells: Sequence[Cell]) -> bool:
+        mine = read_table(self._path_of(file), columns=["sha256"])["sha256"].to_pylist()
+        theirs: dict[str, list[str]] = {}
+        places = self._known().places
+        for cell, seal in zip(cells, mine, strict=True):
+            other, row = places[cell.digest]
+            if other not in theirs:
+                theirs[other] = read_table(self._path_of(other), columns=["sha256"])["sha256"].to_pylist()
+            if theirs[other][row] != seal:
+                return False
+        return True
+
+    def join(self, checkpoint: CheckpointRef) -> int:
+        """Joins the files that hold results of one checkpoint alone into one; their rows stay bit by bit.
+
+        The old files go after the index has the new one. Returns how many files were joined.
+        """
+
+        def write() -> list[Path]:
+            found = self._known().files.items()
+            mine = {f: cells for f, cells in found if cells and {c.spec.checkpoint for c in cells} == {checkpoint}}
+            paths = {file: self._path_of(file) for file in mine if is_sound(self._path_of(file))}
+            if len(paths) < 2:
+                return []
+            cells = [cell for file in paths for cell in mine[file]]
+            table = pa.concat_tables(read_table(path) for path in paths.values())
+            order = sorted(range(len(cells)), key=lambda at: _place_in_file(cells[at]))
+            joined = table.take(pa.array(order)).combine_chunks()
+            path = write_segment(self.results / folder_of(checkpoint.model), joined)
+            if not read_table(path).equals(joined):
+                raise StoreError(f"{path.name} does not read back as it was written; the files before it stay.")
+            for file in paths:
+                self.rows.delete(f"{_ROW}{file}")
+            self._index(f"{path.parent.name}/{path.name}", [cells[at] for at in order])
+            return [old for old in paths.values() if old != path]
+
+        old = self._write(write)
+        for path in old:
+            path.unlink(missing_ok=True)
+        return len(old)
+
+    # Records out
 
     def get(self, key: CellKey) -> CellRecord | None:
         """The result of a key, None if there is none.
@@ -289,40 +464,94 @@ class Store:
         Raises:
             StoreError: what is stored is damaged or belongs to another key.
         """
-        with self._translated_errors():
-            text = self._text(key.digest)
-        return None if text is None else decode_record(text, digest=key.digest)
+        with self.rows.worded_errors():
+            found = self._read({key.digest: None})
+        if key.digest in self.damage:
+            raise StoreError(self.damage[key.digest])
+        return found.get(key.digest)
 
     def has(self, key: CellKey) -> bool:
         """Whether a whole result is stored under a key; one that is damaged is not."""
-        with self._translated_errors():
-            text = self._text(key.digest)
-        return text is not None and is_sealed(text)
+        with self.rows.worded_errors():
+            place = self._known().places.get(key.digest)
+            if place is None:
+                return False
+            try:
+                if is_sound(self._path_of(place[0])):
+                    return True
+            except OSError:
+                pass
+            return key.digest in self._read({key.digest: None})
 
-    def cell_path(self, digest: str) -> Path:
-        """Where the file of a cell is or would be."""
-        return self.path / "cells" / digest[:2] / f"{digest}.json"
+    def find(self, spec: CellSpec) -> CellRecord | None:
+        """The current result of a spec, carrying that spec; None if missing, unresolved or outdated.
 
-    def _text(self, digest: str) -> str | None:
-        """The text of a cell from the index, else from its file (a kill, or damage, may leave only that)."""
-        row = self._row(f"cell/{digest}")
-        if row is not None and is_sealed(row):
-            return row
-        text = _file_text(self.cell_path(digest))
-        return row if text is None else text
+        Raises:
+            StoreError: what is stored is damaged.
+        """
+        found = self.find_many([spec]).get(spec)
+        if found is None and (digest := self._current_digests([spec])[spec]) in self.damage:
+            raise StoreError(self.damage[str(digest)])
+        return found
 
-    def _row(self, name: str) -> str | None:
-        """The text of an index row; "" for one that is no text any more."""
-        try:
-            text = self.index.get(name)
-        except sqlite3.OperationalError as error:
-            if "decode" not in str(error):
-                raise
-            return ""
-        return text if text is None or isinstance(text, str) else ""
+    def find_many(self, specs: Iterable[CellSpec]) -> dict[CellSpec, CellRecord]:
+        """The current results of those specs that have one; what is damaged is left out and noted in ``damage``.
 
-    def _is_stored(self, digest: str) -> bool:
-        return f"cell/{digest}" in self.index or self.cell_path(digest).exists()
+        Each file is read once, row group by row group, whatever the number of cells in it.
+        """
+        with self.rows.worded_errors():
+            answers = {spec: digest for spec, digest in self._current_digests(specs).items() if digest}
+            first = {digest: spec for spec, digest in reversed(answers.items())}
+            found = self._read(first)
+        records = {}
+        for spec, digest in answers.items():
+            record = found.get(digest)
+            if record is not None and (record.spec == spec or not differing_fields(spec, record.key)):
+                records[spec] = record if record.spec == spec else replace(record, spec=spec)
+        return records
+
+    def _read(self, wanted: Mapping[str, CellSpec | None]) -> dict[str, CellRecord]:
+        """The stored records of some digests, with what was asked of each; notes in ``damage`` what is not whole."""
+        for digest in wanted:
+            self.damage.pop(digest, None)
+        found, lost = self._read_places(wanted, self._known())
+        if any(isinstance(error, FileNotFoundError) for error in lost.values()):
+            self._seen = -1  # another process has joined files meanwhile
+            again, lost = self._read_places({digest: wanted[digest] for digest in lost}, self._known())
+            found |= again
+        for digest, why in lost.items():
+            self.damage[digest] = (
+                f"Stored cell {digest[:12]} is damaged ({shown(why, most=200)}); `python -m icl_core results --verify` "
+                "lists what is damaged and `--rebuild` sets it aside so that it can be computed again."
+            )
+        return found
+
+    def _read_places(
+        self, wanted: Mapping[str, CellSpec | None], catalogue: Catalogue
+    ) -> tuple[dict[str, CellRecord], dict[str, str | Exception]]:
+        by_file: dict[str, dict[int, tuple[str, CellSpec | None]]] = {}
+        for digest, spec in wanted.items():
+            if digest in catalogue.places:
+                file, row = catalogue.places[digest]
+                by_file.setdefault(file, {})[row] = digest, spec
+        found: dict[str, CellRecord] = {}
+        lost: dict[str, str | Exception] = {}
+        for file, rows in by_file.items():
+            try:
+                for row, record in read_records(self._path_of(file), rows):
+                    digest = rows[row][0]
+                    if isinstance(record, str):
+                        lost[digest] = record
+                    else:
+                        found[digest] = record
+            except (StoreError, OSError, pa.ArrowException) as error:
+                lost |= {digest: error for digest, _ in rows.values() if digest not in found}
+        return found, lost
+
+    def count(self) -> int:
+        """The number of results."""
+        with self.rows.worded_errors():
+            return len(self._known().places)
 
     # From what is asked to what is stored
 
@@ -332,345 +561,87 @@ class Store:
 
     def resolve_many(self, keys: Mapping[CellSpec, CellKey]) -> None:
         """Does what ``resolve`` does for several specs in one locked step."""
+        said = [Resolution(spec, key.digest, (key.scoring_version, key.task_version)) for spec, key in keys.items()]
+
+        def news() -> list[Resolution]:
+            catalogue, versions_of = self._known(), functools.cache(current_versions)
+            return [each for each in said if catalogue.answer(each.spec, versions_of) != each]
 
         def write() -> None:
-            for spec, key in keys.items():
-                text = self._text(key.digest)
-                if text is not None and self._row(f"cell/{key.digest}") != text:
-                    self._add_rows(decode_record(text, digest=key.digest), key.digest, text)
-                self._point(spec, key, only_if_stale=False)
+            for resolution in news():
+                self._resolve(resolution)
 
-        if keys:
-            self.write(write)
+        with self.rows.worded_errors():
+            is_news = bool(news())
+        if is_news:
+            self._write(write)
 
-    def _point(self, spec: CellSpec, key: CellKey, *, only_if_stale: bool) -> None:
-        name = f"resolution/{spec.digest}"
-        old = self._row(name)
-        if only_if_stale and self._leads_somewhere(_resolution(old)):
-            return
-        new = canonical_json(
-            {
-                "digest": key.digest,
-                "spec": plain_fields(spec),
-                "versions": [key.scoring_version, key.task_version],
-            }
-        )
-        if new != old:
-            self.index.set(name, new)
-            self._bump()
-
-    def _leads_somewhere(self, resolution: _Resolution | None) -> bool:
-        if resolution is None or current_versions(resolution.task) != resolution.versions:
-            return False
-        return self._is_stored(resolution.digest)
-
-    def find(self, spec: CellSpec) -> CellRecord | None:
-        """The current result of a spec, carrying that spec; None if missing, unresolved or outdated.
-
-        Raises:
-            StoreError: what is stored is damaged.
-        """
-        found = self.find_many([spec]).get(spec)
-        if found is None:
-            for _, digest in self._current_digests([spec]):
-                if digest in self.damage:
-                    raise StoreError(self.damage[digest])
-        return found
-
-    def find_many(self, specs: Iterable[CellSpec]) -> dict[CellSpec, CellRecord]:
-        """The current results of those specs that have one; what is damaged is left out and noted in ``damage``."""
-        with self._translated_errors():
-            found = [(spec, digest, self._text(digest)) for spec, digest in self._current_digests(specs)]
-        records = {}
-        for spec, digest, text in found:
-            self.damage.pop(digest, None)
-            if text is not None:
-                try:
-                    records[spec] = decode_record(text, digest=digest, spec=spec)
-                except StoreError as error:
-                    self.damage[digest] = str(error)
-        return records
+    def _resolve(self, resolution: Resolution) -> None:
+        self.rows.set(f"resolution/{resolution.spec.digest}", resolution_text(resolution))
+        self.rows.bump()
 
     def status(self, specs: Iterable[CellSpec]) -> dict[CellSpec, CellStatus]:
         """Which specs have a current result, without reading the results; one that reading found damaged is missing."""
-        specs = tuple(specs)
-        with self._translated_errors():
-            summary = self._lookup("summary/", len(specs))  # a result has both rows or none
-            complete = {
-                spec
-                for spec, digest in self._current_digests(specs)
-                if digest not in self.damage
-                and (summary(f"summary/{digest}") is not None or self.cell_path(digest).exists())
-            }
-        return {spec: "complete" if spec in complete else "missing" for spec in specs}
+        with self.rows.worded_errors():
+            found, places = self._current_digests(specs), self._known().places
+        return {
+            spec: "complete" if digest in places and digest not in self.damage else "missing"
+            for spec, digest in found.items()
+        }
 
-    def _current_digests(self, specs: Iterable[CellSpec]) -> Iterator[tuple[CellSpec, str]]:
-        """The specs that lead to a result of the present versions, which may not be stored yet."""
-        versions_of = functools.cache(current_versions)
-        specs = tuple(specs)
-        find = self._lookup("resolution/", len(specs))
+    def _current_digests(self, specs: Iterable[CellSpec]) -> dict[CellSpec, str | None]:
+        """The result of the present versions to which each spec leads, which may not be stored yet."""
+        catalogue, versions_of = self._known(), functools.cache(current_versions)
+        found: dict[CellSpec, str | None] = {}
         for spec in specs:
-            resolution = _resolution(find(f"resolution/{spec.digest}"))
-            if resolution and versions_of(spec.task) == resolution.versions:
-                yield spec, resolution.digest
+            answer = catalogue.answer(spec, versions_of)
+            found[spec] = answer.digest if answer and answer.versions == versions_of(spec.task) else None
+        return found
 
     def summaries(self) -> list[CellSummary]:
         """One line for each resolved spec that has a result, sorted by model, step, task, setting, seed, split.
 
-        Rows that cannot be read, or that lead to a name which cannot be kept, are left out and noted in ``damage``.
+        Rows of the index that cannot be read are left out and noted in ``damage``.
         """
+        with self.rows.worded_errors():
+            catalogue = self._known()
         versions_of = functools.cache(current_versions)
-        with self._translated_errors():
-            resolutions, texts = self._rows("resolution/"), self._rows("summary/")
         rows = []
-        for name, text in resolutions.items():
-            try:
-                if summary := _summary(name, text, texts, versions_of):
-                    rows.append((name, summary))
-                self.damage.pop(name, None)
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                self.damage[name] = f"A row of the index cannot be read ({shown(error)})."
+        for spec in dict.fromkeys((*catalogue.by_spec, *catalogue.resolved)):
+            answer = catalogue.answer(spec, versions_of)
+            if answer and answer.digest in catalogue.places:
+                file, row = catalogue.places[answer.digest]
+                is_current = versions_of(spec.task) == answer.versions
+                rows.append(_summary(answer, catalogue.files[file][row], is_current=is_current))
         none_last = float("inf")
-        ordered = sorted(
+        return sorted(
             rows,
             key=lambda row: (
-                *(row[1].model, none_last if row[1].step is None else row[1].step, row[1].revision),
-                *(row[1].task, row[1].label_setting, row[1].demo_seed, row[1].split, row[1].key_digest, row[0]),
+                *(row.model, none_last if row.step is None else row.step, row.revision),
+                *(row.task, row.label_setting, row.demo_seed, row.split, row.key_digest, str(row.spec.data_dir)),
             ),
         )
-        return [summary for _, summary in ordered]
-
-    def _lookup(self, prefix: str, n: int) -> Callable[[str], str | None]:
-        """Finds texts by name: one by one, or for many names all rows with their prefix read at once."""
-        return self._rows(prefix).get if n > _MANY_ROWS else self._row
-
-    def _rows(self, prefix: str) -> dict[str, str]:
-        return read_rows(self.path / "index", prefix)
-
-    def generation(self) -> int:
-        """A number that grows whenever a result or a resolution is added; readers may cache by it."""
-        with self._translated_errors():
-            return self._generation()
-
-    def _generation(self) -> int:
-        text = self._row("generation") or "0"
-        return int(text) if text.isdecimal() and len(text) < 19 else time.time_ns() // 2**20
-
-    def _bump(self) -> None:
-        self.index.set("generation", str(self._generation() + 1))
-
-    # Claims: one owner a cell
-
-    def claim(self, key: CellKey, owner: str, *, stale_after_s: float = STALE_CLAIM_S) -> bool:
-        """Takes a cell for computing; atomic over processes.
-
-        Returns:
-            False if another owner holds it whose process lives and has sent a heartbeat within ``stale_after_s``
-            seconds. The process of a dead owner is known to be dead whatever the clock says; where the process is on
-            another machine, the age of the heartbeat alone decides.
-        """
-
-        def write() -> bool:
-            held = self._claim_of(key.digest)
-            if held and held["owner"] != owner and not _is_free(held, stale_after_s):
-                return False
-            self._set_claim(key, owner)
-            return True
-
-        return self.write(write)
-
-    def heartbeat(self, key: CellKey, owner: str) -> bool:
-        """Says that the owner still works on a cell; False if the claim is another's by now."""
-
-        def write() -> bool:
-            held = self._claim_of(key.digest)
-            is_owner = held is not None and held["owner"] == owner
-            if is_owner:
-                self._set_claim(key, owner)
-            return is_owner
-
-        return self.write(write)
-
-    def release(self, key: CellKey, owner: str) -> None:
-        """Gives a claim back; nothing happens if it is another's."""
-
-        def write() -> None:
-            held = self._claim_of(key.digest)
-            if held is not None and held["owner"] == owner:
-                self.index.delete(f"claim/{key.digest}")
-
-        self.write(write)
-
-    def clear_leftovers(self, *, stale_after_s: float = STALE_CLAIM_S) -> int:
-        """Removes what killed processes have left: claims and temporary files. Returns how many that were."""
-
-        def write() -> int:
-            claims = {name: _claim(text) for name, text in self._rows("claim/").items()}
-            free = [name for name, held in claims.items() if held is None or _is_free(held, stale_after_s)]
-            return sum(self.index.delete(name) for name in free)
-
-        with self._translated_errors():
-            has_claims = bool(self._rows("claim/"))
-        temporary = (*(self.path / "cells").glob("??/.*.tmp"), *self.path.glob("hashes.json.*"))
-        return clear_leftovers(temporary) + (self.write(write) if has_claims else 0)
-
-    def _claim_of(self, digest: str) -> dict[str, Any] | None:
-        return _claim(self._row(f"claim/{digest}"))
-
-    def _set_claim(self, key: CellKey, owner: str) -> None:
-        process = owner_of()
-        facts = plain_fields(process) if process else {}
-        self.index.set(f"claim/{key.digest}", canonical_json({"owner": owner, "time": time.time(), **facts}))
-
-    # Notes: small texts of other modules (listings of the Hub, measured rates)
-
-    def put_note(self, namespace: str, key: str, text: str) -> None:
-        """Keeps a text under a name; a later text replaces it. No result depends on notes."""
-        self.write(lambda: self.index.set(f"note/{namespace}/{key}", text))
-
-    def get_note(self, namespace: str, key: str) -> str | None:
-        """The text kept under a name, None if there is none."""
-        with self._translated_errors():
-            return self._row(f"note/{namespace}/{key}")
-
-    # Access to the index
-
-    def names(self, prefix: str) -> list[str]:
-        """The index's row names that start with a prefix, such as ``cell/`` or ``resolution/``, sorted."""
-        with self._translated_errors():
-            return sorted(self._rows(prefix))
-
-    def write(self, action: Callable[[], T]) -> T:
-        """Runs an action under the store's write lock; all its rows appear together or not at all."""
-        if isinstance(self.index, ReadOnlyIndex):
-            self.index = open_cache(self.path / "index")  # there may be room again
-        for _ in range(WRITE_ATTEMPTS):
-            try:
-                with self._translated_errors(), self.index.transact():
-                    return action()
-            except diskcache.Timeout:
-                self.n_timeouts += 1
-        raise StoreError(
-            f"Another process has held the result store in {self.path} for {WRITE_ATTEMPTS * LOCK_TIMEOUT_S:.0f} s; "
-            "end it or try again later. Nothing was changed."
-        )
-
-    @contextmanager
-    def _translated_errors(self) -> Iterator[None]:
-        """Words failures of disk and database; drops the connection, which undoes an open transaction."""
-        try:
-            yield
-        except (sqlite3.Error, OSError, ValueError) as error:
-            self.index.close()
-            raise StoreError(
-                f"The result store in {self.path} cannot be read or written ({shown(error, most=200)}); "
-                f"{remedy(error)}."
-            ) from error
 
 
-def _write_file(path: Path, text: str) -> None:
-    """Writes a whole file or none: temporary name, flush, fsync, rename."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+def files_of(path: Path) -> list[str]:
+    """The files of results in the folder of a store, as folder and name; whole ones, whoever wrote them."""
+    return sorted(f"{file.parent.name}/{file.name}" for file in (path / "results").glob("*/[!._]*.parquet"))
+
+
+def _whole_records(path: Path) -> list[CellRecord]:
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        return [record for _, record in checked_rows(path) if isinstance(record, CellRecord)]
+    except StoreError:
+        return []
 
 
-def _file_text(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+def _place_in_file(cell: Cell) -> tuple[str, str, str, int, str]:
+    """Cells that share rows, and so repeat each other, stand together."""
+    return cell.spec.split, cell.spec.task, cell.spec.label_setting, cell.spec.demo_seed, cell.digest
 
 
-def _is_digest(text: object) -> bool:
-    return isinstance(text, str) and re.fullmatch(r"[0-9a-f]{64}", text) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class _Resolution:
-    """Which result answers a spec: the row of the index, checked."""
-
-    digest: str
-    spec: dict[str, Any]
-    versions: tuple[int, int]
-
-    @property
-    def task(self) -> str:
-        return str(self.spec.get("task"))
-
-
-def _resolution(text: str | None) -> _Resolution | None:
-    """The resolution in a row; None where there is none, or none that this project writes."""
-    try:
-        plain = json.loads(text or "null")
-        resolution = None if plain is None else _Resolution(plain["digest"], plain["spec"], tuple(plain["versions"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    if resolution is None or not (_is_digest(resolution.digest) and isinstance(resolution.spec, dict)):
-        return None
-    return resolution if [type(version) for version in resolution.versions] == [int, int] else None
-
-
-def _claim(text: str | None) -> dict[str, Any] | None:
-    """The claim in a row; None where there is none, or none that this project writes."""
-    try:
-        plain = json.loads(text or "null")
-    except (ValueError, RecursionError):
-        return None
-    is_claim = isinstance(plain, dict) and type(plain.get("owner")) is str and type(plain.get("time")) in (int, float)
-    return plain if is_claim else None
-
-
-def _is_free(held: Mapping[str, Any], stale_after_s: float) -> bool:
-    """Whether a claim's owner is gone: its process has ended, or it has long been silent."""
-    age = float(time.time() - held["time"])
-    try:
-        alive = lives(from_plain(Owner, {name: held[name] for name in ("place", "pid", "started")}))
-    except (KeyError, ValueError):
-        alive = None
-    if alive is None:
-        return abs(age) >= stale_after_s
-    return not alive or age >= stale_after_s
-
-
-def readable_resolution(name: str, text: str) -> CellSpec | None:
-    """The spec that an index row resolves; None for a row that no reader can use; for upkeep.py."""
-    try:
-        return _checked_resolution(name, text)[1]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def _checked_resolution(name: str, text: str) -> tuple[_Resolution, CellSpec]:
-    """A resolution and its spec; ValueError, KeyError or TypeError where one of them is damaged."""
-    resolution = _resolution(text)
-    if resolution is None:
-        raise ValueError("it names no result")
-    spec = from_plain(CellSpec, resolution.spec)
-    if faults := spec_faults(spec):
-        raise ValueError("; ".join(faults))
-    if name != f"resolution/{spec.digest}":
-        raise ValueError("it stands under another name")
-    return resolution, spec
-
-
-def _summary(
-    name: str, text: str, texts: Mapping[str, str], versions_of: Callable[[str], tuple[int, int] | None]
-) -> CellSummary | None:
-    """The line of one resolution and the summary of its result; None where that is not stored.
-
-    Raises:
-        ValueError, KeyError, TypeError: one of the two rows is not what this project writes.
-    """
-    resolution, spec = _checked_resolution(name, text)
-    facts = texts.get(f"summary/{resolution.digest}")
-    if facts is None:
-        return None
+def _summary(answer: Resolution, cell: Cell, *, is_current: bool) -> CellSummary:
+    spec = answer.spec
     return CellSummary(
         model=spec.checkpoint.model,
         revision=spec.checkpoint.revision,
@@ -680,32 +651,13 @@ def _summary(
         label_setting=spec.label_setting,
         demo_seed=spec.demo_seed,
         n_shots=spec.n_shots,
-        is_current=versions_of(spec.task) == resolution.versions,
-        key_digest=resolution.digest,
+        accuracy=cell.accuracy,
+        n_examples=cell.n_examples,
+        n_choices=cell.n_choices,
+        date=cell.date,
+        is_current=is_current,
+        key_digest=answer.digest,
         spec=spec,
-        **plain_fields(from_plain(_Facts, json.loads(facts))),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """The summary row of a result."""
-
-    accuracy: float
-    n_examples: int
-    n_choices: int
-    date: str
-
-
-def _summary_text(record: CellRecord) -> str:
-    correct = np.argmax(record.loglikelihoods, axis=1) == record.gold
-    return canonical_json(
-        {
-            "accuracy": float(correct.mean()),
-            "n_examples": len(record.row_ids),
-            "n_choices": len(record.choices),
-            "date": str(record.provenance.get("date", "")),
-        }
     )
 
 

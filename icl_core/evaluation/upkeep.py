@@ -1,13 +1,11 @@
-"""Upkeep of a store: find what is damaged, rebuild the index from the cell files, make a backup.
+"""Upkeep of a store: find what is damaged, rebuild the index from the files of results, make a backup.
 
-It deletes no result: what is damaged is renamed and stays, results and index alike. An index is set aside only if it is
-damaged or not this project's, never because the disk is full or another process holds it. Nothing here runs by itself.
+It deletes no result: what is damaged is moved aside and stays, results and index alike. An index is set aside only if
+it is damaged or not this project's, never because the disk is full or another process holds it. Nothing runs by itself.
 """
 
 from __future__ import annotations
 
-import re
-import shutil
 import sqlite3
 import time
 from contextlib import closing
@@ -17,9 +15,11 @@ from pathlib import Path
 import psutil
 
 from icl_core.errors import StoreError
-from icl_core.evaluation.codec import NewerFormatError, decode_record
+from icl_core.evaluation.catalogue import is_resolution
+from icl_core.evaluation.codec import NewerFormatError
 from icl_core.evaluation.index import DATABASE, database_fault, integrity_faults, is_damage, read_rows, remedy
-from icl_core.evaluation.store import Store, readable_resolution
+from icl_core.evaluation.segments import checked_rows, is_sound, place_file
+from icl_core.evaluation.store import Store, files_of
 from icl_core.records import shown
 from icl_core.settings import store_path
 
@@ -28,15 +28,15 @@ __all__ = ["StoreReport", "backup_store", "rebuild_store", "verify_store"]
 
 @dataclass(frozen=True, slots=True)
 class StoreReport:
-    """State of a store, cell by cell.
+    """State of a store, file by file.
 
     Attributes:
-        n_cells: cells with a healthy copy.
-        damaged: (digest, reason) of cells without a healthy copy.
-        unindexed: digests whose file is healthy and whose index row is missing or damaged.
-        fileless: digests whose index row is healthy and whose file is missing or damaged.
+        n_cells: cells with a whole result.
+        damaged: (file or row of a file, reason) of what is not whole.
+        unindexed: files that the index does not know, though their results are whole.
+        fileless: files that the index knows and that are not there.
         faults: what is wrong with the index as a whole: damaged, or not only this project's.
-        newer: digests of cells that a later version of the project wrote; they are left alone.
+        newer: files that a later version of the project wrote; they are left alone.
     """
 
     n_cells: int
@@ -53,14 +53,55 @@ class StoreReport:
 
 
 def verify_store(path: Path | None = None) -> StoreReport:
-    """Reads every cell, in its file and in the index, and changes nothing; the dry run of ``rebuild_store``.
+    """Reads every row of every file, seals included, and changes nothing; the dry run of ``rebuild_store``.
 
     Raises:
         StoreError: the index cannot be looked at now (locked, forbidden); that says nothing about its health.
     """
     path = (path or store_path()).resolve()
     faults = _index_faults(path / "index")
-    return _report(path, {} if faults else _row_texts(path), faults=faults)
+    known = set() if faults else _known_files(path)
+    files = files_of(path)
+    digests: set[str] = set()
+    damaged: list[tuple[str, str]] = []
+    unindexed, newer = [], []
+    for file in files:
+        try:
+            whole, lost = _rows_in(path / "results" / file)
+        except NewerFormatError:
+            newer.append(file)
+            continue
+        digests |= whole
+        damaged += [(f"{file}{where}", why) for where, why in lost]
+        if not lost and file not in known:
+            unindexed.append(file)
+    fileless = sorted(known - set(files))
+    return StoreReport(len(digests), tuple(damaged), tuple(unindexed), tuple(fileless), faults, tuple(newer))
+
+
+def _known_files(path: Path) -> set[str]:
+    try:
+        return {name.removeprefix("segment/") for name in read_rows(path / "index", "segment/")}
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"The result index in {path} cannot be read ({error}); {remedy(error)}.") from error
+
+
+def _rows_in(path: Path) -> tuple[set[str], list[tuple[str, str]]]:
+    """The digests of the whole results in a file, and (row, reason) of what is not whole."""
+    whole, lost = set(), []
+    try:
+        for row, record in checked_rows(path):
+            if isinstance(record, str):
+                lost.append((f", row {row}", record))
+            else:
+                whole.add(record.key.digest)
+        if not lost and not is_sound(path):
+            lost.append(("", "it is not what it is named after, though its rows are whole"))
+    except NewerFormatError:
+        raise
+    except (StoreError, OSError) as error:
+        lost.append(("", shown(error, most=200).rstrip(".")))
+    return whole, lost
 
 
 def _index_faults(folder: Path) -> tuple[str, ...]:
@@ -78,9 +119,9 @@ def _index_faults(folder: Path) -> tuple[str, ...]:
 def rebuild_store(path: Path | None = None) -> StoreReport:
     """Makes files and index agree; runs may go on meanwhile.
 
-    Healthy files fill the index, healthy index rows replace missing or damaged files, damaged files without a healthy
-    copy are renamed to ``*.damaged``. An index that is damaged or not only this project's is renamed and made anew
-    from the files alone.
+    A damaged file is moved to ``damaged/``, and what is whole of it is written into a new one. Files that the index
+    does not know are taken in, and its rows of files that are gone are dropped. An index that is damaged or not only
+    this project's is renamed and made anew from the files alone.
 
     Returns:
         What was found before the repair.
@@ -94,20 +135,18 @@ def rebuild_store(path: Path | None = None) -> StoreReport:
     if found.faults:
         _set_index_aside(path / "index")
     store = Store.open(path)
-    rows, damaged = _row_texts(path), {digest for digest, _ in found.damaged}
-    for digest in damaged:
-        _set_aside(store, digest)
-    healthy = [digest for digest in _newest_first(path, rows) if digest not in damaged and digest not in found.newer]
-    store.restore({digest: _healthy_text(store, digest, rows) for digest in healthy})
-    store.write(lambda: _drop_unreadable_rows(store))
+    for file in dict.fromkeys(name.partition(", row ")[0] for name, _ in found.damaged):
+        store.rows.write(lambda file=file: store.set_aside(file))  # type: ignore[misc]
+    store.rows.write(lambda: _drop_unreadable_rows(store))
+    store.reconcile()
     store.clear_leftovers()
     return found
 
 
 def backup_store(target: Path, path: Path | None = None) -> int:
-    """Copies all cell files and the index into a folder that is then a store itself.
+    """Copies all files of results and the index into a folder that is then a store itself.
 
-    Repeating it adds what is new. Returns the number of cell files in the copy.
+    Repeating it adds what is new. Returns the number of cells in the copy.
 
     Raises:
         StoreError: the target lies in the store or cannot be written.
@@ -117,87 +156,18 @@ def backup_store(target: Path, path: Path | None = None) -> int:
     if target == store.path or store.path in target.parents:
         raise StoreError(f"The backup folder {target} lies inside the store; choose one outside {store.path}.")
     try:
-        for file in _cell_files(store.path).values():
-            copy = target / file.relative_to(store.path)
-            if not copy.exists() or copy.stat().st_size != file.stat().st_size:
-                copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                partial = copy.with_name(f".{copy.name}.tmp")
-                shutil.copy2(file, partial)
-                partial.replace(copy)
+        for file in files_of(store.path):
+            if not (target / "results" / file).exists():
+                place_file(store.path / "results" / file, (target / "results" / file).parent)
         (target / "index").mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = DATABASE
         with (
-            closing(sqlite3.connect(store.path / "index" / name)) as source,
-            closing(sqlite3.connect(target / "index" / name)) as copied,
+            closing(sqlite3.connect(store.path / "index" / DATABASE)) as source,
+            closing(sqlite3.connect(target / "index" / DATABASE)) as copied,
         ):
             source.backup(copied)
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"The backup to {target} failed: {error}; the store itself is unchanged.") from error
-    return len(_cell_files(target))
-
-
-def _cell_files(path: Path) -> dict[str, Path]:
-    return {file.stem: file for file in sorted((path / "cells").glob("??/*.json")) if not file.name.startswith(".")}
-
-
-def _row_texts(path: Path) -> dict[str, str]:
-    """The texts of all cells in the index, by digest; names that no cell has are passed over."""
-    try:
-        rows = read_rows(path / "index", "cell/")
-    except (sqlite3.Error, OSError) as error:
-        raise StoreError(f"The result index in {path} cannot be read ({error}); {remedy(error)}.") from error
-    found = {name.removeprefix("cell/"): text for name, text in rows.items()}
-    return {digest: text for digest, text in found.items() if re.fullmatch("[0-9a-f]{64}", digest)}
-
-
-def _fault(text: str | None, digest: str) -> str | None:
-    """Why a copy of a cell is of no use, None if it is healthy, or if a later version is to read it."""
-    if text is None:
-        return "it is missing"
-    try:
-        decode_record(text, digest=digest)
-    except NewerFormatError:
-        return None
-    except StoreError as error:
-        return shown(error.__cause__, most=200)
-    return None
-
-
-def _file_text(file: Path | None) -> str | None:
-    return file.read_text(encoding="utf-8", errors="replace") if file and file.is_file() else None
-
-
-def _report(path: Path, rows: dict[str, str], *, faults: tuple[str, ...]) -> StoreReport:
-    files = _cell_files(path)
-    damaged, unindexed, fileless, newer = [], [], [], []
-    digests = sorted(set(files) | set(rows))
-    for digest in digests:
-        text = _file_text(files.get(digest))
-        in_file, in_row = _fault(text, digest), _fault(rows.get(digest), digest)
-        if in_file and in_row:
-            damaged.append((digest, in_file if digest in files else in_row))
-        elif _is_newer(text if in_file is None else rows[digest], digest):
-            newer.append(digest)
-        elif in_row:
-            unindexed.append(digest)
-        elif in_file:
-            fileless.append(digest)
-    n_healthy = len(digests) - len(damaged) - len(newer)
-    return StoreReport(n_healthy, tuple(damaged), tuple(unindexed), tuple(fileless), faults, tuple(newer))
-
-
-def _is_newer(text: str | None, digest: str) -> bool:
-    try:
-        decode_record(text or "", digest=digest)
-    except StoreError as error:
-        return isinstance(error, NewerFormatError)
-    return False
-
-
-def _newest_first(path: Path, rows: dict[str, str]) -> list[str]:
-    """All digests; the newest first, because the first cell of a spec becomes the one that the spec leads to."""
-    files = _cell_files(path)
-    return sorted(set(files) | set(rows), key=lambda d: (-files[d].stat().st_mtime if d in files else 0.0, d))
+    return Store.open(target).count()
 
 
 def _set_index_aside(folder: Path) -> None:
@@ -228,28 +198,9 @@ def _holders(database: Path) -> list[int]:
     return found
 
 
-def _healthy_text(store: Store, digest: str, rows: dict[str, str]) -> str:
-    """The healthy copy of a cell that has one; a damaged file is renamed."""
-    file = store.cell_path(digest)
-    text = _file_text(file)
-    if text is not None and _fault(text, digest) is None:
-        return text
-    if text is not None:
-        file.rename(file.with_name(f"{file.name}.damaged"))
-    return rows[digest]
-
-
-def _set_aside(store: Store, digest: str) -> None:
-    """Renames the file of a damaged cell, which may have any name, and drops its rows."""
-    file = _cell_files(store.path).get(digest)
-    if file is not None and file != store.cell_path(digest):
-        file.rename(file.with_name(f"{file.name}.damaged"))
-    if re.fullmatch("[0-9a-f]{64}", digest):
-        store.write(lambda: store.set_aside(digest))
-
-
 def _drop_unreadable_rows(store: Store) -> None:
-    """Removes resolutions that lead nowhere, and claims that nobody wrote; inside a write."""
-    for name, text in read_rows(store.path / "index", "resolution/").items():
-        if readable_resolution(name, text) is None:
-            store.index.delete(name)
+    """Removes resolutions that nobody wrote; inside a write."""
+    for name, text in store.rows.all("resolution/").items():
+        if not is_resolution(name, text):
+            store.rows.delete(name)
+            store.rows.bump()

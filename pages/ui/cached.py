@@ -197,7 +197,7 @@ def checkpoints_of(model: str) -> tuple[CheckpointRef, ...]:
     if model in embedded_members():
         return list_checkpoints(model)
     known = list(known_checkpoints(MODELS[model])) if model in MODELS else []
-    listed = store().get_note("checkpoints", model)
+    listed = store().notes.get("checkpoints", model)
     if listed:
         with suppress(ValueError, TypeError):  # a damaged list is as good as none; the Hub can be asked again
             known = [from_plain(CheckpointRef, entry) for entry in json.loads(listed)]
@@ -214,7 +214,7 @@ def ask_hub(model: str) -> None:
         CheckpointError: the Hub cannot be reached.
     """
     refs = [asdict(ref) for ref in list_checkpoints(model)]
-    store().put_note("checkpoints", model, json.dumps(refs))
+    store().notes.put("checkpoints", model, json.dumps(refs))
 
 
 @st.cache_data(max_entries=16, show_spinner="Counting what is stored")

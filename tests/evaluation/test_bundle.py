@@ -15,6 +15,7 @@ import pytest
 
 from icl_core.errors import StoreError
 from icl_core.evaluation import bundle
+from icl_core.evaluation import store as store_module
 from icl_core.evaluation.bundle import (
     embedded_bundles,
     ensure_embedded,
@@ -178,6 +179,7 @@ def import_and_die(store_path, bundle_path):
         real(source, target)
 
     os.replace = replace
+    store_module._BATCH = 1  # one file for each result
     import_bundle(Store.open(store_path), bundle_path)
 
 

@@ -15,14 +15,19 @@ from pathlib import Path
 
 import diskcache
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from icl_core.errors import StoreError
-from icl_core.evaluation import cells, store
+from icl_core.evaluation import cells, claims
 from icl_core.evaluation.index import TextDisk, open_cache
+from icl_core.evaluation.rows import WRITE_ATTEMPTS, Rows
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.upkeep import verify_store
 from icl_core.records import canonical_json
+from tests.support.stores import alter_cell, file_of
 
 fork = multiprocessing.get_context("fork")
 RECORD_ARRAYS = ("gold", "loglikelihoods", "n_tokens", "content_free", "content_free_n_tokens")
@@ -212,9 +217,7 @@ def test_results_of_older_scoring_or_task_count_as_missing_until_computed_again(
     assert tmp_store.find(old.spec).key == new.key
 
 
-@pytest.mark.parametrize("many", [0, 2_000])
-def test_find_many_and_status_leave_out_what_is_missing(tmp_store, make_record, make_spec, monkeypatch, many):
-    monkeypatch.setattr(store, "_MANY_ROWS", many)  # all rows read at once, or one by one
+def test_find_many_and_status_leave_out_what_is_missing(tmp_store, make_record, make_spec):
     records = [make_record(demo_seed=seed) for seed in (13, 21, 42)]
     tmp_store.put_many(records)
     absent = make_spec(demo_seed=87)
@@ -248,8 +251,8 @@ def test_the_generation_grows_with_results_and_resolutions_alone(tmp_store, make
     for action, grows in (
         (lambda: tmp_store.put(record), True),
         (lambda: tmp_store.put(record), False),
-        (lambda: tmp_store.claim(record.key, "me"), False),
-        (lambda: tmp_store.put_note("rates", "cpu", "1.5"), False),
+        (lambda: tmp_store.claims.take(record.key, "me"), False),
+        (lambda: tmp_store.notes.put("rates", "cpu", "1.5"), False),
         (lambda: tmp_store.resolve(dataclasses.replace(record.spec, data_dir="/data"), record.key), True),
         (lambda: tmp_store.resolve(dataclasses.replace(record.spec, data_dir="/data"), record.key), False),
     ):
@@ -259,10 +262,10 @@ def test_the_generation_grows_with_results_and_resolutions_alone(tmp_store, make
 
 
 def test_notes_are_kept_and_replaced(tmp_store):
-    tmp_store.put_note("hub", "EleutherAI/pythia-70m", "[1]")
-    tmp_store.put_note("hub", "EleutherAI/pythia-70m", "[2]")
-    assert Store.open(tmp_store.path).get_note("hub", "EleutherAI/pythia-70m") == "[2]"
-    assert tmp_store.get_note("rates", "EleutherAI/pythia-70m") is None
+    tmp_store.notes.put("hub", "EleutherAI/pythia-70m", "[1]")
+    tmp_store.notes.put("hub", "EleutherAI/pythia-70m", "[2]")
+    assert Store.open(tmp_store.path).notes.get("hub", "EleutherAI/pythia-70m") == "[2]"
+    assert tmp_store.notes.get("rates", "EleutherAI/pythia-70m") is None
 
 
 # Kills
@@ -311,7 +314,7 @@ def die_at(path, record, place):
     if place == "before the file is renamed":
         os.replace = die
     else:
-        Store._add_rows = die
+        Store._index = die
     results.put(record)
 
 
@@ -345,19 +348,20 @@ def test_a_full_disk_while_the_file_is_written_leaves_nothing_behind(tmp_store, 
         with pytest.raises(StoreError, match=r"No space left on device.*free disk space"):
             tmp_store.put(record)
     assert tmp_store.get(record.key) is None
-    assert [p for p in (tmp_store.path / "cells").rglob("*") if p.is_file()] == [tmp_store.cell_path(stored.key.digest)]
+    assert [p for p in tmp_store.results.rglob("*") if p.is_file()] == [file_of(tmp_store, stored.key.digest)]
     assert_same(tmp_store.get(stored.key), stored)
     assert tmp_store.put(record) is True
 
 
 def test_a_full_disk_while_the_index_is_written_keeps_the_store_usable(tmp_store, make_record):
-    tmp_store.index._sql("PRAGMA max_page_count = 12").fetchall()
+    records = [make_record(demo_seed=seed, n_examples=2) for seed in range(350)]
+    tmp_store.rows.cache._sql("PRAGMA max_page_count = 14").fetchall()
     with pytest.raises(StoreError, match="disk is full"):
-        tmp_store.put_many([make_record(demo_seed=seed, n_examples=2000) for seed in range(5)])
-    assert tmp_store.summaries() == []
-    report = tmp_store.put_many([make_record(demo_seed=seed, n_examples=2000) for seed in range(5)])
-    assert report.n_new + report.n_kept == 5
-    assert len(tmp_store.summaries()) == 5
+        tmp_store.put_many(records)
+    assert tmp_store.summaries() == [] and not tmp_store.has(records[0].key)
+    report = tmp_store.put_many(records)
+    assert report.n_new + report.n_kept == len(records)
+    assert len(tmp_store.summaries()) == len(records)
     assert verify_store(tmp_store.path).is_healthy
 
 
@@ -375,7 +379,7 @@ def put_under_a_file_limit(path, small, large):
 
 
 def test_a_file_that_the_system_cuts_is_never_a_result(tmp_path, make_record):
-    small, large = make_record(), make_record(n_examples=9000, demo_seed=21)
+    small, large = make_record(), make_record(n_examples=60_000, demo_seed=21)
     assert run_children(put_under_a_file_limit, [(tmp_path / "store", small, large)]) == [0]
     results = Store.open(tmp_path / "store")
     assert results.put(large) is True
@@ -406,7 +410,7 @@ def test_processes_on_one_new_store_lose_and_repeat_nothing(tmp_path, make_recor
 def claim_all(path, keys, log_path, start):
     results = Store.open(path)
     start.wait()
-    log_path.write_text(json.dumps([key.demo_seed for key in keys if results.claim(key, log_path.name)]))
+    log_path.write_text(json.dumps([key.demo_seed for key in keys if results.claims.take(key, log_path.name)]))
     start.wait()  # the claims of a process that has ended are free
 
 
@@ -441,75 +445,186 @@ def test_an_index_that_is_locked_for_a_moment_opens(tmp_path, monkeypatch):
 def test_a_claim_is_renewed_given_back_and_taken_over_when_stale(tmp_store, make_record, monkeypatch):
     key = make_record().key
     now = [1000.0]
-    monkeypatch.setattr(store.time, "time", lambda: now[0])
-    assert tmp_store.claim(key, "a") and tmp_store.claim(key, "a")
-    now[0] += 59
-    assert not tmp_store.claim(key, "b")
-    assert tmp_store.heartbeat(key, "a")
-    now[0] += 59
-    assert not tmp_store.claim(key, "b")
+    monkeypatch.setattr(claims.time, "time", lambda: now[0])
+    assert tmp_store.claims.take(key, "a") and tmp_store.claims.take(key, "a")
+    now[0] += claims.STALE_SECONDS - 1
+    assert not tmp_store.claims.take(key, "b")
+    assert tmp_store.claims.heartbeat(key, "a")
+    now[0] += claims.STALE_SECONDS - 1
+    assert not tmp_store.claims.take(key, "b")
     now[0] += 2
-    assert tmp_store.claim(key, "b")
-    assert not tmp_store.heartbeat(key, "a")
-    tmp_store.release(key, "a")
-    assert not tmp_store.claim(key, "c")
-    tmp_store.release(key, "b")
-    assert tmp_store.claim(key, "c")
+    assert tmp_store.claims.take(key, "b")
+    assert not tmp_store.claims.heartbeat(key, "a")
+    tmp_store.claims.release(key, "a")
+    assert not tmp_store.claims.take(key, "c")
+    tmp_store.claims.release(key, "b")
+    assert tmp_store.claims.take(key, "c")
 
 
 def test_a_writer_that_cannot_get_the_lock_says_so_and_counts(tmp_path, make_record):
-    results = Store(tmp_path, open_cache(tmp_path / "index", timeout_s=0.01))
+    results = Store(Rows(tmp_path, open_cache(tmp_path / "index", timeout_s=0.01)))
     holder = database(tmp_path)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreError, match="Another process has held"):
         results.put(make_record())
     holder.rollback()
     holder.close()
-    assert results.n_timeouts == store.WRITE_ATTEMPTS
+    assert results.rows.n_timeouts == WRITE_ATTEMPTS
     assert results.put(make_record()) is True
 
 
 # Damage and foreign files
 
 
-def altered(text):
-    place = text.index('"data":"') + 12
-    return text[:place] + ("A" if text[place] != "A" else "B") + text[place + 1 :]
-
-
 def test_an_altered_cell_is_refused_with_its_name_and_what_to_do(tmp_store, make_record):
-    record = make_record()
-    tmp_store.put(record)
-    name, path = f"cell/{record.key.digest}", tmp_store.cell_path(record.key.digest)
-    tmp_store.index.set(name, altered(tmp_store.index.get(name)))
-    assert_same(tmp_store.find(record.spec), record)  # from its file
-    path.write_text(altered(path.read_text()))
+    record, beside = make_record(), make_record(demo_seed=21)
+    tmp_store.put_many([record, beside])
+    path = alter_cell(tmp_store, record.key.digest)
     for read in (lambda: tmp_store.get(record.key), lambda: tmp_store.find(record.spec)):
         with pytest.raises(StoreError, match=f"{record.key.digest[:12]} is damaged.*sha256.*--verify.*--rebuild"):
             read()
-    assert not tmp_store.has(record.key)
+    assert not tmp_store.has(record.key) and tmp_store.has(beside.key)
+    assert_same(tmp_store.find(beside.spec), beside)
     assert tmp_store.put(record) is True, "computed again"
-    assert path.with_name(f"{path.name}.damaged").exists() and tmp_store.damage == {}
-    assert_same(tmp_store.find(record.spec), record)
+    assert not path.exists() and len(list((tmp_store.path / "damaged").iterdir())) == 1
+    assert tmp_store.damage == {} and verify_store(tmp_store.path).is_healthy
+    for each in (record, beside):
+        assert_same(Store.open(tmp_store.path).find(each.spec), each)
 
 
 @pytest.mark.parametrize("length", [0, 10, 1000, -1])
 def test_a_cut_file_is_refused(tmp_store, make_record, length):
-    record = make_record()
+    record, beside = make_record(), make_record(demo_seed=21)
     tmp_store.put(record)
-    path = tmp_store.cell_path(record.key.digest)
-    path.write_text(path.read_text()[:length])
-    tmp_store.index.delete(f"cell/{record.key.digest}")
-    with pytest.raises(StoreError, match="the text is cut"):
+    tmp_store.put(beside)
+    path = file_of(tmp_store, record.key.digest)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(StoreError, match=r"is damaged .*cannot be read as Parquet"):
         tmp_store.get(record.key)
+    assert tmp_store.get(beside.key) is not None
+    assert tmp_store.put(record) is True
+
+
+def test_a_file_that_is_gone_is_a_missing_result(tmp_store, make_record):
+    record, beside = make_record(), make_record(demo_seed=21)
+    tmp_store.put(record)
+    tmp_store.put(beside)
+    file_of(tmp_store, record.key.digest).unlink()
+    assert list(tmp_store.find_many([record.spec, beside.spec])) == [beside.spec]
+    assert not tmp_store.has(record.key)
+    again = Store.open(tmp_store.path)
+    assert again.status([record.spec, beside.spec]) == {record.spec: "missing", beside.spec: "complete"}
+    assert again.damage == {} and again.put(record) is True
 
 
 def test_a_record_of_another_key_is_refused(tmp_store, make_record):
     asked, other = make_record(), make_record(demo_seed=21)
-    tmp_store.put_many([asked, other])
-    tmp_store.index.set(f"cell/{asked.key.digest}", tmp_store.index.get(f"cell/{other.key.digest}"))
+    for record in (asked, other):
+        tmp_store.put(record)
+    names = [f"segment/pythia-70m/{file_of(tmp_store, record.key.digest).name}" for record in (asked, other)]
+    texts = [tmp_store.rows.get(name) for name in names]
+    for name, text in zip(names, reversed(texts), strict=True):
+        tmp_store.rows.cache.set(name, text)
     with pytest.raises(StoreError, match=f"it holds the key {other.key.digest[:12]}"):
-        tmp_store.get(asked.key)
+        Store.open(tmp_store.path).get(asked.key)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"cells":[[0]],"checkpoints":[],"options":[]}', "[" * 5000])
+def test_a_row_of_the_index_that_cannot_be_read_costs_nothing(tmp_store, make_record, text):
+    record = make_record()
+    tmp_store.put(record)
+    tmp_store.rows.cache.set(f"segment/pythia-70m/{file_of(tmp_store, record.key.digest).name}", text)
+    again = Store.open(tmp_store.path)
+    assert_same(again.find(record.spec), record)
+    assert len(again.summaries()) == 1 and again.damage == {}
+
+
+# Files joined
+
+
+def test_joining_keeps_every_record_bit_by_bit(tmp_store, make_record):
+    mine = [make_record(demo_seed=seed, task=task) for task in ("trec", "sst2") for seed in (21, 13)]
+    other = make_record(step=2000)
+    for record in (*mine, other):
+        tmp_store.put(record)
+    reader = Store.open(tmp_store.path)
+    assert len(reader.find_many(record.spec for record in mine)) == 4
+    assert tmp_store.join(mine[0].spec.checkpoint) == 4
+    assert tmp_store.join(mine[0].spec.checkpoint) == 0
+    assert len(list(tmp_store.results.rglob("*"))) == 1 + 2
+    for opened in (tmp_store, reader, Store.open(tmp_store.path)):
+        for record in (*mine, other):
+            assert_same(opened.find(record.spec), record)
+        assert opened.damage == {}
+    assert verify_store(tmp_store.path).is_healthy
+
+
+def test_joining_leaves_a_damaged_file_alone(tmp_store, make_record):
+    mine = [make_record(demo_seed=seed) for seed in range(3)]
+    for record in mine:
+        tmp_store.put(record)
+    alter_cell(tmp_store, mine[0].key.digest)
+    assert tmp_store.join(mine[0].spec.checkpoint) == 2
+    assert list(tmp_store.find_many(record.spec for record in mine)) == [record.spec for record in mine[1:]]
+
+
+def join_and_die(path, checkpoint, place):
+    results = Store.open(path)
+
+    def die(*_, **__):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if place == "before the index is written":
+        Store._index = die
+    else:
+        Path.unlink = die
+    results.join(checkpoint)
+
+
+@pytest.mark.parametrize("place", ["before the index is written", "before the old files go"])
+def test_kill_in_the_middle_of_joining(tmp_path, make_record, place):
+    records, path = [make_record(demo_seed=seed) for seed in range(5)], tmp_path / "store"
+    for record in records:
+        Store.open(path).put(record)
+    assert run_children(join_and_die, [(path, records[0].spec.checkpoint, place)]) == [-signal.SIGKILL]
+    results = Store.open(path)
+    for record in records:
+        assert_same(results.find(record.spec), record)
+    assert len(results.summaries()) == 5 and verify_store(path).is_healthy
+    results.join(records[0].spec.checkpoint)
+    assert len(list(results.results.glob("*/*"))) == 1 and verify_store(path).n_cells == 5
+
+
+# Foreign files
+
+
+@pytest.mark.parametrize("content", ["text", "table"])
+def test_a_foreign_file_in_the_folder_is_said_and_left_alone(tmp_store, make_record, content):
+    record = make_record()
+    tmp_store.put(record)
+    foreign = tmp_store.results / "pythia-70m" / "mine.parquet"
+    if content == "text":
+        foreign.write_text("mine")
+    else:
+        pq.write_table(pa.table({"a": [1]}), foreign)
+    opened = Store.open(tmp_store.path)
+    assert "mine.parquet" in str(opened.damage_words)
+    assert_same(opened.find(record.spec), record)
+    assert len(opened.summaries()) == 1 and foreign.exists()
+    assert [name for name, _ in verify_store(tmp_store.path).damaged] == ["pythia-70m/mine.parquet"]
+
+
+def test_pandas_reads_the_results_of_a_store(tmp_store, make_record):
+    records = [make_record(demo_seed=seed, step=step) for seed in (13, 21) for step in (1000, 2000)]
+    for record in records:
+        tmp_store.put(record)
+    frame = pd.read_parquet(tmp_store.results).set_index(["step", "demo_seed"])
+    for record in records:
+        row = frame.loc[record.spec.checkpoint.step, record.spec.demo_seed]
+        scores = row["loglikelihoods"].reshape(len(row["gold"]), -1)
+        np.testing.assert_array_equal(scores, record.loglikelihoods)
+        (summary,) = [each for each in tmp_store.summaries() if each.spec == record.spec]
+        assert (scores.argmax(axis=1) == row["gold"]).mean() == summary.accuracy
 
 
 @pytest.mark.parametrize("raw", [0, 1])
@@ -558,7 +673,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_store):
 
 
 def test_nothing_is_evicted_and_the_folder_is_private(tmp_store):
-    index = tmp_store.index
+    index = tmp_store.rows.cache
     assert (index.eviction_policy, index.cull_limit, index.size_limit) == ("none", 0, 2**60)
     assert index._sql("PRAGMA journal_mode").fetchall() == [("delete",)]
     assert index.cull() == 0
@@ -569,7 +684,7 @@ def test_an_unreadable_resolution_costs_its_own_cell_alone(tmp_store, make_recor
     record, other = make_record(), make_record(demo_seed=21)
     tmp_store.put_many([record, other])
     name = f"resolution/{record.spec.digest}"
-    tmp_store.index.set(name, canonical_json({"digest": "x"})[:-3])
+    tmp_store.rows.cache.set(name, canonical_json({"digest": "x"})[:-3])
     assert tmp_store.find(record.spec) is None
     assert [summary.spec for summary in tmp_store.summaries()] == [other.spec]
     assert list(tmp_store.damage) == [name]

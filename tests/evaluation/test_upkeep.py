@@ -10,23 +10,19 @@ import pytest
 from icl_core.errors import StoreError
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.upkeep import backup_store, rebuild_store, verify_store
+from tests.support.stores import alter_cell, file_of
 
 
 @pytest.fixture
 def filled(tmp_store, make_record):
     records = [make_record(demo_seed=seed) for seed in range(4)]
-    tmp_store.put_many(records)
+    for record in records:
+        tmp_store.put(record)
     return tmp_store, records
 
 
-def damage_file(store, record):
-    path = store.cell_path(record.key.digest)
-    path.write_text(path.read_text().replace("sst2", "sst3", 1))
-
-
-def damage_row(store, record):
-    name = f"cell/{record.key.digest}"
-    store.index.set(name, store.index.get(name).replace("sst2", "sst3", 1))
+def lose_row(store, record):
+    store.rows.cache.delete(f"segment/pythia-70m/{file_of(store, record.key.digest).name}")
 
 
 def test_a_healthy_store_is_called_healthy(filled):
@@ -38,34 +34,46 @@ def test_a_healthy_store_is_called_healthy(filled):
 
 def test_verify_tells_apart_what_is_damaged_and_changes_nothing(filled):
     store, (a, b, c, d) = filled
-    damage_file(store, a)
-    damage_row(store, b)
-    damage_file(store, c)
-    damage_row(store, c)
-    before = {p: p.read_bytes() for p in store.path.rglob("*.json")}
+    names = [f"pythia-70m/{file_of(store, record.key.digest).name}" for record in (a, b, c, d)]
+    alter_cell(store, a.key.digest)
+    file_of(store, c.key.digest).unlink()
+    lose_row(store, b)
+    before = {p: p.read_bytes() for p in store.path.rglob("*") if p.is_file()}
     report = verify_store(store.path)
-    assert report.fileless == (a.key.digest,)
-    assert report.unindexed == (b.key.digest,)
-    assert [digest for digest, _ in report.damaged] == [c.key.digest]
-    assert "sha256" in report.damaged[0][1]
-    assert report.n_cells == 3
-    assert {p: p.read_bytes() for p in store.path.rglob("*.json")} == before
+    assert report.fileless == (names[2],)
+    assert report.unindexed == (names[1],)
+    assert report.damaged == ((f"{names[0]}, row 0", "it is not what its sha256 says"),)
+    assert report.n_cells == 2 and not report.is_healthy
+    assert {p: p.read_bytes() for p in store.path.rglob("*") if p.is_file()} == before
     assert store.get(d.key) is not None
 
 
-def test_rebuild_mends_what_has_a_healthy_copy_and_sets_the_rest_aside(filled):
+def test_rebuild_keeps_what_is_whole_and_sets_the_rest_aside(filled, make_record):
     store, (a, b, c, d) = filled
-    damage_file(store, a)
-    damage_row(store, b)
-    damage_file(store, c)
-    damage_row(store, c)
+    beside = [make_record(demo_seed=seed) for seed in range(10, 13)]
+    store.put_many(beside)
+    for lost in (a, beside[1]):
+        alter_cell(store, lost.key.digest)
+    file_of(store, c.key.digest).unlink()
+    lose_row(store, b)
     assert not rebuild_store(store.path).is_healthy
     assert verify_store(store.path).is_healthy
     mended = Store.open(store.path)
-    assert [mended.find(r.spec) is not None for r in (a, b, c, d)] == [True, True, False, True]
-    assert mended.cell_path(c.key.digest).with_suffix(".json.damaged").exists()
+    expected = [False, True, False, True, True, False, True]
+    assert [mended.find(r.spec) is not None for r in (a, b, c, d, *beside)] == expected
+    assert len(list((store.path / "damaged").iterdir())) == 2
     assert mended.put(c) is True
     assert mended.find(c.spec) is not None
+
+
+def test_a_file_of_whole_results_under_another_name_is_written_anew(filled):
+    store, records = filled
+    path = file_of(store, records[0].key.digest)
+    path.rename(path.with_name("mine.parquet"))
+    assert "not what it is named after" in verify_store(store.path).damaged[0][1]
+    rebuild_store(store.path)
+    assert verify_store(store.path).is_healthy
+    assert len(Store.open(store.path).find_many(record.spec for record in records)) == 4
 
 
 @pytest.mark.parametrize("loss", ["index folder", "no database", "truncated database", "pickled rows", "settings"])
@@ -101,14 +109,14 @@ def test_rebuild_keeps_resolutions_and_notes_and_drops_unreadable_ones(filled, m
     store, records = filled
     alias = make_spec(demo_seed=0, data_dir="/data")
     store.resolve(alias, records[0].key)
-    store.put_note("rates", "cpu", "1.5")
-    store.index.set("resolution/abc", '{"digest":"x"}')
+    store.notes.put("rates", "cpu", "1.5")
+    store.rows.cache.set("resolution/abc", '{"digest":"x"}')
     generation = store.generation()
     rebuild_store(store.path)
     rebuilt = Store.open(store.path)
     assert rebuilt.find(alias) is not None
-    assert rebuilt.get_note("rates", "cpu") == "1.5"
-    assert "resolution/abc" not in rebuilt.names("resolution/")
+    assert rebuilt.notes.get("rates", "cpu") == "1.5"
+    assert "resolution/abc" not in rebuilt.rows.names("resolution/")
     assert rebuilt.generation() > generation
 
 

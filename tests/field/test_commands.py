@@ -11,6 +11,7 @@ import pytest
 from icl_core.evaluation.store import Store
 from tests.support.made_up import fill, made_up_study
 from tests.support.sentences import assert_one_sentence
+from tests.support.stores import alter_cell
 
 Cli = Callable[..., tuple[int, str, str]]
 DIGITS = "9" * 5000
@@ -113,8 +114,7 @@ def test_results_are_found_where_the_index_is_missing(cli: Cli, filled: Path) ->
 def test_damaged_results_are_left_out_and_counted(cli: Cli, filled: Path, tmp_path: Path) -> None:
     store = Store.open(filled)
     lost = store.summaries()[0].key_digest
-    store.cell_path(lost).write_text("damaged")
-    store.index.set(f"cell/{lost}", "damaged")
+    alter_cell(store, lost)
     store.close()
     for command in (("results",), ("compete", "--replicates", 10)):
         code, output, errors = cli(*command)

@@ -97,7 +97,7 @@ def assert_refused(study: Study, store: Store, *, words: str = "changed while it
     assert words in report.failures[0].message
     assert_one_sentence(report.failures[0].message)
     assert stored(study, store) is None
-    assert not store.names("cell/")
+    assert not store.rows.names("segment/")
 
 
 # The same size and date

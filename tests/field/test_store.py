@@ -19,22 +19,25 @@ from typing import Any
 
 import diskcache
 import hypothesis
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import strategies as st
 
 from icl_core.errors import JobError, ObservatoryError, StoreError
-from icl_core.evaluation import codec, index, jobs, store
+from icl_core.evaluation import codec, index, jobs, segments, store
 from icl_core.evaluation.bundle import export_bundle, read_manifest
 from icl_core.evaluation.claims import Claims
-from icl_core.evaluation.codec import NewerFormatError, check_record, decode_record, encode_record
+from icl_core.evaluation.codec import check_record, decode_record, encode_record
 from icl_core.evaluation.exclusions import excluded_checkpoints, note_identities
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, validate_study
 from icl_core.evaluation.upkeep import rebuild_store, verify_store
 from icl_core.owners import Owner, lives, owner_of
-from icl_core.records import CellRecord, CheckpointIdentity, canonical_json, digest_of
+from icl_core.records import CellRecord, CheckpointIdentity, canonical_json, digest_of, plain_fields
 from tests.support.records import record_of
 from tests.support.sentences import assert_one_sentence
+from tests.support.stores import file_of
 
 fork = multiprocessing.get_context("fork")
 SQLITE = "https://www.sqlite.org/howtocorrupt.html"
@@ -48,8 +51,9 @@ def records() -> list[CellRecord]:
 @pytest.fixture
 def filled(tmp_path: Path, records: list[CellRecord]) -> Path:
     opened = Store.open(tmp_path / "store")
-    opened.put_many(records)
-    opened.put_note("rates", "cpu", "1.5")
+    for record in records:
+        opened.put(record)
+    opened.notes.put("rates", "cpu", "1.5")
     opened.close()
     return opened.path
 
@@ -77,21 +81,22 @@ def all_found(path: Path, records: list[CellRecord]) -> bool:
 
 @pytest.mark.stands_for(SQLITE, "one flipped bit in a row of the index: reading it fails, and so did its remedy")
 def test_a_flipped_bit_in_an_index_row_costs_nothing(filled: Path, records: list[CellRecord]) -> None:
-    name = f"cell/{records[0].key.digest}"
-    with closing(sqlite3.connect(filled / "index" / "cache.db")) as connection:
-        ((text,),) = connection.execute("SELECT value FROM Cache WHERE key = ?", (name,))
-    data = bytearray(text.encode())
+    opened = Store.open(filled)
+    name = f"segment/pythia-70m/{file_of(opened, records[0].key.digest).name}"
+    opened.resolve(dataclasses.replace(records[1].spec, data_dir="/data"), records[1].key)
+    opened.close()
+    data = bytearray(str(opened.rows.get(name)).encode())
     data[100] ^= 0x80  # no UTF-8 any more
     sql(filled, "UPDATE Cache SET value = CAST(? AS TEXT) WHERE key = ?", bytes(data), name)
-    sql(filled, "UPDATE Cache SET value = CAST(x'ff' AS TEXT) WHERE key = ?", f"resolution/{records[1].spec.digest}")
-    assert all_found(filled, [records[0], *records[2:]])
+    sql(filled, "UPDATE Cache SET value = CAST(x'ff' AS TEXT) WHERE key LIKE 'resolution/%'")
+    assert all_found(filled, records)
     opened = Store.open(filled)
-    assert [summary.demo_seed for summary in opened.summaries()] == [0, 2, 3]
+    assert [summary.demo_seed for summary in opened.summaries()] == [0, 1, 2, 3]
     assert_one_sentence(str(opened.damage_words))
     opened.close()
-    assert verify_store(filled).unindexed == (records[0].key.digest,)
     rebuild_store(filled)
     assert verify_store(filled).is_healthy and all_found(filled, records)
+    assert Store.open(filled).damage_words is None
 
 
 @pytest.mark.stands_for(SQLITE, "one damaged entry of a cache is no reason to lose the others")
@@ -99,9 +104,8 @@ def test_a_damaged_cell_is_neither_stored_nor_a_reason_to_refuse_all(
     filled: Path, records: list[CellRecord], tmp_path: Path
 ) -> None:
     opened, lost = Store.open(filled), records[0]
-    path = opened.cell_path(lost.key.digest)
-    path.write_text(path.read_text()[:-40])
-    opened.index.set(f"cell/{lost.key.digest}", "nothing")
+    path = file_of(opened, lost.key.digest)
+    path.write_bytes(path.read_bytes()[:-40])
     assert not opened.has(lost.key)
     assert len(opened.find_many(record.spec for record in records)) == 3
     assert opened.status([lost.spec]) == {lost.spec: "missing"}
@@ -117,7 +121,7 @@ def test_a_damaged_cell_is_neither_stored_nor_a_reason_to_refuse_all(
 @pytest.mark.parametrize("text", ["[[{}]]", "[1]", "{", "[" * 5000, '[["a", "b"]]'])
 def test_a_damaged_note_is_passed_over_and_said(filled: Path, records: list[CellRecord], text: str) -> None:
     opened, checkpoint = Store.open(filled), records[0].spec.checkpoint
-    opened.put_note("identities", checkpoint.model, text)
+    opened.notes.put("identities", checkpoint.model, text)
     assert excluded_checkpoints(opened, [checkpoint]) == {}
     assert_one_sentence(str(opened.damage_words))
     note_identities(opened, {checkpoint: CheckpointIdentity("", (("w", "0" * 64),), "t", 8)})
@@ -125,20 +129,15 @@ def test_a_damaged_note_is_passed_over_and_said(filled: Path, records: list[Cell
 
 
 @pytest.mark.stands_for("pytorch#31877", "a file of a later version was reported as a damaged one")
-def test_a_newer_format_is_not_called_damaged_and_stays(filled: Path, records: list[CellRecord]) -> None:
-    opened, record = Store.open(filled), records[0]
-    path = opened.cell_path(record.key.digest)
-    plain = json.loads(path.read_text())["payload"] | {"format": 2, "more": 1}
-    payload = canonical_json(plain)
-    text = f'{{"payload":{payload},"sha256":"{codec._sha256(payload)}"}}'
-    path.write_text(text)
-    opened.index.set(f"cell/{record.key.digest}", text)
-    with pytest.raises(NewerFormatError, match="newer version"):
-        opened.get(record.key)
+def test_a_file_of_a_newer_layout_is_not_called_damaged_and_stays(filled: Path, records: list[CellRecord]) -> None:
+    newer = filled / "results" / "pythia-70m" / f"{'0' * 64}.parquet"
+    table = segments.table_of([record_of(demo_seed=9)]).append_column("more", pa.array([1]))
+    pq.write_table(table.replace_schema_metadata({segments._FORMAT_KEY: "2"}), newer)
+    data, opened = newer.read_bytes(), Store.open(filled)
+    assert "newer version" in str(opened.damage_words) and all_found(filled, records)
     report = verify_store(filled)
-    assert (report.newer, report.damaged, report.n_cells) == ((record.key.digest,), (), 3)
-    assert rebuild_store(filled).newer == report.newer and path.read_text() == text
-    assert opened.put_many([record]).differing.keys() == {record.key.digest}
+    assert (report.newer, report.damaged, report.n_cells) == ((f"pythia-70m/{newer.name}",), (), 4)
+    assert rebuild_store(filled).newer == report.newer and newer.read_bytes() == data
 
 
 # Full, read-only and locked
@@ -183,7 +182,7 @@ def test_a_store_that_cannot_be_written_is_read_and_exported(
                 write()
         assert [p.name for p in filled.glob("index*")] == ["index"], "a healthy index is not set aside"
     assert opened.put(record_of(demo_seed=9)) is True, "there is room again"
-    assert opened.trouble is None and opened.get_note("rates", "cpu") == "1.5"
+    assert opened.trouble is None and opened.notes.get("rates", "cpu") == "1.5"
 
 
 @pytest.mark.stands_for("https://www.sqlite.org/rescode.html#busy", "a rebuild took a locked index for a damaged one")
@@ -300,8 +299,8 @@ def test_claims_after_the_clock_was_set_back(filled: Path, records: list[CellRec
         (elsewhere, hour_ahead, True),
     ):
         text = canonical_json({"owner": "other", "time": beat, **dataclasses.asdict(owner)})
-        opened.index.set(f"claim/{key.digest}", text)
-        assert opened.claim(key, "me") is is_free, (owner, beat)
+        opened.rows.cache.set(f"claim/{key.digest}", text)
+        assert opened.claims.take(key, "me") is is_free, (owner, beat)
 
 
 @pytest.mark.stands_for("icl-observatory", "49 kills left 725 claims and 4 temporary files")
@@ -309,15 +308,16 @@ def test_what_killed_runs_have_left_is_cleared_when_a_run_begins(filled: Path, r
     opened, dead, old = Store.open(filled), ended_process(), time.time() - 7200
     for record in records:
         text = canonical_json({"owner": "other", "time": time.time() + 3600, **dataclasses.asdict(dead)})
-        opened.index.set(f"claim/{record.key.digest}", text)
-    cell = opened.cell_path(records[0].key.digest)
-    left = [cell.with_name(f".{cell.name}.{dead.pid}-7.tmp"), filled / f"hashes.json.{dead.pid}"]
-    kept = [cell.with_name(f".{cell.name}.{os.getpid()}-7.tmp"), filled / "hashes.json"]
+        opened.rows.cache.set(f"claim/{record.key.digest}", text)
+    file = file_of(opened, records[0].key.digest)
+    left = [file.with_name(f".{file.name}.{dead.pid}-7.tmp"), filled / f"hashes.json.{dead.pid}"]
+    kept = [file.with_name(f".{file.name}.{os.getpid()}-7.tmp"), filled / "hashes.json"]
     for path in (*left, *kept):
         path.write_text("half")
         os.utime(path, (old, old))
-    with Claims(opened) as claims:
-        assert opened.names("claim/") == [] and not any(path.exists() for path in left)
+    opened.clear_leftovers()
+    with Claims(opened.claims) as claims:
+        assert opened.rows.names("claim/") == [] and not any(path.exists() for path in left)
         assert all(path.exists() for path in kept)
         assert len(claims.take(record.key for record in records)) == 4
 
@@ -383,7 +383,7 @@ def test_a_name_that_cannot_be_kept_is_refused_at_every_door(part: str, name: st
 def test_a_name_that_is_inside_already_harms_itself_alone(
     filled: Path, records: list[CellRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkpoint = dataclasses.replace(records[0].spec.checkpoint, revision="r\udcff")
+    checkpoint = dataclasses.replace(records[0].spec.checkpoint, revision="r\x00")
     bad = record_of(dataclasses.replace(records[0].spec, checkpoint=checkpoint, demo_seed=77))
     opened = Store.open(filled)
     with monkeypatch.context() as patch:
@@ -391,9 +391,10 @@ def test_a_name_that_is_inside_already_harms_itself_alone(
         assert opened.put_many([bad]).n_new == 1
     again = Store.open(filled)
     assert [summary.demo_seed for summary in again.summaries()] == [0, 1, 2, 3]
-    assert "is not valid Unicode" in str(again.damage_words)
+    assert "U+0000" in str(again.damage_words)
     assert export_bundle(again, tmp_path / "bundle").n_cells == 4
-    assert [digest for digest, _ in verify_store(filled).damaged] == [bad.key.digest]
+    ((where, why),) = verify_store(filled).damaged
+    assert where.endswith(", row 0") and "U+0000" in why
     rebuild_store(filled)
     assert verify_store(filled).is_healthy and all_found(filled, records)
 
@@ -450,21 +451,28 @@ def test_an_index_that_is_a_link_is_refused(filled: Path, tmp_path: Path, linked
     "https://cwe.mitre.org/data/definitions/22.html", "a name in a table that leads out of a folder"
 )
 def test_digests_that_are_paths_lead_nowhere(filled: Path, records: list[CellRecord], tmp_path: Path) -> None:
-    (tmp_path / "precious.json").write_text("precious")
+    precious = tmp_path / "precious.parquet"
+    precious.write_text("precious")
     opened = Store.open(filled)
-    opened.index.set("cell/../../../precious", "x")
-    name = f"resolution/{records[0].spec.digest}"
-    opened.index.set(name, str(opened.index.get(name)).replace(records[0].key.digest, "../../../precious"))
+    cells = opened.rows.get(f"segment/pythia-70m/{file_of(opened, records[0].key.digest).name}")
+    for place in ("../../precious.parquet", "../precious.parquet", "/precious.parquet", str(precious)):
+        opened.rows.cache.set(f"segment/{place}", str(cells))
+    opened.rows.cache.set(f"resolution/{records[0].spec.digest}", resolution_text_of(records[0], "../../../precious"))
+    opened.rows.write(opened.rows.bump)
     assert opened.find(records[0].spec) is None
     rebuild_store(filled)
-    assert (tmp_path / "precious.json").read_text() == "precious" and all_found(filled, records)
+    assert precious.read_text() == "precious" and all_found(filled, records)
+
+
+def resolution_text_of(record: CellRecord, digest: str) -> str:
+    return canonical_json({"spec": plain_fields(record.spec), "digest": digest, "versions": [1, 1]})
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     opened = Store.open(tmp_path_factory.mktemp("template") / "store")
     opened.put_many(record_of(demo_seed=seed) for seed in range(3))
-    opened.put_note("rates", "cpu", "1.5")
+    opened.notes.put("rates", "cpu", "1.5")
     opened.close()
     return opened.path
 

@@ -274,7 +274,7 @@ def test_the_wish_to_end_ends_the_run(
     with pytest.raises(type(error)):
         evaluated(study, store)
     assert {spec.checkpoint.step for spec in store.find_many(study_cells(study))} == {0}
-    assert store.names("claim/") == []
+    assert store.rows.names("claim/") == []
 
 
 @pytest.mark.stands_for("transformers#31630", "two models with equal tokenizer files and other rules shared token ids")

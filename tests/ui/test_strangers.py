@@ -15,6 +15,7 @@ from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study
 from tests.support.forged import LIES, changed, rewrite, row_of
 from tests.support.records import record_of
+from tests.support.stores import alter_cell
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -56,9 +57,8 @@ def test_damage_is_left_out_and_said_in_the_sidebar(
     fill_store()
     store = Store.open(store_folder)
     lost, garbled = store.summaries()[:2]
-    store.cell_path(lost.key_digest).write_text("damaged")
-    store.index.set(f"cell/{lost.key_digest}", "damaged")
-    store.index.set(f"resolution/{garbled.spec.digest}", "damaged")
+    alter_cell(store, lost.key_digest)
+    store.rows.cache.set(f"resolution/{garbled.spec.digest}", "damaged")
     store.close()
     for page in ("home", "dynamics"):
         app = open_page(page, model="someone-model")

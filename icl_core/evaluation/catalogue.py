@@ -1,0 +1,290 @@
+"""What the index says of each file of results, as text in one row a file and as tables in memory.
+
+It reads no numbers of results and opens nothing. A row can be made again from its file alone, so one that cannot be
+read costs nothing; its text is canonical JSON in which checkpoints and options stand once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from icl_core.evaluation.codec import from_plain, spec_faults
+from icl_core.records import CellRecord, CellSpec, CheckpointRef, canonical_json, plain_fields
+
+__all__ = [
+    "CELL_COLUMNS",
+    "UNREADABLE",
+    "Catalogue",
+    "Cell",
+    "Resolution",
+    "cell_of",
+    "cells_of_table",
+    "is_digest",
+    "is_resolution",
+    "read_cells",
+    "read_resolution",
+    "resolution_text",
+    "text_of_cells",
+]
+
+Versions = Callable[[str], tuple[int, int] | None]
+"""Scoring version and version of a task that current results have; None for a task that is not known."""
+UNREADABLE = (ValueError, KeyError, TypeError, IndexError, RecursionError)
+"""What reading a row raises that this project did not write."""
+CELL_COLUMNS = ("spec", "key", "provenance", "gold", "loglikelihoods")
+"""Columns of a file from which the lines of its results follow."""
+_OPTIONS = tuple(name for name in CellSpec.__dataclass_fields__ if name not in ("checkpoint", "demo_seed"))
+
+
+def is_digest(text: object) -> bool:
+    """Whether a text is the name of a result, and so no path.
+
+    >>> is_digest("0" * 64), is_digest("../../x")
+    (True, False)
+    """
+    return isinstance(text, str) and re.fullmatch(r"[0-9a-f]{64}", text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One stored result in a line.
+
+    Attributes:
+        spec: what was asked when it was computed.
+        digest: name of the result.
+        versions: scoring version and task version of its key.
+        accuracy: fraction of rows whose highest log-likelihood (sum over tokens, lowest index on ties) is gold.
+        n_examples, n_choices: its size.
+        date: when it was computed, "" where that is not known.
+    """
+
+    spec: CellSpec
+    digest: str
+    versions: tuple[int, int]
+    accuracy: float
+    n_examples: int
+    n_choices: int
+    date: str
+
+
+def cell_of(record: CellRecord) -> Cell:
+    """The line of a record."""
+    correct = np.argmax(record.loglikelihoods, axis=1) == record.gold
+    return Cell(
+        record.spec,
+        record.key.digest,
+        (record.key.scoring_version, record.key.task_version),
+        float(correct.mean()),
+        len(record.row_ids),
+        len(record.choices),
+        str(record.provenance.get("date", "")),
+    )
+
+
+def cells_of_table(table: pa.Table) -> list[Cell]:
+    """The lines of rows that are known to be results: a file that the project ships. Nothing is checked here.
+
+    Args:
+        table: with the columns of ``CELL_COLUMNS``.
+
+    Raises:
+        ValueError, KeyError, TypeError: a row names no spec or key.
+    """
+    specs = _Specs()
+    cells = []
+    for batch in table.to_batches():
+        arrays = {name: _rows_of(batch.column(name)) for name in ("gold", "loglikelihoods")}
+        columns = {name: batch.column(name).to_pylist() for name in ("spec", "key", "provenance")}
+        for at, (spec, key, provenance) in enumerate(zip(*columns.values(), strict=True)):
+            facts, gold = json.loads(key), arrays["gold"][at]
+            correct = np.argmax(arrays["loglikelihoods"][at].reshape(len(gold), -1), axis=1) == gold
+            cells.append(
+                Cell(
+                    specs.read(json.loads(spec)),
+                    hashlib.sha256(key.encode()).hexdigest(),
+                    (facts["scoring_version"], facts["task_version"]),
+                    float(correct.mean()),
+                    len(gold),
+                    len(facts["label_words"]),
+                    str(json.loads(provenance).get("date", "")),
+                )
+            )
+    return cells
+
+
+def _rows_of(column: pa.ListArray) -> list[Any]:
+    offsets, values = column.offsets.to_numpy(), column.values.to_numpy()
+    return [values[start:end] for start, end in pairwise(offsets)]
+
+
+class _Specs:
+    """Reads many specs that share checkpoints and options, each of which is checked once."""
+
+    def __init__(self) -> None:
+        self._checkpoints: dict[tuple[object, ...], CheckpointRef] = {}
+        self._options: dict[tuple[object, ...], CellSpec] = {}
+
+    def read(self, plain: Mapping[str, Any]) -> CellSpec:
+        checkpoint = tuple(plain["checkpoint"].items())
+        options = tuple(plain[name] for name in _OPTIONS)
+        if checkpoint not in self._checkpoints or options not in self._options:
+            spec = from_plain(CellSpec, dict(plain))
+            if faults := spec_faults(spec):
+                raise ValueError("; ".join(faults))
+            self._checkpoints.setdefault(checkpoint, spec.checkpoint)
+            self._options.setdefault(options, spec)
+        return _spec_of(self._checkpoints[checkpoint], self._options[options], plain["demo_seed"])
+
+
+def _spec_of(checkpoint: CheckpointRef, options: CellSpec, demo_seed: object) -> CellSpec:
+    if type(demo_seed) is not int or not 0 <= demo_seed < 2**32:
+        raise ValueError(f"{demo_seed!r} is no seed")
+    values = {name: getattr(options, name) for name in _OPTIONS}
+    return CellSpec(checkpoint=checkpoint, demo_seed=demo_seed, **values)
+
+
+# The row of a file
+
+
+def text_of_cells(cells: Sequence[Cell]) -> str:
+    """The row of a file whose rows are these results, in their order."""
+    checkpoints = list(dict.fromkeys(cell.spec.checkpoint for cell in cells))
+    number = {ref: at for at, ref in enumerate(checkpoints)}
+    options: dict[tuple[object, ...], int] = {}
+    lines = []
+    for cell in cells:
+        mine = tuple(getattr(cell.spec, name) for name in _OPTIONS)
+        at = options.setdefault(mine, len(options))
+        facts = (*cell.versions, cell.accuracy, cell.n_examples, cell.n_choices, cell.date)
+        lines.append([number[cell.spec.checkpoint], at, cell.spec.demo_seed, cell.digest, *facts])
+    return canonical_json(
+        {
+            "checkpoints": [plain_fields(ref) for ref in checkpoints],
+            "options": [dict(zip(_OPTIONS, each, strict=True)) for each in options],
+            "cells": lines,
+        }
+    )
+
+
+def read_cells(text: str) -> tuple[Cell, ...]:
+    """The results that the row of a file names.
+
+    Raises:
+        ValueError, KeyError, TypeError, IndexError, RecursionError: it is no such row.
+    """
+    plain = json.loads(text)
+    specs = _Specs()
+    checkpoints, options = plain["checkpoints"], plain["options"]
+    pairs: dict[tuple[int, int], tuple[CheckpointRef, CellSpec]] = {}
+    cells = []
+    for ref, option, seed, digest, scoring, task, accuracy, n_examples, n_choices, date in plain["cells"]:
+        if (ref, option) not in pairs:
+            spec = specs.read({**options[option], "checkpoint": checkpoints[ref], "demo_seed": 0})
+            pairs[ref, option] = spec.checkpoint, spec
+        numbers = [type(each) for each in (scoring, task, n_examples, n_choices)]
+        if not is_digest(digest) or numbers != [int] * 4 or type(accuracy) is not float or type(date) is not str:
+            raise ValueError("a line of it is damaged")
+        cells.append(
+            Cell(_spec_of(*pairs[ref, option], seed), digest, (scoring, task), accuracy, n_examples, n_choices, date)
+        )
+    return tuple(cells)
+
+
+# The row of a spec that leads to a result of another spec, or that several results could answer
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Which result answers a spec: what was said last."""
+
+    spec: CellSpec
+    digest: str
+    versions: tuple[int, int]
+
+
+def resolution_text(resolution: Resolution) -> str:
+    """The row of a resolution."""
+    return canonical_json(plain_fields(resolution))
+
+
+def read_resolution(name: str, text: str) -> Resolution:
+    """The resolution in a row.
+
+    Raises:
+        ValueError, KeyError, TypeError, RecursionError: the row is none that this project writes.
+    """
+    resolution = from_plain(Resolution, json.loads(text))
+    if faults := spec_faults(resolution.spec):
+        raise ValueError("; ".join(faults))
+    if not is_digest(resolution.digest):
+        raise ValueError("it names no result")
+    if name != f"resolution/{resolution.spec.digest}":
+        raise ValueError("it stands under another name")
+    return resolution
+
+
+def is_resolution(name: str, text: str) -> bool:
+    """Whether a row is a resolution that readers can use."""
+    try:
+        return bool(read_resolution(name, text))
+    except UNREADABLE:
+        return False
+
+
+@dataclass(slots=True)
+class Catalogue:
+    """All files, and where each result lies.
+
+    Attributes:
+        files: the results of each file, row by row.
+        places: file and row of a result, by its digest.
+        by_spec: the results that were computed for a spec, in the order in which they came.
+        resolved: what was said of specs.
+        garbled: names of resolutions that cannot be read; nothing answers their specs until it is said again.
+    """
+
+    files: dict[str, tuple[Cell, ...]] = field(default_factory=dict)
+    places: dict[str, tuple[str, int]] = field(default_factory=dict)
+    by_spec: dict[CellSpec, tuple[Cell, ...]] = field(default_factory=dict)
+    resolved: dict[CellSpec, Resolution] = field(default_factory=dict)
+    garbled: frozenset[str] = frozenset()
+
+    def add(self, file: str, cells: tuple[Cell, ...]) -> None:
+        """Takes in a file; a result that is in another file too counts once."""
+        self.files[file] = cells
+        for row, cell in enumerate(cells):
+            if cell.digest not in self.places:
+                self.places[cell.digest] = file, row
+                self.by_spec[cell.spec] = (*self.by_spec.get(cell.spec, ()), cell)
+
+    def answer(self, spec: CellSpec, versions_of: Versions) -> Resolution | None:
+        """Where a spec leads: where it was said to, else to the first current result that was computed for it."""
+        if spec in self.resolved:
+            return self.resolved[spec]
+        cells = self.by_spec.get(spec, ())
+        if not cells or self.is_garbled(spec):
+            return None
+        now = versions_of(spec.task) if len(cells) > 1 else None
+        cell = next((cell for cell in cells if cell.versions == now), cells[0])
+        return Resolution(spec, cell.digest, cell.versions)
+
+    def is_garbled(self, spec: CellSpec) -> bool:
+        """Whether something was said of a spec that cannot be read."""
+        return bool(self.garbled) and f"resolution/{spec.digest}" in self.garbled
+
+    def kept(self, files: Iterable[str]) -> Catalogue:
+        """The same with these files alone."""
+        smaller = Catalogue(resolved=self.resolved, garbled=self.garbled)
+        for file in files:
+            if file in self.files:
+                smaller.add(file, self.files[file])
+        return smaller
