@@ -11,16 +11,12 @@ import dataclasses
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from icl_core.errors import StoreError
@@ -28,7 +24,7 @@ from icl_core.evaluation.cells import is_current
 from icl_core.evaluation.codec import from_plain
 from icl_core.evaluation.index import remedy
 from icl_core.evaluation.jobs import JobContext, Outcome
-from icl_core.evaluation.segments import GROUP_ROWS, ROW_ERRORS, SCHEMA, TEXT_COLUMNS, WRITING, record_of_row, table_of
+from icl_core.evaluation.segments import GROUP_ROWS, SCHEMA, WRITING, check_table, checked_rows_of, plain_file, table_of
 from icl_core.evaluation.store import PutReport, Store
 from icl_core.owners import clear_leftovers
 from icl_core.records import SCORING_VERSION, CellKey, CellRecord, CellSpec, canonical_json, shown
@@ -48,8 +44,6 @@ __all__ = [
 _FORMAT = "icl-observatory results 1"
 _TABLE, _MANIFEST = "cells.parquet", "manifest.json"
 _MOST_MANIFEST_BYTES = 16 * 2**20
-_MOST_GROUP_VALUES, _MOST_GROUP_BYTES = 50_000_000, 2**29
-"""Most values and (uncompressed) bytes of a row group: twenty times those of 200 cells of 1,000 rows and 6 labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +134,6 @@ def _file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@contextmanager
-def _plain_file(path: Path) -> Iterator[BufferedReader]:
-    """A file opened for reading; OSError for what is no file, such as a pipe, without waiting for its other end."""
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(f"{path.name} is no plain file")
-        yield file
-
-
 def read_manifest(path: Path) -> BundleManifest:
     """The manifest of the bundle in a folder.
 
@@ -156,7 +141,7 @@ def read_manifest(path: Path) -> BundleManifest:
         StoreError: the folder holds no bundle, or one of another layout.
     """
     try:
-        with _plain_file(path / _MANIFEST) as file:
+        with plain_file(path / _MANIFEST) as file:
             data = file.read(_MOST_MANIFEST_BYTES + 1)
         if len(data) > _MOST_MANIFEST_BYTES:
             raise ValueError(f"it is larger than {_MOST_MANIFEST_BYTES:,} bytes")
@@ -200,16 +185,17 @@ def import_bundle(
     table = path / _TABLE
     refused: list[str] = []
     try:
-        with _plain_file(table) as file:
+        with plain_file(table) as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != manifest.sha256:
                 raise StoreError(
                     f"{table} is damaged: its sha256 is not the one in {_MANIFEST}; copy the bundle again."
                 )
             file.seek(0)
             metadata = pq.read_metadata(file)
-            _check_table(metadata, manifest, table)
-            parquet = pq.ParquetFile(file, metadata=metadata, read_dictionary=TEXT_COLUMNS)
-            records = _records(parquet, manifest, _Neighbours(store), refused)
+            check_table(metadata, str(table))
+            if metadata.num_rows != manifest.n_cells:
+                raise StoreError(f"{table} has {metadata.num_rows} rows, but its {_MANIFEST} says {manifest.n_cells}.")
+            records = _records(checked_rows_of(file, str(table)), manifest, _Neighbours(store), refused)
             report = store.put_many(_watched(records, manifest.n_cells, on_progress, should_stop))
     except OSError as error:
         raise StoreError(f"The bundle in {path} lacks its table: {error}.") from error
@@ -229,43 +215,20 @@ def _watched(
         yield record
 
 
-def _check_table(metadata: pq.FileMetaData, manifest: BundleManifest, table: Path) -> None:
-    """Refuses a table by what its own metadata say, before one value is read."""
-    if not metadata.schema.to_arrow_schema().equals(SCHEMA):
-        raise StoreError(f"{table} does not have the columns of a bundle of results.")
-    if metadata.num_rows != manifest.n_cells:
-        raise StoreError(f"{table} has {metadata.num_rows} rows, but its {_MANIFEST} says {manifest.n_cells}.")
-    for index in range(metadata.num_row_groups):
-        group = metadata.row_group(index)
-        columns = [group.column(number) for number in range(group.num_columns)]
-        n_values = sum(column.num_values for column in columns)
-        n_bytes = sum(column.total_uncompressed_size for column in columns)
-        if n_values > _MOST_GROUP_VALUES or n_bytes > _MOST_GROUP_BYTES or group.num_rows > GROUP_ROWS:
-            raise StoreError(
-                f"{table} unfolds to {n_values:,} values and {n_bytes:,} bytes in one group of {group.num_rows:,} "
-                "rows, which no export writes; it is not read."
-            )
-
-
 def _records(
-    parquet: pq.ParquetFile, manifest: BundleManifest, neighbours: _Neighbours, refused: list[str]
+    rows: Iterator[tuple[int, CellRecord | str]], manifest: BundleManifest, neighbours: _Neighbours, refused: list[str]
 ) -> Iterator[CellRecord]:
     """The rows that are results and fit those that are here; of each other one a sentence goes to ``refused``."""
-    names = set(manifest.models), set(manifest.tasks)
-    index = 0
-    for group in range(parquet.num_row_groups):
-        batch = parquet.read_row_group(group)
-        if (n_bytes := sum(map(_unfolded_bytes, batch.columns))) > _MOST_GROUP_BYTES:
-            raise StoreError(f"The rows from {index} unfold to {n_bytes:,} bytes of text, which no export writes.")
-        for row in batch.to_pylist():
-            try:
-                record = _checked_record(row, *names)
-                neighbours.check(record)
-            except ROW_ERRORS as error:
-                refused.append(f"Row {index} is refused: {shown(error, most=300).rstrip('.')}.")
-            else:
+    models, tasks = set(manifest.models), set(manifest.tasks)
+    for index, record in rows:
+        why = record if isinstance(record, str) else neighbours.fault(record)
+        if not isinstance(record, str):
+            if record.spec.checkpoint.model not in models or record.spec.task not in tasks:
+                why = f"the {_MANIFEST} does not name its model or its task"
+            if why is None:
                 yield record
-            index += 1
+                continue
+        refused.append(f"Row {index} is refused: {why}.")
 
 
 class _Neighbours:
@@ -276,19 +239,20 @@ class _Neighbours:
         self._here = {_company(each.spec): each.spec for each in store.summaries() if each.is_current}
         self._facts: dict[tuple[object, ...], tuple[object, ...]] = {}
 
-    def check(self, record: CellRecord) -> None:
-        """ValueError for a result on other rows or label words than those that it would share a curve with."""
+    def fault(self, record: CellRecord) -> str | None:
+        """What is wrong with a result on other rows or label words than those that it would share a curve with."""
         if not is_current(record.key):
-            return
+            return None
         company = _company(record.spec)
         if company not in self._facts:
             beside = self._store.find_many([self._here[company]]) if company in self._here else {}
             self._facts[company] = _facts(next(iter(beside.values()), record).key)
-        if _facts(record.key) != self._facts[company]:
-            raise ValueError(
-                f"it was computed on other rows or label words of {shown(record.spec.task)} than the results of "
-                f"{shown(record.spec.checkpoint.model)} that are here already"
-            )
+        if _facts(record.key) == self._facts[company]:
+            return None
+        return (
+            f"it was computed on other rows or label words of {shown(record.spec.task)} than the results of "
+            f"{shown(record.spec.checkpoint.model)} that are here already"
+        )
 
 
 def _company(spec: CellSpec) -> tuple[object, ...]:
@@ -299,26 +263,6 @@ def _company(spec: CellSpec) -> tuple[object, ...]:
 
 def _facts(key: CellKey) -> tuple[object, ...]:
     return key.dataset_fingerprint, key.row_ids_sha256, key.label_words
-
-
-def _unfolded_bytes(column: pa.ChunkedArray) -> int:
-    """Bytes of the text in a column that is stored as a dictionary of different texts, each written out."""
-    total = 0
-    for chunk in column.chunks:
-        values = chunk.flatten() if pa.types.is_list(chunk.type) else chunk
-        if pa.types.is_dictionary(values.type):
-            lengths = pc.binary_length(values.dictionary).cast(pa.int64())
-            total += pc.sum(lengths.take(values.indices)).as_py() or 0
-    return total
-
-
-def _checked_record(row: dict[str, Any], models: set[str], tasks: set[str]) -> CellRecord:
-    """The record in a row, which the manifest must announce; one of ``ROW_ERRORS`` else."""
-    record = record_of_row(row)
-    spec = record.spec
-    if spec.checkpoint.model not in models or spec.task not in tasks:
-        raise ValueError(f"the {_MANIFEST} does not name its model or its task")
-    return record
 
 
 def embedded_bundles() -> tuple[str, ...]:

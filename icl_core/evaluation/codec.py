@@ -1,7 +1,7 @@
-"""Strict text forms of frozen values: plain JSON to dataclasses, and a cell's record to self-checking text and back.
+"""Strict text forms of frozen values: plain JSON to dataclasses, what a record must be, and the text that seals it.
 
-It knows no files and no database. The text of a record is canonical JSON that carries its whole key, its
-numbers as base64 of little-endian arrays, and the sha256 of all that; nothing is ever pickled.
+It knows no files and no database. The text of a record is canonical JSON that carries its whole key and its numbers as
+base64 of little-endian arrays; its sha256 is the record's seal. Nothing is ever pickled.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import base64
 import dataclasses
 import functools
 import hashlib
-import json
 import math
 import types
 import typing
@@ -37,11 +36,9 @@ from icl_core.records import (
 __all__ = [
     "NewerFormatError",
     "check_record",
-    "decode_record",
     "differing_fields",
     "encode_record",
     "from_plain",
-    "is_sealed",
     "payload_sha256",
     "spec_faults",
 ]
@@ -50,7 +47,6 @@ T = TypeVar("T")
 _Reader = Callable[[object], Any]
 
 _FORMAT = 1
-_HEAD, _MIDDLE, _TAIL = '{"payload":', ',"sha256":"', '"}'
 _SHARED_FIELDS = (
     "dtype",
     "attention",
@@ -82,7 +78,7 @@ _MOST_TOKENS = 2**31
 
 
 class NewerFormatError(StoreError):
-    """A stored result is whole, but of a layout that a later version of the project writes."""
+    """A file of results is of a layout that a later version of the project writes."""
 
 
 def from_plain(cls: type[T], plain: object) -> T:
@@ -305,11 +301,11 @@ def _words(spec: CellSpec) -> str:
 
 
 def encode_record(record: CellRecord) -> str:
-    """The text of a record: ``{"payload":{...},"sha256":"..."}``, equal for equal records.
+    """The text of a record over which its seal is taken: canonical JSON, equal for equal records.
 
     Arrays keep their exact bits: float32 as it is, counts and indices in the smallest unsigned type.
     """
-    payload = canonical_json(
+    return canonical_json(
         {
             "format": _FORMAT,
             "spec": plain_fields(record.spec),
@@ -328,91 +324,11 @@ def encode_record(record: CellRecord) -> str:
             "provenance": dict(record.provenance),
         }
     )
-    return f"{_HEAD}{payload}{_MIDDLE}{_sha256(payload)}{_TAIL}"
 
 
 def payload_sha256(record: CellRecord) -> str:
-    """The sha256 inside the text of a record."""
-    return encode_record(record)[-64 - len(_TAIL) : -len(_TAIL)]
-
-
-def is_sealed(text: str) -> bool:
-    """Whether a text is a whole record, as ``encode_record`` wrote it, by its seal alone."""
-    try:
-        return bool(_checked_payload(text))
-    except ValueError:
-        return False
-
-
-def decode_record(text: str, *, digest: str, spec: CellSpec | None = None) -> CellRecord:
-    """The record in a text, after both of its seals and its parts were checked.
-
-    Args:
-        text: what ``encode_record`` gave.
-        digest: of the key that was asked for; a record of another key is refused.
-        spec: what was asked, where that differs from what was asked when the record was made (two names for
-            the same weights); None keeps the record's own.
-
-    Raises:
-        NewerFormatError: a later version wrote the text.
-        StoreError: the text is cut, altered, of another key, or holds what ``check_record`` refuses.
-    """
-    try:
-        plain = json.loads(_checked_payload(text))
-        written = plain.pop("format", None)
-        if type(written) is int and written > _FORMAT:
-            raise NewerFormatError(
-                f"Stored cell {digest[:12]} was written by a newer version of this project (format {shown(written)}); "
-                "it is left alone, and a newer version reads it."
-            )
-        if written != _FORMAT:
-            raise ValueError("it was written in another format")
-        if (found := digest_of(plain["key"])) != digest:
-            raise ValueError(f"it holds the key {found[:12]}")
-        record = _record_from(plain, spec)
-        if faults := _record_faults(record):
-            raise ValueError("; ".join(faults[:3]))
-        return record
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise StoreError(
-            f"Stored cell {digest[:12]} is damaged ({shown(error, most=200)}); `python -m icl_core results --verify` "
-            "lists what is damaged and `--rebuild` sets it aside so that it can be computed again."
-        ) from error
-
-
-def _checked_payload(text: str) -> str:
-    seal = len(text) - 64 - len(_TAIL)
-    middle = seal - len(_MIDDLE)
-    framed = text.startswith(_HEAD) and text.endswith(_TAIL) and text[max(middle, 0) : max(seal, 0)] == _MIDDLE
-    if not framed:
-        raise ValueError("the text is cut or is no record")
-    payload = text[len(_HEAD) : middle]
-    if _sha256(payload) != text[seal : seal + 64]:
-        raise ValueError("its sha256 does not fit its content")
-    return payload
-
-
-def _record_from(plain: dict[str, Any], spec: CellSpec | None) -> CellRecord:
-    return CellRecord(
-        spec=spec or from_plain(CellSpec, plain["spec"]),
-        key=from_plain(CellKey, plain["key"]),
-        row_ids=tuple(plain["row_ids"]),
-        gold=_unpack(plain["gold"]).astype(np.int64),
-        loglikelihoods=_unpack(plain["loglikelihoods"]).astype(np.float32),
-        n_tokens=_unpack(plain["n_tokens"]).astype(np.int64),
-        content_free=_unpack(plain["content_free"]).astype(np.float32),
-        content_free_n_tokens=_unpack(plain["content_free_n_tokens"]).astype(np.int64),
-        choices=tuple(plain["choices"]),
-        demonstration_ids=tuple(plain["demonstration_ids"]),
-        demonstration_labels=tuple(plain["demonstration_labels"]),
-        context_cut=plain["context_cut"],
-        n_shortened=plain["n_shortened"],
-        provenance=plain["provenance"],
-    )
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("ascii", "backslashreplace")).hexdigest()
+    """The seal of a record: the sha256 of its text."""
+    return hashlib.sha256(encode_record(record).encode("ascii")).hexdigest()
 
 
 def _pack_counts(array: npt.NDArray[np.int64]) -> dict[str, object]:
@@ -426,9 +342,3 @@ def _pack_counts(array: npt.NDArray[np.int64]) -> dict[str, object]:
 def _pack(array: npt.NDArray[Any]) -> dict[str, object]:
     data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
     return {"dtype": array.dtype.str, "shape": list(array.shape), "data": data}
-
-
-def _unpack(plain: dict[str, Any]) -> npt.NDArray[Any]:
-    if plain["dtype"] not in ("<f4", "|u1", "<u2", "<u4"):
-        raise ValueError(f"array type {plain['dtype']!r} is not known")
-    return np.frombuffer(base64.b64decode(plain["data"]), dtype=plain["dtype"]).reshape(plain["shape"])

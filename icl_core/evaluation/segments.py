@@ -14,17 +14,20 @@ import io
 import json
 import os
 import shutil
+import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from icl_core.errors import StoreError
@@ -33,14 +36,15 @@ from icl_core.records import CellKey, CellRecord, CellSpec, canonical_json, plai
 
 __all__ = [
     "GROUP_ROWS",
-    "ROW_ERRORS",
     "SCHEMA",
-    "TEXT_COLUMNS",
     "WRITING",
+    "check_table",
     "checked_rows",
+    "checked_rows_of",
     "folder_of",
     "is_sound",
     "place_file",
+    "plain_file",
     "read_records",
     "read_table",
     "record_of_row",
@@ -86,7 +90,7 @@ _LEAVES = {
     name: f"{name}.list.element" if pa.types.is_list(kind) else name
     for name, kind in zip(SCHEMA.names, SCHEMA.types, strict=True)
 }
-TEXT_COLUMNS = [_LEAVES[n] for n, t in zip(SCHEMA.names, SCHEMA.types, strict=True) if t in (pa.string(), _STRINGS)]
+_TEXT_COLUMNS = [_LEAVES[n] for n, t in zip(SCHEMA.names, SCHEMA.types, strict=True) if t in (pa.string(), _STRINGS)]
 _SPLIT_BY_BYTE = [_LEAVES[name] for name in ("loglikelihoods", "content_free", "gold")]
 WRITING: dict[str, Any] = {
     "compression": "zstd",
@@ -95,9 +99,11 @@ WRITING: dict[str, Any] = {
     "write_page_checksum": True,
 }
 """Options of the Parquet writer for every file of results."""
+_MOST_GROUP_VALUES, _MOST_GROUP_BYTES = 50_000_000, 2**29
+"""Most values and (uncompressed) bytes of a row group: twenty times those of 200 cells of 1,000 rows and 6 labels."""
 _FORMAT, _FORMAT_KEY = 1, b"icl-observatory results"
 """Version of the layout, which files carry among their metadata; it grows when a reader must know of a change."""
-ROW_ERRORS = (StoreError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
+_ROW_ERRORS = (StoreError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
 """What a row may raise that holds no result."""
 _MOST_FOLDER_BYTES = 120
 
@@ -194,6 +200,19 @@ def _place(path: Path, write: Callable[[Any], object]) -> None:
 # From a file to records
 
 
+@contextmanager
+def plain_file(path: Path) -> Iterator[io.BufferedReader]:
+    """A file opened for reading, without waiting for the other end of a pipe.
+
+    Raises:
+        OSError: it cannot be read, or it is no plain file.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(f"{path.name} is no plain file")
+        yield file
+
+
 def is_sound(path: Path) -> bool:
     """Whether a file still has the bytes after which it was named; looked at once for each state of the file.
 
@@ -206,7 +225,7 @@ def is_sound(path: Path) -> bool:
 
 @functools.lru_cache(maxsize=65_536)
 def _is_sound(path: Path, _: tuple[int, ...]) -> bool:
-    with path.open("rb") as file:
+    with plain_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == path.stem
 
 
@@ -214,7 +233,7 @@ def record_of_row(row: Mapping[str, Any]) -> CellRecord:
     """The record in a row, whose seal, redundant columns and parts all fit.
 
     Raises:
-        StoreError, or another of ``ROW_ERRORS``: the row is no result.
+        StoreError, or another of ``_ROW_ERRORS``: the row is no result.
     """
     record = _unchecked_record(row)
     check_record(record)
@@ -251,7 +270,7 @@ def read_table(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
     Raises:
         OSError, pa.ArrowException: it cannot be read.
     """
-    with path.open("rb") as source:
+    with plain_file(path) as source:
         return pq.ParquetFile(source).read(columns=columns, use_threads=False)
 
 
@@ -259,43 +278,88 @@ def checked_rows(path: Path) -> Iterator[tuple[int, CellRecord | str]]:
     """Every row of a file with its record, checked in full, or the reason why it is none; for files of any origin.
 
     Raises:
-        StoreError: the file is no table of results at all.
+        StoreError: as ``checked_rows_of``.
+        OSError: it cannot be read.
+    """
+    with plain_file(path) as source:
+        yield from checked_rows_of(source, path.name)
+
+
+def checked_rows_of(source: BinaryIO, name: str) -> Iterator[tuple[int, CellRecord | str]]:
+    """The same of an open file, of which ``name`` is said.
+
+    Raises:
+        StoreError: the file is no table of results at all, or it would fill the memory.
     """
     try:
-        with path.open("rb") as source:
-            file = pq.ParquetFile(source)
-            _check_format(file.schema_arrow.metadata or {}, path)
-            if not file.schema_arrow.equals(SCHEMA):
-                raise StoreError(f"{path.name} does not have the columns of results.")
-            start = 0
-            for group in range(file.num_row_groups):
-                n_rows = file.metadata.row_group(group).num_rows
-                yield from ((start + at, each) for at, each in enumerate(_checked_group(file, group, n_rows)))
-                start += n_rows
+        metadata = pq.read_metadata(source)
+        check_table(metadata, name)
+        file = pq.ParquetFile(source, metadata=metadata, read_dictionary=_TEXT_COLUMNS)
+        start = 0
+        for group in range(file.num_row_groups):
+            yield from enumerate(_checked_group(file, group, start), start)
+            start += metadata.row_group(group).num_rows
     except (pa.ArrowException, MemoryError) as error:
-        raise StoreError(f"{path.name} cannot be read as Parquet: {shown(error, most=200)}.") from error
+        raise StoreError(f"{name} cannot be read as Parquet: {shown(error, most=200)}.") from error
 
 
-def _check_format(metadata: Mapping[bytes, bytes], path: Path) -> None:
+def check_table(metadata: pq.FileMetaData, name: str) -> None:
+    """Refuses a table by what its own metadata say, before one value is read.
+
+    Raises:
+        StoreError: it has other columns, a newer layout, or more in a group of rows than this project writes.
+    """
+    schema = metadata.schema.to_arrow_schema()
+    _check_format(metadata.metadata or {}, name)
+    if not schema.equals(SCHEMA):
+        raise StoreError(f"{name} does not have the columns of results.")
+    for index in range(metadata.num_row_groups):
+        group = metadata.row_group(index)
+        columns = [group.column(number) for number in range(group.num_columns)]
+        n_values = sum(column.num_values for column in columns)
+        n_bytes = sum(column.total_uncompressed_size for column in columns)
+        if n_values > _MOST_GROUP_VALUES or n_bytes > _MOST_GROUP_BYTES or group.num_rows > GROUP_ROWS:
+            raise StoreError(
+                f"{name} unfolds to {n_values:,} values and {n_bytes:,} bytes in one group of {group.num_rows:,} "
+                "rows, which this project does not write; it is not read."
+            )
+
+
+def _check_format(metadata: Mapping[bytes, bytes], name: str) -> None:
     written = metadata.get(_FORMAT_KEY, b"")
     if written.isdigit() and len(written) < 9 and int(written) > _FORMAT:
         raise NewerFormatError(
-            f"{path.name} was written by a newer version of this project (layout {int(written)}); it is left alone, "
+            f"{name} was written by a newer version of this project (layout {int(written)}); it is left alone, "
             "and a newer version reads it."
         )
 
 
-def _checked_group(file: pq.ParquetFile, group: int, n_rows: int) -> Iterator[CellRecord | str]:
+def _checked_group(file: pq.ParquetFile, group: int, start: int) -> Iterator[CellRecord | str]:
     try:
-        rows = file.read_row_group(group, use_threads=False).to_pylist()
+        table = file.read_row_group(group, use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
-        yield from [f"its page cannot be read ({shown(error, most=120)})"] * n_rows
+        yield from [f"its page cannot be read ({shown(error, most=120)})"] * file.metadata.row_group(group).num_rows
         return
-    for row in rows:
+    if (n_bytes := sum(map(_unfolded_bytes, table.columns))) > _MOST_GROUP_BYTES:
+        raise StoreError(
+            f"The rows from {start} unfold to {n_bytes:,} bytes of text, which this project does not write."
+        )
+    for row in table.to_pylist():
         try:
             yield record_of_row(row)
-        except ROW_ERRORS as error:
+        except _ROW_ERRORS as error:
             yield shown(error, most=300).rstrip(".")
+
+
+def _unfolded_bytes(column: pa.ChunkedArray) -> int:
+    """Bytes of the text in a column that is stored as a dictionary of different texts, each written out."""
+    total = 0
+    for chunk in column.chunks:
+        values = chunk.flatten() if pa.types.is_list(chunk.type) else chunk
+        if pa.types.is_dictionary(values.type):
+            lengths = pc.binary_length(values.dictionary).cast(pa.int64())
+            total += pc.sum(lengths.take(values.indices)).as_py() or 0
+    return total
 
 
 def read_records(
@@ -340,8 +404,8 @@ def _sound_records(
     path: Path, wanted: Mapping[int, tuple[str, CellSpec | None]]
 ) -> Iterator[tuple[int, CellRecord | str]]:
     texts: dict[bytes, tuple[str, ...]] = {}
-    with path.open("rb") as source:
-        file = pq.ParquetFile(source, read_dictionary=TEXT_COLUMNS, page_checksum_verification=True)
+    with plain_file(path) as source:
+        file = pq.ParquetFile(source, read_dictionary=_TEXT_COLUMNS, page_checksum_verification=True)
         rows, start = sorted(wanted), 0
         for group in range(file.num_row_groups):
             end = start + file.metadata.row_group(group).num_rows
@@ -363,16 +427,14 @@ class _Columns:
             name: table.column(name).to_pylist() for name in ("spec", "key", "provenance", "context_cut", "n_shortened")
         }
         lists = {name: _one_chunk(table.column(name)) for name in (*_ARRAYS, *_LISTS)}
-        self._offsets = {name: array.offsets.to_numpy() for name, array in lists.items()}
+        self._offsets = {name: array.offsets.to_pylist() for name, array in lists.items()}
         self._values = {
             name: lists[name].values.to_numpy().astype(kind, copy=False)
             for name, kind in zip(_ARRAYS, (np.int64, np.float32, np.int64, np.float32, np.int64), strict=True)
         }
         self._indices = {name: lists[name].values.indices.to_numpy() for name in _LISTS}
-        self._words = {name: lists[name].values.dictionary for name in _LISTS}
-        self._marks = {
-            name: hashlib.sha256("\0".join(self._words[name].to_pylist()).encode()).digest() for name in _LISTS
-        }
+        self._words = {name: lists[name].values.dictionary.to_pylist() for name in _LISTS}
+        self._marks = {name: hashlib.sha256("\0".join(self._words[name]).encode()).digest() for name in _LISTS}
 
     def record(self, at: int, digest: str, spec: CellSpec | None) -> CellRecord | str:
         """The record of a row of the group, or the reason why it is not the one that was asked for."""
@@ -397,21 +459,22 @@ class _Columns:
                 context_cut=self._plain["context_cut"][at],
                 n_shortened=self._plain["n_shortened"][at],
                 provenance=json.loads(self._plain["provenance"][at]),
-                **cast(dict[str, Any], lists),
+                **cast("dict[str, Any]", lists),
             )
-        except ROW_ERRORS as error:
+        except _ROW_ERRORS as error:
             return shown(error, most=300).rstrip(".")
 
     def _array(self, name: str, at: int) -> npt.NDArray[Any]:
         offsets = self._offsets[name]
-        return cast(npt.NDArray[Any], self._values[name][offsets[at] : offsets[at + 1]])
+        return cast("npt.NDArray[Any]", self._values[name][offsets[at] : offsets[at + 1]])
 
     def _list(self, name: str, at: int) -> tuple[str, ...]:
         offsets = self._offsets[name]
         indices = self._indices[name][offsets[at] : offsets[at + 1]]
         mark = self._marks[name] + indices.tobytes()
         if mark not in self._texts:
-            self._texts[mark] = tuple(self._words[name].take(pa.array(indices)).to_pylist())
+            words = self._words[name]
+            self._texts[mark] = tuple([words[index] for index in indices.tolist()])
         return self._texts[mark]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 import multiprocessing
 import os
 import shutil
@@ -25,16 +24,16 @@ import pytest
 from hypothesis import strategies as st
 
 from icl_core.errors import JobError, ObservatoryError, StoreError
-from icl_core.evaluation import codec, index, jobs, segments, store
+from icl_core.evaluation import index, jobs, segments, store
 from icl_core.evaluation.bundle import export_bundle, read_manifest
 from icl_core.evaluation.claims import Claims
-from icl_core.evaluation.codec import check_record, decode_record, encode_record
+from icl_core.evaluation.codec import check_record, encode_record
 from icl_core.evaluation.exclusions import excluded_checkpoints, note_identities
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, validate_study
 from icl_core.evaluation.upkeep import rebuild_store, verify_store
 from icl_core.owners import Owner, lives, owner_of
-from icl_core.records import CellRecord, CheckpointIdentity, canonical_json, digest_of, plain_fields
+from icl_core.records import CellRecord, CheckpointIdentity, canonical_json, plain_fields
 from tests.support.records import record_of
 from tests.support.sentences import assert_one_sentence
 from tests.support.stores import file_of
@@ -538,21 +537,36 @@ def test_any_index_is_read_or_refused_and_rebuilt(
 
 
 @pytest.mark.stands_for(
-    "https://cwe.mitre.org/data/definitions/345.html", "a sealed text whose parts no computing gives"
+    "https://cwe.mitre.org/data/definitions/345.html", "a sealed row whose parts no computing gives"
 )
 @pytest.mark.parametrize(
     ("part", "value", "words"),
     [
         ("n_shortened", 3, "shortened"),
         ("context_cut", 9, "shortened"),
-        ("choices", ["a", "b"], "label words"),
-        ("demonstration_labels", [], "demonstrations"),
-        ("row_ids", [1, 2], "no text"),
+        ("choices", ("a", "b"), "label words"),
+        ("demonstration_labels", (), "demonstrations"),
     ],
 )
-def test_a_sealed_text_is_still_checked(part: str, value: object, words: str) -> None:
-    record = record_of()
-    plain = json.loads(encode_record(record))["payload"] | {part: value}
-    payload = canonical_json(plain)
-    with pytest.raises(StoreError, match=words):
-        decode_record(f'{{"payload":{payload},"sha256":"{codec._sha256(payload)}"}}', digest=digest_of(plain["key"]))
+def test_a_sealed_row_is_still_checked(filled: Path, part: str, value: object, words: str) -> None:
+    lie = dataclasses.replace(record_of(demo_seed=9), **{part: value})
+    path = segments.write_segment(filled / "results" / "pythia-70m", segments.table_of([lie]))
+    opened = Store.open(filled)
+    assert words in str(opened.damage_words) and opened.find(lie.spec) is None
+    assert [name for name, _ in verify_store(filled).damaged] == [f"pythia-70m/{path.name}, row 0"]
+
+
+@pytest.mark.stands_for(
+    "https://parquet.apache.org/docs/file-format/metadata/", "41 kB of Parquet that ask for gigabytes"
+)
+def test_a_strangers_file_in_the_folder_is_not_unfolded(filled: Path, records: list[CellRecord]) -> None:
+    table = pa.concat_tables([segments.table_of(records[:1])] * 200)
+    long = pa.DictionaryArray.from_arrays(pa.array([0] * 200, pa.int32()), pa.array(["x" * 4_000_000]))
+    at = table.schema.get_field_index("provenance")
+    bomb = filled / "results" / "pythia-70m" / "bomb.parquet"
+    pq.write_table(table.set_column(at, pa.field("provenance", long.type), long), bomb, store_schema=False)
+    os.mkfifo(bomb.with_name("pipe.parquet"))
+    assert bomb.stat().st_size < 300_000
+    opened = Store.open(filled)
+    assert any("bytes of text" in words for words in opened.damage.values())
+    assert any("no plain file" in words for words in opened.damage.values()) and all_found(filled, records)
