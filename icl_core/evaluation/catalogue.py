@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ UNREADABLE = (ValueError, KeyError, TypeError, IndexError, RecursionError)
 CELL_COLUMNS = ("spec", "key", "provenance", "gold", "loglikelihoods")
 """Columns of a file from which the lines of its results follow."""
 _OPTIONS = tuple(name for name in CellSpec.__dataclass_fields__ if name not in ("checkpoint", "demo_seed"))
+_options_of = attrgetter(*_OPTIONS)
 
 
 def is_digest(text: object) -> bool:
@@ -112,7 +114,7 @@ def cells_of_table(table: pa.Table) -> list[Cell]:
                     specs.read(json.loads(spec)),
                     hashlib.sha256(key.encode()).hexdigest(),
                     (facts["scoring_version"], facts["task_version"]),
-                    float(correct.mean()),
+                    np.count_nonzero(correct) / len(gold),
                     len(gold),
                     len(facts["label_words"]),
                     str(json.loads(provenance).get("date", "")),
@@ -131,7 +133,7 @@ class _Specs:
 
     def __init__(self) -> None:
         self._checkpoints: dict[tuple[object, ...], CheckpointRef] = {}
-        self._options: dict[tuple[object, ...], CellSpec] = {}
+        self._options: dict[tuple[object, ...], tuple[Any, ...]] = {}
 
     def read(self, plain: Mapping[str, Any]) -> CellSpec:
         checkpoint = tuple(plain["checkpoint"].items())
@@ -141,15 +143,15 @@ class _Specs:
             if faults := spec_faults(spec):
                 raise ValueError("; ".join(faults))
             self._checkpoints.setdefault(checkpoint, spec.checkpoint)
-            self._options.setdefault(options, spec)
+            self._options.setdefault(options, _options_of(spec))
         return _spec_of(self._checkpoints[checkpoint], self._options[options], plain["demo_seed"])
 
 
-def _spec_of(checkpoint: CheckpointRef, options: CellSpec, demo_seed: object) -> CellSpec:
+def _spec_of(checkpoint: CheckpointRef, options: tuple[Any, ...], demo_seed: object) -> CellSpec:
     if type(demo_seed) is not int or not 0 <= demo_seed < 2**32:
         raise ValueError(f"{demo_seed!r} is no seed")
-    values = {name: getattr(options, name) for name in _OPTIONS}
-    return CellSpec(checkpoint=checkpoint, demo_seed=demo_seed, **values)
+    task, split, label_setting, *others = options
+    return CellSpec(checkpoint, task, split, label_setting, demo_seed, *others)
 
 
 # The row of a file
@@ -162,8 +164,7 @@ def text_of_cells(cells: Sequence[Cell]) -> str:
     options: dict[tuple[object, ...], int] = {}
     lines = []
     for cell in cells:
-        mine = tuple(getattr(cell.spec, name) for name in _OPTIONS)
-        at = options.setdefault(mine, len(options))
+        at = options.setdefault(_options_of(cell.spec), len(options))
         facts = (*cell.versions, cell.accuracy, cell.n_examples, cell.n_choices, cell.date)
         lines.append([number[cell.spec.checkpoint], at, cell.spec.demo_seed, cell.digest, *facts])
     return canonical_json(
@@ -184,12 +185,12 @@ def read_cells(text: str) -> tuple[Cell, ...]:
     plain = json.loads(text)
     specs = _Specs()
     checkpoints, options = plain["checkpoints"], plain["options"]
-    pairs: dict[tuple[int, int], tuple[CheckpointRef, CellSpec]] = {}
+    pairs: dict[tuple[int, int], tuple[CheckpointRef, tuple[Any, ...]]] = {}
     cells = []
     for ref, option, seed, digest, scoring, task, accuracy, n_examples, n_choices, date in plain["cells"]:
         if (ref, option) not in pairs:
             spec = specs.read({**options[option], "checkpoint": checkpoints[ref], "demo_seed": 0})
-            pairs[ref, option] = spec.checkpoint, spec
+            pairs[ref, option] = spec.checkpoint, _options_of(spec)
         numbers = [type(each) for each in (scoring, task, n_examples, n_choices)]
         if not is_digest(digest) or numbers != [int] * 4 or type(accuracy) is not float or type(date) is not str:
             raise ValueError("a line of it is damaged")

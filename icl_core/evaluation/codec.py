@@ -131,7 +131,7 @@ def _tuple_reader(arguments: tuple[Any, ...]) -> _Reader:
     items = [_reader(a) for a in arguments]
 
     def read(value: object) -> tuple[Any, ...]:
-        values = cast(list[object], _read_exactly(value, kind=list))
+        values = cast("list[object]", _read_exactly(value, kind=list))
         if len(values) != len(items):
             raise ValueError(f"{values!r} does not have {len(items)} entries")
         return tuple(item(v) for item, v in zip(items, values, strict=True))
@@ -145,17 +145,17 @@ def _dataclass_reader(cls: type) -> _Reader:
     required = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
 
     def read(value: object) -> Any:
-        plain = cast(dict[str, object], _read_exactly(value, kind=dict))
-        if unknown := sorted(set(plain) - set(readers)):
-            raise ValueError(f"unknown field {', '.join(unknown)} (known: {', '.join(readers)})")
-        if missing := sorted(required - set(plain)):
-            raise ValueError(f"field {', '.join(missing)} is missing")
+        plain = cast("dict[str, object]", _read_exactly(value, kind=dict))
+        if not required <= plain.keys() <= readers.keys():
+            if unknown := sorted(plain.keys() - readers.keys()):
+                raise ValueError(f"unknown field {', '.join(unknown)} (known: {', '.join(readers)})")
+            raise ValueError(f"field {', '.join(sorted(required - plain.keys()))} is missing")
         values = {}
-        for name, entry in plain.items():
-            try:
+        try:
+            for name, entry in plain.items():
                 values[name] = readers[name](entry)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
         return cls(**values)
 
     return read

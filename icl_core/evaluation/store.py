@@ -135,6 +135,7 @@ class Store:
         self.damage: dict[str, str] = {}
         self._lock = threading.Lock()
         self._catalogue, self._seen = Catalogue(), -1
+        self._written: dict[str, tuple[Cell, ...]] = {}
 
     @classmethod
     def open(cls, path: Path | None = None) -> Store:
@@ -217,6 +218,8 @@ class Store:
 
     def _cells_of(self, file: str) -> tuple[Cell, ...]:
         """The results in a file as its row says, or as the file itself does where the row cannot be read."""
+        if file in self._written:
+            return self._written.pop(file)
         try:
             return read_cells(self.rows.get(f"{_ROW}{file}") or "")
         except UNREADABLE:
@@ -284,6 +287,7 @@ class Store:
             return self.rows.write(action)
         except BaseException:
             self._seen = -1  # what was read inside is undone
+            self._written.clear()
             raise
 
     def _put_batch(self, batch: Sequence[CellRecord]) -> list[str]:
@@ -337,6 +341,7 @@ class Store:
     def _index(self, file: str, cells: Sequence[Cell]) -> None:
         self.rows.set(f"{_ROW}{file}", text_of_cells(cells))
         self.rows.bump()
+        self._written[file] = tuple(cells)
 
     def set_aside(self, file: str) -> None:
         """Moves a damaged file to ``damaged/`` and keeps what is whole of it in a new one; inside a write."""
