@@ -43,6 +43,8 @@ __all__ = [
 
 _FORMAT = "icl-observatory results 1"
 _TABLE, _MANIFEST = "cells.parquet", "manifest.json"
+_SHIPPED = "shipped bundles"
+"""Notes on the shipped bundles that are in a store, by the sha256 of their manifests."""
 _MOST_MANIFEST_BYTES = 16 * 2**20
 
 
@@ -273,7 +275,7 @@ def embedded_bundles() -> tuple[str, ...]:
 
 def waiting_bundles(store: Store) -> tuple[str, ...]:
     """The shipped bundles that are not in a store yet, in the order of ``embedded_bundles``."""
-    return tuple(name for name in embedded_bundles() if store.notes.get("bundles", _bundle_id(name)) is None)
+    return tuple(name for name in embedded_bundles() if store.notes.get(_SHIPPED, _bundle_id(name)) is None)
 
 
 def ensure_embedded(
@@ -297,7 +299,7 @@ def ensure_embedded(
     names = embedded_bundles()[:1] if bundles is None else tuple(bundles)
     if unknown := [name for name in names if name not in embedded_bundles()]:
         raise StoreError(f"There is no shipped bundle {unknown[0]!r}; there are {', '.join(embedded_bundles())}.")
-    waiting = [name for name in names if store.notes.get("bundles", _bundle_id(name)) is None]
+    waiting = [name for name in names if store.notes.get(_SHIPPED, _bundle_id(name)) is None]
     sizes = {name: read_manifest(embedded_results_path() / name).n_cells for name in waiting}
     total, before, n_new = sum(sizes.values()), 0, 0
     for name in waiting:
@@ -310,7 +312,7 @@ def ensure_embedded(
         n_new += n_mine
         if should_stop():
             return n_new
-        store.notes.put("bundles", _bundle_id(name), canonical_json({"folder": name, "n_new": n_mine}))
+        store.notes.put(_SHIPPED, _bundle_id(name), canonical_json({"folder": name, "n_new": n_mine}))
         before += sizes[name]
     on_progress(before, total, "")
     return n_new

@@ -157,13 +157,16 @@ def _spec_of(checkpoint: CheckpointRef, options: tuple[Any, ...], demo_seed: obj
 # The row of a file
 
 
-def text_of_cells(cells: Sequence[Cell]) -> str:
-    """The row of a file whose rows are these results, in their order."""
-    checkpoints = list(dict.fromkeys(cell.spec.checkpoint for cell in cells))
+def text_of_cells(cells: Sequence[Cell | None]) -> str:
+    """The row of a file whose rows are these results, in their order; None for a row that holds none."""
+    checkpoints = list(dict.fromkeys(cell.spec.checkpoint for cell in cells if cell))
     number = {ref: at for at, ref in enumerate(checkpoints)}
     options: dict[tuple[object, ...], int] = {}
-    lines = []
+    lines: list[list[object] | None] = []
     for cell in cells:
+        if cell is None:
+            lines.append(None)
+            continue
         at = options.setdefault(_options_of(cell.spec), len(options))
         facts = (*cell.versions, cell.accuracy, cell.n_examples, cell.n_choices, cell.date)
         lines.append([number[cell.spec.checkpoint], at, cell.spec.demo_seed, cell.digest, *facts])
@@ -176,8 +179,8 @@ def text_of_cells(cells: Sequence[Cell]) -> str:
     )
 
 
-def read_cells(text: str) -> tuple[Cell, ...]:
-    """The results that the row of a file names.
+def read_cells(text: str) -> tuple[Cell | None, ...]:
+    """The results that the row of a file names, by row; None for a row that holds none.
 
     Raises:
         ValueError, KeyError, TypeError, IndexError, RecursionError: it is no such row.
@@ -186,8 +189,12 @@ def read_cells(text: str) -> tuple[Cell, ...]:
     specs = _Specs()
     checkpoints, options = plain["checkpoints"], plain["options"]
     pairs: dict[tuple[int, int], tuple[CheckpointRef, tuple[Any, ...]]] = {}
-    cells = []
-    for ref, option, seed, digest, scoring, task, accuracy, n_examples, n_choices, date in plain["cells"]:
+    cells: list[Cell | None] = []
+    for line in plain["cells"]:
+        if line is None:
+            cells.append(None)
+            continue
+        ref, option, seed, digest, scoring, task, accuracy, n_examples, n_choices, date = line
         if (ref, option) not in pairs:
             spec = specs.read({**options[option], "checkpoint": checkpoints[ref], "demo_seed": 0})
             pairs[ref, option] = spec.checkpoint, _options_of(spec)
@@ -246,24 +253,24 @@ class Catalogue:
     """All files, and where each result lies.
 
     Attributes:
-        files: the results of each file, row by row.
+        files: the results of each file, row by row; None for a row that holds none.
         places: file and row of a result, by its digest.
         by_spec: the results that were computed for a spec, in the order in which they came.
         resolved: what was said of specs.
         garbled: names of resolutions that cannot be read; nothing answers their specs until it is said again.
     """
 
-    files: dict[str, tuple[Cell, ...]] = field(default_factory=dict)
+    files: dict[str, tuple[Cell | None, ...]] = field(default_factory=dict)
     places: dict[str, tuple[str, int]] = field(default_factory=dict)
     by_spec: dict[CellSpec, tuple[Cell, ...]] = field(default_factory=dict)
     resolved: dict[CellSpec, Resolution] = field(default_factory=dict)
     garbled: frozenset[str] = frozenset()
 
-    def add(self, file: str, cells: tuple[Cell, ...]) -> None:
+    def add(self, file: str, cells: tuple[Cell | None, ...]) -> None:
         """Takes in a file; a result that is in another file too counts once."""
         self.files[file] = cells
         for row, cell in enumerate(cells):
-            if cell.digest not in self.places:
+            if cell and cell.digest not in self.places:
                 self.places[cell.digest] = file, row
                 self.by_spec[cell.spec] = (*self.by_spec.get(cell.spec, ()), cell)
 
@@ -281,6 +288,13 @@ class Catalogue:
     def is_garbled(self, spec: CellSpec) -> bool:
         """Whether something was said of a spec that cannot be read."""
         return bool(self.garbled) and f"resolution/{spec.digest}" in self.garbled
+
+    def cell(self, digest: str) -> Cell | None:
+        """The line of a result; None where there is none of that name."""
+        if digest not in self.places:
+            return None
+        file, row = self.places[digest]
+        return self.files[file][row]
 
     def kept(self, files: Iterable[str]) -> Catalogue:
         """The same with these files alone."""

@@ -343,11 +343,10 @@ class _Run:
 
     def _join(self, ref: CheckpointRef) -> None:
         """Joins what was stored of a checkpoint pass by pass; where that fails the results stay as they are."""
-        if self.n_computed:
-            try:
-                self.store.join(ref)
-            except StoreError as error:
-                _LOG.warning("The results of %s stay in several files: %s", full_name(ref), error)
+        try:
+            self.store.join(ref)
+        except StoreError as error:
+            _LOG.warning("The results of %s stay in several files: %s", full_name(ref), error)
 
     # What is there already
 

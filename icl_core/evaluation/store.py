@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ from icl_core.evaluation.catalogue import (
     Resolution,
     cell_of,
     cells_of_table,
+    is_digest,
     read_cells,
     read_resolution,
     resolution_text,
@@ -33,7 +34,7 @@ from icl_core.evaluation.catalogue import (
 )
 from icl_core.evaluation.cells import current_versions
 from icl_core.evaluation.claims import ClaimRows
-from icl_core.evaluation.codec import check_record, differing_fields
+from icl_core.evaluation.codec import NewerFormatError, check_record, differing_fields
 from icl_core.evaluation.notes import Notes
 from icl_core.evaluation.rows import Rows
 from icl_core.evaluation.segments import (
@@ -135,7 +136,7 @@ class Store:
         self.damage: dict[str, str] = {}
         self._lock = threading.Lock()
         self._catalogue, self._seen = Catalogue(), -1
-        self._written: dict[str, tuple[Cell, ...]] = {}
+        self._written: dict[str, tuple[Cell | None, ...]] = {}
 
     @classmethod
     def open(cls, path: Path | None = None) -> Store:
@@ -150,6 +151,11 @@ class Store:
         store = cls(Rows.open((path or store_path()).resolve()))
         if store.trouble is None:
             store.reconcile()
+        if (store.path / "cells").is_dir():
+            store.damage["cells"] = (
+                f"{store.path / 'cells'} holds results in the layout of an older version, which is not read; export "
+                "them with that version, import that folder here, and remove this one."
+            )
         return store
 
     @property
@@ -216,7 +222,7 @@ class Store:
         catalogue.resolved, catalogue.garbled = resolved, frozenset(garbled)
         return catalogue
 
-    def _cells_of(self, file: str) -> tuple[Cell, ...]:
+    def _cells_of(self, file: str) -> tuple[Cell | None, ...]:
         """The results in a file as its row says, or as the file itself does where the row cannot be read."""
         if file in self._written:
             return self._written.pop(file)
@@ -225,21 +231,32 @@ class Store:
         except UNREADABLE:
             return self._cells_in(file)
 
-    def _cells_in(self, file: str) -> tuple[Cell, ...]:
-        """The results in a file, each checked in full; empty where the file is damaged, which is noted."""
+    def _cells_in(self, file: str) -> tuple[Cell | None, ...]:
+        """The results in a file, each checked in full; of a file that is not this project's there are none.
+
+        What is not whole is noted.
+        """
+        path = self._path_of(file)
         try:
-            rows = [record for _, record in checked_rows(self._path_of(file))]
-            if all(isinstance(record, CellRecord) for record in rows) and is_sound(self._path_of(file)):
+            records = [record for _, record in checked_rows(path)]
+            lost = [record for record in records if isinstance(record, str)]
+            if not lost and is_sound(path):
                 self.damage.pop(file, None)
-                return tuple(cell_of(record) for record in rows if isinstance(record, CellRecord))
-            why = next((record for record in rows if isinstance(record, str)), "it has changed since it was written")
+            else:
+                self._note_file(file, lost[0] if lost else "it is not what it is named after")
+            cells = tuple(None if isinstance(record, str) else cell_of(record) for record in records)
+            return cells if is_digest(path.stem) and any(cells) else ()
+        except NewerFormatError as error:
+            self.damage[file] = str(error)
         except (StoreError, OSError) as error:
-            why = shown(error, most=200).rstrip(".")
+            self._note_file(file, shown(error, most=200).rstrip("."))
+        return ()
+
+    def _note_file(self, file: str, why: str) -> None:
         self.damage[file] = (
             f"The file {shown(file)} of results is damaged or not this project's ({why}); `python -m icl_core results "
             "--verify` lists what is damaged and `--rebuild` keeps what is whole of it."
         )
-        return ()
 
     def _path_of(self, file: str) -> Path:
         folder, _, name = file.rpartition("/")
@@ -338,7 +355,7 @@ class Store:
             self._resolve(answer)
         answers[spec] = answer
 
-    def _index(self, file: str, cells: Sequence[Cell]) -> None:
+    def _index(self, file: str, cells: Sequence[Cell | None]) -> None:
         self.rows.set(f"{_ROW}{file}", text_of_cells(cells))
         self.rows.bump()
         self._written[file] = tuple(cells)
@@ -346,8 +363,8 @@ class Store:
     def set_aside(self, file: str) -> None:
         """Moves a damaged file to ``damaged/`` and keeps what is whole of it in a new one; inside a write."""
         path = self._path_of(file)
-        for digest in (cell.digest for cell in self._known().files.get(file, ())):
-            self.damage.pop(digest, None)
+        for cell in self._known().files.get(file, ()):
+            self.damage.pop(cell.digest if cell else "", None)
         if path.is_file():
             whole = _whole_records(path)
             if whole:
@@ -409,28 +426,24 @@ class Store:
             self._write(write)
 
     def _take_in(self, file: str) -> None:
-        """Indexes a file whose rows are all whole; one whose results are all in other files is removed."""
+        """Indexes what is whole of a file; one whose results are all in other files is removed."""
         cells = self._cells_in(file)
-        if not cells:
-            return
-        places = self._known().places
-        if all(cell.digest in places for cell in cells):
-            if self._is_repeated(file, cells):
-                self._path_of(file).unlink()
-            return
-        self._index(file, cells)
+        if cells and file not in self.damage and self._is_repeated(file, [cell for cell in cells if cell]):
+            self._path_of(file).unlink()
+        elif cells:
+            self._index(file, cells)
 
     def _is_repeated(self, file: str, cells: Sequence[Cell]) -> bool:
-        mine = read_table(self._path_of(file), columns=["sha256"])["sha256"].to_pylist()
-        theirs: dict[str, list[str]] = {}
+        """Whether every row of a file is a row of another file, with the same seal."""
         places = self._known().places
-        for cell, seal in zip(cells, mine, strict=True):
-            other, row = places[cell.digest]
-            if other not in theirs:
-                theirs[other] = read_table(self._path_of(other), columns=["sha256"])["sha256"].to_pylist()
-            if theirs[other][row] != seal:
-                return False
-        return True
+        if any(cell.digest not in places for cell in cells):
+            return False
+        others = {name: self._seals(name) for name in {places[cell.digest][0] for cell in cells}}
+        theirs = [others[name][row] for name, row in (places[cell.digest] for cell in cells)]
+        return theirs == self._seals(file)
+
+    def _seals(self, file: str) -> list[str]:
+        return cast("list[str]", read_table(self._path_of(file), columns=["sha256"])["sha256"].to_pylist())
 
     def join(self, checkpoint: CheckpointRef) -> int:
         """Joins the files that hold results of one checkpoint alone into one; their rows stay bit by bit.
@@ -438,25 +451,33 @@ class Store:
         The old files go after the index has the new one. Returns how many files were joined.
         """
 
+        def mine() -> dict[str, tuple[Cell, ...]]:
+            whole = {file: [cell for cell in cells if cell] for file, cells in self._known().files.items()}
+            return {
+                file: tuple(cells)
+                for file, cells in whole.items()
+                if {cell.spec.checkpoint for cell in cells} == {checkpoint} and is_sound(self._path_of(file))
+            }
+
         def write() -> list[Path]:
-            found = self._known().files.items()
-            mine = {f: cells for f, cells in found if cells and {c.spec.checkpoint for c in cells} == {checkpoint}}
-            paths = {file: self._path_of(file) for file in mine if is_sound(self._path_of(file))}
-            if len(paths) < 2:
+            files = mine()
+            if len(files) < 2:
                 return []
-            cells = [cell for file in paths for cell in mine[file]]
-            table = pa.concat_tables(read_table(path) for path in paths.values())
+            cells = [cell for each in files.values() for cell in each]
             order = sorted(range(len(cells)), key=lambda at: _place_in_file(cells[at]))
-            joined = table.take(pa.array(order)).combine_chunks()
+            tables = [read_table(self._path_of(file)) for file in files]
+            joined = pa.concat_tables(tables).take(pa.array(order)).combine_chunks()
             path = write_segment(self.results / folder_of(checkpoint.model), joined)
             if not read_table(path).equals(joined):
                 raise StoreError(f"{path.name} does not read back as it was written; the files before it stay.")
-            for file in paths:
+            for file in files:
                 self.rows.delete(f"{_ROW}{file}")
             self._index(f"{path.parent.name}/{path.name}", [cells[at] for at in order])
-            return [old for old in paths.values() if old != path]
+            return [old for file in files if (old := self._path_of(file)) != path]
 
-        old = self._write(write)
+        with self.rows.worded_errors():
+            is_joined = len(mine()) < 2
+        old = [] if is_joined else self._write(write)
         for path in old:
             path.unlink(missing_ok=True)
         return len(old)
@@ -614,10 +635,9 @@ class Store:
         rows = []
         for spec in dict.fromkeys((*catalogue.by_spec, *catalogue.resolved)):
             answer = catalogue.answer(spec, versions_of)
-            if answer and answer.digest in catalogue.places:
-                file, row = catalogue.places[answer.digest]
+            if answer and (cell := catalogue.cell(answer.digest)):
                 is_current = versions_of(spec.task) == answer.versions
-                rows.append(_summary(answer, catalogue.files[file][row], is_current=is_current))
+                rows.append(_summary(answer, cell, is_current=is_current))
         none_last = float("inf")
         return sorted(
             rows,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from icl_core import settings
 from icl_core.errors import StoreError
 from icl_core.evaluation import bundle
 from icl_core.evaluation import store as store_module
@@ -25,6 +27,7 @@ from icl_core.evaluation.bundle import (
     waiting_bundles,
 )
 from icl_core.evaluation.codec import encode_record
+from icl_core.evaluation.segments import checked_rows
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.upkeep import verify_store
 
@@ -216,6 +219,38 @@ def test_shipped_bundles_are_imported_once(filled, other_store, tmp_path, monkey
     assert ensure_embedded(other_store, embedded_bundles()) == 0
     assert ensure_embedded(Store.open(other_store.path)) == 0
     assert waiting_bundles(other_store) == ()
+
+
+def test_a_shipped_bundle_is_copied_as_it_is(filled, other_store, tmp_path, monkeypatch):
+    store, records = filled
+    shipped = tmp_path / "embedded"
+    monkeypatch.setattr(bundle, "embedded_results_path", lambda: shipped)
+    manifest = export_bundle(store, shipped / "tiny-base")
+    assert ensure_embedded(other_store) == len(records)
+    (file,) = other_store.results.rglob("*.parquet")
+    assert file.stem == manifest.sha256 and file.read_bytes() == (shipped / "tiny-base" / "cells.parquet").read_bytes()
+    for record in records:
+        assert encode_record(other_store.find(record.spec)) == encode_record(record)
+    assert other_store.summaries() == store.summaries()
+    assert verify_store(other_store.path).is_healthy
+
+
+def test_a_shipped_bundle_that_was_altered_is_refused(filled, other_store, tmp_path, monkeypatch):
+    store, _ = filled
+    monkeypatch.setattr(bundle, "embedded_results_path", lambda: tmp_path / "embedded")
+    export_bundle(store, tmp_path / "embedded" / "tiny-base")
+    table = tmp_path / "embedded" / "tiny-base" / "cells.parquet"
+    table.write_bytes(table.read_bytes()[:-1])
+    with pytest.raises(StoreError, match="is damaged: its sha256"):
+        ensure_embedded(other_store)
+    assert other_store.summaries() == []
+
+
+@pytest.mark.parametrize("name", embedded_bundles())
+def test_shipped_rows_pass_the_door_that_their_import_leaves_out(name):
+    path = settings.embedded_results_path() / name / "cells.parquet"
+    some = list(itertools.islice(checked_rows(path), 60))
+    assert [why for _, why in some if isinstance(why, str)] == []
 
 
 def test_the_manifest_reads_back(filled, tmp_path):

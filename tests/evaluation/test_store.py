@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import time
@@ -194,6 +195,26 @@ def test_the_last_resolution_wins(tmp_store, make_record):
     assert tmp_store.find(before.spec).key == before.key
     tmp_store.resolve(before.spec, key_after)
     assert tmp_store.find(before.spec).key == key_after
+
+
+def test_the_first_result_of_a_spec_answers_it_whatever_its_file_is_called(tmp_store, make_record):
+    before = make_record()
+    later = [
+        dataclasses.replace(
+            before,
+            key=dataclasses.replace(before.key, weight_files=(("model.safetensors", f"{n:064x}"),)),
+            loglikelihoods=before.loglikelihoods - n,
+        )
+        for n in range(1, 7)
+    ]
+    for record in (before, *later):
+        tmp_store.put(record)
+    tmp_store.put_many(reversed([before, *later]))
+    for opened in (tmp_store, Store.open(tmp_store.path)):
+        assert opened.find(before.spec).key == before.key
+        assert len(opened.summaries()) == 1 and opened.count() == 7
+    tmp_store.join(before.spec.checkpoint)
+    assert Store.open(tmp_store.path).find(before.spec).key == before.key
 
 
 def test_a_resolution_without_its_result_is_missing(tmp_store, make_record):
@@ -537,6 +558,29 @@ def test_a_row_of_the_index_that_cannot_be_read_costs_nothing(tmp_store, make_re
     again = Store.open(tmp_store.path)
     assert_same(again.find(record.spec), record)
     assert len(again.summaries()) == 1 and again.damage == {}
+
+
+def test_what_is_whole_of_a_damaged_file_is_read_where_the_index_is_lost_too(tmp_store, make_record):
+    records = [make_record(demo_seed=seed) for seed in range(4)]
+    tmp_store.put_many(records)
+    path = alter_cell(tmp_store, records[2].key.digest)
+    tmp_store.close()
+    shutil.rmtree(tmp_store.path / "index")
+    opened = Store.open(tmp_store.path)
+    assert path.name[:40] in str(opened.damage_words)
+    whole = [record for record in records if record is not records[2]]
+    for again in (opened, Store.open(tmp_store.path)):
+        assert list(again.find_many(record.spec for record in records)) == [record.spec for record in whole]
+    assert opened.put(records[2]) is True
+    for record in records:
+        assert_same(opened.find(record.spec), record)
+
+
+def test_results_in_an_older_layout_are_not_passed_over_in_silence(tmp_store, make_record):
+    tmp_store.put(make_record())
+    (tmp_store.path / "cells").mkdir()
+    opened = Store.open(tmp_store.path)
+    assert "layout of an older version" in str(opened.damage_words) and len(opened.summaries()) == 1
 
 
 # Files joined
