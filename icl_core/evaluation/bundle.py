@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from icl_core.errors import StoreError
+from icl_core.evaluation.catalogue import company_of
 from icl_core.evaluation.cells import is_current
 from icl_core.evaluation.codec import from_plain
 from icl_core.evaluation.index import remedy
@@ -238,14 +239,14 @@ class _Neighbours:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._here = {_company(each.spec): each.spec for each in store.summaries() if each.is_current}
+        self._here = {company_of(each.spec): each.spec for each in store.summaries() if each.is_current}
         self._facts: dict[tuple[object, ...], tuple[object, ...]] = {}
 
     def fault(self, record: CellRecord) -> str | None:
         """What is wrong with a result on other rows or label words than those that it would share a curve with."""
         if not is_current(record.key):
             return None
-        company = _company(record.spec)
+        company = company_of(record.spec)
         if company not in self._facts:
             beside = self._store.find_many([self._here[company]]) if company in self._here else {}
             self._facts[company] = _facts(next(iter(beside.values()), record).key)
@@ -255,12 +256,6 @@ class _Neighbours:
             f"it was computed on other rows or label words of {shown(record.spec.task)} than the results of "
             f"{shown(record.spec.checkpoint.model)} that are here already"
         )
-
-
-def _company(spec: CellSpec) -> tuple[object, ...]:
-    """What results share that may stand in one curve."""
-    prompt = spec.template, spec.label_word_set, spec.data_dir
-    return spec.checkpoint.model, spec.task, spec.split, spec.n_examples, *prompt
 
 
 def _facts(key: CellKey) -> tuple[object, ...]:
@@ -319,7 +314,7 @@ def ensure_embedded(
 
 
 def _bring_in(store: Store, path: Path, *, on_progress: OnRows, should_stop: Callable[[], bool]) -> int:
-    """Takes a shipped bundle in as it is, or row by row where results of its model are there; how many were new.
+    """Takes a shipped bundle in as it is, or row by row where there are results beside its own; how many were new.
 
     Its rows are this project's own and need no check of each; that its table is the one of its manifest is checked.
     """

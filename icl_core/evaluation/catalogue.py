@@ -29,6 +29,7 @@ __all__ = [
     "Resolution",
     "cell_of",
     "cells_of_table",
+    "company_of",
     "is_digest",
     "is_resolution",
     "read_cells",
@@ -54,6 +55,12 @@ def is_digest(text: object) -> bool:
     (True, False)
     """
     return isinstance(text, str) and re.fullmatch(r"[0-9a-f]{64}", text) is not None
+
+
+def company_of(spec: CellSpec) -> tuple[object, ...]:
+    """What results share that may stand in one curve."""
+    prompt = spec.template, spec.label_word_set, spec.data_dir
+    return spec.checkpoint.model, spec.task, spec.split, spec.n_examples, *prompt
 
 
 @dataclass(frozen=True, slots=True)

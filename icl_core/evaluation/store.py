@@ -26,6 +26,7 @@ from icl_core.evaluation.catalogue import (
     Resolution,
     cell_of,
     cells_of_table,
+    company_of,
     is_digest,
     read_cells,
     read_resolution,
@@ -383,15 +384,18 @@ class Store:
         For files that are known to be this project's own; others go through ``put_many``.
 
         Returns:
-            The number of its results; None if it cannot be taken as it is, because there are results of its model.
+            The number of its results; None if it cannot be taken as it is, because some of them are there, or others
+            beside which they would stand in one curve.
         """
         table = read_table(source, columns=CELL_COLUMNS)
         cells = cells_of_table(table)
         folders = {folder_of(cell.spec.checkpoint.model) for cell in cells}
 
         def write() -> int | None:
-            there = {file.partition("/")[0] for file in self._known().files}
-            if len(folders) != 1 or folders & there:
+            known = self._known()
+            there = set(map(company_of, (*known.by_spec, *known.resolved)))
+            is_here = any(cell.digest in known.places or company_of(cell.spec) in there for cell in cells)
+            if len(folders) != 1 or is_here:
                 return None
             path = place_file(source, self.results / folders.pop())
             self._index(f"{path.parent.name}/{path.name}", cells)

@@ -28,7 +28,7 @@ from icl_core.evaluation.bundle import (
 )
 from icl_core.evaluation.codec import encode_record
 from icl_core.evaluation.segments import checked_rows
-from icl_core.evaluation.store import Store
+from icl_core.evaluation.store import PutReport, Store
 from icl_core.evaluation.upkeep import verify_store
 
 
@@ -233,6 +233,22 @@ def test_a_shipped_bundle_is_copied_as_it_is(filled, other_store, tmp_path, monk
         assert encode_record(other_store.find(record.spec)) == encode_record(record)
     assert other_store.summaries() == store.summaries()
     assert verify_store(other_store.path).is_healthy
+
+
+def test_a_second_shipped_bundle_of_a_model_is_copied_where_it_stands_in_no_curve_of_the_first(
+    other_store, tmp_path, monkeypatch, make_record
+):
+    monkeypatch.setattr(bundle, "embedded_results_path", lambda: tmp_path / "embedded")
+    for name, changes in (("tiny-base", {}), ("more-rows", {"n_examples": 50}), ("more-seeds", {"demo_seed": 21})):
+        source = Store.open(tmp_path / name)
+        source.put(make_record(**changes))
+        export_bundle(source, tmp_path / "embedded" / name)
+    by_row = []
+    monkeypatch.setattr(
+        bundle, "import_bundle", lambda store, path, **_: by_row.append(path.name) or PutReport(1, 0, {})
+    )
+    assert ensure_embedded(other_store, embedded_bundles()) == 3
+    assert by_row == ["more-seeds"] and len(other_store.summaries()) == 2
 
 
 def test_a_shipped_bundle_that_was_altered_is_refused(filled, other_store, tmp_path, monkeypatch):
