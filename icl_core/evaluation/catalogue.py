@@ -274,12 +274,15 @@ class Catalogue:
     garbled: frozenset[str] = frozenset()
 
     def add(self, file: str, cells: tuple[Cell | None, ...]) -> None:
-        """Takes in a file; a result that is in another file too counts once."""
+        """Takes in a file; a result that is in another file too counts once, though another spec may have led to it."""
         self.files[file] = cells
         for row, cell in enumerate(cells):
-            if cell and cell.digest not in self.places:
-                self.places[cell.digest] = file, row
-                self.by_spec[cell.spec] = (*self.by_spec.get(cell.spec, ()), cell)
+            if cell is None:
+                continue
+            self.places.setdefault(cell.digest, (file, row))
+            mine = self.by_spec.get(cell.spec, ())
+            if all(cell.digest != each.digest for each in mine):
+                self.by_spec[cell.spec] = (*mine, cell)
 
     def answer(self, spec: CellSpec, versions_of: Versions) -> Resolution | None:
         """Where a spec leads: where it was said to, else to the first current result that was computed for it."""

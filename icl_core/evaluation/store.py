@@ -384,8 +384,8 @@ class Store:
         For files that are known to be this project's own; others go through ``put_many``.
 
         Returns:
-            The number of its results; None if it cannot be taken as it is, because some of them are there, or others
-            beside which they would stand in one curve.
+            The number of its results; None if it cannot be taken as it is, because there are results beside which
+            they would stand in one curve.
         """
         table = read_table(source, columns=CELL_COLUMNS)
         cells = cells_of_table(table)
@@ -394,8 +394,7 @@ class Store:
         def write() -> int | None:
             known = self._known()
             there = set(map(company_of, (*known.by_spec, *known.resolved)))
-            is_here = any(cell.digest in known.places or company_of(cell.spec) in there for cell in cells)
-            if len(folders) != 1 or is_here:
+            if len(folders) != 1 or any(company_of(cell.spec) in there for cell in cells):
                 return None
             path = place_file(source, self.results / folders.pop())
             self._index(f"{path.parent.name}/{path.name}", cells)
@@ -450,7 +449,7 @@ class Store:
         return cast("list[str]", read_table(self._path_of(file), columns=["sha256"])["sha256"].to_pylist())
 
     def join(self, checkpoint: CheckpointRef) -> int:
-        """Joins the files that hold results of one checkpoint alone into one; their rows stay bit by bit.
+        """Joins the files that hold results of one checkpoint alone into one; their rows stay bit by bit, each once.
 
         The old files go after the index has the new one. Returns how many files were joined.
         """
@@ -468,7 +467,8 @@ class Store:
             if len(files) < 2:
                 return []
             cells = [cell for each in files.values() for cell in each]
-            order = sorted(range(len(cells)), key=lambda at: _place_in_file(cells[at]))
+            first = {(cell.spec, cell.digest): at for at, cell in reversed(list(enumerate(cells)))}
+            order = sorted(first.values(), key=lambda at: _place_in_file(cells[at]))
             tables = [read_table(self._path_of(file)) for file in files]
             joined = pa.concat_tables(tables).take(pa.array(order)).combine_chunks()
             path = write_segment(self.results / folder_of(checkpoint.model), joined)

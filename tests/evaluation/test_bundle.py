@@ -251,6 +251,22 @@ def test_a_second_shipped_bundle_of_a_model_is_copied_where_it_stands_in_no_curv
     assert by_row == ["more-seeds"] and len(other_store.summaries()) == 2
 
 
+def test_models_that_share_weights_are_both_found(other_store, tmp_path, monkeypatch, make_record):
+    monkeypatch.setattr(bundle, "embedded_results_path", lambda: tmp_path / "embedded")
+    record = make_record()
+    checkpoint = dataclasses.replace(record.spec.checkpoint, model="the-same-by-another-name")
+    records = [record, dataclasses.replace(record, spec=dataclasses.replace(record.spec, checkpoint=checkpoint))]
+    for each in records:
+        source = Store.open(tmp_path / each.spec.checkpoint.model)
+        source.put(each)
+        export_bundle(source, tmp_path / "embedded" / each.spec.checkpoint.model)
+    assert ensure_embedded(other_store, embedded_bundles()) == 2
+    for opened in (other_store, Store.open(other_store.path)):
+        assert [encode_record(opened.find(each.spec)) for each in records] == list(map(encode_record, records))
+        assert len(opened.summaries()) == 2 and opened.count() == 1
+    assert verify_store(other_store.path).is_healthy
+
+
 def test_a_shipped_bundle_that_was_altered_is_refused(filled, other_store, tmp_path, monkeypatch):
     store, _ = filled
     monkeypatch.setattr(bundle, "embedded_results_path", lambda: tmp_path / "embedded")

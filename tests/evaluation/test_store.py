@@ -25,6 +25,7 @@ from icl_core.errors import StoreError
 from icl_core.evaluation import cells, claims
 from icl_core.evaluation.index import TextDisk, open_cache
 from icl_core.evaluation.rows import WRITE_ATTEMPTS, Rows
+from icl_core.evaluation.segments import table_of, write_segment
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.upkeep import verify_store
 from icl_core.records import canonical_json
@@ -601,6 +602,18 @@ def test_joining_keeps_every_record_bit_by_bit(tmp_store, make_record):
             assert_same(opened.find(record.spec), record)
         assert opened.damage == {}
     assert verify_store(tmp_store.path).is_healthy
+
+
+def test_a_result_that_two_writers_stored_is_there_once_after_joining(tmp_store, make_record):
+    records = [make_record(demo_seed=seed) for seed in range(3)]
+    tmp_store.put_many(records[:2])
+    write_segment(tmp_store.results / "pythia-70m", table_of(records[1:]))  # by one that was killed before it said so
+    opened = Store.open(tmp_store.path)
+    assert opened.count() == len(opened.summaries()) == 3
+    assert opened.join(records[0].spec.checkpoint) == 2
+    assert len(pd.read_parquet(tmp_store.results)) == 3
+    for record in records:
+        assert_same(Store.open(tmp_store.path).find(record.spec), record)
 
 
 def test_joining_leaves_a_damaged_file_alone(tmp_store, make_record):
