@@ -86,6 +86,9 @@ SCHEMA = pa.schema(
 _FROM_SPEC = ("task", "split", "label_setting", "demo_seed", "n_shots")
 _LISTS = ("row_ids", "choices", "demonstration_ids", "demonstration_labels")
 _ARRAYS = ("gold", "loglikelihoods", "n_tokens", "content_free", "content_free_n_tokens")
+_PLAIN = ("spec", "key", "provenance", "context_cut", "n_shortened")
+_RECORD_COLUMNS = [*_ARRAYS, *_LISTS, *_PLAIN]
+"""Columns of which a record consists; the others say again what stands in its spec, for other readers."""
 _LEAVES = {
     name: f"{name}.list.element" if pa.types.is_list(kind) else name
     for name, kind in zip(SCHEMA.names, SCHEMA.types, strict=True)
@@ -411,7 +414,7 @@ def _sound_records(
             end = start + file.metadata.row_group(group).num_rows
             mine = [row for row in rows if start <= row < end]
             if mine:
-                columns = _Columns(file.read_row_group(group, use_threads=False), texts)
+                columns = _Columns(file.read_row_group(group, columns=_RECORD_COLUMNS, use_threads=False), texts)
                 yield from ((row, columns.record(row - start, *wanted[row])) for row in mine)
             start = end
         yield from ((row, "the file has no such row") for row in rows if not 0 <= row < start)
@@ -423,9 +426,7 @@ class _Columns:
     def __init__(self, table: pa.Table, texts: dict[bytes, tuple[str, ...]]) -> None:
         """``texts`` keeps lists of strings that recur, such as the row ids of a test set."""
         self._texts = texts
-        self._plain = {
-            name: table.column(name).to_pylist() for name in ("spec", "key", "provenance", "context_cut", "n_shortened")
-        }
+        self._plain = {name: table.column(name).to_pylist() for name in _PLAIN}
         lists = {name: _one_chunk(table.column(name)) for name in (*_ARRAYS, *_LISTS)}
         self._offsets = {name: array.offsets.to_pylist() for name, array in lists.items()}
         self._values = {
