@@ -1,0 +1,81 @@
+"""The store under kill -9 at random moments of writing, joining, importing and rebuilding."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from icl_core.evaluation.bundle import export_bundle, import_bundle
+from icl_core.evaluation.codec import encode_record
+from icl_core.evaluation.store import Store, files_of
+from icl_core.evaluation.upkeep import rebuild_store, verify_store
+from tests.support.records import record_of
+
+fork = multiprocessing.get_context("fork")
+RECORDS = [record_of(demo_seed=seed, step=step, n_examples=6) for step in (1000, 2000) for seed in range(12)]
+CHECKPOINTS = list(dict.fromkeys(record.spec.checkpoint for record in RECORDS))
+TEXTS = {record.key.digest: encode_record(record) for record in RECORDS}
+N_KILLS = int(os.environ.get("ICL_OBSERVATORY_KILLS", "6"))
+"""More of them, as for a release, are asked for in the environment."""
+LONGEST_LIFE_S = 0.3
+
+
+def write(path: Path, bundle: Path, log: int) -> None:
+    opened = Store.open(path)
+    missing = [record for record in RECORDS if not opened.has(record.key)]
+    for start in range(0, len(missing), 3):
+        opened.put_many(missing[start : start + 3])
+        os.write(log, "".join(f"{record.key.digest}\n" for record in missing[start : start + 3]).encode())
+    for checkpoint in CHECKPOINTS:
+        opened.join(checkpoint)
+
+
+def bring_in(path: Path, bundle: Path, log: int) -> None:
+    import_bundle(Store.open(path), bundle)
+    os.write(log, "".join(f"{digest}\n" for digest in TEXTS).encode())
+
+
+def rebuild(path: Path, bundle: Path, log: int) -> None:
+    rebuild_store(path)
+    write(path, bundle, log)
+
+
+def assert_whole(path: Path, reported: set[str]) -> None:
+    """Nothing reported is lost, nothing differs, nothing is there twice, and no file is nobody's."""
+    opened = Store.open(path)
+    found = {key.digest: opened.get(key) for key in (record.key for record in RECORDS)}
+    stored = {digest: encode_record(record) for digest, record in found.items() if record is not None}
+    assert reported <= stored.keys() and stored.items() <= TEXTS.items()
+    assert opened.damage == {} and verify_store(path).is_healthy and verify_store(path).n_cells == len(stored)
+    if files := files_of(path):
+        assert len(pd.read_parquet(path / "results", columns=["sha256"])) == len(stored)
+    owned = {path / "results" / file for file in files}
+    others = {file for file in path.rglob("*") if file.is_file() and file.parent.name != "index"} - owned
+    assert all(file.name.endswith(".tmp") for file in others), "those of the dead go when the next run begins"
+
+
+@pytest.mark.stands_for("https://www.sqlite.org/atomiccommit.html", "a process that dies between a file and its index")
+@pytest.mark.parametrize("number", range(N_KILLS))
+def test_a_kill_at_any_moment_loses_nothing_that_was_said_to_be_stored(tmp_path: Path, number: int) -> None:
+    chance = random.Random()
+    source = Store.open(tmp_path / "source")
+    source.put_many(RECORDS)
+    export_bundle(source, tmp_path / "bundle")
+    path, log = tmp_path / "store", tmp_path / "log"
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for _ in range(3):
+        child = fork.Process(target=chance.choice((write, bring_in, rebuild)), args=(path, tmp_path / "bundle", file))
+        child.start()
+        time.sleep(chance.uniform(0, LONGEST_LIFE_S))
+        os.kill(child.pid or 0, signal.SIGKILL)
+        child.join()
+        assert child.exitcode in (0, -signal.SIGKILL)
+        assert_whole(path, set(log.read_text().split()))
+    os.close(file)
