@@ -4,6 +4,9 @@ It measures processor seconds, bytes and files: the import of the shipped bundle
 reading every record, and ``compete`` over all of them with its noise floors. Run ``python -m benchmarks.store [--all]
 [--json]``; without ``--all`` it takes the base model's results alone. With ``--all`` it fails when the import or
 ``compete`` takes more processor seconds, or the store more bytes, than they may.
+
+The base model's 4,080 cells when each result was a JSON file and a row of SQLite: import 16.0 s (42.4 s by the clock),
+80.5 MB in 4,081 files, list 0.43 s, read 3.03 s, compete 2.89 s.
 """
 
 from __future__ import annotations
