@@ -36,6 +36,7 @@ def main() -> None:
 if __name__ == "__main__":  # also true under streamlit run and AppTest; false in a spawned worker
     main()
 elif __name__ == "app":  # the server imports this file once, by its name, for the application around the pages
+    import pandas as pandas  # before any visit: Altair asks a half imported one, if another thread is at it, and fails
     from starlette.middleware import Middleware
     from streamlit.starlette import App
 
