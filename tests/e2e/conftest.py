@@ -23,7 +23,7 @@ from icl_core.evaluation.store import Store
 from icl_core.settings import project_path
 from tests.support.made_up import fill, made_up_study
 
-WAIT_MS = 20_000
+WAIT_MS = 180_000
 """Longest wait for a text; a loaded machine is slow, and a passing test does not wait."""
 
 
