@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, TimeoutError, expect, sync_playwright
 
 from icl_core.evaluation.bundle import ensure_embedded
 from icl_core.evaluation.store import Store
@@ -68,7 +68,10 @@ class Tab:
 
     def address_holds(self, *parts: str) -> None:
         """Waits until the address holds all the parts."""
-        self.page.wait_for_function("parts => parts.every(p => location.search.includes(p))", arg=list(parts))
+        try:
+            self.page.wait_for_function("parts => parts.every(p => location.search.includes(p))", arg=list(parts))
+        except TimeoutError:
+            raise AssertionError(f"{self.page.url} does not hold {parts}") from None
 
     @property
     def foreign(self) -> list[str]:
