@@ -12,7 +12,7 @@ def main() -> None:
     """Draws one run of the app."""
     import streamlit as st
 
-    from pages.ui import frame, links
+    from pages.ui import frame, kept, links
     from pages.ui.words import PageEndsError
 
     st.set_page_config(page_title="ICL Observatory", page_icon="🔭", layout="wide")
@@ -31,6 +31,7 @@ def main() -> None:
     finally:
         with notice:
             links.say()
+    kept.drawn()
 
 
 if __name__ == "__main__":  # also true under streamlit run and AppTest; false in a spawned worker

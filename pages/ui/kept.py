@@ -12,12 +12,12 @@ from streamlit.errors import StreamlitAPIException
 
 from pages.ui.selection import FOLLOWED, KEYS, as_shown, defaults_for, held
 
-__all__ = ["EMPTY", "keep_in_url", "read_empty", "remember", "undo_button"]
+__all__ = ["EMPTY", "drawn", "keep_in_url", "read_empty", "remember", "undo_button"]
 
 EMPTY = "none"
 """The name in the address that holds the names of the pickers in which nothing is picked."""
 _LISTS = ("model", "task", "setting")
-_PAGE, _NOW, _BEFORE = "study_page", "study_now", "study_before"
+_PAGE, _NOW, _BEFORE, _DRAWN = "study_page", "study_now", "study_before", "study_page_drawn"
 
 
 def read_empty() -> None:
@@ -35,8 +35,13 @@ def keep_in_url(page: str) -> None:
     """
     if _PAGE not in st.session_state:
         st.query_params.update({})  # unchanged, but told: the browser then takes it along to the next page
+    cut_short = not st.session_state.get(_DRAWN, True)
+    st.session_state[_DRAWN] = False
     if st.session_state.get(_PAGE, page) == page:
         return
+    if cut_short and not any(name in st.query_params for name in (*KEYS, EMPTY)):
+        for name, value in st.session_state.get(_NOW, {}).items():  # the browser left before it was told the address
+            st.session_state[name] = value
     known = {name: st.session_state[name] for name in KEYS if name in st.session_state}
     defaults = defaults_for(known.get("model", ()))
     changed = {name: value for name, value in known.items() if value != held(defaults, name)}
@@ -49,6 +54,11 @@ def keep_in_url(page: str) -> None:
     except StreamlitAPIException:  # a picker still owns its name; each then writes its own
         for name, value in known.items():
             st.session_state[name] = value
+
+
+def drawn() -> None:
+    """Notes that a page was drawn to its end, so that the browser knows the address by heart."""
+    st.session_state[_DRAWN] = True
 
 
 def _written(name: str, value: Any) -> str | list[str]:
