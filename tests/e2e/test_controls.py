@@ -80,7 +80,10 @@ def test_members_by_hand_begin_with_the_pair_on_the_screen(app: App, new_tab: Ca
     assert all(name in before for name in pair), (pair, before)
 
 
-@pytest.mark.parametrize("path", ["evaluate", "competition", "fusion", "playground"])
+@pytest.mark.parametrize(
+    "path",
+    ["evaluate", "competition", *(pytest.param(path, marks=pytest.mark.sweep) for path in ("fusion", "playground"))],
+)
 def test_the_tab_key_reaches_every_control(path: str, app: App, new_tab: Callable[[], Tab]) -> None:
     tab = new_tab()
     tab.open(f"{app.url}/{path}", PAGES.get(path, "tokens, of them"))

@@ -39,6 +39,13 @@ PAGES = {
 ALL_TABS = ("dynamics", "competition", "fusion", "playground", "lab")
 """Pages whose other tabs are opened one after the other."""
 WIDTHS = (1440, 1024, 600, 390)
+Looks = tuple[tuple[str, str, tuple[int, ...]], ...]
+"""Themes with their ink and the widths of the window."""
+LOOKS_OF: dict[str, Looks] = {
+    "usual": (("dark", DARK.ink, (390,)), ("light", LIGHT.ink, (1440,))),
+    "all": (("dark", DARK.ink, WIDTHS), ("light", LIGHT.ink, WIDTHS)),
+}
+LOOKS = ("usual", pytest.param("all", marks=pytest.mark.sweep))
 
 _SETTLED = """() => {
   const app = document.querySelector('[data-testid="stApp"]');
@@ -142,23 +149,22 @@ def heard(new_tab: Callable[[], Tab]) -> tuple[Tab, list[str]]:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_every_tab_of_a_page_in_both_themes_and_at_every_width(
-    path: str, app: App, heard: tuple[Tab, list[str]]
-) -> None:
+@pytest.mark.parametrize("looks", LOOKS)
+def test_every_tab_of_a_page(path: str, looks: str, app: App, heard: tuple[Tab, list[str]]) -> None:
     tab, said = heard
     tab.open(f"{app.url}/{path}", PAGES[path])
-    _assert_legible(tab)
+    _assert_legible(tab, LOOKS_OF[looks])
     own = path.replace(MADE_UP, "").rstrip("?") in ALL_TABS
     for each in tab.page.locator('[role="tablist"]:visible').last.get_by_role("tab").all()[1:] if own else ():
         each.click()
         expect(each).to_have_attribute("aria-selected", "true")
-        _assert_legible(tab)
+        _assert_legible(tab, LOOKS_OF[looks])
     _open_equations(tab)
     assert said == []
 
 
-def _assert_legible(tab: Tab) -> None:
-    for theme, ink, widths in (("dark", DARK.ink, (WIDTHS[0], WIDTHS[-1])), ("light", LIGHT.ink, WIDTHS)):
+def _assert_legible(tab: Tab, looks: Looks) -> None:
+    for theme, ink, widths in looks:
         tab.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
         tab.page.wait_for_function(_INK, arg=ink)
         for width in widths:

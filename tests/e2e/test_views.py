@@ -19,7 +19,13 @@ TITLES = {"": "ICL Observatory"} | {name: name.capitalize() for name in PAGES}
 MADE_UP = "model=someone-model"
 
 
-@pytest.mark.parametrize("path", TITLES)
+OFTEN = ("", "competition", "playground")
+"""Pages whose first visit is part of every run of the tests; the others' is with the sweep."""
+
+
+@pytest.mark.parametrize(
+    "path", [path if path in OFTEN else pytest.param(path, marks=pytest.mark.sweep) for path in TITLES]
+)
 def test_first_visit_of_a_fresh_server(path: str, fresh_app: App, new_tab: Callable[[], Tab]) -> None:
     tab = new_tab()
     tab.open(f"{fresh_app.url}/{path}", TITLES[path])
