@@ -253,6 +253,6 @@ def test_a_file_holds_the_charts_on_the_screen_light_and_with_their_font(
         button.click()
     svg = waited.value.path().read_text()
     for words in FILES[path]:
-        assert re.search(rf'aria-label="{re.escape(words)}"', svg), words
+        assert re.search(rf'aria-label="{re.escape(words)}', svg), words
     assert "<text" not in svg, "words are shapes"
     assert DARK.ink not in svg and DARK.tr not in svg and "#FFFFFF" in svg.upper()
