@@ -76,7 +76,7 @@ def test_accumulated_intensity_follows_epsilon(app: App, new_tab: Callable[[], T
     tab.page.wait_for_function(
         "before => document.querySelector('.st-key-chart-accumulation svg.marks')?.innerHTML !== before", arg=before
     )
-    number = tab.page.get_by_role("spinbutton", name="epsilon")
+    number = tab.page.get_by_role("spinbutton", name="epsilon").last  # while it is drawn anew there are two
     number.fill("0.1")
     number.press("Enter")
     tab.says("R is 0/0 and is not drawn")
