@@ -17,7 +17,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pages.ui.outlines import outlined
 from pages.ui.theme import Figure, Palette
 from pages.ui.words import legible
 
@@ -110,6 +109,8 @@ def _library() -> str:
 def as_svg(figure: Figure) -> bytes:
     """A chart as SVG, its words as shapes, whose names hold no characters that XML does not know."""
     import vl_convert
+
+    from pages.ui.outlines import outlined
 
     svg: str = vl_convert.vegalite_to_svg(_clean(figure), allowed_base_urls=[])
     return outlined(svg).encode()

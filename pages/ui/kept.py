@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from pages.ui.selection import FOLLOWED, KEYS, as_shown, defaults_for, held
+from pages.ui.selection import FOLLOWED, KEYS, as_shown, defaults_for, held, show
 
 __all__ = ["EMPTY", "drawn", "keep_in_url", "read_empty", "remember", "undo_button"]
 
@@ -40,8 +40,7 @@ def keep_in_url(page: str) -> None:
     if st.session_state.get(_PAGE, page) == page:
         return
     if cut_short and not any(name in st.query_params for name in (*KEYS, EMPTY)):
-        for name, value in st.session_state.get(_NOW, {}).items():  # the browser left before it was told the address
-            st.session_state[name] = value
+        show(**st.session_state.get(_NOW, {}))  # the browser left before it was told the address
     known = {name: st.session_state[name] for name in KEYS if name in st.session_state}
     defaults = defaults_for(known.get("model", ()))
     changed = {name: value for name, value in known.items() if value != held(defaults, name)}
@@ -52,8 +51,7 @@ def keep_in_url(page: str) -> None:
     try:
         st.query_params.from_dict(study | own)
     except StreamlitAPIException:  # a picker still owns its name; each then writes its own
-        for name, value in known.items():
-            st.session_state[name] = value
+        show(**known)
 
 
 def drawn() -> None:
@@ -92,6 +90,5 @@ def undo_button() -> None:
 def _undo() -> None:
     """Restates the values of the study before; what follows is no change to come back from."""
     before = st.session_state.pop(_BEFORE)
-    for name, value in before.items():
-        st.session_state[name] = value
+    show(**before)
     st.session_state[_NOW] = before

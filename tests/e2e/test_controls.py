@@ -78,6 +78,11 @@ def test_members_by_hand_begin_with_the_pair_on_the_screen(app: App, new_tab: Ca
     tab.settled()
     pair = [tab.page.locator(f".st-key-{key}").get_by_role("combobox").input_value() for key in ("tr_at", "tl_at")]
     assert all(name in before for name in pair), (pair, before)
+    tab.address_holds("members=By+hand")
+    again = new_tab()
+    again.open(tab.page.url, "gains in percentage points")
+    again.settled()
+    assert again.page.locator(".st-key-finding").inner_text() == tab.page.locator(".st-key-finding").inner_text()
 
 
 @pytest.mark.parametrize(

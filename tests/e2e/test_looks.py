@@ -241,7 +241,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("path", FILES)
-def test_a_file_holds_the_charts_on_the_screen_light_and_with_their_font(
+def test_a_file_holds_the_charts_on_the_screen_light_and_their_words_as_shapes(
     path: str, app: App, new_tab: Callable[[], Tab]
 ) -> None:
     tab = new_tab()

@@ -85,8 +85,8 @@ def move(control: Locator) -> None:
         (others if others.count() else control.locator("button")).first.click()
     else:
         deadline = time.monotonic() + WAIT_MS / 1000
-        while not _chosen(control) and time.monotonic() < deadline:
-            pass  # a box that is drawn anew at this moment closes again
+        while not _chosen(control):  # a box that is drawn anew at this moment closes again
+            assert time.monotonic() < deadline, "no other option could be taken"
 
 
 def _chosen(control: Locator) -> bool:
