@@ -12,7 +12,7 @@ def main() -> None:
     """Draws one run of the app."""
     import streamlit as st
 
-    from pages.ui import frame, links
+    from pages.ui import frame, kept, links
     from pages.ui.words import PageEndsError
 
     st.set_page_config(page_title="ICL Observatory", page_icon="🔭", layout="wide")
@@ -31,11 +31,13 @@ def main() -> None:
     finally:
         with notice:
             links.say()
+    kept.drawn()
 
 
 if __name__ == "__main__":  # also true under streamlit run and AppTest; false in a spawned worker
     main()
 elif __name__ == "app":  # the server imports this file once, by its name, for the application around the pages
+    import pandas as pandas  # before any visit: Altair asks a half imported one, if another thread is at it, and fails
     from starlette.middleware import Middleware
     from streamlit.starlette import App
 

@@ -14,7 +14,7 @@ from icl_core.errors import StudyError, UnknownNameError
 from icl_core.models.hub import published_names
 from icl_core.models.listing import Listing, Skipped, path_name, renamed
 from icl_core.records import CheckpointRef, text_fault
-from icl_core.registry.families import choose_checkpoints, chooses_by_order, nearest_checkpoints
+from icl_core.registry.families import choose_checkpoints, nearest_checkpoints, way_of
 from icl_core.registry.names import counted_in, home_of, label_of, order_question, training_order
 
 __all__ = ["Chosen", "choose", "refuse_doubtful_order"]
@@ -94,7 +94,7 @@ def refuse_doubtful_order(refs: Iterable[CheckpointRef]) -> None:
 
 def _choose_one(listing: Listing, choice: str) -> tuple[CheckpointRef, ...]:
     """Chooses of one model; a choice by number or of all needs an order of all of them."""
-    by_name = not chooses_by_order(choice)
+    by_name = way_of(choice) == "names"
     if not by_name:
         _refuse_doubt(_in_question(listing), listing)
     for each in listing.skipped if by_name else ():
@@ -125,7 +125,7 @@ def _refuse_doubt(refs: Sequence[CheckpointRef], listing: Listing) -> None:
 
 def _stepless(chosen: Sequence[CheckpointRef], listing: Listing, choice: str) -> list[Skipped]:
     """What a choice of all or of a number passes over."""
-    if listing.base is not None or not chooses_by_order(choice):
+    if listing.base is not None or way_of(choice) == "names":
         return []
     passed = [ref for ref in listing.checkpoints if ref.step is None and ref not in chosen]
     return [Skipped(label_of(ref), "its name tells no step; name it with --checkpoints to use it") for ref in passed]

@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from icl_core.errors import StudyError, UnknownNameError
 from icl_core.records import CheckpointRef
@@ -33,13 +33,13 @@ __all__ = [
     "checkpoint_faults",
     "checkpoint_ref",
     "choose_checkpoints",
-    "chooses_by_order",
     "get_family",
     "get_model",
     "known_checkpoints",
     "model_of_repository",
     "nearest_checkpoints",
     "paper_checkpoints",
+    "way_of",
 ]
 
 PAPER_GRID_SIZE = 17
@@ -826,9 +826,16 @@ def choose_checkpoints(refs: Sequence[CheckpointRef], choice: str) -> tuple[Chec
     return tuple(ref for ref in refs if ref in wanted)
 
 
-def chooses_by_order(choice: str) -> bool:
-    """Whether the text of a choice names no checkpoint but a way through all, which needs their order."""
-    return choice in ("all", "paper") or choice.isdecimal() or _LOG_CHOICE.fullmatch(choice) is not None
+def way_of(choice: str) -> Literal["all", "paper", "even", "log", "names"]:
+    """How the text of a choice chooses; every way but by names needs the order of all checkpoints.
+
+    One number alone counts as ``even``, though it can be a step of a shorter list.
+    """
+    if choice == "all":
+        return "all"
+    if choice == "paper":
+        return "paper"
+    return "even" if choice.isdecimal() else "log" if _LOG_CHOICE.fullmatch(choice) else "names"
 
 
 def _paper_choice(refs: Sequence[CheckpointRef]) -> tuple[CheckpointRef, ...]:

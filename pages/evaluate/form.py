@@ -19,7 +19,7 @@ from icl_core.evaluation.choice import refuse_doubtful_order
 from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.study import Study, validate_study
 from icl_core.evaluation.told import row_sentences
-from icl_core.registry.families import MODELS
+from icl_core.registry.families import MODELS, way_of
 from icl_core.registry.table_files import SUFFIXES
 from icl_core.registry.task_files import parse_task_file, upload_name
 from icl_core.registry.tasks import FILE_PREFIX, TASK_GROUPS, FileSource, get_task, list_tasks, own_file_name
@@ -31,7 +31,7 @@ from pages.ui.words import checkpoint_name, count, joined, plain, task_title
 __all__ = ["RunOptions", "models_and_checkpoints", "run_options", "settings", "study_to_run", "tasks"]
 
 MAX_UPLOAD_BYTES = 20_000_000
-WAYS = {"all": "All", "paper": "The paper's grid", "even": "Evenly spaced", "log": "Log-spaced", "hand": "By hand"}
+WAYS = {"all": "All", "paper": "The paper's grid", "even": "Evenly spaced", "log": "Log-spaced", "names": "By hand"}
 OWN_GROUP, TINY_GROUP = "own files", "tiny suite"
 
 
@@ -84,11 +84,6 @@ def _unlisted(models: Sequence[str]) -> None:
             st.rerun()
 
 
-def _way_of(text: str) -> str:
-    text = text.strip()
-    return text if text in ("all", "paper") else "even" if text.isdecimal() else "log" if text[:4] == "log " else "hand"
-
-
 def _set_way(way: str) -> None:
     models = st.session_state["model"]
     refs = cached.checkpoints_of(models[0]) if models else ()
@@ -112,7 +107,7 @@ def _set_by_hand(names: Sequence[str]) -> None:
 
 def _checkpoint_way() -> None:
     """How checkpoints are chosen, and the choice itself as text, steps or a number."""
-    way = _way_of(st.session_state["checkpoints"])
+    way = way_of(st.session_state["checkpoints"].strip())
     st.segmented_control(
         "Choose checkpoints",
         list(WAYS),
@@ -123,7 +118,7 @@ def _checkpoint_way() -> None:
         **mirror("page_way", way, _set_way),
     )
     models = st.session_state["model"]
-    if way == "hand" and len(models) == 1:
+    if way == "names" and len(models) == 1:
         try:
             chosen = selection.checkpoints_for(models[0], st.session_state["checkpoints"])
         except ObservatoryError:

@@ -14,7 +14,7 @@ from icl_core.evaluation.study import Study, study_from_json, study_to_json
 from icl_core.records import LABEL_SETTINGS, CheckpointRef
 from pages.fusion import compute, wording
 from pages.fusion.compute import Asked, Further, Line, Menu, Shown
-from pages.ui import blocks, charts_fusion, controls, frame
+from pages.ui import blocks, charts_fusion, controls, frame, selection
 from pages.ui.facts import Facts, who
 from pages.ui.pickers import one_of, several_of
 from pages.ui.sheet import Panel
@@ -77,6 +77,7 @@ def ask(study: Study) -> Asked:
         if has_dev:
             way = st.segmented_control(
                 "Members", [BEST, BY_HAND], default=BEST, required=True, key="members", bind="query-params",
+                on_change=_begin_with_shown,
                 help="Best on dev: the checkpoints with the highest TR and TL accuracy on the development set; "
                 "nothing is chosen on the test set.",
             )  # fmt: skip
@@ -126,14 +127,21 @@ def _model(label: str, key: str, names: list[str]) -> str:
 
 def _checkpoint(label: str, key: str, refs: tuple[CheckpointRef, ...]) -> CheckpointRef:
     names = {checkpoint_name(ref): ref for ref in refs}
-    last = st.session_state.get(LAST_MEMBERS, {}).get(key)
-    return names[one_of(label, list(names), default=last if last in names else list(names)[-1], key=key)]
+    return names[one_of(label, list(names), default=list(names)[-1], key=key)]
 
 
 def keep_members(shown: Shown) -> None:
     """Keeps which checkpoints are shown, so that choosing by hand begins with them."""
     at = zip(("tr_at", "tl_at", *(f"further_at_{i}" for i in range(MOST_FURTHER))), shown.members, strict=False)
     st.session_state[LAST_MEMBERS] = {key: checkpoint_name(ref) for key, (_, ref) in at}
+
+
+def _begin_with_shown() -> None:
+    """Writes the checkpoints on the screen into the boxes, and so into the address."""
+    if st.session_state["members"] == BY_HAND:
+        last = st.session_state.get(LAST_MEMBERS, {})
+        selection.show(**last)
+        st.query_params.update(last)  # a box that is not drawn yet does not write its own
 
 
 def _offer_dev(tr_model: str, tl_model: str, found: dict[str, Menu]) -> None:

@@ -592,21 +592,17 @@ def timeline_chart(rows: Sequence[Row], axis: XAxis, palette: Palette, *, height
     shape_scale = alt.Scale(domain=states, range=[TIMELINE_STATES[state] for state in states])
     legend = alt.Legend(title=None, orient="top", symbolSize=110, columns=COLUMNS)
     picked = alt.selection_point(name=PICK, fields=["name"], on="click", empty=False, toggle=False)
-    filled: Any = {  # by value: a second scale of the same field would have a legend of its own
-        "condition": [
-            {"test": f"datum.state === '{state}'", "value": colours[state]} for state in states if state not in HOLLOW
-        ],
-        "value": palette.background,
-    }
+    fills = [palette.background if state in HOLLOW else colours[state] for state in states]
+    fill_scale = alt.Scale(domain=states, range=fills)
     chart = (
         alt.Chart(rows_data(rows))
-        .mark_point(strokeWidth=1.8)
+        .mark_point(strokeWidth=1.8, opacity=1, fillOpacity=1)
         .encode(
             axis.encode(),
             alt.Y("model:N", sort=models, title=None, axis=names_axis(grid=True)),
-            alt.Color("state:N", sort=states, legend=legend, scale=colour_scale),
+            alt.Stroke("state:N", sort=states, legend=legend, scale=colour_scale),
+            alt.Fill("state:N", sort=states, legend=legend, scale=fill_scale),  # one legend: field and title are one
             alt.Shape("state:N", sort=states, legend=legend, scale=shape_scale),
-            fill=alt.FillValue(**filled),
             size=alt.condition("datum.state == 'not chosen'", alt.value(28), alt.value(120)),
             tooltip=[
                 alt.Tooltip("model:N", title="Model"),

@@ -17,7 +17,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pages.ui.sheet import with_font
 from pages.ui.theme import Figure, Palette
 from pages.ui.words import legible
 
@@ -108,11 +107,13 @@ def _library() -> str:
 
 
 def as_svg(figure: Figure) -> bytes:
-    """A chart as SVG with its font, whose texts hold no characters that XML does not know."""
+    """A chart as SVG, its words as shapes, whose names hold no characters that XML does not know."""
     import vl_convert
 
+    from pages.ui.outlines import outlined
+
     svg: str = vl_convert.vegalite_to_svg(_clean(figure), allowed_base_urls=[])
-    return with_font(svg).encode()
+    return outlined(svg).encode()
 
 
 def _clean(part: Any) -> Any:

@@ -10,14 +10,14 @@ from typing import Any
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from pages.ui.selection import FOLLOWED, KEYS, as_shown, defaults_for, held
+from pages.ui.selection import FOLLOWED, KEYS, as_shown, defaults_for, held, show
 
-__all__ = ["EMPTY", "keep_in_url", "read_empty", "remember", "undo_button"]
+__all__ = ["EMPTY", "drawn", "keep_in_url", "read_empty", "remember", "undo_button"]
 
 EMPTY = "none"
 """The name in the address that holds the names of the pickers in which nothing is picked."""
 _LISTS = ("model", "task", "setting")
-_PAGE, _NOW, _BEFORE = "study_page", "study_now", "study_before"
+_PAGE, _NOW, _BEFORE, _DRAWN = "study_page", "study_now", "study_before", "study_page_drawn"
 
 
 def read_empty() -> None:
@@ -35,8 +35,12 @@ def keep_in_url(page: str) -> None:
     """
     if _PAGE not in st.session_state:
         st.query_params.update({})  # unchanged, but told: the browser then takes it along to the next page
+    cut_short = not st.session_state.get(_DRAWN, True)
+    st.session_state[_DRAWN] = False
     if st.session_state.get(_PAGE, page) == page:
         return
+    if cut_short and not any(name in st.query_params for name in (*KEYS, EMPTY)):
+        show(**st.session_state.get(_NOW, {}))  # the browser left before it was told the address
     known = {name: st.session_state[name] for name in KEYS if name in st.session_state}
     defaults = defaults_for(known.get("model", ()))
     changed = {name: value for name, value in known.items() if value != held(defaults, name)}
@@ -47,8 +51,12 @@ def keep_in_url(page: str) -> None:
     try:
         st.query_params.from_dict(study | own)
     except StreamlitAPIException:  # a picker still owns its name; each then writes its own
-        for name, value in known.items():
-            st.session_state[name] = value
+        show(**known)
+
+
+def drawn() -> None:
+    """Notes that a page was drawn to its end, so that the browser knows the address by heart."""
+    st.session_state[_DRAWN] = True
 
 
 def _written(name: str, value: Any) -> str | list[str]:
@@ -82,6 +90,5 @@ def undo_button() -> None:
 def _undo() -> None:
     """Restates the values of the study before; what follows is no change to come back from."""
     before = st.session_state.pop(_BEFORE)
-    for name, value in before.items():
-        st.session_state[name] = value
+    show(**before)
     st.session_state[_NOW] = before

@@ -1,23 +1,18 @@
-"""The charts of a screen as one figure for paper: light whatever the theme, with its own widths and its font in it.
+"""The charts of a screen as one figure for paper: light whatever the theme, with its own widths.
 
 It draws nothing of its own: every chart comes from the function that drew it on the screen.
 """
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import functools
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
-
-import streamlit as st
 
 from pages.ui.theme import LIGHT, Figure, Palette
 
-__all__ = ["PAPER", "Draw", "Panel", "sheet", "together", "with_font"]
+__all__ = ["PAPER", "Draw", "Panel", "sheet", "together"]
 
 PAPER = dataclasses.replace(LIGHT, background="#FFFFFF")
 """The colours of exported figures."""
@@ -75,17 +70,3 @@ def _with_width(part: Any, width: int) -> Any:
             return {**part, "expr": _WIDTH_NAME.sub(str(width), part["expr"])}
         return {name: _with_width(value, width) for name, value in part.items()}
     return [_with_width(value, width) for value in part] if isinstance(part, list) else part
-
-
-def with_font(svg: str) -> str:
-    """An SVG that brings the font of its words, so that it looks the same on a machine without it."""
-    face = f"@font-face {{ font-family: 'Source Sans'; font-weight: 200 900; src: url({_font()}) format('woff2'); }}"
-    return re.sub(r"(<svg[^>]*>)", lambda found: f"{found[0]}<defs><style>{face}</style></defs>", svg, count=1)
-
-
-@functools.cache
-def _font() -> str:
-    """Streamlit's own copy of Source Sans (SIL Open Font License) as a data address."""
-    media = Path(st.__file__).parent / "static" / "static" / "media"
-    (font,) = media.glob("SourceSansVF-Upright*.woff2")
-    return f"data:font/woff2;base64,{base64.b64encode(font.read_bytes()).decode()}"

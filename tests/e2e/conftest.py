@@ -16,14 +16,14 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, TimeoutError, expect, sync_playwright
 
 from icl_core.evaluation.bundle import ensure_embedded
 from icl_core.evaluation.store import Store
 from icl_core.settings import project_path
 from tests.support.made_up import fill, made_up_study
 
-WAIT_MS = 20_000
+WAIT_MS = 180_000
 """Longest wait for a text; a loaded machine is slow, and a passing test does not wait."""
 
 
@@ -68,7 +68,10 @@ class Tab:
 
     def address_holds(self, *parts: str) -> None:
         """Waits until the address holds all the parts."""
-        self.page.wait_for_function("parts => parts.every(p => location.search.includes(p))", arg=list(parts))
+        try:
+            self.page.wait_for_function("parts => parts.every(p => location.search.includes(p))", arg=list(parts))
+        except TimeoutError:
+            raise AssertionError(f"{self.page.url} does not hold {parts}") from None
 
     @property
     def foreign(self) -> list[str]:

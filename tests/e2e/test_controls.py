@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.e2e.conftest import App, Tab
+from tests.e2e.test_walk import PAGES, keys_of
 
 pytestmark = pytest.mark.e2e
 
@@ -47,7 +48,7 @@ def test_lines_of_the_study_open_on_their_arrow_and_by_keyboard(app: App, new_ta
 def test_a_number_that_is_refused_does_not_stay_in_its_box(app: App, new_tab: Callable[[], Tab]) -> None:
     tab = new_tab()
     tab.open(f"{app.url}/competition?{MADE_UP}&eps=0.02", "at epsilon 0.02;")
-    number = tab.page.locator(".st-key-eps_number input")
+    number = tab.page.get_by_role("spinbutton", name="epsilon").last  # while it is drawn anew there are two
     number.fill("1")
     number.press("Enter")
     tab.says("from 0 to 0.1, so 1 is not used")
@@ -77,3 +78,35 @@ def test_members_by_hand_begin_with_the_pair_on_the_screen(app: App, new_tab: Ca
     tab.settled()
     pair = [tab.page.locator(f".st-key-{key}").get_by_role("combobox").input_value() for key in ("tr_at", "tl_at")]
     assert all(name in before for name in pair), (pair, before)
+    tab.address_holds("members=By+hand")
+    again = new_tab()
+    again.open(tab.page.url, "gains in percentage points")
+    again.settled()
+    assert again.page.locator(".st-key-finding").inner_text() == tab.page.locator(".st-key-finding").inner_text()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["evaluate", "competition", *(pytest.param(path, marks=pytest.mark.sweep) for path in ("fusion", "playground"))],
+)
+def test_the_tab_key_reaches_every_control(path: str, app: App, new_tab: Callable[[], Tab]) -> None:
+    tab = new_tab()
+    tab.open(f"{app.url}/{path}", PAGES.get(path, "tokens, of them"))
+    wanted = set(keys_of(tab)) | {f"st-key-line-{name}" for name in LINES}
+    tab.page.get_by_test_id("stSidebarNavLink").first.focus()
+    reached: set[str] = set()
+    places: set[str] = set()
+    while not wanted <= reached:
+        tab.page.keyboard.press("Tab")
+        place, keys = tab.page.evaluate(_FOCUSED)
+        assert place not in places, f"the focus has gone around without {wanted - reached}"
+        places.add(place)
+        reached |= set(keys)
+
+
+_FOCUSED = """() => {
+  const node = document.activeElement, keys = [];
+  for (let n = node; n; n = n.parentElement) keys.push(...[...n.classList].filter(c => c.startsWith('st-key-')));
+  return [`${[...document.querySelectorAll('*')].indexOf(node)}`, keys];
+}"""
+"""Which element has the focus, and the keys of the controls and containers around it."""

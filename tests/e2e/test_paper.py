@@ -37,7 +37,7 @@ def test_from_a_gap_to_the_evaluate_page(app: App, new_tab: Callable[[], Tab]) -
     tab.page.get_by_text("Missing: MiniCPM-2B, Amber-7B (2 models)").click()
     tab.says("to compute")
     tab.page.get_by_role("button", name="Take this study to Evaluate").click()
-    tab.says("34 checkpoints × 2 tasks × 3 settings × 2 seeds")
+    tab.says("34 checkpoints × 16 tasks × 3 settings × 2 seeds")
     tab.address_holds("model=minicpm-2b", "model=amber-7b")
     assert tab.foreign == []
 

@@ -37,7 +37,7 @@ from tests.support.tiny_models import save_task_file, save_trajectory, tiny_toke
 SEEN = "PyO3/pyo3#492", "PanicException, which is no Exception, ended the run; a growing normalizer the app's process"
 SAID = {
     "grows": "needs more than 0.3 GiB of memory",
-    "hangs": "takes longer than 15 s",
+    "hangs": "takes longer than 8 s",
     "gives up": "gives up on a text. It stopped on an unexpected PanicException: Onig: Regex search error",
     "is nested": "cannot be loaded",
 }
@@ -47,8 +47,8 @@ each_hostile = pytest.mark.parametrize("kind", HOSTILE)
 @pytest.fixture(autouse=True)
 def _limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ICL_OBSERVATORY_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr(tokenizing, "LIMIT_SECONDS", 15.0)
-    monkeypatch.setattr(tokenizing, "COUNT_SECONDS", 15.0)
+    monkeypatch.setattr(tokenizing, "LIMIT_SECONDS", 8.0)
+    monkeypatch.setattr(tokenizing, "COUNT_SECONDS", 8.0)
     monkeypatch.setattr(tokenizing, "MOST_MEMORY_BYTES", 300 * 2**20)
 
 

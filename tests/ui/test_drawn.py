@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import functools
 import inspect
@@ -314,14 +313,6 @@ def test_a_figure_has_every_panel_with_its_rows() -> None:
     one, two = (lambda palette: [panels[0]], lambda palette: [panels[1]])
     drawing = sheet.together(one, None, two)
     assert drawing is not None and drawing(sheet.PAPER) == panels
-
-
-def test_an_svg_brings_its_font() -> None:
-    svg = sheet.with_font(vl_convert.vegalite_to_svg(sheet.sheet([("", catalogue(sheet.PAPER)["series_chart"])])))
-    (font,) = re.findall(r"font-family: 'Source Sans'.*?base64,([A-Za-z0-9+/=]+)\)", svg)
-    assert base64.b64decode(font)[:4] == b"wOF2"
-    families = set(re.findall(r'font-family="([^"]*)"', svg))
-    assert families and all(family.startswith("&quot;Source Sans&quot;") for family in families)
 
 
 def test_the_names_of_marks_above_the_plot_meet_no_pole() -> None:

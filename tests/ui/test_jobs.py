@@ -60,7 +60,7 @@ def line(app: AppTest) -> list[str]:
 
 def results(app: AppTest) -> str:
     """What the sidebar says of results."""
-    return next(label for item in app.get("popover") if "Results" in (label := item.proto.popover.label))
+    return next(box.label for box in app.sidebar.expander if "Results" in box.label)
 
 
 def start_button(app: AppTest) -> tuple[str, bool]:

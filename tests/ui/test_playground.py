@@ -64,7 +64,7 @@ def page(
     monkeypatch.setattr("pages.ui.cached.checkpoints_of", lambda model: tuple(refs) if model == "run" else ())
 
     def opened(**query: str) -> AppTest:
-        app = open_page("playground", demos="None", play_shots="4", **query)
+        app = open_page("playground", demos="None", **query)
         if not app.exception:
             app.text_area(key="play_labels").set_value("negative\npositive")
             app.text_area(key="say").set_value("the film is a quiet joy").run()
