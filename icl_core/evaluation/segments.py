@@ -95,10 +95,14 @@ _LEAVES = {
 }
 _TEXT_COLUMNS = [_LEAVES[n] for n, t in zip(SCHEMA.names, SCHEMA.types, strict=True) if t in (pa.string(), _STRINGS)]
 _SPLIT_BY_BYTE = [_LEAVES[name] for name in ("loglikelihoods", "content_free", "gold")]
+_CHOSEN_BY = ["model", "revision", "step", *_FROM_SPEC]
+"""Columns with their lowest and highest value in each row group, by which readers skip groups; of others none is kept,
+since those of long texts are half of a small file."""
 WRITING: dict[str, Any] = {
     "compression": "zstd",
     "use_dictionary": [_LEAVES[n] for n in SCHEMA.names if _LEAVES[n] not in _SPLIT_BY_BYTE and n != "sha256"],
     "use_byte_stream_split": _SPLIT_BY_BYTE,
+    "write_statistics": _CHOSEN_BY,
     "write_page_checksum": True,
 }
 """Options of the Parquet writer for every file of results."""

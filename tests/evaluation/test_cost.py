@@ -6,6 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from icl_core.errors import CheckpointError, StoppedError, UnknownNameError
@@ -24,9 +25,13 @@ from icl_core.evaluation.rates import (
 )
 from icl_core.evaluation.shapes import ModelShape, WorkCount, prompt_flops, shape_of_config, work_flops
 from icl_core.evaluation.store import Store
-from icl_core.evaluation.study import Study
+from icl_core.evaluation.study import Study, study_cells
 from icl_core.models.hub import local_checkpoints
+from icl_core.records import CellRecord, CellSpec
 from icl_core.registry.families import checkpoint_ref, get_model
+from icl_core.registry.tasks import TASKS, get_task
+from icl_core.settings import DEFAULT_DEMO_SEEDS
+from tests.support.made_up import made_up_record, refs_of
 from tests.support.tiny_models import save_task_file, save_trajectory, tiny_model
 
 
@@ -179,15 +184,49 @@ def test_estimate_before_anything_is_measured(study: Study, store: Store) -> Non
 def test_estimate_agrees_with_what_the_run_then_counts(study: Study, store: Store) -> None:
     from icl_core.evaluation.run import run_study
 
+    empty = bytes_of(store)
     before = estimate(study, store)
     run_study(study, store, device="cpu", offline=True)
     cells = read_cells(store.path)
     assert before.tokens == pytest.approx(sum(cell.tokens for cell in cells), rel=0.03)
     assert before.flops == pytest.approx(sum(cell.flops for cell in cells), rel=0.05)
-    n_bytes = sum(path.stat().st_size for path in store.path.rglob("*") if path.is_file())
-    assert before.disk_bytes == pytest.approx(n_bytes, rel=0.5)
+    assert before.disk_bytes == pytest.approx(bytes_of(store) - empty, rel=0.2)
     after = estimate(study, store)
     assert (after.n_new, after.tokens, after.flops, after.seconds) == (0, 0, 0, 0)
+
+
+def bytes_of(store: Store) -> int:
+    return sum(path.stat().st_size for path in store.path.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(("n_checkpoints", "n_tasks", "n_test"), [(1, 1, 40), (3, 4, 100), (1, 16, 1000)])
+def test_estimated_bytes_are_those_of_stores_of_any_size(
+    store: Store, n_checkpoints: int, n_tasks: int, n_test: int
+) -> None:
+    """The last is a checkpoint of the paper's grid, whose log-likelihoods take 4 bytes each, everything included."""
+    refs = refs_of("pythia-410m", range(n_checkpoints))
+    seeds = DEFAULT_DEMO_SEEDS[:5]
+    study = Study(refs, tuple(TASKS)[:n_tasks], ("gold", "random", "abstract"), seeds, n_test=n_test)
+    empty, cells = bytes_of(store), study_cells(study)
+    for ref in refs:
+        store.put_many(without_pattern(spec) for spec in cells if spec.checkpoint == ref)
+        store.join(ref)
+    for index, spec in enumerate(cells):
+        note(store.path, measured(1e9 + index, 1 / (3 + index), model=spec.checkpoint.model, size=405_334_016))
+    works = [WorkCount(n_test + 1, 0, 0, 0)] * len(cells)
+    grown = bytes_of(store) - empty
+    two_pages = 8192  # of the index, which grows by pages
+    assert cost._result_bytes(cells, works) == pytest.approx(grown, rel=0.1, abs=two_pages)
+    if n_test == 1000:
+        assert grown / sum(spec.n_examples * get_task(spec.task).n_labels for spec in cells) < 4
+
+
+def without_pattern(spec: CellSpec) -> CellRecord:
+    """A made-up record whose log-likelihoods have nothing in common that could be packed."""
+    record, random = made_up_record(spec, wanted=0.7), np.random.default_rng(int(spec.digest[:15], 16))
+    scores = [-random.gamma(2.0, 2.0, a.shape).astype(np.float32) for a in (record.loglikelihoods, record.content_free)]
+    shots = tuple(f"train:{at}" for at in random.choice(60_000, spec.n_shots, replace=False))
+    return dataclasses.replace(record, loglikelihoods=scores[0], content_free=scores[1], demonstration_ids=shots)
 
 
 def test_time_follows_measured_cells_of_the_same_model(study: Study, store: Store) -> None:
