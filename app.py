@@ -31,7 +31,10 @@ def main() -> None:
     finally:
         with notice:
             links.say()
-    kept.drawn()
+            kept.say_dropped()
+        with st.sidebar:
+            kept.offer_left()
+    kept.drawn(page.url_path)
 
 
 if __name__ == "__main__":  # also true under streamlit run and AppTest; false in a spawned worker

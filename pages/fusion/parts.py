@@ -140,8 +140,8 @@ def _begin_with_shown() -> None:
     """Writes the checkpoints on the screen into the boxes, and so into the address."""
     if st.session_state["members"] == BY_HAND:
         last = st.session_state.get(LAST_MEMBERS, {})
-        selection.show(**last)
         st.query_params.update(last)  # a box that is not drawn yet does not write its own
+        selection.show(members=BY_HAND, **last)  # the browser then adds this one to the address that it is told
 
 
 def _offer_dev(tr_model: str, tl_model: str, found: dict[str, Menu]) -> None:

@@ -5,6 +5,7 @@ It moves values of the sidebar's pickers and decides none of them.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import streamlit as st
@@ -12,12 +13,13 @@ from streamlit.errors import StreamlitAPIException
 
 from pages.ui.selection import FOLLOWED, KEYS, as_shown, defaults_for, held, show
 
-__all__ = ["EMPTY", "drawn", "keep_in_url", "read_empty", "remember", "undo_button"]
+__all__ = ["EMPTY", "drawn", "keep_in_url", "offer_left", "read_empty", "remember", "say_dropped", "undo_button"]
 
 EMPTY = "none"
 """The name in the address that holds the names of the pickers in which nothing is picked."""
 _LISTS = ("model", "task", "setting")
 _PAGE, _NOW, _BEFORE, _DRAWN = "study_page", "study_now", "study_before", "study_page_drawn"
+_DROPPED, _OWN, _LEFT = "study_dropped", "own_choices", "own_choices_left"
 
 
 def read_empty() -> None:
@@ -45,18 +47,19 @@ def keep_in_url(page: str) -> None:
     defaults = defaults_for(known.get("model", ()))
     changed = {name: value for name, value in known.items() if value != held(defaults, name)}
     study = {name: _written(name, value) for name, value in changed.items()}
-    own: dict[str, str | list[str]] = {
-        name: st.query_params.get_all(name) for name in st.query_params if name not in (*KEYS, EMPTY)
-    }
-    try:
+    own: dict[str, str | list[str]] = {name: st.query_params.get_all(name) for name in _own_in_address()}
+    st.session_state[_LEFT] = {} if own else st.session_state.get(_OWN, {}).get(page, {})
+    with suppress(StreamlitAPIException):  # a picker still owns its name; each then writes its own
         st.query_params.from_dict(study | own)
-    except StreamlitAPIException:  # a picker still owns its name; each then writes its own
-        show(**known)
+    show(**known)  # told anew: pickers that were not ready when their user left would begin with their defaults
 
 
-def drawn() -> None:
-    """Notes that a page was drawn to its end, so that the browser knows the address by heart."""
+def drawn(page: str) -> None:
+    """Notes that a page was drawn to its end, so that the browser knows the address by heart, and its own choices."""
     st.session_state[_DRAWN] = True
+    st.session_state.setdefault(_OWN, {})[page] = {
+        name: st.session_state[name] for name in _own_in_address() if name in st.session_state
+    }
 
 
 def _written(name: str, value: Any) -> str | list[str]:
@@ -65,10 +68,12 @@ def _written(name: str, value: Any) -> str | list[str]:
 
 def remember(page: str) -> None:
     """Keeps the drawn pickers' values: the ones before them for the way back, the empty ones in the address."""
+    moved = st.session_state.get(_PAGE, page) != page
     st.session_state[_PAGE] = page
     now = {name: st.session_state[name] for name in (*KEYS, FOLLOWED)}
     if now != st.session_state.get(_NOW, now):
         st.session_state[_BEFORE] = st.session_state[_NOW]
+        st.session_state[_DROPPED] = moved and not any(st.query_params.get_all(name) for name in (*KEYS, EMPTY))
     st.session_state[_NOW] = now
     empty = [name for name in _LISTS if not now[name] and st.query_params.get_all(name) != [""]]
     if empty != st.query_params.get_all(EMPTY):
@@ -76,6 +81,32 @@ def remember(page: str) -> None:
             st.query_params[EMPTY] = empty
         else:
             del st.query_params[EMPTY]
+
+
+def say_dropped() -> None:
+    """Says that the address of another page named no study."""
+    if st.session_state.get(_DROPPED):
+        st.info("This address names no study, so the default one is shown. Undo in the sidebar brings back yours.")
+
+
+def offer_left() -> None:
+    """Offers a page's own choices again when a switch of pages has dropped them."""
+    left: dict[str, Any] = st.session_state.get(_LEFT, {})
+    if not _own_in_address() and any(st.session_state.get(name) != value for name, value in left.items()):
+        st.caption("Choices that were made on this page are at their defaults again.")
+        st.button("Bring them back", key="bring-back", type="tertiary", on_click=_bring_back)
+
+
+def _own_in_address() -> list[str]:
+    return [name for name in st.query_params if name not in (*KEYS, EMPTY)]
+
+
+def _bring_back() -> None:
+    left = st.session_state.pop(_LEFT)
+    for name, value in left.items():
+        with suppress(StreamlitAPIException):  # a drawn control writes its own
+            st.query_params[name] = _written(name, value)
+    show(**left)
 
 
 def undo_button() -> None:
@@ -92,3 +123,4 @@ def _undo() -> None:
     before = st.session_state.pop(_BEFORE)
     show(**before)
     st.session_state[_NOW] = before
+    st.session_state[_DROPPED] = False

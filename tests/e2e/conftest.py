@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
-from playwright.sync_api import Browser, Page, TimeoutError, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, TimeoutError, expect, sync_playwright
 
 from icl_core.evaluation.bundle import ensure_embedded
 from icl_core.evaluation.store import Store
@@ -65,6 +65,16 @@ class Tab:
     def settled(self) -> None:
         """Waits until no run is going on."""
         self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=WAIT_MS)
+
+    def control(self, key: str, part: str = "input") -> Locator:
+        """A control by its key. One that is drawn anew stands beside the one before until the run has ended."""
+        return self.one(self.page.locator(f'[class*="st-key-{key}"]').locator(part))
+
+    def one(self, found: Locator) -> Locator:
+        """What is found, once there is one of it."""
+        self.settled()
+        expect(found).to_have_count(1)
+        return found
 
     def address_holds(self, *parts: str) -> None:
         """Waits until the address holds all the parts."""

@@ -76,8 +76,8 @@ def test_accumulated_intensity_follows_epsilon(app: App, new_tab: Callable[[], T
     tab.page.wait_for_function(
         "before => document.querySelector('.st-key-chart-accumulation svg.marks')?.innerHTML !== before", arg=before
     )
-    number = tab.page.get_by_role("spinbutton", name="epsilon").last  # while it is drawn anew there are two
-    number.fill("0.1")
+    number = tab.page.get_by_role("spinbutton", name="epsilon")
+    tab.one(number).fill("0.1")
     number.press("Enter")
     tab.says("R is 0/0 and is not drawn")
 
@@ -141,6 +141,36 @@ def test_a_box_shows_what_the_chart_shows_after_its_options_have_changed(app: Ap
     pick_models(tab, "someone-model")
     tab.says("At step 990, someone-model has")
     expect(at).to_have_value("someone-model step 990")
+
+
+def to_page(tab: Tab, title: str) -> None:
+    tab.page.get_by_test_id("stSidebarNavLink").filter(has_text=title).click()
+    expect(tab.page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+
+
+def test_study_stays_when_its_user_leaves_before_the_boxes_are_ready(app: App, new_tab: Callable[[], Tab]) -> None:
+    tab = new_tab()
+    tab.open(f"{app.url}/competition?{MADE_UP}&eps=0.05", "at epsilon 0.05;")
+    to_page(tab, "Dynamics")
+    tab.settled()
+    tab.page.get_by_role("radio", name="linear").click()
+    tab.address_holds("scale=linear", MADE_UP)
+    tab.settled()
+    expect(tab.page.locator(".st-key-line-models summary")).to_contain_text("someone-model")
+    to_page(tab, "Competition")
+    tab.says("at epsilon 0.05;")
+    tab.settled()
+    to_page(tab, "Dynamics")
+    tab.settled()
+    while tab.page.get_by_role("heading", name="Dynamics", exact=True).count():
+        tab.page.go_back()  # an address that names less of the page can lie in between
+        tab.settled()
+    tab.says("at epsilon 0.01;")
+    expect(tab.page.get_by_test_id("stSidebar")).to_contain_text("at their defaults again")
+    tab.page.get_by_role("button", name="Bring them back").click()
+    tab.says("at epsilon 0.05;")
+    tab.address_holds("eps=0.05", MADE_UP)
+    expect(tab.page.get_by_role("button", name="Bring them back")).to_have_count(0)
 
 
 def test_one_view_in_a_second_window_after_a_reload_and_on_the_way_back(app: App, new_tab: Callable[[], Tab]) -> None:

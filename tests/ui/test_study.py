@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from icl_core.evaluation.store import Store
+from pages.ui.selection import KEYS
 from tests.support.links import open_link, said
 from tests.support.made_up import fill, made_up_study, refs_of
 from tests.support.own_folders import lay_run
@@ -99,6 +100,23 @@ def test_undo_brings_back_the_study_before_the_last_change(two_models: None, ope
     assert app.button(key="undo").disabled, "one step"
     app.multiselect(key="model").set_value(["bare-model"]).run()
     assert app.session_state["task"] == ["trec"], "defaults are defaults again"
+
+
+def test_an_address_without_the_study_says_so_on_another_page(
+    two_models: None, open_page: Callable[..., AppTest]
+) -> None:
+    app = open_page("dynamics")
+    default = held(app, *KEYS)
+    app.multiselect(key="model").set_value(["bare-model"]).run()
+    for name, value in default.items():  # as a browser does on its way back to an address that names none of them
+        app.session_state[name] = value
+    app.query_params.clear()
+    app.switch_page("pages/competition/page.py").run()
+    assert held(app, *KEYS) == default
+    assert "This address names no study" in words(app)
+    app.button(key="undo").click().run()
+    assert app.session_state["model"] == ["bare-model"]
+    assert "This address names no study" not in words(app)
 
 
 def test_every_group_has_all_and_none(two_models: None, open_page: Callable[..., AppTest]) -> None:
