@@ -8,7 +8,7 @@ WORKERS ?= 2
 .PHONY: run test check format clean
 
 run: $(VENV)/.run
-	@$(BIN)/python -m icl_core import --embedded base
+	@$(BIN)/python -m icl_core import --embedded
 	$(BIN)/streamlit run app.py --server.port $(PORT)
 
 test: $(VENV)/.dev

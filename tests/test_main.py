@@ -14,7 +14,7 @@ import pytest
 
 from icl_core.cli.score import _requests
 from icl_core.evaluation import jobs
-from icl_core.evaluation.bundle import read_manifest
+from icl_core.evaluation.bundle import embedded_bundles, read_manifest
 from icl_core.evaluation.rates import MeasuredCell, note
 from icl_core.evaluation.store import Store
 from icl_core.settings import embedded_results_path, project_path
@@ -266,10 +266,10 @@ def test_score_reproduces_smollm2(cli: Cli, golden_path: Path, tmp_path: Path) -
 
 
 def test_shipped_results_are_imported_once(cli: Cli) -> None:
-    n_shipped = read_manifest(embedded_results_path() / "tiny-base").n_cells
+    n_shipped = sum(read_manifest(embedded_results_path() / name).n_cells for name in embedded_bundles())
     assert n_shipped > 0
-    assert json.loads(cli("import", "--embedded", "base", "--json")[1]) == {"n_new": n_shipped}
-    assert json.loads(cli("import", "--embedded", "base", "--json")[1]) == {"n_new": 0}
+    assert json.loads(cli("import", "--embedded", "--json")[1]) == {"n_new": n_shipped}
+    assert json.loads(cli("import", "--embedded", "--json")[1]) == {"n_new": 0}
 
 
 def test_import_needs_a_source(cli: Cli) -> None:

@@ -329,11 +329,10 @@ def _jobs_table(found: Sequence[jobs.Job]) -> str:
 
 def _run_job(options: argparse.Namespace) -> int:
     from icl_core.cli.lab import train_job
-    from icl_core.evaluation.bundle import import_job
     from icl_core.evaluation.cost import estimate_job
     from icl_core.evaluation.run import evaluate_job
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
-    handlers = {"evaluate": evaluate_job, "train": train_job, "import": import_job, "estimate": estimate_job}
+    handlers = {"evaluate": evaluate_job, "train": train_job, "estimate": estimate_job}
     state = jobs.work(options.id, handlers, store_path=settings.store_path())
     return 0 if state in ("done", "cancelled") else 1

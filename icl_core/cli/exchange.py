@@ -8,7 +8,7 @@ from typing import Any
 
 from icl_core.cli.listing import check_known, open_store
 from icl_core.cli.output import complain, emit, folder
-from icl_core.evaluation.bundle import embedded_bundles, ensure_embedded, export_bundle, import_bundle
+from icl_core.evaluation.bundle import ensure_embedded, export_bundle, import_bundle
 from icl_core.evaluation.store import Store
 from icl_core.registry.tasks import stored_task_names
 
@@ -26,9 +26,7 @@ def add_commands(add: Any) -> None:
     source = add("import", _import, "merge a folder written by export; repeating it changes nothing")
     which = source.add_mutually_exclusive_group(required=True)
     which.add_argument("path", type=folder, nargs="?", help="folder to read")
-    which.add_argument(
-        "--embedded", choices=("base", "all"), help="the results shipped with the app: the base model's, or all"
-    )
+    which.add_argument("--embedded", action="store_true", help="the results that are shipped with the app")
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -51,7 +49,7 @@ def _export(options: argparse.Namespace) -> int:
 
 def _import(options: argparse.Namespace) -> int:
     if options.embedded:
-        n_new = ensure_embedded(Store.open(), embedded_bundles() if options.embedded == "all" else None)
+        n_new = ensure_embedded(Store.open())
         emit(options, {"n_new": n_new}, f"{n_new} new cells of the shipped suite.")
         return 0
     report = import_bundle(open_store(options), options.path)

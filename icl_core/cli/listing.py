@@ -28,7 +28,7 @@ __all__ = ["add_commands", "check_known", "open_store", "tell_damage"]
 
 
 def open_store(options: argparse.Namespace) -> Store:
-    """The store that the options name; the default one also holds the shipped base model's results.
+    """The store that the options name; the default one also holds the shipped results.
 
     What keeps it from being written, such as a full disk, is said, and the rest goes on.
     """
@@ -39,7 +39,7 @@ def open_store(options: argparse.Namespace) -> Store:
         try:
             ensure_embedded(store)
         except StoreError as error:
-            complain(f"warning: The shipped results could not be added: {error}")
+            complain(f"warning: The shipped results are not all there: {error}")
     return store
 
 

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,6 @@ from icl_core.evaluation.catalogue import company_of
 from icl_core.evaluation.cells import is_current
 from icl_core.evaluation.codec import from_plain
 from icl_core.evaluation.index import remedy
-from icl_core.evaluation.jobs import JobContext, Outcome
 from icl_core.evaluation.segments import GROUP_ROWS, SCHEMA, WRITING, check_table, checked_rows_of, plain_file, table_of
 from icl_core.evaluation.store import PutReport, Store
 from icl_core.owners import clear_leftovers
@@ -37,9 +36,7 @@ __all__ = [
     "ensure_embedded",
     "export_bundle",
     "import_bundle",
-    "import_job",
     "read_manifest",
-    "waiting_bundles",
 ]
 
 _FORMAT = "icl-observatory results 1"
@@ -159,16 +156,7 @@ def read_manifest(path: Path) -> BundleManifest:
     return manifest
 
 
-OnRows = Callable[[int, int], None]
-
-
-def import_bundle(
-    store: Store,
-    path: Path,
-    *,
-    on_progress: OnRows = lambda done, total: None,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> PutReport:
+def import_bundle(store: Store, path: Path) -> PutReport:
     """Merges the bundle in a folder into a store; results that are there already stay.
 
     Ended half-way it leaves whole cells, and importing again adds the rest. A row that is no result, or that does not
@@ -177,8 +165,6 @@ def import_bundle(
     Args:
         store: where they go.
         path: the folder.
-        on_progress: called with read rows and all rows.
-        should_stop: looked at before each row; True ends the import, and the report tells of what went in.
 
     Raises:
         StoreError: the folder holds no bundle, its table is not the one of the manifest, or it would fill the memory;
@@ -199,23 +185,12 @@ def import_bundle(
             if metadata.num_rows != manifest.n_cells:
                 raise StoreError(f"{table} has {metadata.num_rows} rows, but its {_MANIFEST} says {manifest.n_cells}.")
             records = _records(checked_rows_of(file, str(table)), manifest, _Neighbours(store), refused)
-            report = store.put_many(_watched(records, manifest.n_cells, on_progress, should_stop))
+            report = store.put_many(records)
     except OSError as error:
         raise StoreError(f"The bundle in {path} lacks its table: {error}.") from error
     except (pa.ArrowException, MemoryError) as error:
         raise StoreError(f"{table} cannot be read as Parquet: {shown(error, most=200)}.") from error
     return dataclasses.replace(report, refused=tuple(refused))
-
-
-def _watched(
-    records: Iterator[CellRecord], total: int, on_progress: OnRows, should_stop: Callable[[], bool]
-) -> Iterator[CellRecord]:
-    """The records until it is time to stop, each told of before it is handed on."""
-    for done, record in enumerate(records):
-        if should_stop():
-            return
-        on_progress(done, total)
-        yield record
 
 
 def _records(
@@ -263,91 +238,59 @@ def _facts(key: CellKey) -> tuple[object, ...]:
 
 
 def embedded_bundles() -> tuple[str, ...]:
-    """Names of the shipped bundles, the base model's first: it is what a new store opens with."""
+    """Names of the shipped bundles, the base model's first."""
     names = (manifest.parent.name for manifest in embedded_results_path().glob(f"*/{_MANIFEST}"))
     return tuple(sorted(names, key=lambda name: (name != BASE_MEMBER, name)))
-
-
-def waiting_bundles(store: Store) -> tuple[str, ...]:
-    """The shipped bundles that are not in a store yet, in the order of ``embedded_bundles``."""
-    return tuple(name for name in embedded_bundles() if store.notes.get(_SHIPPED, _bundle_id(name)) is None)
 
 
 def ensure_embedded(
     store: Store,
     bundles: Iterable[str] | None = None,
     *,
-    on_progress: Callable[[int, int, str], None] = lambda done, total, name: None,
-    should_stop: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Imports shipped bundles once; returns how many cells were new. Quick when nothing is left to do.
+    """Brings in shipped results once; returns how many cells were new. Quick when nothing is left to do.
+
+    A bundle that cannot be brought in does not take the others with it.
 
     Args:
         store: where they go.
-        bundles: their names; None for the base model's alone.
-        on_progress: called with read cells and all cells of the bundles that are not there yet, and a bundle's name.
-        should_stop: True ends it; the bundle in work counts as not there, and importing again adds its rest.
+        bundles: names of the bundles; all if None.
+        on_progress: called with how many bundles are in, and how many were to be brought in.
 
     Raises:
-        StoreError: a shipped bundle is damaged, or there is none of that name.
+        StoreError: naming each bundle that is damaged or cannot be written; the others are in the store. Or there is
+            none of that name.
     """
-    names = embedded_bundles()[:1] if bundles is None else tuple(bundles)
+    names = embedded_bundles() if bundles is None else tuple(bundles)
     if unknown := [name for name in names if name not in embedded_bundles()]:
         raise StoreError(f"There is no shipped bundle {unknown[0]!r}; there are {', '.join(embedded_bundles())}.")
     waiting = [name for name in names if store.notes.get(_SHIPPED, _bundle_id(name)) is None]
-    sizes = {name: read_manifest(embedded_results_path() / name).n_cells for name in waiting}
-    total, before, n_new = sum(sizes.values()), 0, 0
-    for name in waiting:
-
-        def tell(done: int, _: int, before: int = before, name: str = name) -> None:
-            on_progress(before + done, total, name)
-
-        tell(0, sizes[name])
-        n_mine = _bring_in(store, embedded_results_path() / name, on_progress=tell, should_stop=should_stop)
-        n_new += n_mine
-        if should_stop():
-            return n_new
-        store.notes.put(_SHIPPED, _bundle_id(name), canonical_json({"folder": name, "n_new": n_mine}))
-        before += sizes[name]
-    on_progress(before, total, "")
+    troubles: list[str] = []
+    n_new = 0
+    for done, name in enumerate(waiting):
+        on_progress(done, len(waiting))
+        try:
+            n_mine = _bring_in(store, embedded_results_path() / name)
+            store.notes.put(_SHIPPED, _bundle_id(name), canonical_json({"folder": name, "n_new": n_mine}))
+            n_new += n_mine
+        except StoreError as error:
+            troubles.append(str(error))
+    if troubles:
+        raise StoreError(" ".join(dict.fromkeys(troubles)))
     return n_new
 
 
-def _bring_in(store: Store, path: Path, *, on_progress: OnRows, should_stop: Callable[[], bool]) -> int:
+def _bring_in(store: Store, path: Path) -> int:
     """Takes a shipped bundle in as it is, or row by row where there are results beside its own; how many were new.
 
     Its rows are this project's own and need no check of each; that its table is the one of its manifest is checked.
     """
-    if should_stop():
-        return 0
     if _file_sha256(path / _TABLE) == read_manifest(path).sha256:
         n_cells = store.adopt(path / _TABLE)
         if n_cells is not None:
             return n_cells
-    return import_bundle(store, path, on_progress=on_progress, should_stop=should_stop).n_new
-
-
-def import_job(payload: Mapping[str, object], context: JobContext) -> Outcome:
-    """Does a job of the kind ``import``: ``{"bundles": [names of shipped bundles]}``.
-
-    Raises:
-        StoreError: as ``ensure_embedded``; bundles before the one that is refused are in the store.
-    """
-    asked = payload["bundles"]
-    names = [str(name) for name in asked] if isinstance(asked, list) else []
-    store = Store.open(context.store_path)
-    try:
-        n_new = ensure_embedded(
-            store,
-            names,
-            on_progress=lambda done, total, name: context.report_alike(done, total, current=name),
-            should_stop=context.should_stop,
-        )
-    finally:
-        store.close()
-    if context.should_stop():
-        return Outcome(f"{n_new:,} new cells are in the store; resume brings in the rest.", complete=False)
-    return Outcome(f"{n_new:,} new cells of {len(names)} shipped bundle{'s' * (len(names) != 1)} are in the store.")
+    return import_bundle(store, path).n_new
 
 
 def _bundle_id(name: str) -> str:

@@ -55,7 +55,7 @@ __all__ = [
     "work",
 ]
 
-JobKind = Literal["evaluate", "train", "import", "estimate"]
+JobKind = Literal["evaluate", "train", "estimate"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "lost"]
 
 BEAT_SECONDS = 1.0

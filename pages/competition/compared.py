@@ -6,7 +6,7 @@ import streamlit as st
 
 from icl_core.evaluation.study import Study
 from pages.competition.parts import Seen
-from pages.ui import blocks, cached, compared, selection, shipped, side_by_side, suite
+from pages.ui import blocks, cached, compared, selection, side_by_side, suite
 from pages.ui.axes import Quantity, ScaleName
 from pages.ui.controls import View
 from pages.ui.pickers import several_of
@@ -23,7 +23,6 @@ _VIEWS = ("Intensity and ICL", "Occurrence", "R over training", "R and ICL", "By
 
 def models(study: Study, found: cached.Collected, seen: Seen, view: View) -> None:
     """Occurrence, mean intensity against final ICL, and R of any models of the store."""
-    shipped.offer("compared")
     stored = compared.stored_models()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = several_of(

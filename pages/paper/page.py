@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages.competition.parts import epsilon_controls
 from pages.paper import figures, fill, parts, tables
-from pages.ui import frame, shipped
+from pages.ui import frame
 from pages.ui.words import reported
 
 PANELS = {**figures.PANELS, **tables.PANELS}
@@ -15,7 +15,6 @@ fill.follow()
 frame.heading("Paper", "What did the paper report, and what do we get?")
 with reported():
     sentence = st.container()
-    shipped.offer("paper")
     panel = st.segmented_control(
         "Panel",
         list(PANELS),

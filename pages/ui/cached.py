@@ -67,9 +67,6 @@ __all__ = [
     "troubles",
 ]
 
-_TOLD_EVERY = 20
-"""Cells between two words on how far the first import is."""
-
 
 @dataclass
 class _Opened:
@@ -88,7 +85,7 @@ def _open(path: Path) -> _Opened:
 
 
 def _opened() -> _Opened:
-    """The store with the shipped base model's results in it; the first visit says how far their import is."""
+    """The store with the shipped results in it; the first visit says how far their import is."""
     opened = _open(settings.store_path())
     if opened.trouble or opened.is_full:
         return opened
@@ -104,10 +101,8 @@ def _opened() -> _Opened:
     return opened
 
 
-def _say_progress(spot: DeltaGenerator, done: int, total: int, name: str) -> None:
-    if total and done % _TOLD_EVERY == 0:
-        words = f"Bringing the shipped results into the store, once: {done:,} of {total:,} cells"
-        spot.progress(done / total, text=words)
+def _say_progress(spot: DeltaGenerator, done: int, total: int) -> None:
+    spot.progress(done / total, text=f"Bringing the shipped results into the store, once: {done} of {total} files")
 
 
 def store() -> Store:

@@ -20,13 +20,12 @@ from pages.ui.words import count, duration, plain, reported, when
 __all__ = ["button", "line", "listed", "live", "live_of", "log_end", "past", "refreshed", "start", "status"]
 
 MOST_PAST = 12
-_UNITS = {"evaluate": "cell", "train": "step", "import": "cell", "estimate": "checkpoint"}
+_UNITS = {"evaluate": "cell", "train": "step", "estimate": "checkpoint"}
 """What each kind of job counts."""
-_NAMES = {"evaluate": "Job", "train": "Training", "import": "Import", "estimate": "Cost question"}
+_NAMES = {"evaluate": "Job", "train": "Training", "estimate": "Cost question"}
 _HOMES = {
     "evaluate": ("pages/evaluate/page.py", "See it on Evaluate"),
     "train": ("pages/lab/page.py", "See it on Lab"),
-    "import": ("pages/evaluate/page.py", "See it on Evaluate"),
     "estimate": ("pages/evaluate/page.py", "See it on Evaluate"),
 }
 """The page that shows each kind of job, and the words of the link to it."""

@@ -24,7 +24,6 @@ from icl_core.evaluation.bundle import (
     export_bundle,
     import_bundle,
     read_manifest,
-    waiting_bundles,
 )
 from icl_core.evaluation.codec import encode_record
 from icl_core.evaluation.segments import checked_rows
@@ -209,16 +208,16 @@ def test_shipped_bundles_are_imported_once(filled, other_store, tmp_path, monkey
     assert ensure_embedded(other_store) == 0
     export_bundle(store, shipped / "another", specs=[r.spec for r in records[:4]])
     export_bundle(store, shipped / "tiny-base", specs=[r.spec for r in records[2:]])
-    assert waiting_bundles(other_store) == embedded_bundles() == ("tiny-base", "another")
-    assert ensure_embedded(other_store) == 4, "the base model alone"
-    assert waiting_bundles(other_store) == ("another",)
+    assert embedded_bundles() == ("tiny-base", "another")
+    assert ensure_embedded(other_store, ["tiny-base"]) == 4, "the base model alone"
     with pytest.raises(StoreError, match="no shipped bundle 'none'"):
         ensure_embedded(other_store, ["none"])
-    assert ensure_embedded(other_store, embedded_bundles()) == 2
+    told = []
+    assert ensure_embedded(other_store, on_progress=lambda done, total: told.append((done, total))) == 2
+    assert told == [(0, 1)]
     monkeypatch.setattr(bundle, "import_bundle", lambda *_: pytest.fail("imported again"))
-    assert ensure_embedded(other_store, embedded_bundles()) == 0
+    assert ensure_embedded(other_store) == 0
     assert ensure_embedded(Store.open(other_store.path)) == 0
-    assert waiting_bundles(other_store) == ()
 
 
 def test_a_shipped_bundle_is_copied_as_it_is(filled, other_store, tmp_path, monkeypatch):
@@ -247,7 +246,7 @@ def test_a_second_shipped_bundle_of_a_model_is_copied_where_it_stands_in_no_curv
     monkeypatch.setattr(
         bundle, "import_bundle", lambda store, path, **_: by_row.append(path.name) or PutReport(1, 0, {})
     )
-    assert ensure_embedded(other_store, embedded_bundles()) == 3
+    assert ensure_embedded(other_store) == 3
     assert by_row == ["more-seeds"] and len(other_store.summaries()) == 2
 
 
@@ -260,7 +259,7 @@ def test_models_that_share_weights_are_both_found(other_store, tmp_path, monkeyp
         source = Store.open(tmp_path / each.spec.checkpoint.model)
         source.put(each)
         export_bundle(source, tmp_path / "embedded" / each.spec.checkpoint.model)
-    assert ensure_embedded(other_store, embedded_bundles()) == 2
+    assert ensure_embedded(other_store) == 2
     for opened in (other_store, Store.open(other_store.path)):
         assert [encode_record(opened.find(each.spec)) for each in records] == list(map(encode_record, records))
         assert len(opened.summaries()) == 2 and opened.count() == 1
@@ -268,14 +267,18 @@ def test_models_that_share_weights_are_both_found(other_store, tmp_path, monkeyp
 
 
 def test_a_shipped_bundle_that_was_altered_is_refused(filled, other_store, tmp_path, monkeypatch):
-    store, _ = filled
+    store, records = filled
     monkeypatch.setattr(bundle, "embedded_results_path", lambda: tmp_path / "embedded")
-    export_bundle(store, tmp_path / "embedded" / "tiny-base")
+    for name, part in (("tiny-base", records[:2]), ("whole", records[2:4]), ("without-manifest", records[4:])):
+        export_bundle(store, tmp_path / "embedded" / name, specs=[record.spec for record in part])
     table = tmp_path / "embedded" / "tiny-base" / "cells.parquet"
     table.write_bytes(table.read_bytes()[:-1])
-    with pytest.raises(StoreError, match="is damaged: its sha256"):
+    (tmp_path / "embedded" / "without-manifest" / "manifest.json").write_text("{}")
+    with pytest.raises(StoreError) as caught:
         ensure_embedded(other_store)
-    assert other_store.summaries() == []
+    assert "tiny-base" in str(caught.value) and "is damaged: its sha256" in str(caught.value)
+    assert "without-manifest" in str(caught.value)
+    assert {summary.spec for summary in other_store.summaries()} == {each.spec for each in records[2:4]}
 
 
 @pytest.mark.parametrize("name", embedded_bundles())

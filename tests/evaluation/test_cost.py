@@ -312,11 +312,10 @@ def test_a_job_gives_the_same_estimate(study: Study, store: Store, monkeypatch: 
 
 def test_jobs_of_both_kinds_are_done_by_their_processes(study: Study, store: Store) -> None:
     asked = jobs.submit_estimate(study, device="cpu", store_path=store.path)
-    bundles = {"bundles": ["nonsense"]}
-    refused = jobs.submit_payload("import", bundles, title="i", device=jobs.NO_DEVICE, store_path=store.path)
+    refused = jobs.submit_payload("train", {"config": {"steps": 0}}, title="t", device="cpu", store_path=store.path)
     assert jobs.wait_for(asked, timeout=300, store_path=store.path).state == "done"
     job = jobs.wait_for(refused, timeout=300, store_path=store.path)
-    assert job.state == "failed" and job.message.startswith("There is no shipped bundle 'nonsense'")
+    assert job.state == "failed" and "unknown field 'steps'" in job.message
 
 
 def test_checkpoint_that_is_not_here_yet(study: Study, store: Store) -> None:

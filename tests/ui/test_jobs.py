@@ -303,9 +303,9 @@ def test_a_job_that_died_with_the_machine_is_said_to_be_lost_with_resume(
 def test_jobs_of_other_kinds_are_listed_with_their_own_words(
     open_page: Callable[..., AppTest], store_folder: Path, no_process: None
 ) -> None:
-    payload = {"bundles": ["another"]}
-    number = submit_payload("import", payload, title="Shipped results", device=NO_DEVICE, store_path=store_folder)
+    payload = {"config": {}}
+    number = submit_payload("train", payload, title="Bursty", device=NO_DEVICE, store_path=store_folder)
     set_job(store_folder, number, done=3, total=9)
     app = open_page("evaluate")
-    assert line(app) == [f"**Import {number}** · 3 of 9 cells"]
+    assert line(app) == [f"**Training {number}** · 3 of 9 steps"]
     assert json.loads(read_job(number, store_path=store_folder).payload) == payload
