@@ -36,6 +36,9 @@ PAGES = {
     "paper?panel=Table+7": "multiples of one",
 }
 """Addresses with words of their body."""
+PANELS = ("Fig.+3", "Fig.+4", "Fig.+5", "Tables+1,+2", "Table+3", "Paper+and+code")
+SWEPT = PAGES | {f"paper?panel={panel}": "Which models stand for which" for panel in PANELS}
+"""With those that are drawn like one of them."""
 ALL_TABS = ("dynamics", "competition", "fusion", "playground", "lab")
 """Pages whose other tabs are opened one after the other."""
 WIDTHS = (1440, 1024, 600, 390)
@@ -45,7 +48,7 @@ LOOKS_OF: dict[str, Looks] = {
     "usual": (("dark", DARK.ink, (390,)), ("light", LIGHT.ink, (1440,))),
     "all": (("dark", DARK.ink, WIDTHS), ("light", LIGHT.ink, WIDTHS)),
 }
-LOOKS = ("usual", pytest.param("all", marks=pytest.mark.sweep))
+LOOKS = (*((path, "usual") for path in PAGES), *(pytest.param(path, "all", marks=pytest.mark.sweep) for path in SWEPT))
 
 _SETTLED = """() => {
   const app = document.querySelector('[data-testid="stApp"]');
@@ -148,11 +151,10 @@ def heard(new_tab: Callable[[], Tab]) -> tuple[Tab, list[str]]:
     return tab, said
 
 
-@pytest.mark.parametrize("path", PAGES)
-@pytest.mark.parametrize("looks", LOOKS)
+@pytest.mark.parametrize(("path", "looks"), LOOKS)
 def test_every_tab_of_a_page(path: str, looks: str, app: App, heard: tuple[Tab, list[str]]) -> None:
     tab, said = heard
-    tab.open(f"{app.url}/{path}", PAGES[path])
+    tab.open(f"{app.url}/{path}", SWEPT[path])
     _assert_legible(tab, LOOKS_OF[looks])
     own = path.replace(MADE_UP, "").rstrip("?") in ALL_TABS
     for each in tab.page.locator('[role="tablist"]:visible').last.get_by_role("tab").all()[1:] if own else ():
