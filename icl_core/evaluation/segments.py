@@ -345,8 +345,8 @@ def checked_groups(source: BinaryIO, name: str) -> Iterator[tuple[pa.Table, list
         for group in range(file.num_row_groups):
             yield _checked_group(file, group, start)
             start += metadata.row_group(group).num_rows
-    except (pa.ArrowException, MemoryError) as error:
-        raise StoreError(f"{name} cannot be read as Parquet: {shown(error, most=200)}.") from error
+    except (pa.ArrowException, OSError, MemoryError) as error:  # pyarrow says OSError of bytes that it cannot read, too
+        raise StoreError(f"{name} cannot be read as Parquet: {shown(error, most=200).strip()}.") from error
 
 
 def check_table(metadata: pq.FileMetaData, name: str) -> None:

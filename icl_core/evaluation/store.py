@@ -8,8 +8,11 @@ others with it: readers pass it over and note it in ``Store.damage``.
 from __future__ import annotations
 
 import functools
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar, cast
@@ -47,7 +50,6 @@ from icl_core.evaluation.segments import (
     place_file,
     read_records,
     read_table,
-    sync_folder,
     table_of,
     write_segment,
 )
@@ -207,6 +209,10 @@ class Store:
                 self._seen = generation
             return self._catalogue
 
+    def _is_behind(self) -> bool:
+        """Whether another process has changed the index since it was read, as when files were joined."""
+        return self._seen != self.rows.generation()
+
     def _read_catalogue(self) -> Catalogue:
         files = [name.removeprefix(_ROW) for name in self.rows.names(_ROW)]
         catalogue = self._catalogue
@@ -254,7 +260,8 @@ class Store:
         except NewerFormatError as error:
             self.damage[file] = str(error)
         except (StoreError, OSError) as error:
-            self._note_file(file, shown(error, most=200).rstrip("."))
+            if os.path.lexists(path):  # else another process has just joined it with others
+                self._note_file(file, shown(error, most=200).rstrip("."))
         return ()
 
     def _note_file(self, file: str, why: str) -> None:
@@ -404,22 +411,27 @@ class Store:
         self._written[file] = tuple(cells)
 
     def set_aside(self, file: str) -> None:
-        """Moves a damaged file to ``damaged/`` and keeps what is whole of it in a new one; inside a write."""
+        """Keeps a damaged file in ``damaged/`` and what is whole of it in a new one, which may have its name.
+
+        Inside a write.
+        """
         path = self._path_of(file)
         for cell in self._known().files.get(file, ()):
             self.damage.pop(cell.digest if cell else "", None)
-        if path.is_file():
-            whole = _whole_records(path)
-            if whole:
-                new = write_segment(path.parent, table_of(whole))
-                self._index(f"{new.parent.name}/{new.name}", [cell_of(record) for record in whole])
-            aside = self.path / "damaged"
-            aside.mkdir(mode=0o700, exist_ok=True)
-            path.rename(aside / f"{path.parent.name} {path.name}")
-            sync_folder(aside)
         self.rows.delete(f"{_ROW}{file}")
         self.rows.bump()
         self.damage.pop(file, None)
+        if not path.is_file():
+            return
+        aside = self.path / "damaged"
+        aside.mkdir(mode=0o700, exist_ok=True)
+        shutil.copyfile(path, aside / f"{path.parent.name} {path.name}")
+        new, whole = None, _whole_records(path)
+        if whole:
+            new = write_segment(path.parent, table_of(whole))
+            self._index(f"{new.parent.name}/{new.name}", [cell_of(record) for record in whole])
+        if new != path:
+            path.unlink()
 
     def adopt(self, source: Path) -> int | None:
         """Takes in a file of results as it is: its bytes are copied and indexed, its rows are not checked one by one.
@@ -463,19 +475,26 @@ class Store:
             for file in gone:
                 self.rows.delete(f"{_ROW}{file}")
                 self.rows.bump()
-            for file in sorted(new, key=lambda file: (-self._path_of(file).stat().st_mtime, file)):
-                self._take_in(file)
+            for file in sorted(new, key=lambda file: (-self._changed_at(file), file)):
+                with suppress(FileNotFoundError):  # another process has just joined it with others
+                    self._take_in(file)
 
         with self.rows.worded_errors():
             new, gone = strangers()
         if new or gone:
             self._write(write)
 
+    def _changed_at(self, file: str) -> float:
+        try:
+            return self._path_of(file).lstat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
     def _take_in(self, file: str) -> None:
         """Indexes what is whole of a file; one whose results are all in other files is removed."""
         cells = self._cells_in(file)
         if cells and file not in self.damage and self._is_repeated(file, [cell for cell in cells if cell]):
-            self._path_of(file).unlink()
+            self._path_of(file).unlink(missing_ok=True)
         elif cells:
             self._index(file, cells)
 
@@ -611,8 +630,7 @@ class Store:
         for digest in wanted:
             self.damage.pop(digest, None)
         found, lost = self._read_places(wanted, self._known())
-        if any(isinstance(error, FileNotFoundError) for error in lost.values()):
-            self._seen = -1  # another process has joined files meanwhile
+        while any(isinstance(error, FileNotFoundError) for error in lost.values()) and self._is_behind():
             again, lost = self._read_places({digest: wanted[digest] for digest in lost}, self._known())
             found |= again
         for digest, why in lost.items():
