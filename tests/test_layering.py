@@ -266,3 +266,8 @@ def test_remote_code_is_off_and_cannot_be_asked_for(path):
         assert asked in ([], ["False"]), f"line {call.lineno}"
     arguments = [node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)]
     assert not {"allow_remote_code", "trust_remote_code"} & set(arguments)
+
+
+def test_only_the_index_and_the_job_table_open_databases() -> None:
+    openers = {path.stem for path in ALL_FILES if "sqlite3.connect(" in path.read_text(encoding="utf-8")}
+    assert "index" in openers and all("job" in name for name in openers - {"index"})

@@ -8,6 +8,7 @@ itself, so that a bad one costs itself alone. Parquet: https://parquet.apache.or
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -20,14 +21,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from icl_core.errors import StoreError
-from icl_core.evaluation.catalogue import company_of
-from icl_core.evaluation.cells import is_current
+from icl_core.evaluation.catalogue import company_of, order_in_file
+from icl_core.evaluation.cells import current_versions
 from icl_core.evaluation.codec import from_plain
 from icl_core.evaluation.index import remedy
-from icl_core.evaluation.segments import GROUP_ROWS, SCHEMA, WRITING, check_table, checked_rows_of, plain_file, table_of
+from icl_core.evaluation.segments import (
+    GROUP_ROWS,
+    SCHEMA,
+    check_table,
+    checked_groups,
+    is_sound,
+    open_writer,
+    plain_file,
+    read_table,
+    rows_as_asked,
+    sync_folder,
+    table_of,
+)
 from icl_core.evaluation.store import PutReport, Store
 from icl_core.owners import clear_leftovers
-from icl_core.records import SCORING_VERSION, CellKey, CellRecord, CellSpec, canonical_json, shown
+from icl_core.records import SCORING_VERSION, CellKey, CellRecord, CellSpec, CheckpointRef, canonical_json, shown
 from icl_core.settings import BASE_MEMBER, embedded_results_path
 
 __all__ = [
@@ -84,7 +97,6 @@ def export_bundle(
     present = [spec for spec, status in store.status(wanted).items() if status == "complete"]
     if not present:
         raise StoreError(f"There are no results to export to {path}; evaluate something first or choose other cells.")
-    present.sort(key=lambda spec: spec.digest)
     table, text = (path / f".{name}.{os.getpid()}.tmp" for name in (_TABLE, _MANIFEST))
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -101,6 +113,7 @@ def export_bundle(
         text.write_text(json.dumps(dataclasses.asdict(manifest), indent=2, sort_keys=True) + "\n", encoding="utf-8")
         os.replace(table, path / _TABLE)
         os.replace(text, path / _MANIFEST)
+        sync_folder(path)
     except (OSError, ValueError, pa.ArrowException) as error:
         cause = getattr(error, "strerror", None) or shown(error, most=200)
         raise StoreError(f"The bundle cannot be written to {shown(path)}: {cause}; {remedy(error)}.") from error
@@ -112,21 +125,57 @@ def export_bundle(
 
 
 def _write_table(store: Store, path: Path, specs: list[CellSpec], tell: Callable[[str], None]) -> list[CellSpec]:
-    """Writes the results that can be read, and gives their specs."""
+    """Writes the results that can be read, those of a checkpoint together, and gives their specs."""
+    by_checkpoint: dict[CheckpointRef, list[CellSpec]] = {}
+    for spec in sorted(specs, key=order_in_file):
+        by_checkpoint.setdefault(spec.checkpoint, []).append(spec)
+    read = functools.lru_cache(maxsize=2)(read_table)
     written: list[CellSpec] = []
-    with path.open("wb") as file, pq.ParquetWriter(file, SCHEMA, **WRITING) as writer:
-        for start in range(0, len(specs), GROUP_ROWS):
-            batch = specs[start : start + GROUP_ROWS]
-            known = set(store.damage)
-            records = store.find_many(batch)
-            for sentence in (store.damage[name] for name in store.damage.keys() - known):
-                tell(sentence)
-            if records:
-                writer.write_table(table_of(list(records.values())))
-            written += records
+    waiting = SCHEMA.empty_table()
+    with path.open("wb") as file, open_writer(file) as writer:
+        for mine in by_checkpoint.values():
+            there, table = _rows(store, mine, read, tell)
+            written += there
+            waiting = pa.concat_tables([waiting, table])
+            while waiting.num_rows >= GROUP_ROWS:
+                writer.write_table(waiting.slice(0, GROUP_ROWS).combine_chunks())
+                waiting = waiting.slice(GROUP_ROWS)
+        if waiting.num_rows:
+            writer.write_table(waiting.combine_chunks())
+        writer.close()
+        file.flush()
+        os.fsync(file.fileno())
     if not written:
         raise StoreError(f"Each of the {len(specs)} results to export is damaged; see `results --verify`.")
     return written
+
+
+def _rows(
+    store: Store, specs: list[CellSpec], read: Callable[[Path], pa.Table], tell: Callable[[str], None]
+) -> tuple[list[CellSpec], pa.Table]:
+    """Those of some specs that have a whole result, in their order, and their rows, copied as they are.
+
+    Of a file that has changed, and of a result that is asked for under another name, records are made and sealed anew.
+    """
+    there: list[CellSpec] = []
+    tables = [SCHEMA.empty_table()]
+    for path, wanted in store.rows_of(specs).items():
+        with suppress(OSError, pa.ArrowException):  # find_many says what is wrong with it
+            if is_sound(path):
+                table = read(path)
+                rows = rows_as_asked(table, wanted)
+                there += rows
+                tables.append(table.take(pa.array(list(rows.values()), pa.int64())))
+    known = set(store.damage)
+    copied = set(there)
+    records = store.find_many(spec for spec in specs if spec not in copied)
+    for sentence in (store.damage[name] for name in store.damage.keys() - known):
+        tell(sentence)
+    there += records
+    tables.append(table_of(list(records.values())))
+    place = {spec: at for at, spec in enumerate(specs)}
+    order = sorted(range(len(there)), key=lambda at: place[there[at]])
+    return [there[at] for at in order], pa.concat_tables(tables).take(pa.array(order, pa.int64()))
 
 
 def _file_sha256(path: Path) -> str:
@@ -184,8 +233,7 @@ def import_bundle(store: Store, path: Path) -> PutReport:
             check_table(metadata, str(table))
             if metadata.num_rows != manifest.n_cells:
                 raise StoreError(f"{table} has {metadata.num_rows} rows, but its {_MANIFEST} says {manifest.n_cells}.")
-            records = _records(checked_rows_of(file, str(table)), manifest, _Neighbours(store), refused)
-            report = store.put_many(records)
+            report = store.put_rows(_accepted(checked_groups(file, str(table)), manifest, _Neighbours(store), refused))
     except OSError as error:
         raise StoreError(f"The bundle in {path} lacks its table: {error}.") from error
     except (pa.ArrowException, MemoryError) as error:
@@ -193,20 +241,29 @@ def import_bundle(store: Store, path: Path) -> PutReport:
     return dataclasses.replace(report, refused=tuple(refused))
 
 
-def _records(
-    rows: Iterator[tuple[int, CellRecord | str]], manifest: BundleManifest, neighbours: _Neighbours, refused: list[str]
-) -> Iterator[CellRecord]:
+_Group = tuple[pa.Table, list[CellRecord | str]]
+
+
+def _accepted(
+    groups: Iterator[_Group], manifest: BundleManifest, neighbours: _Neighbours, refused: list[str]
+) -> Iterator[tuple[list[CellRecord], pa.Table]]:
     """The rows that are results and fit those that are here; of each other one a sentence goes to ``refused``."""
     models, tasks = set(manifest.models), set(manifest.tasks)
-    for index, record in rows:
-        why = record if isinstance(record, str) else neighbours.fault(record)
-        if not isinstance(record, str):
-            if record.spec.checkpoint.model not in models or record.spec.task not in tasks:
-                why = f"the {_MANIFEST} does not name its model or its task"
-            if why is None:
-                yield record
-                continue
-        refused.append(f"Row {index} is refused: {why}.")
+    start = 0
+    for table, found in groups:
+        fitting: dict[int, CellRecord] = {}
+        for at, record in enumerate(found):
+            why = record if isinstance(record, str) else neighbours.fault(record)
+            if not isinstance(record, str):
+                if record.spec.checkpoint.model not in models or record.spec.task not in tasks:
+                    why = f"the {_MANIFEST} does not name its model or its task"
+                if why is None:
+                    fitting[at] = record
+                    continue
+            refused.append(f"Row {start + at} is refused: {why}.")
+        start += len(found)
+        if fitting:
+            yield list(fitting.values()), table.take(pa.array(list(fitting)))
 
 
 class _Neighbours:
@@ -214,12 +271,13 @@ class _Neighbours:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._versions_of = functools.cache(current_versions)
         self._here = {company_of(each.spec): each.spec for each in store.summaries() if each.is_current}
         self._facts: dict[tuple[object, ...], tuple[object, ...]] = {}
 
     def fault(self, record: CellRecord) -> str | None:
         """What is wrong with a result on other rows or label words than those that it would share a curve with."""
-        if not is_current(record.key):
+        if self._versions_of(record.key.task) != (record.key.scoring_version, record.key.task_version):
             return None
         company = company_of(record.spec)
         if company not in self._facts:

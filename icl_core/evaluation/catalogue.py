@@ -27,11 +27,13 @@ __all__ = [
     "Catalogue",
     "Cell",
     "Resolution",
+    "Versions",
     "cell_of",
     "cells_of_table",
     "company_of",
     "is_digest",
     "is_resolution",
+    "order_in_file",
     "read_cells",
     "read_resolution",
     "resolution_text",
@@ -83,6 +85,12 @@ class Cell:
     n_examples: int
     n_choices: int
     date: str
+
+
+def order_in_file(spec: CellSpec) -> tuple[str, ...]:
+    """Sorts results in a file: those of a checkpoint stand together, and of them those that share rows."""
+    ref, options = spec.checkpoint, (spec.split, spec.task, spec.label_setting, f"{spec.demo_seed:010}")
+    return (ref.model, ref.revision, *options, spec.digest)
 
 
 def cell_of(record: CellRecord) -> Cell:

@@ -18,7 +18,7 @@ from icl_core.records import (
 )
 from icl_core.registry.tasks import FILE_PREFIX, Task, get_task
 
-__all__ = ["current_versions", "is_current", "make_cell_key"]
+__all__ = ["current_versions", "make_cell_key"]
 
 
 def make_cell_key(
@@ -79,8 +79,3 @@ def current_versions(task_name: str) -> tuple[int, int] | None:
         return SCORING_VERSION, get_task(task_name).version
     except ObservatoryError:
         return None
-
-
-def is_current(key: CellKey) -> bool:
-    """Whether a result was made by the present scoring code and the present version of its task."""
-    return current_versions(key.task) == (key.scoring_version, key.task_version)

@@ -3,6 +3,11 @@
 It knows rows of text by name, not what they say. What another program or a stranger may have put there is looked for
 before diskcache opens the file, since diskcache unpickles rows, deletes the files that rows name and lets triggers run
 (CVE-2025-69872; https://grantjenks.com/docs/diskcache/; https://www.sqlite.org/security.html).
+
+All rows are written and read through diskcache, but for two looks that it cannot take. They are the SQL of this module
+and the only SQL over the index: what stands in a database, and whether it is whole, before it may be opened; and what
+stands in one that cannot be written, since opening a ``diskcache.Cache`` always writes its settings. Neither changes a
+row.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ Parquet: https://parquet.apache.org/docs/file-format/data-pages/encodings/.
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import io
@@ -39,15 +40,18 @@ __all__ = [
     "SCHEMA",
     "WRITING",
     "check_table",
+    "checked_groups",
     "checked_rows",
-    "checked_rows_of",
     "folder_of",
     "is_sound",
+    "open_writer",
     "place_file",
     "plain_file",
     "read_records",
     "read_table",
     "record_of_row",
+    "rows_as_asked",
+    "sync_folder",
     "table_of",
     "write_segment",
 ]
@@ -110,6 +114,7 @@ _MOST_GROUP_VALUES, _MOST_GROUP_BYTES = 50_000_000, 2**29
 """Most values and (uncompressed) bytes of a row group: twenty times those of 200 cells of 1,000 rows and 6 labels."""
 _FORMAT, _FORMAT_KEY = 1, b"icl-observatory results"
 """Version of the layout, which files carry among their metadata; it grows when a reader must know of a change."""
+_WRITTEN_SCHEMA = SCHEMA.with_metadata({_FORMAT_KEY: str(_FORMAT)})
 _ROW_ERRORS = (StoreError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
 """What a row may raise that holds no result."""
 _MOST_FOLDER_BYTES = 120
@@ -161,20 +166,25 @@ def _lists_of(arrays: Sequence[npt.NDArray[Any]], kind: pa.DataType) -> pa.ListA
 
 
 def write_segment(folder: Path, table: pa.Table) -> Path:
-    """Writes rows as one file, whole or not at all, and gives its path: temporary name, flush, fsync, rename.
+    """Writes rows as one file, whole or not at all, and gives its path.
 
-    The same rows in the same order give the same name.
+    Temporary name, flush, fsync, rename, fsync of the folder. The same rows in the same order give the same name.
 
     Raises:
-        OSError: it cannot be written; nothing is left behind.
+        OSError: it cannot be written; no half of it is left behind.
     """
     buffer = io.BytesIO()
-    table = table.replace_schema_metadata({_FORMAT_KEY: str(_FORMAT)})
-    pq.write_table(table, buffer, row_group_size=GROUP_ROWS, **WRITING)
+    with open_writer(buffer) as writer:
+        writer.write_table(table, row_group_size=GROUP_ROWS)
     data = buffer.getbuffer()
     path = folder / f"{hashlib.sha256(data).hexdigest()}.parquet"
     _place(path, lambda file: file.write(data))
     return path
+
+
+def open_writer(target: BinaryIO) -> pq.ParquetWriter:
+    """What writes tables with the columns of ``SCHEMA`` as a file of results."""
+    return pq.ParquetWriter(target, _WRITTEN_SCHEMA, **WRITING)
 
 
 def place_file(source: Path, folder: Path) -> Path:
@@ -191,6 +201,7 @@ def place_file(source: Path, folder: Path) -> Path:
 
 
 def _place(path: Path, write: Callable[[Any], object]) -> None:
+    changed = path.parents[: 1 if path.parent.is_dir() else 3]
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
@@ -202,6 +213,26 @@ def _place(path: Path, write: Callable[[Any], object]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    for folder in changed:
+        sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the names in a folder are on the disk: until then a power cut may undo a rename.
+
+    See https://man7.org/linux/man-pages/man2/fsync.2.html; a file system that cannot do it says EINVAL.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 # From a file to records
@@ -289,11 +320,19 @@ def checked_rows(path: Path) -> Iterator[tuple[int, CellRecord | str]]:
         OSError: it cannot be read.
     """
     with plain_file(path) as source:
-        yield from checked_rows_of(source, path.name)
+        yield from enumerate(record for _, records in checked_groups(source, path.name) for record in records)
 
 
-def checked_rows_of(source: BinaryIO, name: str) -> Iterator[tuple[int, CellRecord | str]]:
-    """The same of an open file, of which ``name`` is said.
+def checked_groups(source: BinaryIO, name: str) -> Iterator[tuple[pa.Table, list[CellRecord | str]]]:
+    """The same of an open file, group by group, beside the rows themselves.
+
+    Args:
+        source: the file.
+        name: what is said of it.
+
+    Yields:
+        The rows of a group, in the columns of ``SCHEMA``, and for each its record or the reason why it is none; of a
+        group that cannot be read there are no rows, and the reasons alone.
 
     Raises:
         StoreError: the file is no table of results at all, or it would fill the memory.
@@ -304,10 +343,10 @@ def checked_rows_of(source: BinaryIO, name: str) -> Iterator[tuple[int, CellReco
         file = pq.ParquetFile(source, metadata=metadata, read_dictionary=_TEXT_COLUMNS)
         start = 0
         for group in range(file.num_row_groups):
-            yield from enumerate(_checked_group(file, group, start), start)
+            yield _checked_group(file, group, start)
             start += metadata.row_group(group).num_rows
-    except (pa.ArrowException, MemoryError) as error:
-        raise StoreError(f"{name} cannot be read as Parquet: {shown(error, most=200)}.") from error
+    except (pa.ArrowException, OSError, MemoryError) as error:  # pyarrow says OSError of bytes that it cannot read, too
+        raise StoreError(f"{name} cannot be read as Parquet: {shown(error, most=200).strip()}.") from error
 
 
 def check_table(metadata: pq.FileMetaData, name: str) -> None:
@@ -341,21 +380,24 @@ def _check_format(metadata: Mapping[bytes, bytes], name: str) -> None:
         )
 
 
-def _checked_group(file: pq.ParquetFile, group: int, start: int) -> Iterator[CellRecord | str]:
+def _checked_group(file: pq.ParquetFile, group: int, start: int) -> tuple[pa.Table, list[CellRecord | str]]:
     try:
         table = file.read_row_group(group, use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
-        yield from [f"its page cannot be read ({shown(error, most=120)})"] * file.metadata.row_group(group).num_rows
-        return
+        why = f"its page cannot be read ({shown(error, most=120)})"
+        return SCHEMA.empty_table(), [why] * file.metadata.row_group(group).num_rows
     if (n_bytes := sum(map(_unfolded_bytes, table.columns))) > _MOST_GROUP_BYTES:
         raise StoreError(
             f"The rows from {start} unfold to {n_bytes:,} bytes of text, which this project does not write."
         )
-    for row in table.to_pylist():
-        try:
-            yield record_of_row(row)
-        except _ROW_ERRORS as error:
-            yield shown(error, most=300).rstrip(".")
+    return table.cast(SCHEMA), [_record_or_reason(row) for row in table.to_pylist()]
+
+
+def _record_or_reason(row: Mapping[str, Any]) -> CellRecord | str:
+    try:
+        return record_of_row(row)
+    except _ROW_ERRORS as error:
+        return shown(error, most=300).rstrip(".")
 
 
 def _unfolded_bytes(column: pa.ChunkedArray) -> int:
@@ -367,6 +409,22 @@ def _unfolded_bytes(column: pa.ChunkedArray) -> int:
             lengths = pc.binary_length(values.dictionary).cast(pa.int64())
             total += pc.sum(lengths.take(values.indices)).as_py() or 0
     return total
+
+
+def rows_as_asked(table: pa.Table, wanted: Mapping[CellSpec, tuple[int, str]]) -> dict[CellSpec, int]:
+    """The rows of a sound file that hold what was asked of them, text by text, so that they may be copied.
+
+    Args:
+        table: with the columns ``key`` and ``spec``.
+        wanted: by spec, the row and the digest of the key.
+    """
+    rows = [row if row < table.num_rows else None for row, _ in wanted.values()]
+    keys, specs = (table.column(name).take(pa.array(rows, pa.int64())).to_pylist() for name in ("key", "spec"))
+    return {
+        spec: row
+        for (spec, (row, digest)), key, text in zip(wanted.items(), keys, specs, strict=True)
+        if hashlib.sha256((key or "").encode()).hexdigest() == digest and text == canonical_json(plain_fields(spec))
+    }
 
 
 def read_records(

@@ -8,8 +8,11 @@ others with it: readers pass it over and note it in ``Store.damage``.
 from __future__ import annotations
 
 import functools
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar, cast
@@ -24,10 +27,12 @@ from icl_core.evaluation.catalogue import (
     Catalogue,
     Cell,
     Resolution,
+    Versions,
     cell_of,
     cells_of_table,
     company_of,
     is_digest,
+    order_in_file,
     read_cells,
     read_resolution,
     resolution_text,
@@ -64,6 +69,7 @@ float32 results are promised to 1e-3 nats; half precision keeps 8 to 11 bits of 
 """
 
 _BATCH = 400
+_MOST_JOINED_BYTES = 2**25
 _ROW = "segment/"
 
 
@@ -203,6 +209,10 @@ class Store:
                 self._seen = generation
             return self._catalogue
 
+    def _is_behind(self) -> bool:
+        """Whether another process has changed the index since it was read, as when files were joined."""
+        return self._seen != self.rows.generation()
+
     def _read_catalogue(self) -> Catalogue:
         files = [name.removeprefix(_ROW) for name in self.rows.names(_ROW)]
         catalogue = self._catalogue
@@ -250,7 +260,8 @@ class Store:
         except NewerFormatError as error:
             self.damage[file] = str(error)
         except (StoreError, OSError) as error:
-            self._note_file(file, shown(error, most=200).rstrip("."))
+            if os.path.lexists(path):  # else another process has just joined it with others
+                self._note_file(file, shown(error, most=200).rstrip("."))
         return ()
 
     def _note_file(self, file: str, why: str) -> None:
@@ -288,11 +299,37 @@ class Store:
         Records are written in files of at most a few hundred, each of which is there whole or not at all. A damaged
         file that holds a result of the same key is set aside; what is whole of it stays.
         """
+
+        def checked() -> Iterator[tuple[Sequence[CellRecord], None]]:
+            for batch in _batches(records, _BATCH):
+                for record in batch:
+                    check_record(record)
+                yield batch, None
+
+        return self._put_batches(checked(), [])
+
+    def put_rows(self, groups: Iterable[tuple[Sequence[CellRecord], pa.Table]]) -> PutReport:
+        """Stores checked results of which the rows are here too, as ``put_many`` does; the rows are copied as they are.
+
+        Small files that this makes, and those that a killed process has left of the same, are joined at the end.
+
+        Args:
+            groups: some records, and their rows in the same order in the columns of ``segments.SCHEMA``.
+        """
+        files: list[str] = []
+        report = self._put_batches(groups, files)
+        for folder in dict.fromkeys(file.partition("/")[0] for file in files):
+            self._join_small(folder, files)
+        return report
+
+    def _put_batches(
+        self, batches: Iterable[tuple[Sequence[CellRecord], pa.Table | None]], files: list[str]
+    ) -> PutReport:
+        """Stores each batch in one locked step, and adds the names of the files that it makes to ``files``."""
         n_new, n_kept, differing = 0, 0, {}
-        for batch in _batches(records, _BATCH):
-            for record in batch:
-                check_record(record)
-            outcomes = self._write(functools.partial(self._put_batch, batch))
+        for batch, rows in batches:
+            outcomes, made = self._write(functools.partial(self._put_batch, batch, rows))
+            files += made
             n_new += outcomes.count("new")
             n_kept += outcomes.count("kept")
             for record, outcome in zip(batch, outcomes, strict=True):
@@ -308,24 +345,34 @@ class Store:
             self._written.clear()
             raise
 
-    def _put_batch(self, batch: Sequence[CellRecord]) -> list[str]:
-        """What became of each record: "new", "kept" or a sentence on how the stored one differs; inside a write."""
+    def _put_batch(self, batch: Sequence[CellRecord], rows: pa.Table | None) -> tuple[list[str], list[str]]:
+        """What became of each record, and the files that were made; inside a write.
+
+        A record became "new", "kept" or a sentence on how the stored one differs.
+        """
         there = self._stored_records(batch)
-        outcomes, new, answers = [], dict[str, CellRecord](), dict[CellSpec, Resolution]()
-        for record in batch:
+        versions_of = functools.cache(current_versions)
+        outcomes, new, answers = [], dict[str, int](), dict[CellSpec, Resolution]()
+        for at, record in enumerate(batch):
             digest = record.key.digest
-            stored = there.get(digest) or new.get(digest)
+            stored = there.get(digest) or (batch[new[digest]] if digest in new else None)
             if stored is None:
-                new[digest] = record
-            self._keep_answer(record, answers, is_new=stored is None)
+                new[digest] = at
+            self._keep_answer(record, answers, versions_of, is_new=stored is None)
             outcomes.append("new" if stored is None else _difference(stored, record) or "kept")
-        by_model: dict[str, list[CellRecord]] = {}
-        for record in new.values():
-            by_model.setdefault(record.spec.checkpoint.model, []).append(record)
-        for model, mine in by_model.items():
-            path = write_segment(self.results / folder_of(model), table_of(mine))
-            self._index(f"{path.parent.name}/{path.name}", [cell_of(record) for record in mine])
-        return outcomes
+        by_model: dict[str, list[int]] = {}
+        for at in new.values():
+            by_model.setdefault(batch[at].spec.checkpoint.model, []).append(at)
+        return outcomes, [self._write_batch(model, batch, mine, rows) for model, mine in by_model.items()]
+
+    def _write_batch(self, model: str, batch: Sequence[CellRecord], mine: list[int], rows: pa.Table | None) -> str:
+        """Writes some records of a batch as a file of their model and indexes it; gives its name; inside a write."""
+        records = [batch[at] for at in mine]
+        table = table_of(records) if rows is None else rows.take(pa.array(mine)).combine_chunks()
+        path = write_segment(self.results / folder_of(model), table)
+        file = f"{path.parent.name}/{path.name}"
+        self._index(file, [cell_of(record) for record in records])
+        return file
 
     def _stored_records(self, batch: Sequence[CellRecord]) -> dict[str, CellRecord]:
         """The records that are stored under the keys of a batch; damaged ones are set aside; inside a write."""
@@ -336,16 +383,18 @@ class Store:
             self.set_aside(file)
         return found
 
-    def _keep_answer(self, record: CellRecord, answers: dict[CellSpec, Resolution], *, is_new: bool) -> None:
+    def _keep_answer(
+        self, record: CellRecord, answers: dict[CellSpec, Resolution], versions_of: Versions, *, is_new: bool
+    ) -> None:
         """Lets a spec lead where it led, if that is a current result; else to this record. Inside a write.
 
         Nothing need be said of a spec where only one result of these versions was computed for it.
         """
         catalogue, spec, key = self._known(), record.spec, record.key
         versions = key.scoring_version, key.task_version
-        before = answers.get(spec) or catalogue.answer(spec, current_versions)
+        before = answers.get(spec) or catalogue.answer(spec, versions_of)
         is_there = before is not None and (spec in answers or before.digest in catalogue.places)
-        if before is not None and is_there and before.versions == current_versions(spec.task):
+        if before is not None and is_there and before.versions == versions_of(spec.task):
             answer = before
         else:
             answer = Resolution(spec, key.digest, versions)
@@ -362,21 +411,27 @@ class Store:
         self._written[file] = tuple(cells)
 
     def set_aside(self, file: str) -> None:
-        """Moves a damaged file to ``damaged/`` and keeps what is whole of it in a new one; inside a write."""
+        """Keeps a damaged file in ``damaged/`` and what is whole of it in a new one, which may have its name.
+
+        Inside a write.
+        """
         path = self._path_of(file)
         for cell in self._known().files.get(file, ()):
             self.damage.pop(cell.digest if cell else "", None)
-        if path.is_file():
-            whole = _whole_records(path)
-            if whole:
-                new = write_segment(path.parent, table_of(whole))
-                self._index(f"{new.parent.name}/{new.name}", [cell_of(record) for record in whole])
-            aside = self.path / "damaged"
-            aside.mkdir(mode=0o700, exist_ok=True)
-            path.rename(aside / f"{path.parent.name} {path.name}")
         self.rows.delete(f"{_ROW}{file}")
         self.rows.bump()
         self.damage.pop(file, None)
+        if not path.is_file():
+            return
+        aside = self.path / "damaged"
+        aside.mkdir(mode=0o700, exist_ok=True)
+        shutil.copyfile(path, aside / f"{path.parent.name} {path.name}")
+        new, whole = None, _whole_records(path)
+        if whole:
+            new = write_segment(path.parent, table_of(whole))
+            self._index(f"{new.parent.name}/{new.name}", [cell_of(record) for record in whole])
+        if new != path:
+            path.unlink()
 
     def adopt(self, source: Path) -> int | None:
         """Takes in a file of results as it is: its bytes are copied and indexed, its rows are not checked one by one.
@@ -420,19 +475,26 @@ class Store:
             for file in gone:
                 self.rows.delete(f"{_ROW}{file}")
                 self.rows.bump()
-            for file in sorted(new, key=lambda file: (-self._path_of(file).stat().st_mtime, file)):
-                self._take_in(file)
+            for file in sorted(new, key=lambda file: (-self._changed_at(file), file)):
+                with suppress(FileNotFoundError):  # another process has just joined it with others
+                    self._take_in(file)
 
         with self.rows.worded_errors():
             new, gone = strangers()
         if new or gone:
             self._write(write)
 
+    def _changed_at(self, file: str) -> float:
+        try:
+            return self._path_of(file).lstat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
     def _take_in(self, file: str) -> None:
         """Indexes what is whole of a file; one whose results are all in other files is removed."""
         cells = self._cells_in(file)
         if cells and file not in self.damage and self._is_repeated(file, [cell for cell in cells if cell]):
-            self._path_of(file).unlink()
+            self._path_of(file).unlink(missing_ok=True)
         elif cells:
             self._index(file, cells)
 
@@ -454,24 +516,47 @@ class Store:
         The old files go after the index has the new one. Returns how many files were joined.
         """
 
-        def mine() -> dict[str, tuple[Cell, ...]]:
-            whole = {file: [cell for cell in cells if cell] for file, cells in self._known().files.items()}
-            return {
-                file: tuple(cells)
-                for file, cells in whole.items()
-                if {cell.spec.checkpoint for cell in cells} == {checkpoint} and is_sound(self._path_of(file))
-            }
+        def mine() -> list[str]:
+            files = self._known().files
+            return [file for file, cells in files.items() if {c.spec.checkpoint for c in cells if c} == {checkpoint}]
+
+        return self._join(mine)
+
+    def _join_small(self, folder: str, new: Sequence[str]) -> None:
+        """Joins files that were just made in a folder, and small ones of several checkpoints, into few large ones."""
+
+        def is_small(file: str, cells: Sequence[Cell | None]) -> bool:
+            is_mixed = len(cells) < _BATCH and len({cell.spec.checkpoint for cell in cells if cell}) > 1
+            return file.startswith(f"{folder}/") and (file in new or is_mixed)
+
+        with self.rows.worded_errors():
+            small = [file for file, cells in self._known().files.items() if is_small(file, cells)]
+            sizes = {file: self._path_of(file).stat().st_size for file in small if self._path_of(file).is_file()}
+        parts: list[list[str]] = [[]]
+        for file, size in sizes.items():
+            if parts[-1] and sum(sizes[each] for each in parts[-1]) + size > _MOST_JOINED_BYTES:
+                parts.append([])
+            parts[-1].append(file)
+        for part in parts:
+            self._join(lambda part=part: [file for file in part if file in self._known().files])  # type: ignore[misc]
+
+    def _join(self, choose: Callable[[], list[str]]) -> int:
+        """Joins those files of one folder that ``choose`` names and of which every row is whole; how many that were."""
+
+        def mine() -> list[str]:
+            files = self._known().files
+            return [file for file in choose() if None not in files[file] and is_sound(self._path_of(file))]
 
         def write() -> list[Path]:
-            files = mine()
+            files, known = mine(), self._known().files
             if len(files) < 2:
                 return []
-            cells = [cell for each in files.values() for cell in each]
+            cells = [cell for file in files for cell in known[file] if cell]
             first = {(cell.spec, cell.digest): at for at, cell in reversed(list(enumerate(cells)))}
-            order = sorted(first.values(), key=lambda at: _place_in_file(cells[at]))
+            order = sorted(first.values(), key=lambda at: (*order_in_file(cells[at].spec), cells[at].digest))
             tables = [read_table(self._path_of(file)) for file in files]
             joined = pa.concat_tables(tables).take(pa.array(order)).combine_chunks()
-            path = write_segment(self.results / folder_of(checkpoint.model), joined)
+            path = write_segment(self._path_of(files[0]).parent, joined)
             if not read_table(path).equals(joined):
                 raise StoreError(f"{path.name} does not read back as it was written; the files before it stay.")
             for file in files:
@@ -545,8 +630,7 @@ class Store:
         for digest in wanted:
             self.damage.pop(digest, None)
         found, lost = self._read_places(wanted, self._known())
-        if any(isinstance(error, FileNotFoundError) for error in lost.values()):
-            self._seen = -1  # another process has joined files meanwhile
+        while any(isinstance(error, FileNotFoundError) for error in lost.values()) and self._is_behind():
             again, lost = self._read_places({digest: wanted[digest] for digest in lost}, self._known())
             found |= again
         for digest, why in lost.items():
@@ -610,6 +694,17 @@ class Store:
         self.rows.set(f"resolution/{resolution.spec.digest}", resolution_text(resolution))
         self.rows.bump()
 
+    def rows_of(self, specs: Iterable[CellSpec]) -> dict[Path, dict[CellSpec, tuple[int, str]]]:
+        """Where the current results of specs stand: by file and spec, the row and the name of the result."""
+        with self.rows.worded_errors():
+            digests, places = self._current_digests(specs), self._known().places
+        found: dict[Path, dict[CellSpec, tuple[int, str]]] = {}
+        for spec, digest in digests.items():
+            if digest in places:
+                file, row = places[digest]
+                found.setdefault(self._path_of(file), {})[spec] = row, digest
+        return found
+
     def status(self, specs: Iterable[CellSpec]) -> dict[CellSpec, CellStatus]:
         """Which specs have a current result, without reading the results; one that reading found damaged is missing."""
         with self.rows.worded_errors():
@@ -662,11 +757,6 @@ def _whole_records(path: Path) -> list[CellRecord]:
         return [record for _, record in checked_rows(path) if isinstance(record, CellRecord)]
     except StoreError:
         return []
-
-
-def _place_in_file(cell: Cell) -> tuple[str, str, str, int, str]:
-    """Cells that share rows, and so repeat each other, stand together."""
-    return cell.spec.split, cell.spec.task, cell.spec.label_setting, cell.spec.demo_seed, cell.digest
 
 
 def _summary(answer: Resolution, cell: Cell, *, is_current: bool) -> CellSummary:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from icl_core.errors import StoreError
 from icl_core.evaluation.catalogue import is_resolution
 from icl_core.evaluation.codec import NewerFormatError
 from icl_core.evaluation.index import DATABASE, database_fault, integrity_faults, is_damage, read_rows, remedy
+from icl_core.evaluation.rows import Rows
 from icl_core.evaluation.segments import checked_rows, is_sound, place_file
 from icl_core.evaluation.store import Store, files_of
 from icl_core.records import shown
@@ -156,18 +158,29 @@ def backup_store(target: Path, path: Path | None = None) -> int:
     if target == store.path or store.path in target.parents:
         raise StoreError(f"The backup folder {target} lies inside the store; choose one outside {store.path}.")
     try:
-        for file in files_of(store.path):
-            if not (target / "results" / file).exists():
-                place_file(store.path / "results" / file, (target / "results" / file).parent)
-        (target / "index").mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (
-            closing(sqlite3.connect(store.path / "index" / DATABASE)) as source,
-            closing(sqlite3.connect(target / "index" / DATABASE)) as copied,
-        ):
-            source.backup(copied)
-    except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"The backup to {target} failed: {error}; the store itself is unchanged.") from error
+        while missing := [file for file in files_of(store.path) if not (target / "results" / file).exists()]:
+            for file in missing:
+                with suppress(FileNotFoundError):  # another process has just joined it with others
+                    place_file(store.path / "results" / file, (target / "results" / file).parent)
+        with store.rows.worded_errors():
+            rows = store.rows.all("")
+        copy = Rows.open(target)
+        copy.write(lambda: _make_alike(copy, {name: rows[name] for name in rows if not name.startswith("claim/")}))
+        copy.close()
+    except (OSError, StoreError) as error:
+        raise StoreError(
+            f"The backup to {target} failed: {str(error).rstrip('.')}; the store itself is unchanged."
+        ) from error
     return Store.open(target).count()
+
+
+def _make_alike(rows: Rows, wanted: Mapping[str, str]) -> None:
+    """Gives an index these rows and no others; inside a write."""
+    for name in rows.names(""):
+        if name not in wanted:
+            rows.delete(name)
+    for name, text in wanted.items():
+        rows.set(name, text)
 
 
 def _set_index_aside(folder: Path) -> None:

@@ -181,12 +181,12 @@ def import_and_die(store_path, bundle_path):
         real(source, target)
 
     os.replace = replace
-    store_module._BATCH = 1  # one file for each result
     import_bundle(Store.open(store_path), bundle_path)
 
 
-def test_an_import_that_was_killed_goes_on(filled, tmp_path):
+def test_an_import_that_was_killed_goes_on(filled, tmp_path, monkeypatch):
     store, records = filled
+    monkeypatch.setattr(bundle, "GROUP_ROWS", 1)  # one file for each result
     export_bundle(store, tmp_path / "bundle")
     child = multiprocessing.get_context("fork").Process(
         target=import_and_die, args=(tmp_path / "other", tmp_path / "bundle")
@@ -199,6 +199,52 @@ def test_an_import_that_was_killed_goes_on(filled, tmp_path):
     report = import_bundle(other, tmp_path / "bundle")
     assert (report.n_new, report.n_kept) == (3, 3)
     assert len(other.find_many(r.spec for r in records)) == 6
+
+
+def test_an_import_leaves_one_file_for_each_model(other_store, tmp_path, monkeypatch, make_record):
+    monkeypatch.setattr(bundle, "GROUP_ROWS", 5)
+    records = [make_record(step=step, demo_seed=seed) for step in (1000, 2000, 3000) for seed in range(12)]
+    specs = [each.spec for each in records[24:]]
+    specs = [dataclasses.replace(s, checkpoint=dataclasses.replace(s.checkpoint, model="another")) for s in specs]
+    records = [*records[:24], *map(make_record, specs)]
+    source = Store.open(tmp_path / "source")
+    source.put_many(records)
+    export_bundle(source, tmp_path / "bundle")
+    assert import_bundle(other_store, tmp_path / "bundle").n_new == 36
+    assert sorted(path.parent.name for path in other_store.results.glob("*/*")) == ["another", "pythia-70m"]
+    for opened in (other_store, Store.open(other_store.path)):
+        assert all(encode_record(opened.find(each.spec)) == encode_record(each) for each in records)
+    assert verify_store(other_store.path).is_healthy
+
+
+def test_what_an_import_joins_stays_below_a_size(filled, other_store, tmp_path, monkeypatch):
+    store, _ = filled
+    monkeypatch.setattr(bundle, "GROUP_ROWS", 1)
+    export_bundle(store, tmp_path / "bundle")
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "_MOST_JOINED_BYTES", 1)
+        import_bundle(other_store, tmp_path / "bundle")
+        sizes = [path.stat().st_size for path in other_store.results.glob("*/*")]
+        assert len(sizes) == 6
+        patch.setattr(store_module, "_MOST_JOINED_BYTES", sum(sizes) - 1)
+        other_store._join_small("pythia-70m", list(other_store._known().files))
+    assert len(list(other_store.results.glob("*/*"))) == 2, "those that fit, and the last"
+    assert verify_store(other_store.path).n_cells == 6
+
+
+def test_rows_are_copied_from_file_to_bundle_and_back(filled, other_store, tmp_path, monkeypatch):
+    """A bundle of all results of a model is, byte by byte, the file that a store makes of them."""
+    store, records = filled
+    store._join_small("pythia-70m", [])
+    for name in ("CellRecord", "payload_sha256"):
+        monkeypatch.setattr(f"icl_core.evaluation.segments.{name}", lambda *_, **__: pytest.fail("a record was made"))
+    manifest = export_bundle(store, tmp_path / "bundle")
+    monkeypatch.undo()
+    monkeypatch.setattr(store_module, "table_of", lambda *_: pytest.fail("rows were made anew"))
+    assert import_bundle(other_store, tmp_path / "bundle").n_new == len(records)
+    (file,) = other_store.results.glob("*/*")
+    assert file.stem == manifest.sha256
+    assert file.read_bytes() == (tmp_path / "bundle" / "cells.parquet").read_bytes()
 
 
 def test_shipped_bundles_are_imported_once(filled, other_store, tmp_path, monkeypatch):

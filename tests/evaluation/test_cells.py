@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from icl_core.evaluation import cells
-from icl_core.evaluation.cells import current_versions, is_current, make_cell_key
+from icl_core.evaluation.cells import current_versions, make_cell_key
 from icl_core.records import SCORING_VERSION, CellKey, CellSpec, CheckpointIdentity, CheckpointRef
 from icl_core.registry.tasks import get_task
 
@@ -154,10 +154,10 @@ def test_the_alphabet_counts_in_the_abstract_setting_alone(make_spec):
 
 def test_a_key_is_current_until_scoring_or_task_change(make_record, monkeypatch):
     key = make_record().key
-    assert is_current(key)
-    assert not is_current(dataclasses.replace(key, task_version=key.task_version + 1))
+    versions = key.scoring_version, key.task_version
+    assert current_versions(key.task) == versions
     monkeypatch.setattr(cells, "SCORING_VERSION", key.scoring_version + 1)
-    assert not is_current(key)
+    assert current_versions(key.task) == (versions[0] + 1, versions[1])
 
 
 def test_tasks_that_are_gone_have_no_current_result_but_own_files_keep_theirs(tmp_path):

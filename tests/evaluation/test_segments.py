@@ -18,6 +18,7 @@ from icl_core.evaluation.segments import (
     checked_rows,
     folder_of,
     is_sound,
+    place_file,
     read_records,
     table_of,
     write_segment,
@@ -157,6 +158,24 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, records, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         write_segment(tmp_path / "m", table_of(records))
     assert list((tmp_path / "m").iterdir()) == []
+
+
+def test_file_and_name_are_on_the_disk_before_a_write_ends(tmp_path, records, monkeypatch):
+    """A rename is lost in a power cut until its folder is synced, and so is a new folder until its own is."""
+    done, (sync, replace) = [], (os.fsync, os.replace)
+
+    def noted_sync(descriptor):
+        done.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(os, "replace", lambda *names: (done.append("rename"), replace(*names)))
+    path = write_segment(tmp_path / "results" / "m", table_of(records))
+    first, *others = done
+    assert first.endswith(".tmp") and others == ["rename", str(path.parent), str(path.parent.parent), str(tmp_path)]
+    done.clear()
+    again = place_file(path, tmp_path / "results" / "m")
+    assert again == path and done[1:] == ["rename", str(path.parent)]
 
 
 @pytest.mark.parametrize("model", ["pythia-70m", "a/b", "..", "_x", ".x", "a=b", "ä b", "x" * 4000, "%", "C:\\x"])

@@ -625,6 +625,16 @@ def test_joining_leaves_a_damaged_file_alone(tmp_store, make_record):
     assert list(tmp_store.find_many(record.spec for record in mine)) == [record.spec for record in mine[1:]]
 
 
+def test_joining_leaves_a_file_alone_that_holds_a_row_of_something_else(tmp_store, make_record):
+    records = [make_record(demo_seed=seed) for seed in range(3)]
+    lie = dataclasses.replace(records[1], demonstration_labels=())
+    folder = tmp_store.results / "pythia-70m"
+    paths = [write_segment(folder, table_of(each)) for each in ([records[0], lie], [records[2]])]
+    opened = Store.open(tmp_store.path)
+    assert opened.join(records[0].spec.checkpoint) == 0 and all(path.exists() for path in paths)
+    assert [opened.find(record.spec) is not None for record in records] == [True, False, True]
+
+
 def join_and_die(path, checkpoint, place):
     results = Store.open(path)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import shutil
 import sqlite3
 
+import pandas as pd
 import pytest
 
 from icl_core.errors import StoreError
+from icl_core.evaluation import upkeep
+from icl_core.evaluation.segments import place_file
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.upkeep import backup_store, rebuild_store, verify_store
 from tests.support.stores import alter_cell, file_of
@@ -128,6 +131,33 @@ def test_a_backup_is_a_store_and_is_added_to(filled, make_record, tmp_path):
     assert backup_store(target, store.path) == 5
     assert verify_store(target).is_healthy
     assert Store.open(target).find(records[0].spec) is not None
+
+
+def test_a_backup_has_each_result_once_after_joining_and_no_claims(filled, make_spec, tmp_path):
+    store, records = filled
+    target = tmp_path / "backup"
+    backup_store(target, store.path)
+    store.resolve(make_spec(demo_seed=0, data_dir="/data"), records[0].key)
+    store.notes.put("rates", "cpu", "1.5")
+    store.claims.take(records[0].key, "me")
+    store.join(records[0].spec.checkpoint)
+    assert backup_store(target, store.path) == 4
+    assert len(pd.read_parquet(target / "results", columns=["sha256"])) == 4
+    copied = Store.open(target)
+    assert copied.summaries() == store.summaries() and len(copied.summaries()) == 5
+    assert copied.notes.get("rates", "cpu") == "1.5" and copied.rows.names("claim/") == []
+
+
+def test_files_that_are_joined_while_a_backup_runs_are_in_it(filled, tmp_path, monkeypatch):
+    store, records = filled
+
+    def place_once_joined(*names):
+        store.join(records[0].spec.checkpoint)
+        return place_file(*names)
+
+    monkeypatch.setattr(upkeep, "place_file", place_once_joined)
+    assert backup_store(tmp_path / "backup", store.path) == 4
+    assert verify_store(tmp_path / "backup").is_healthy
 
 
 def test_a_backup_into_the_store_itself_is_refused(filled):
