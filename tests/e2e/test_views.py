@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import TimeoutError, expect
 
 from app import PAGES
 from icl_core.evaluation.store import Store
@@ -112,9 +113,13 @@ def pick_models(tab: Tab, name: str) -> None:
     line.locator("summary").click()
     tab.page.locator(".st-key-sidebar-model-None button").click()
     expect(line.locator("summary")).to_contain_text("none")
-    box = tab.page.locator(".st-key-model input")
-    box.fill(name)
-    tab.page.get_by_role("option", name=name, exact=True).click()
+    option = tab.page.get_by_role("option", name=name, exact=True)
+    while not option.count():  # what is typed while the page is drawn anew is lost
+        tab.settled()
+        tab.one(tab.page.locator(".st-key-model input")).fill(name)
+        with suppress(TimeoutError):
+            option.wait_for(timeout=10_000)
+    option.click()
     tab.says(name)
     tab.page.keyboard.press("Escape")
     line.locator("summary").click()
