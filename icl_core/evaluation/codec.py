@@ -10,7 +10,9 @@ import base64
 import dataclasses
 import functools
 import hashlib
+import json
 import math
+import operator
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -40,6 +42,7 @@ __all__ = [
     "encode_record",
     "from_plain",
     "payload_sha256",
+    "read_key",
     "spec_faults",
 ]
 
@@ -58,6 +61,9 @@ _SHARED_FIELDS = (
     "sampling",
     "demo_seed",
 )
+_shared_of = operator.attrgetter(*_SHARED_FIELDS)
+_SEED_NAME = '"demo_seed":'
+"""How canonical JSON names the seed; inside a text the first quotation mark would end it or be escaped."""
 _LAB_FAMILY = "lab"
 _MOST_TEXT = {"location": 8 * MAX_NAME_BYTES, "template_text": 8 * MAX_NAME_BYTES}
 """Bytes that a field may have where a name is not enough: mixed parameters hold the paths of both parents."""
@@ -161,6 +167,30 @@ def _dataclass_reader(cls: type) -> _Reader:
     return read
 
 
+def read_key(text: str) -> CellKey:
+    """The key in its canonical JSON; of keys that differ in their seed alone the rest is read once.
+
+    Raises:
+        ValueError: as ``from_plain``.
+    """
+    before, name, rest = text.partition(_SEED_NAME)
+    seed, comma, after = rest.partition(",")
+    if not seed.isdecimal() or len(seed) > 10:
+        return from_plain(CellKey, json.loads(text))
+    first, last = _key_but_seed(f"{before}{name}0{comma}{after}")
+    return cast(Any, CellKey)(*first, int(seed), *last)  # type: ignore[no-any-return]
+
+
+@functools.lru_cache(maxsize=16_384)
+def _key_but_seed(text: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """The values of a key's fields before and after its seed."""
+    key = from_plain(CellKey, json.loads(text))
+    names = list(CellKey.__dataclass_fields__)
+    at = names.index("demo_seed")
+    first, last = (tuple(getattr(key, each) for each in part) for part in (names[:at], names[at + 1 :]))
+    return first, last
+
+
 def check_record(record: CellRecord) -> None:
     """The door of the store: refuses a record whose parts contradict each other, or that no computing gives.
 
@@ -180,6 +210,8 @@ def _record_faults(record: CellRecord) -> list[str]:
 
 def differing_fields(spec: CellSpec, key: CellKey) -> tuple[str, ...]:
     """Names of the fields that spec and key both have and that are not the same; none where they belong together."""
+    if _shared_of(spec) == _shared_of(key):
+        return ()  # nearly always, and ten times as fast
     return tuple(name for name in _SHARED_FIELDS if getattr(spec, name) != getattr(key, name))
 
 

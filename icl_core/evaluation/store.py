@@ -17,6 +17,7 @@ from typing import Literal, TypeVar, cast
 import numpy as np
 import pyarrow as pa
 
+from icl_core.analysis.predictions import CellLabels
 from icl_core.errors import StoreError
 from icl_core.evaluation.catalogue import (
     CELL_COLUMNS,
@@ -37,6 +38,7 @@ from icl_core.evaluation.cells import current_versions
 from icl_core.evaluation.claims import ClaimRows
 from icl_core.evaluation.codec import NewerFormatError, check_record, differing_fields
 from icl_core.evaluation.notes import Notes
+from icl_core.evaluation.predicted import clear_predicted, read_labels
 from icl_core.evaluation.rows import Rows
 from icl_core.evaluation.segments import (
     checked_rows,
@@ -55,6 +57,8 @@ from icl_core.settings import store_path
 __all__ = ["TOLERANCE_NATS", "CellStatus", "CellSummary", "PutReport", "Store", "files_of"]
 
 T = TypeVar("T")
+S = TypeVar("S", CellSpec, CellSpec | None)
+R = TypeVar("R", CellRecord, CellLabels)
 CellStatus = Literal["complete", "missing"]
 
 TOLERANCE_NATS = {"float64": 1e-4, "float32": 1e-3, "bfloat16": 0.5, "float16": 0.5}
@@ -65,6 +69,8 @@ float32 results are promised to 1e-3 nats; half precision keeps 8 to 11 bits of 
 
 _BATCH = 400
 _ROW = "segment/"
+PREDICTED = "predicted"
+"""The folder of predicted labels that were derived from files of results; it may be deleted at any time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +195,8 @@ class Store:
 
     def clear_leftovers(self) -> int:
         """Removes what killed processes have left: claims and temporary files. Returns how many that were."""
-        temporary = (*self.results.glob("*/.*.tmp"), *self.path.glob("hashes.json.*"))
+        kept = self.path.glob(f"{PREDICTED}/.*.tmp")
+        temporary = (*self.results.glob("*/.*.tmp"), *kept, *self.path.glob("hashes.json.*"))
         return clear_leftovers(temporary) + self.claims.clear()
 
     # What there is
@@ -331,7 +338,7 @@ class Store:
         """The records that are stored under the keys of a batch; damaged ones are set aside; inside a write."""
         places = self._known().places
         digests = [digest for digest in dict.fromkeys(record.key.digest for record in batch) if digest in places]
-        found = self._read({digest: None for digest in digests})
+        found = self._read({digest: None for digest in digests}, read_records)
         for file in {places[digest][0] for digest in digests if digest not in found}:
             self.set_aside(file)
         return found
@@ -427,6 +434,7 @@ class Store:
             new, gone = strangers()
         if new or gone:
             self._write(write)
+        clear_predicted(self.path / PREDICTED, files_of(self.path))
 
     def _take_in(self, file: str) -> None:
         """Indexes what is whole of a file; one whose results are all in other files is removed."""
@@ -484,6 +492,8 @@ class Store:
         old = [] if is_joined else self._write(write)
         for path in old:
             path.unlink(missing_ok=True)
+        if old:
+            clear_predicted(self.path / PREDICTED, files_of(self.path))
         return len(old)
 
     # Records out
@@ -495,7 +505,7 @@ class Store:
             StoreError: what is stored is damaged or belongs to another key.
         """
         with self.rows.worded_errors():
-            found = self._read({key.digest: None})
+            found = self._read({key.digest: None}, read_records)
         if key.digest in self.damage:
             raise StoreError(self.damage[key.digest])
         return found.get(key.digest)
@@ -511,7 +521,7 @@ class Store:
                     return True
             except OSError:
                 pass
-            return key.digest in self._read({key.digest: None})
+            return key.digest in self._read({key.digest: None}, read_records)
 
     def find(self, spec: CellSpec) -> CellRecord | None:
         """The current result of a spec, carrying that spec; None if missing, unresolved or outdated.
@@ -529,25 +539,43 @@ class Store:
 
         Each file is read once, row group by row group, whatever the number of cells in it.
         """
+        return self._find(specs, read_records)
+
+    def find_labels(self, specs: Iterable[CellSpec]) -> dict[CellSpec, CellLabels]:
+        """What the current results of those specs predict, without their scores; otherwise as ``find_many``.
+
+        What was derived of a file is kept in ``predicted/`` and read from there.
+        """
+        return self._find(specs, functools.partial(read_labels, kept_in=self.path / PREDICTED))
+
+    def _find(
+        self,
+        specs: Iterable[CellSpec],
+        read: Callable[[Path, Mapping[int, tuple[str, CellSpec]]], Iterator[tuple[int, R | str]]],
+    ) -> dict[CellSpec, R]:
         with self.rows.worded_errors():
             answers = {spec: digest for spec, digest in self._current_digests(specs).items() if digest}
             first = {digest: spec for spec, digest in reversed(answers.items())}
-            found = self._read(first)
-        records = {}
+            found = self._read(first, read)
+        results = {}
         for spec, digest in answers.items():
-            record = found.get(digest)
-            if record is not None and (record.spec == spec or not differing_fields(spec, record.key)):
-                records[spec] = record if record.spec == spec else replace(record, spec=spec)
-        return records
+            result = found.get(digest)
+            if result is not None and (result.spec == spec or not differing_fields(spec, result.key)):
+                results[spec] = result if result.spec == spec else replace(result, spec=spec)
+        return results
 
-    def _read(self, wanted: Mapping[str, CellSpec | None]) -> dict[str, CellRecord]:
-        """The stored records of some digests, with what was asked of each; notes in ``damage`` what is not whole."""
+    def _read(
+        self,
+        wanted: Mapping[str, S],
+        read: Callable[[Path, Mapping[int, tuple[str, S]]], Iterator[tuple[int, R | str]]],
+    ) -> dict[str, R]:
+        """The stored results of some digests, with what was asked of each; notes in ``damage`` what is not whole."""
         for digest in wanted:
             self.damage.pop(digest, None)
-        found, lost = self._read_places(wanted, self._known())
+        found, lost = self._read_places(wanted, self._known(), read)
         if any(isinstance(error, FileNotFoundError) for error in lost.values()):
             self._seen = -1  # another process has joined files meanwhile
-            again, lost = self._read_places({digest: wanted[digest] for digest in lost}, self._known())
+            again, lost = self._read_places({digest: wanted[digest] for digest in lost}, self._known(), read)
             found |= again
         for digest, why in lost.items():
             self.damage[digest] = (
@@ -557,23 +585,26 @@ class Store:
         return found
 
     def _read_places(
-        self, wanted: Mapping[str, CellSpec | None], catalogue: Catalogue
-    ) -> tuple[dict[str, CellRecord], dict[str, str | Exception]]:
-        by_file: dict[str, dict[int, tuple[str, CellSpec | None]]] = {}
+        self,
+        wanted: Mapping[str, S],
+        catalogue: Catalogue,
+        read: Callable[[Path, Mapping[int, tuple[str, S]]], Iterator[tuple[int, R | str]]],
+    ) -> tuple[dict[str, R], dict[str, str | Exception]]:
+        by_file: dict[str, dict[int, tuple[str, S]]] = {}
         for digest, spec in wanted.items():
             if digest in catalogue.places:
                 file, row = catalogue.places[digest]
                 by_file.setdefault(file, {})[row] = digest, spec
-        found: dict[str, CellRecord] = {}
+        found: dict[str, R] = {}
         lost: dict[str, str | Exception] = {}
         for file, rows in by_file.items():
             try:
-                for row, record in read_records(self._path_of(file), rows):
+                for row, result in read(self._path_of(file), rows):
                     digest = rows[row][0]
-                    if isinstance(record, str):
-                        lost[digest] = record
+                    if isinstance(result, str):
+                        lost[digest] = result
                     else:
-                        found[digest] = record
+                        found[digest] = result
             except (StoreError, OSError, pa.ArrowException) as error:
                 lost |= {digest: error for digest, _ in rows.values() if digest not in found}
         return found, lost

@@ -71,7 +71,7 @@ def label_shares(found: cached.Collected, view: View) -> None:
     task = _task(predictions, view)
     columns = st.columns(3)
     for column, setting in zip(columns, LABEL_SETTINGS, strict=True):
-        if (task, setting) not in predictions.scores:
+        if (task, setting) not in predictions.settings:
             continue
         shares = shares_of(predictions, task=task, label_setting=setting, normalisation=view.normalisation)
         if not shares.checkpoints:
@@ -116,7 +116,7 @@ def checkpoint(found: cached.Collected, study: Study, view: View) -> None:
         setting = st.segmented_control(
             "Labels", list(LABEL_SETTINGS), default="gold", required=True, key="labels", bind="query-params"
         )
-    if (task, setting) not in predictions.scores:
+    if (task, setting) not in predictions.settings:
         st.info(f"{plain(task_title(task))} has no results with {setting} labels.")
         return
     left, right = st.columns([2, 3])
@@ -136,7 +136,7 @@ def _answers(
     predictions: Predictions, study: Study, view: View, task: str, ref: CheckpointRef, setting: LabelSetting
 ) -> None:
     """Every query's text, gold label and answer of each seed."""
-    scores = predictions.setting_scores(task, setting)
+    scores = predictions.setting(task, setting)
     at = predictions.checkpoint_index(ref)
     labels = predicted_labels(scores, normalisation=view.normalisation)[at]
     words = predictions.label_words[task]

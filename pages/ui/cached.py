@@ -259,11 +259,11 @@ def _read(study: str, split: Split, state: str) -> tuple[Predictions | str | Non
     They are shared, not copied: they are large.
     """
     asked = study_from_json(study)
-    records = store().find_many([spec for spec in study_cells(asked) if spec.split == split])
-    facts = tuple(map(facts_of, records.values()))
+    cells = store().find_labels([spec for spec in study_cells(asked) if spec.split == split])
+    facts = tuple(map(facts_of, cells.values()))
     try:
-        excluded = excluded_checkpoints(store(), {spec.checkpoint for spec in records})
-        return next(iter(collect_predictions(records.values(), split=split, excluded=excluded).values()), None), facts
+        excluded = excluded_checkpoints(store(), {spec.checkpoint for spec in cells})
+        return next(iter(collect_predictions(cells.values(), split=split, excluded=excluded).values()), None), facts
     except ObservatoryError as error:
         return str(error), facts
 
@@ -322,9 +322,9 @@ def _excluded_curves(
     study: str, measure: Measure, normalisation: Normalisation, task: str | None, state: str
 ) -> AbilityCurves | None:
     asked = study_from_json(study)
-    records = [record for spec, record in store().find_many(study_cells(asked)).items() if spec.split == "test"]
+    cells = store().find_labels([spec for spec in study_cells(asked) if spec.split == "test"])
     try:
-        found = next(iter(collect_predictions(records).values()), None)
+        found = next(iter(collect_predictions(cells.values()).values()), None)
         if found is None:
             return None
         return ability_curves(found, measure=measure, normalisation=normalisation, task=task)
