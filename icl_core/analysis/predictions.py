@@ -28,7 +28,7 @@ __all__ = [
     "collect_predictions",
     "correct",
     "first_highest",
-    "labels_by_normalisation",
+    "labels_of",
     "normalised_scores",
     "predicted_labels",
     "select_scores",
@@ -48,14 +48,16 @@ class CellLabels:
 
     Attributes:
         spec, key, row_ids, gold, choices, context_cut, n_shortened: as those of ``CellRecord``; gold is int16.
-        predicted: for each normalisation (n_examples,) the predicted labels, as ``predicted_labels`` gives them.
+        normalisation: under which labels were predicted.
+        predicted: (n_examples,) the predicted labels, of any integer type.
     """
 
     spec: CellSpec
     key: CellKey
     row_ids: tuple[str, ...]
     gold: LabelArray
-    predicted: Mapping[Normalisation, LabelArray]
+    normalisation: Normalisation
+    predicted: npt.NDArray[np.integer]
     choices: tuple[str, ...]
     context_cut: int | None
     n_shortened: int
@@ -66,12 +68,15 @@ class SettingLabels:
     """Everything predicted for one task in one label setting.
 
     Attributes:
-        predicted: for each normalisation (n_checkpoints, n_seeds, n_examples) predicted labels; -1 where the cell is
-            not present.
+        normalisation: under which labels were predicted.
+        predicted: the (n_examples,) labels of each cell that is present, of any integer type.
+        places: checkpoint and seed of each of them.
         gold, present, choices, row_ids: as those of ``SettingScores``.
     """
 
-    predicted: Mapping[Normalisation, LabelArray]
+    normalisation: Normalisation
+    predicted: Sequence[npt.NDArray[np.integer]]
+    places: tuple[tuple[int, ...], tuple[int, ...]]
     gold: LabelArray
     present: BoolArray
     choices: tuple[tuple[str, ...], ...]
@@ -282,20 +287,10 @@ def _stack_setting(
     }
     labelled = [cell for cell in cells if isinstance(cell, CellLabels)]
     if labelled:
-        return SettingLabels(_stack_labels(labelled, places, present.shape), **shared)
+        at_checkpoints, at_seeds = zip(*places, strict=True)
+        predicted = [cell.predicted for cell in labelled]
+        return SettingLabels(labelled[0].normalisation, predicted, (at_checkpoints, at_seeds), **shared)
     return _stack_scores([cell for cell in cells if isinstance(cell, CellRecord)], places, shared)
-
-
-def _stack_labels(
-    cells: Sequence[CellLabels], places: Sequence[tuple[int, int]], shape: tuple[int, ...]
-) -> dict[Normalisation, LabelArray]:
-    at_checkpoint, at_seed = zip(*places, strict=True)
-    stacked: dict[Normalisation, LabelArray] = {}
-    for normalisation in NORMALISATIONS:
-        predicted = np.full((*shape, cells[0].gold.size), -1, dtype=np.int16)
-        predicted[at_checkpoint, at_seed] = [cell.predicted[normalisation] for cell in cells]
-        stacked[normalisation] = predicted
-    return stacked
 
 
 def _stack_scores(
@@ -338,42 +333,7 @@ def normalised_scores(scores: SettingScores, *, normalisation: Normalisation = "
     Returns:
         (n_checkpoints, n_seeds, n_examples, n_choices) float64, nats up to a constant for each query.
     """
-    return _normalised(scores.loglikelihoods, scores.n_tokens, scores.content_free[:, :, None, :], normalisation)
-
-
-def _normalised(
-    loglikelihoods: npt.NDArray[np.float32],
-    n_tokens: npt.NDArray[np.integer],
-    content_free: npt.NDArray[np.float32],
-    normalisation: Normalisation,
-) -> FloatArray:
-    total = loglikelihoods.astype(np.float64)
-    if normalisation == "sum":
-        return total
-    if normalisation == "per_token":
-        return np.asarray(total / np.maximum(n_tokens, 1))
-    return np.asarray(total - content_free)
-
-
-def labels_by_normalisation(
-    loglikelihoods: npt.NDArray[np.float32],
-    n_tokens: npt.NDArray[np.integer],
-    content_free: npt.NDArray[np.float32],
-) -> dict[Normalisation, LabelArray]:
-    """The predicted labels of queries under each normalisation.
-
-    Args:
-        loglikelihoods: (..., n_choices), nats.
-        n_tokens: the same shape.
-        content_free: a shape that broadcasts to it.
-
-    Returns:
-        (...) int16 each; ties to the lowest index.
-    """
-    values: dict[Normalisation, npt.NDArray[np.floating]] = {"sum": loglikelihoods}
-    for name in NORMALISATIONS[1:]:
-        values[name] = _normalised(loglikelihoods, n_tokens, content_free, name)
-    return {name: first_highest(each) for name, each in values.items()}
+    return _normalised(scores.loglikelihoods, normalisation, scores.n_tokens, scores.content_free[:, :, None, :])
 
 
 def first_highest(values: npt.NDArray[np.floating]) -> LabelArray:
@@ -391,19 +351,69 @@ def first_highest(values: npt.NDArray[np.floating]) -> LabelArray:
     return labels
 
 
+def labels_of(
+    loglikelihoods: npt.NDArray[np.float32],
+    *,
+    normalisation: Normalisation,
+    n_tokens: npt.NDArray[np.integer] | None = None,
+    content_free: npt.NDArray[np.float32] | None = None,
+) -> LabelArray:
+    """The predicted labels of queries: argmax, ties to the lowest index.
+
+    Args:
+        loglikelihoods: (..., n_choices), nats.
+        normalisation: of the scores.
+        n_tokens: the same shape; for ``per_token``.
+        content_free: a shape that broadcasts to it; for ``calibrated``.
+
+    Returns:
+        (...) int16.
+    """
+    if normalisation == "sum":
+        return first_highest(loglikelihoods)
+    return first_highest(_normalised(loglikelihoods, normalisation, n_tokens, content_free))
+
+
+def _normalised(
+    loglikelihoods: npt.NDArray[np.float32],
+    normalisation: Normalisation,
+    n_tokens: npt.NDArray[np.integer] | None,
+    content_free: npt.NDArray[np.float32] | None,
+) -> FloatArray:
+    total = loglikelihoods.astype(np.float64)
+    if normalisation == "per_token":
+        if n_tokens is None:
+            raise ValueError("the mean over tokens needs their number")
+        return np.asarray(total / np.maximum(n_tokens, 1))
+    if normalisation == "calibrated":
+        if content_free is None:
+            raise ValueError("calibrated scores need those of the content-free query")
+        return np.asarray(total - content_free)
+    return total
+
+
 def predicted_labels(scores: SettingScores | SettingLabels, *, normalisation: Normalisation = "sum") -> LabelArray:
     """Predicted label of every query: argmax, ties to the lowest index.
 
     Returns:
         (n_checkpoints, n_seeds, n_examples) int16; -1 where the cell is not present.
+
+    Raises:
+        ValueError: the labels alone were read, under another normalisation.
     """
-    if isinstance(scores, SettingLabels):
-        return scores.predicted[normalisation]
-    if normalisation == "sum":
-        values: npt.NDArray[np.floating] = scores.loglikelihoods
-    else:
-        values = normalised_scores(scores, normalisation=normalisation)
-    return np.where(scores.present[:, :, None], first_highest(values), np.int16(-1))
+    if isinstance(scores, SettingScores):
+        labels = labels_of(
+            scores.loglikelihoods,
+            normalisation=normalisation,
+            n_tokens=scores.n_tokens,
+            content_free=scores.content_free[:, :, None, :],
+        )
+        return np.where(scores.present[:, :, None], labels, np.int16(-1))
+    if normalisation != scores.normalisation:
+        raise ValueError(f"the labels were read under {scores.normalisation}, not under {normalisation}")
+    labels = np.full((*scores.present.shape, scores.gold.size), -1, dtype=np.int16)
+    labels[scores.places] = scores.predicted
+    return labels
 
 
 def correct(scores: SettingScores | SettingLabels, *, normalisation: Normalisation = "sum") -> BoolArray:

@@ -268,7 +268,7 @@ def _result_rows(
         specs = [summary.spec for summary in group if summary.spec.checkpoint in current]
         excluded = excluded_checkpoints(store, {spec.checkpoint for spec in specs})
         remarks += [f"Left out of curves: {reason}." for reason in excluded.values()]
-        cells = store.find_labels(specs)
+        cells = store.find_labels(specs, normalisation=options.normalisation)
         facts += map(facts_of, cells.values())
         apart: dict[CheckpointRef | None, list[CellLabels]] = {None: []}  # those left out are shown, each alone
         for spec, cell in cells.items():

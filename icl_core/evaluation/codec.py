@@ -62,8 +62,10 @@ _SHARED_FIELDS = (
     "demo_seed",
 )
 _shared_of = operator.attrgetter(*_SHARED_FIELDS)
-_SEED_NAME = '"demo_seed":'
-"""How canonical JSON names the seed; inside a text the first quotation mark would end it or be escaped."""
+_VARYING = (("commit", ',"'), ("demo_seed", ',"'), ("weight_files", "}"))
+"""What differs in the keys of many cells, in the order of canonical JSON, with what ends it there. No text in a key
+holds such a name or end: a quotation mark in it would be escaped."""
+_AT_COMMIT, _AT_SEED, _AT_WEIGHTS = (list(CellKey.__dataclass_fields__).index(name) for name, _ in _VARYING)
 _LAB_FAMILY = "lab"
 _MOST_TEXT = {"location": 8 * MAX_NAME_BYTES, "template_text": 8 * MAX_NAME_BYTES}
 """Bytes that a field may have where a name is not enough: mixed parameters hold the paths of both parents."""
@@ -168,27 +170,37 @@ def _dataclass_reader(cls: type) -> _Reader:
 
 
 def read_key(text: str) -> CellKey:
-    """The key in its canonical JSON; of keys that differ in their seed alone the rest is read once.
+    """The key in its canonical JSON; what keys of many cells share is read once.
 
     Raises:
         ValueError: as ``from_plain``.
     """
-    before, name, rest = text.partition(_SEED_NAME)
-    seed, comma, after = rest.partition(",")
-    if not seed.isdecimal() or len(seed) > 10:
+    parts = []
+    rest = text
+    for name, end in _VARYING:
+        before, _, rest = rest.partition(f'"{name}":')
+        value, _, rest = rest.partition(end)
+        parts += [before, value]
+    if rest or not parts[3].isdecimal() or len(parts[3]) > 10:
         return from_plain(CellKey, json.loads(text))
-    first, last = _key_but_seed(f"{before}{name}0{comma}{after}")
-    return cast(Any, CellKey)(*first, int(seed), *last)  # type: ignore[no-any-return]
+    values = list(_shared_values(parts[0], parts[2], parts[4]))
+    values[_AT_COMMIT] = _one_value("commit", parts[1])
+    values[_AT_SEED] = int(parts[3])
+    values[_AT_WEIGHTS] = _one_value("weight_files", parts[5])
+    return cast("Callable[..., CellKey]", CellKey)(*values)
 
 
 @functools.lru_cache(maxsize=16_384)
-def _key_but_seed(text: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """The values of a key's fields before and after its seed."""
+def _shared_values(before: str, between: str, after: str) -> tuple[Any, ...]:
+    """The values of a key's fields, from the parts of its text that are not of one checkpoint or seed."""
+    text = f'{before}"commit":"","{between}"demo_seed":0,"{after}"weight_files":[]}}'
     key = from_plain(CellKey, json.loads(text))
-    names = list(CellKey.__dataclass_fields__)
-    at = names.index("demo_seed")
-    first, last = (tuple(getattr(key, each) for each in part) for part in (names[:at], names[at + 1 :]))
-    return first, last
+    return tuple(getattr(key, name) for name in CellKey.__dataclass_fields__)
+
+
+@functools.lru_cache(maxsize=16_384)
+def _one_value(name: str, text: str) -> Any:
+    return _reader(typing.get_type_hints(CellKey)[name])(json.loads(text))
 
 
 def check_record(record: CellRecord) -> None:

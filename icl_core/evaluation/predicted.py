@@ -1,8 +1,8 @@
-"""Predicted labels of a file of results, derived once and kept in a file beside it, from which many cells are read.
+"""Predicted labels of files of results, each derived once and kept beside them, from which many cells are read at once.
 
-What is kept lies in the folder ``predicted/`` of a store, one file for each file of results, named by the sha256 of
-that file's bytes and the version of deriving. It may be deleted at any time and is never the only place of anything;
-a row is taken only where its key is the one that was asked for. It averages nothing.
+What is kept lies in the folder ``predicted/`` of a store. A file of it is named by the sha256 of the file of results,
+the normalisation and the version of deriving; it may be deleted at any time, and holds nothing that the results do not
+say. A row of it counts only where its key is the one that was asked for. Nothing is averaged here.
 """
 
 from __future__ import annotations
@@ -10,22 +10,16 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from icl_core.analysis.predictions import (
-    NORMALISATIONS,
-    CellLabels,
-    LabelArray,
-    Normalisation,
-    labels_by_normalisation,
-)
-from icl_core.errors import StoreError
+from icl_core.analysis.predictions import NORMALISATIONS, CellLabels, LabelArray, Normalisation, labels_of
 from icl_core.evaluation.codec import read_key
 from icl_core.evaluation.segments import (
     GROUP_ROWS,
@@ -45,25 +39,34 @@ __all__ = ["VERSION", "clear_predicted", "read_labels"]
 
 VERSION = 1
 """Raised when labels are derived in another way or laid out in other columns."""
-_LABELS = pa.list_(pa.int16())
 _SCHEMA = pa.schema(
     [
         ("key", pa.string()),
         ("rows", pa.int32()),  # the first row of the file with the same row ids and gold labels; they stand there alone
         ("row_ids", pa.list_(pa.string())),
-        ("gold", _LABELS),
+        ("gold", pa.list_(pa.int16())),
         ("choices", pa.list_(pa.string())),
         ("context_cut", pa.int64()),
         ("n_shortened", pa.int64()),
-        *((name, _LABELS) for name in NORMALISATIONS),
+        ("predicted", pa.binary()),  # one byte for each query, two where there are more than 256 labels
     ]
 )
-_SOURCE = ("key", "row_ids", "gold", "choices", "context_cut", "n_shortened")
-_SCORES = ("loglikelihoods", "n_tokens", "content_free")
+_MOST_IN_A_BYTE = 256
+_PLAIN = ("key", "choices", "context_cut", "n_shortened")
+_SCORES: dict[Normalisation, tuple[str, ...]] = {
+    "sum": ("loglikelihoods",),
+    "per_token": ("loglikelihoods", "n_tokens"),
+    "calibrated": ("loglikelihoods", "content_free"),
+}
+"""Columns of results from which the labels under a normalisation follow."""
+_FAULTS = (*ROW_ERRORS, IndexError)
+
+Wanted = Mapping[int, tuple[str, CellSpec]]
+"""By row of a file, the digest of the key that was asked for, and what was asked."""
 
 
 def read_labels(
-    path: Path, wanted: Mapping[int, tuple[str, CellSpec]], *, kept_in: Path
+    path: Path, wanted: Wanted, *, normalisation: Normalisation, kept_in: Path
 ) -> Iterator[tuple[int, CellLabels | str]]:
     """What some rows of a file of results predict, or the reason why a row holds no result.
 
@@ -72,7 +75,8 @@ def read_labels(
 
     Args:
         path: the file of results.
-        wanted: by row, the digest of the key that was asked for, and what was asked.
+        wanted: which rows.
+        normalisation: of the scores.
         kept_in: the folder of what is kept.
 
     Raises:
@@ -80,62 +84,57 @@ def read_labels(
         OSError: it cannot be read.
     """
     if is_sound(path):
-        table = _kept(path, kept_in)
-        if table is None:
-            table = _derived(path)
-            _keep(table, path, kept_in)
-        labels = _Labels(table)
-        yield from ((row, labels.cell(row, *asked)) for row, asked in wanted.items())
+        kept = kept_in / _name(path.stem, normalisation)
+        labels = _kept(kept)
+        found = None if labels is None else labels.cells(wanted, normalisation)
+        if found is None or any(isinstance(cell, str) for cell in found.values()):
+            table = _derived(path, normalisation)
+            _keep(table, kept)
+            found = _Labels(table).cells(wanted, normalisation)
+        yield from found.items()
         return
     for row, record in checked_rows(path):
         if row in wanted:
-            yield row, record if isinstance(record, str) else _labels_of(record, *wanted[row])
+            yield row, record if isinstance(record, str) else _labels_in(record, *wanted[row], normalisation)
 
 
 def clear_predicted(folder: Path, results: Sequence[str]) -> int:
-    """Removes what is kept of files of results that are not there any more. Returns how many that were.
+    """Removes what is kept of files of results that are not there any more. Returns how many files that were.
 
     Args:
         folder: of what is kept.
         results: names of the files of results.
     """
-    owned = {_name(Path(name)) for name in results}
-    strangers = [path for path in folder.glob("*.parquet") if path.name not in owned]
+    owned = {_name(Path(name).stem, each) for name in results for each in NORMALISATIONS}
+    strangers = [path for path in folder.glob("[!.]*.parquet") if path.name not in owned]
     for path in strangers:
         path.unlink(missing_ok=True)
     return len(strangers)
 
 
-def _name(path: Path) -> str:
-    return f"{path.stem}-{VERSION}.parquet"
+def _name(digest: str, normalisation: Normalisation) -> str:
+    return f"{digest}-{normalisation}-{VERSION}.parquet"
 
 
-def _kept(path: Path, folder: Path) -> pa.Table | None:
-    """What is kept of a file; None where nothing is, or nothing that can be used."""
-    kept = folder / _name(path)
+def _kept(path: Path) -> _Labels | None:
+    """What is kept in a file; None where there is none, or none that can be used."""
     try:
-        with plain_file(kept) as source:
+        with plain_file(path) as source:
             file = pq.ParquetFile(source, page_checksum_verification=True)
-            check_groups(file.metadata, kept.name)
+            check_groups(file.metadata, path.name)
             if not file.schema_arrow.equals(_SCHEMA):
                 return None
-            return file.read(use_threads=False)
-    except (OSError, pa.ArrowException, MemoryError, StoreError, ValueError):
+            return _Labels(file.read(use_threads=False))
+    except (OSError, MemoryError, pa.ArrowException, *_FAULTS):
         return None
 
 
-def _keep(table: pa.Table, path: Path, folder: Path) -> None:
+def _keep(table: pa.Table, path: Path) -> None:
     buffer = io.BytesIO()
-    pq.write_table(
-        table,
-        buffer,
-        row_group_size=GROUP_ROWS,
-        compression="zstd",
-        use_dictionary=[f"{name}.list.element" for name in (*NORMALISATIONS, "gold", "choices")],
-        write_page_checksum=True,
-    )
+    options = {"compression": "zstd", "use_dictionary": ["choices.list.element"], "write_page_checksum": True}
+    pq.write_table(table, buffer, row_group_size=GROUP_ROWS, **options)
     try:
-        place(folder / _name(path), lambda file: file.write(buffer.getbuffer()))
+        place(path, lambda file: file.write(buffer.getbuffer()))
     except OSError:  # a full or read-only disk: it is derived again next time
         return
 
@@ -143,56 +142,61 @@ def _keep(table: pa.Table, path: Path, folder: Path) -> None:
 # Deriving
 
 
-def _derived(path: Path) -> pa.Table:
+def _derived(path: Path, normalisation: Normalisation) -> pa.Table:
     """The table of what a sound file of results predicts."""
     first: dict[bytes, int] = {}
-    parts = []
-    for start, _, read in row_groups(path, columns=[*_SOURCE, *_SCORES]):
-        parts.append(_derived_group(Columns(read()), start, first))
+    columns = dict.fromkeys([*_PLAIN, "row_ids", "gold", *_SCORES[normalisation]])
+    parts = [
+        _derived_group(Columns(read()), start, first, normalisation)
+        for start, _, read in row_groups(path, columns=[*columns])
+    ]
     return pa.concat_tables(parts) if parts else _SCHEMA.empty_table()
 
 
-def _derived_group(columns: Columns, start: int, first: dict[bytes, int]) -> pa.Table:
-    labels = _predicted(columns)
-    offsets = columns.offsets["gold"]
+def _derived_group(columns: Columns, start: int, first: dict[bytes, int], normalisation: Normalisation) -> pa.Table:
+    cells = range(columns.n_rows)
     rows = [
-        first.setdefault(columns.mark("row_ids", at) + columns.array("gold", at).tobytes(), start + at)
-        for at in range(columns.n_rows)
+        first.setdefault(columns.mark("row_ids", at) + columns.array("gold", at).tobytes(), start + at) for at in cells
     ]
     is_first = [row == start + at for at, row in enumerate(rows)]
     filled: dict[str, Any] = {
         **{name: columns.plain[name] for name in ("key", "context_cut", "n_shortened")},
         "rows": rows,
-        "row_ids": [columns.strings("row_ids", at) if there else () for at, there in enumerate(is_first)],
-        "gold": [columns.array("gold", at).astype(np.int16) if there else () for at, there in enumerate(is_first)],
-        "choices": [columns.strings("choices", at) for at in range(columns.n_rows)],
-        **{name: pa.ListArray.from_arrays(offsets, pa.array(labels[name]), type=_LABELS) for name in NORMALISATIONS},
+        "row_ids": [columns.strings("row_ids", at) if is_first[at] else () for at in cells],
+        "gold": [columns.array("gold", at).astype(np.int16) if is_first[at] else () for at in cells],
+        "choices": [columns.strings("choices", at) for at in cells],
+        "predicted": _bytes_of(_predicted(columns, normalisation), columns.offsets["gold"]),
     }
     return pa.table([pa.array(filled[name], _SCHEMA.field(name).type) for name in _SCHEMA.names], schema=_SCHEMA)
 
 
-def _predicted(columns: Columns) -> dict[Normalisation, LabelArray]:
-    """For each normalisation the predicted labels of all queries of a group, one cell after the other.
+def _predicted(columns: Columns, normalisation: Normalisation) -> LabelArray:
+    """The predicted labels of all queries of a group, one cell after the other.
 
     Cells with equally many choices are taken at once.
     """
-    n_choices, n_examples = (np.diff(columns.offsets[name]) for name in ("content_free", "gold"))
+    n_choices, n_examples = (np.diff(columns.offsets[name]) for name in ("choices", "gold"))
     choices_of = np.repeat(n_choices, n_examples)  # of each query
-    predicted = {name: np.zeros(choices_of.shape, dtype=np.int16) for name in NORMALISATIONS}
+    predicted = np.zeros(choices_of.shape, dtype=np.int16)
     for n in np.unique(n_choices):
         cells, queries = n_choices == n, choices_of == n
-        scores, n_tokens = (
-            columns.values[name][np.repeat(queries, choices_of)].reshape(-1, n)
-            for name in ("loglikelihoods", "n_tokens")
-        )
-        content_free = columns.values["content_free"][np.repeat(cells, n_choices)].reshape(-1, n)
-        baseline = np.repeat(content_free, n_examples[cells], axis=0)
-        for name, labels in labels_by_normalisation(scores, n_tokens, baseline).items():
-            predicted[name][queries] = labels
+        values = {name: columns.values[name] for name in _SCORES[normalisation]}
+        for name, of_each in values.items():
+            mine = np.repeat(cells, n_choices) if name == "content_free" else np.repeat(queries, choices_of)
+            values[name] = of_each[mine].reshape(-1, n)
+        if "content_free" in values:
+            values["content_free"] = np.repeat(values["content_free"], n_examples[cells], axis=0)
+        predicted[queries] = labels_of(normalisation=normalisation, **values)
     return predicted
 
 
-def _labels_of(record: CellRecord, digest: str, spec: CellSpec) -> CellLabels | str:
+def _bytes_of(labels: LabelArray, offsets: Sequence[int]) -> list[bytes]:
+    """The labels of each cell as small numbers, little-endian."""
+    stored = labels.astype(np.uint8 if labels.max(initial=0) < _MOST_IN_A_BYTE else "<i2")
+    return [stored[start:end].tobytes() for start, end in pairwise(offsets)]
+
+
+def _labels_in(record: CellRecord, digest: str, spec: CellSpec, normalisation: Normalisation) -> CellLabels | str:
     """What a record predicts, if it is the one that was asked for."""
     if record.key.digest != digest:
         return f"it holds the key {record.key.digest[:12]}"
@@ -203,7 +207,8 @@ def _labels_of(record: CellRecord, digest: str, spec: CellSpec) -> CellLabels | 
         record.key,
         record.row_ids,
         record.gold.astype(np.int16),
-        labels_by_normalisation(record.loglikelihoods, record.n_tokens, record.content_free),
+        normalisation,
+        labels_of(normalisation=normalisation, **{name: getattr(record, name) for name in _SCORES[normalisation]}),
         record.choices,
         record.context_cut,
         record.n_shortened,
@@ -217,50 +222,53 @@ class _Labels:
     """The columns of what is kept of a file, from which cells are cut without copying."""
 
     def __init__(self, table: pa.Table) -> None:
-        plain = ("key", "rows", "choices", "context_cut", "n_shortened")
-        self._plain = {name: table.column(name).to_pylist() for name in plain}
-        lists = {name: table.column(name).combine_chunks() for name in ("row_ids", "gold", *NORMALISATIONS)}
-        self._lists = {name: _one_array(each) for name, each in lists.items()}
-        self._offsets = {name: each.offsets.to_pylist() for name, each in self._lists.items()}
-        self._values = {name: self._lists[name].values.to_numpy() for name in ("gold", *NORMALISATIONS)}
-        self._row_ids = self._lists["row_ids"].values.to_pylist()
+        self._plain = {name: table.column(name).to_pylist() for name in (*_PLAIN, "rows")}
+        joined = table.column("predicted").combine_chunks()
+        predicted = joined if isinstance(joined, pa.Array) else pa.concat_arrays(joined.chunks)
+        _, starts, data = predicted.buffers()
+        self._offsets = np.frombuffer(starts, dtype=np.int32)[predicted.offset :][: len(predicted) + 1].tolist()
+        self._data = np.frombuffer(data or b"", dtype=np.uint8)
+        self._table = table
         self._sets: dict[int, tuple[tuple[str, ...], LabelArray]] = {}
 
-    def cell(self, row: int, digest: str, spec: CellSpec) -> CellLabels | str:
-        """What a row predicts, or the reason why it is not the one that was asked for."""
+    def cells(self, wanted: Wanted, normalisation: Normalisation) -> dict[int, CellLabels | str]:
+        """What the wanted rows predict, or the reason why one is not what was asked for."""
+        return {row: self._cell(row, *asked, normalisation) for row, asked in wanted.items()}
+
+    def _cell(self, row: int, digest: str, spec: CellSpec, normalisation: Normalisation) -> CellLabels | str:
         if not 0 <= row < len(self._plain["key"]):
             return "the file has no such row"
-        key_text = self._plain["key"][row]
-        if (found := hashlib.sha256(key_text.encode()).hexdigest()) != digest:
-            return f"it holds the key {found[:12]}"
         try:
+            key_text = self._plain["key"][row]
+            if (found := hashlib.sha256(key_text.encode()).hexdigest()) != digest:
+                return f"it holds the key {found[:12]}"
             key = read_key(key_text)
-        except ROW_ERRORS as error:
+            if fault := spec_fault(spec, key):
+                return fault
+            row_ids, gold = self._rows(self._plain["rows"][row])
+            return CellLabels(
+                spec,
+                key,
+                row_ids,
+                gold,
+                normalisation,
+                self._labels(row, gold.size),
+                tuple(self._plain["choices"][row]),
+                self._plain["context_cut"][row],
+                self._plain["n_shortened"][row],
+            )
+        except _FAULTS as error:
             return shown(error, most=300).rstrip(".")
-        if fault := spec_fault(spec, key):
-            return fault
-        row_ids, gold = self._rows(self._plain["rows"][row])
-        return CellLabels(
-            spec,
-            key,
-            row_ids,
-            gold,
-            {name: self._array(name, row) for name in NORMALISATIONS},
-            tuple(self._plain["choices"][row]),
-            self._plain["context_cut"][row],
-            self._plain["n_shortened"][row],
-        )
 
     def _rows(self, row: int) -> tuple[tuple[str, ...], LabelArray]:
+        """Row ids and gold labels that stand in a row."""
         if row not in self._sets:
-            offsets = self._offsets["row_ids"]
-            self._sets[row] = tuple(self._row_ids[offsets[row] : offsets[row + 1]]), self._array("gold", row)
+            ids, gold = (self._table.column(name)[row].as_py() for name in ("row_ids", "gold"))
+            self._sets[row] = tuple(ids), np.array(gold, dtype=np.int16)
         return self._sets[row]
 
-    def _array(self, name: str, row: int) -> LabelArray:
-        offsets = self._offsets[name]
-        return cast("npt.NDArray[np.int16]", self._values[name][offsets[row] : offsets[row + 1]])
-
-
-def _one_array(column: pa.ChunkedArray | pa.Array) -> pa.ListArray:
-    return column if isinstance(column, pa.Array) else pa.concat_arrays(column.chunks)
+    def _labels(self, row: int, n_examples: int) -> npt.NDArray[np.integer]:
+        one = self._data[self._offsets[row] : self._offsets[row + 1]]
+        if one.size not in (n_examples, 2 * n_examples):
+            raise ValueError(f"{one.size} bytes do not hold {n_examples} labels")
+        return one if one.size == n_examples else one.view("<i2")

@@ -8,8 +8,10 @@ others with it: readers pass it over and note it in ``Store.damage``.
 from __future__ import annotations
 
 import functools
+import gc
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar, cast
@@ -17,7 +19,7 @@ from typing import Literal, TypeVar, cast
 import numpy as np
 import pyarrow as pa
 
-from icl_core.analysis.predictions import CellLabels
+from icl_core.analysis.predictions import CellLabels, Normalisation
 from icl_core.errors import StoreError
 from icl_core.evaluation.catalogue import (
     CELL_COLUMNS,
@@ -78,32 +80,79 @@ class CellSummary:
     """One line about a stored result, for tables.
 
     Attributes:
-        model: name of the model.
-        revision, step: of the checkpoint.
-        task, split, label_setting, demo_seed, n_shots: of the cell.
-        accuracy: fraction of rows whose highest log-likelihood (sum over tokens, lowest index on ties) is gold.
-        n_examples, n_choices: size of the result.
-        date: when it was computed, as the record's provenance says; "" where it does not.
-        is_current: False where scoring or task have changed since, so that readers count the cell as missing.
-        key_digest: name of the result.
         spec: what was asked; several specs may share one result.
+        cell: the result.
+        is_current: False where scoring or task have changed since, so that readers count the cell as missing.
     """
 
-    model: str
-    revision: str
-    step: int | None
-    task: str
-    split: Split
-    label_setting: LabelSetting
-    demo_seed: int
-    n_shots: int
-    accuracy: float
-    n_examples: int
-    n_choices: int
-    date: str
-    is_current: bool
-    key_digest: str
     spec: CellSpec
+    cell: Cell
+    is_current: bool
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.spec.checkpoint.model
+
+    @property
+    def revision(self) -> str:
+        """Revision of the checkpoint."""
+        return self.spec.checkpoint.revision
+
+    @property
+    def step(self) -> int | None:
+        """Step of the checkpoint."""
+        return self.spec.checkpoint.step
+
+    @property
+    def task(self) -> str:
+        """Task of the cell."""
+        return self.spec.task
+
+    @property
+    def split(self) -> Split:
+        """Split of the cell."""
+        return self.spec.split
+
+    @property
+    def label_setting(self) -> LabelSetting:
+        """Label setting of the cell."""
+        return self.spec.label_setting
+
+    @property
+    def demo_seed(self) -> int:
+        """Seed of the cell's demonstrations."""
+        return self.spec.demo_seed
+
+    @property
+    def n_shots(self) -> int:
+        """Number of demonstrations."""
+        return self.spec.n_shots
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of rows whose highest log-likelihood (sum over tokens, lowest index on ties) is gold."""
+        return self.cell.accuracy
+
+    @property
+    def n_examples(self) -> int:
+        """Rows of the result."""
+        return self.cell.n_examples
+
+    @property
+    def n_choices(self) -> int:
+        """Choices of the result."""
+        return self.cell.n_choices
+
+    @property
+    def date(self) -> str:
+        """When it was computed, as the record's provenance says; "" where it does not."""
+        return self.cell.date
+
+    @property
+    def key_digest(self) -> str:
+        """Name of the result."""
+        return self.cell.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +255,8 @@ class Store:
         generation = self.rows.generation()
         with self._lock:
             if generation != self._seen:
-                self._catalogue = self._read_catalogue()
+                with _uncollected():
+                    self._catalogue = self._read_catalogue()
                 self._seen = generation
             return self._catalogue
 
@@ -541,19 +591,23 @@ class Store:
         """
         return self._find(specs, read_records)
 
-    def find_labels(self, specs: Iterable[CellSpec]) -> dict[CellSpec, CellLabels]:
+    def find_labels(
+        self, specs: Iterable[CellSpec], *, normalisation: Normalisation = "sum"
+    ) -> dict[CellSpec, CellLabels]:
         """What the current results of those specs predict, without their scores; otherwise as ``find_many``.
 
         What was derived of a file is kept in ``predicted/`` and read from there.
         """
-        return self._find(specs, functools.partial(read_labels, kept_in=self.path / PREDICTED))
+        return self._find(
+            specs, functools.partial(read_labels, normalisation=normalisation, kept_in=self.path / PREDICTED)
+        )
 
     def _find(
         self,
         specs: Iterable[CellSpec],
         read: Callable[[Path, Mapping[int, tuple[str, CellSpec]]], Iterator[tuple[int, R | str]]],
     ) -> dict[CellSpec, R]:
-        with self.rows.worded_errors():
+        with self.rows.worded_errors(), _uncollected():
             answers = {spec: digest for spec, digest in self._current_digests(specs).items() if digest}
             first = {digest: spec for spec, digest in reversed(answers.items())}
             found = self._read(first, read)
@@ -668,19 +722,31 @@ class Store:
             catalogue = self._known()
         versions_of = functools.cache(current_versions)
         rows = []
-        for spec in dict.fromkeys((*catalogue.by_spec, *catalogue.resolved)):
-            answer = catalogue.answer(spec, versions_of)
-            if answer and (cell := catalogue.cell(answer.digest)):
-                is_current = versions_of(spec.task) == answer.versions
-                rows.append(_summary(answer, cell, is_current=is_current))
-        none_last = float("inf")
-        return sorted(
-            rows,
-            key=lambda row: (
-                *(row.model, none_last if row.step is None else row.step, row.revision),
-                *(row.task, row.label_setting, row.demo_seed, row.split, row.key_digest, str(row.spec.data_dir)),
-            ),
-        )
+        with _uncollected():
+            for spec in dict.fromkeys((*catalogue.by_spec, *catalogue.resolved)):
+                answer = catalogue.answer(spec, versions_of)
+                if answer and (cell := catalogue.cell(answer.digest)):
+                    rows.append(CellSummary(spec, cell, versions_of(spec.task) == answer.versions))
+            return sorted(rows, key=_place_in_list)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Looks for no garbage meanwhile: among many small objects that all stay, each look takes longer and finds none."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _place_in_list(row: CellSummary) -> tuple[object, ...]:
+    spec = row.spec
+    at = spec.checkpoint
+    order = (at.model, float("inf") if at.step is None else at.step, at.revision)
+    return (*order, spec.task, spec.label_setting, spec.demo_seed, spec.split, row.cell.digest, str(spec.data_dir))
 
 
 def files_of(path: Path) -> list[str]:
@@ -698,27 +764,6 @@ def _whole_records(path: Path) -> list[CellRecord]:
 def _place_in_file(cell: Cell) -> tuple[str, str, str, int, str]:
     """Cells that share rows, and so repeat each other, stand together."""
     return cell.spec.split, cell.spec.task, cell.spec.label_setting, cell.spec.demo_seed, cell.digest
-
-
-def _summary(answer: Resolution, cell: Cell, *, is_current: bool) -> CellSummary:
-    spec = answer.spec
-    return CellSummary(
-        model=spec.checkpoint.model,
-        revision=spec.checkpoint.revision,
-        step=spec.checkpoint.step,
-        task=spec.task,
-        split=spec.split,
-        label_setting=spec.label_setting,
-        demo_seed=spec.demo_seed,
-        n_shots=spec.n_shots,
-        accuracy=cell.accuracy,
-        n_examples=cell.n_examples,
-        n_choices=cell.n_choices,
-        date=cell.date,
-        is_current=is_current,
-        key_digest=answer.digest,
-        spec=spec,
-    )
 
 
 def _difference(stored: CellRecord, offered: CellRecord) -> str | None:

@@ -178,6 +178,8 @@ class FilesNow:
 
     def weights_changed(self, cell: CellFacts) -> bool:
         """Whether the checkpoint of a cell is another now."""
+        if self.identity(cell.spec.checkpoint) is None:
+            return False
         return self._with_weights(cell.spec.checkpoint, cell.key) != cell.key
 
 

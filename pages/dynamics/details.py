@@ -52,11 +52,9 @@ def small_multiples(found: cached.Collected, study: Study, view: View, look: Loo
                 blocks.chart(figure, key=f"small-{model}-{task}", alt=f"ICL, TR and TL of {model} on {task}")
 
 
-def _model(found: cached.Collected) -> Predictions:
+def _model(found: cached.Collected) -> str:
     models = list(found.predictions)
-    if len(models) == 1:
-        return found.predictions[models[0]]
-    return found.predictions[one_of("Model", models, key="who")]
+    return models[0] if len(models) == 1 else one_of("Model", models, key="who")
 
 
 def _task(predictions: Predictions, view: View) -> str:
@@ -65,9 +63,9 @@ def _task(predictions: Predictions, view: View) -> str:
     return one_of("Task", predictions.tasks, format_func=task_title, key="task_shown")
 
 
-def label_shares(found: cached.Collected, view: View) -> None:
+def label_shares(found: cached.Collected, study: Study, view: View) -> None:
     """How often each label is predicted, in each setting, beside the gold shares."""
-    predictions = _model(found)
+    predictions = cached.predicted(study, _model(found), normalisation=view.normalisation)
     task = _task(predictions, view)
     columns = st.columns(3)
     for column, setting in zip(columns, LABEL_SETTINGS, strict=True):
@@ -93,9 +91,9 @@ def label_shares(found: cached.Collected, view: View) -> None:
     )
 
 
-def _checkpoints(found: cached.Collected) -> dict[str, tuple[Predictions, CheckpointRef]]:
+def _checkpoints(found: cached.Collected) -> dict[str, tuple[str, CheckpointRef]]:
     return {
-        f"{legible(model)} {checkpoint_name(ref)}": (predictions, ref)
+        f"{legible(model)} {checkpoint_name(ref)}": (model, ref)
         for model, predictions in found.predictions.items()
         for ref in predictions.checkpoints
     }
@@ -110,7 +108,8 @@ def pick_checkpoint(found: cached.Collected) -> None:
 def checkpoint(found: cached.Collected, study: Study, view: View) -> None:
     """Confusion and single answers at the picked checkpoint."""
     chosen = st.session_state["at"]
-    predictions, ref = _checkpoints(found)[chosen]
+    model, ref = _checkpoints(found)[chosen]
+    predictions = cached.predicted(study, model, normalisation=view.normalisation)
     with st.container(horizontal=True):
         task = _task(predictions, view)
         setting = st.segmented_control(
