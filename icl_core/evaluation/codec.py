@@ -62,9 +62,9 @@ _SHARED_FIELDS = (
     "demo_seed",
 )
 _shared_of = operator.attrgetter(*_SHARED_FIELDS)
-_VARYING = (("commit", ',"'), ("demo_seed", ',"'), ("weight_files", "}"))
+_VARYING = (("commit", ',"context_length":'), ("demo_seed", ',"dtype":'), ("weight_files", "}"))
 """What differs in the keys of many cells, in the order of canonical JSON, with what ends it there. No text in a key
-holds such a name or end: a quotation mark in it would be escaped."""
+holds such a name or end: a quotation mark in it would be escaped, and none ends before a letter."""
 _AT_COMMIT, _AT_SEED, _AT_WEIGHTS = (list(CellKey.__dataclass_fields__).index(name) for name, _ in _VARYING)
 _LAB_FAMILY = "lab"
 _MOST_TEXT = {"location": 8 * MAX_NAME_BYTES, "template_text": 8 * MAX_NAME_BYTES}
@@ -193,7 +193,7 @@ def read_key(text: str) -> CellKey:
 @functools.lru_cache(maxsize=16_384)
 def _shared_values(before: str, between: str, after: str) -> tuple[Any, ...]:
     """The values of a key's fields, from the parts of its text that are not of one checkpoint or seed."""
-    text = f'{before}"commit":"","{between}"demo_seed":0,"{after}"weight_files":[]}}'
+    text = f'{before}"commit":"","context_length":{between}"demo_seed":0,"dtype":{after}"weight_files":[]}}'
     key = from_plain(CellKey, json.loads(text))
     return tuple(getattr(key, name) for name in CellKey.__dataclass_fields__)
 

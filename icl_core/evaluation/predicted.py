@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from icl_core.analysis.predictions import NORMALISATIONS, CellLabels, LabelArray, Normalisation, labels_of
+from icl_core.analysis.predictions import NORMALISATIONS, CellLabels, Normalisation, labels_of
 from icl_core.evaluation.codec import read_key
 from icl_core.evaluation.segments import (
     GROUP_ROWS,
@@ -59,8 +59,11 @@ _SCORES: dict[Normalisation, tuple[str, ...]] = {
     "calibrated": ("loglikelihoods", "content_free"),
 }
 """Columns of results from which the labels under a normalisation follow."""
+_SEAL_BYTES = 32
+"""The sha256 of what stands before it ends each file that is kept."""
 _FAULTS = (*ROW_ERRORS, IndexError)
 
+LabelArray = npt.NDArray[np.int16]
 Wanted = Mapping[int, tuple[str, CellSpec]]
 """By row of a file, the digest of the key that was asked for, and what was asked."""
 
@@ -120,19 +123,23 @@ def _kept(path: Path) -> _Labels | None:
     """What is kept in a file; None where there is none, or none that can be used."""
     try:
         with plain_file(path) as source:
-            file = pq.ParquetFile(source, page_checksum_verification=True)
-            check_groups(file.metadata, path.name)
-            if not file.schema_arrow.equals(_SCHEMA):
-                return None
-            return _Labels(file.read(use_threads=False))
+            data = source.read()
+        table, seal = data[:-_SEAL_BYTES], data[-_SEAL_BYTES:]
+        if hashlib.sha256(table).digest() != seal:
+            return None
+        file = pq.ParquetFile(pa.BufferReader(table))
+        check_groups(file.metadata, path.name)
+        return _Labels(file.read(use_threads=False)) if file.schema_arrow.equals(_SCHEMA) else None
     except (OSError, MemoryError, pa.ArrowException, *_FAULTS):
         return None
 
 
 def _keep(table: pa.Table, path: Path) -> None:
     buffer = io.BytesIO()
-    options = {"compression": "zstd", "use_dictionary": ["choices.list.element"], "write_page_checksum": True}
-    pq.write_table(table, buffer, row_group_size=GROUP_ROWS, **options)
+    pq.write_table(
+        table, buffer, row_group_size=GROUP_ROWS, compression="zstd", use_dictionary=["choices.list.element"]
+    )
+    buffer.write(hashlib.sha256(buffer.getbuffer()).digest())
     try:
         place(path, lambda file: file.write(buffer.getbuffer()))
     except OSError:  # a full or read-only disk: it is derived again next time
