@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -74,7 +76,8 @@ def read_labels(
     """What some rows of a file of results predict, or the reason why a row holds no result.
 
     What is kept of a file is read where it is whole, and derived again where it is not. Where nothing can be written
-    it is derived each time. Of a file that has changed since it was written nothing is kept.
+    it is derived each time. What was derived of a file is true of the bytes after which it is named, so that file is
+    hashed again only where it was written to since. Of a file that has changed nothing is kept.
 
     Args:
         path: the file of results.
@@ -86,16 +89,41 @@ def read_labels(
         StoreError: the file is no table of results.
         OSError: it cannot be read.
     """
-    if is_sound(path):
-        kept = kept_in / _name(path.stem, normalisation)
-        labels = _kept(kept)
-        found = None if labels is None else labels.cells(wanted, normalisation)
-        if found is None or any(isinstance(cell, str) for cell in found.values()):
-            table = _derived(path, normalisation)
-            _keep(table, kept)
-            found = _Labels(table).cells(wanted, normalisation)
-        yield from found.items()
+    kept = kept_in / _name(path.stem, normalisation)
+    has_changed = not _is_older(path, kept)
+    if has_changed and not is_sound(path):
+        yield from _checked_labels(path, wanted, normalisation)
         return
+    labels = _kept(kept)
+    found = None if labels is None else labels.cells(wanted, normalisation)
+    if found is None or any(isinstance(cell, str) for cell in found.values()):
+        if not is_sound(path):
+            yield from _checked_labels(path, wanted, normalisation)
+            return
+        table = _derived(path, normalisation)
+        _keep(table, kept)
+        found = _Labels(table).cells(wanted, normalisation)
+    elif has_changed:
+        with suppress(OSError):
+            os.utime(kept)  # it was copied, or its file was touched: that file was looked at now
+    yield from found.items()
+
+
+def _is_older(path: Path, kept: Path) -> bool:
+    """Whether a file of results was last written before its labels were kept, so that it need not be hashed again.
+
+    Raises:
+        OSError: the file of results is not there.
+    """
+    written = path.stat().st_mtime_ns
+    try:
+        return written < kept.stat().st_mtime_ns
+    except OSError:
+        return False
+
+
+def _checked_labels(path: Path, wanted: Wanted, normalisation: Normalisation) -> Iterator[tuple[int, CellLabels | str]]:
+    """The same of a file that has changed, every row of which is checked in full."""
     for row, record in checked_rows(path):
         if row in wanted:
             yield row, record if isinstance(record, str) else _labels_in(record, *wanted[row], normalisation)

@@ -93,6 +93,18 @@ def test_what_is_kept_is_read_and_not_derived_again(filled, monkeypatch):
     assert len(Store.open(store.path).find_labels(specs)) == len(specs)
 
 
+def test_a_file_is_hashed_again_only_where_it_was_written_to_since(filled, monkeypatch):
+    store, specs = filled
+    store.find_labels(specs)
+    looked_at = []
+    monkeypatch.setattr(predicted, "is_sound", lambda path: looked_at.append(path) or True)
+    assert len(store.find_labels(specs)) == len(specs) and looked_at == []
+    touched = file_of(store, store.find(specs[0]).key.digest)
+    os.utime(touched, (later := os.stat(kept_files(store)[0]).st_mtime + 5, later))
+    store.find_labels(specs)
+    assert looked_at == [touched]
+
+
 def test_many_choices_come_back(tmp_store, make_record):
     one = make_record(n_examples=400)
     words = tuple(f"word {index}" for index in range(400))
