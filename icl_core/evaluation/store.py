@@ -56,7 +56,7 @@ from icl_core.owners import clear_leftovers
 from icl_core.records import CellKey, CellRecord, CellSpec, CheckpointRef, LabelSetting, Split, shown
 from icl_core.settings import store_path
 
-__all__ = ["TOLERANCE_NATS", "CellStatus", "CellSummary", "PutReport", "Store", "files_of"]
+__all__ = ["PREDICTED", "TOLERANCE_NATS", "CellStatus", "CellSummary", "PutReport", "Store", "files_of"]
 
 T = TypeVar("T")
 S = TypeVar("S", CellSpec, CellSpec | None)
