@@ -251,6 +251,12 @@ class CellSpec:
     attention: str = "sdpa"
     data_dir: str | None = None
 
+    def __hash__(self) -> int:
+        """Over the fields in which the cells of a store differ: tables hold tens of thousands of them."""
+        at = self.checkpoint
+        differing = self.task, self.split, self.label_setting, self.demo_seed, self.n_shots, self.n_examples
+        return hash((at.model, at.revision, *differing))
+
     @property
     def digest(self) -> str:
         """sha256 over all fields."""

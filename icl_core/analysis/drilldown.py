@@ -57,7 +57,7 @@ def label_shares(
     Raises:
         StudyError: nothing of it is stored.
     """
-    scores = predictions.setting_scores(task, label_setting)
+    scores = predictions.setting(task, label_setting)
     words = predictions.label_words[task]
     complete = np.flatnonzero(scores.present.all(axis=1))
     labels = predicted_labels(scores, normalisation=normalisation)[complete]
@@ -91,7 +91,7 @@ def confusion(
     Raises:
         StudyError: the checkpoint or the setting has no results.
     """
-    scores = predictions.setting_scores(task, label_setting)
+    scores = predictions.setting(task, label_setting)
     at = predictions.checkpoint_index(checkpoint)
     labels = predicted_labels(scores, normalisation=normalisation)[at][scores.present[at]]
     n_labels = len(predictions.label_words[task])
@@ -132,7 +132,7 @@ def changed_predictions(
     Raises:
         StudyError: a checkpoint or the setting has no results.
     """
-    scores = predictions.setting_scores(task, label_setting)
+    scores = predictions.setting(task, label_setting)
     labels = predicted_labels(scores, normalisation=normalisation)
     first, second = (labels[predictions.checkpoint_index(ref)] for ref in (before, after))
     changed = (first != second) & (first >= 0) & (second >= 0)

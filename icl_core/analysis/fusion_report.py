@@ -103,7 +103,7 @@ def shared_tasks(roles: Sequence[tuple[ModelSplits, LabelSetting]]) -> tuple[str
         StudyError: there is none.
     """
     tests = [(model.test, setting) for model, setting in roles]
-    tasks = tuple(t for t in tests[0][0].tasks if all((t, setting) in test.scores for test, setting in tests))
+    tasks = tuple(t for t in tests[0][0].tasks if all((t, setting) in test.settings for test, setting in tests))
     if not tasks:
         who = " and ".join(f"{test.model} with {setting} labels" for test, setting in tests)
         raise StudyError(f"{who} have no task in common; evaluate one.")

@@ -2,7 +2,8 @@
 
 It knows arrays only: no records, no label settings, no figures. Sources: Efron and Tibshirani (1993), An
 Introduction to the Bootstrap; Owen (2007), The pigeonhole bootstrap, doi 10.1214/07-AOAS122 (seeds x examples).
-What scipy has is taken from scipy.
+What scipy has is taken from scipy: quantiles from its special functions, since importing all of ``scipy.stats`` takes
+longer than drawing a page, tests from there where they are asked for.
 
 **The hierarchical bootstrap** estimates how far a mean over tasks of means over demonstration seeds of a
 measure over examples would move with other seeds and other examples; tasks are fixed. Seeds are resampled
@@ -19,13 +20,14 @@ allow for the spread between few seeds being itself uncertain (``degrees_of_free
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from icl_core.errors import StudyError
 
@@ -58,6 +60,8 @@ MEASURES: tuple[Measure, ...] = ("accuracy", "balanced_accuracy", "macro_f1")
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.integer]
+_MOST_KEPT = 2**20
+"""Counts that are kept of one draw, 4 MB of them: 1,000 replicates of the paper's 1,000 queries."""
 
 
 def accuracy(predicted: npt.ArrayLike, gold: npt.ArrayLike) -> FloatArray:
@@ -134,9 +138,36 @@ def _count(hit: npt.NDArray[np.bool_], counts: Float32Array) -> FloatArray:
 def resample_counts(n_items: int, n_replicates: int, rng: np.random.Generator) -> Float32Array:
     """How often each item is drawn when n_items are drawn with replacement: (n_replicates, n_items) float32.
 
+    Equal draws are made once: every curve of every model of as many queries is resampled with the same ones.
+
     >>> resample_counts(5, 2, np.random.default_rng(0)).sum(axis=1).tolist()
     [5.0, 5.0]
     """
+    state = rng.bit_generator.state
+    if state["bit_generator"] != "PCG64" or n_items * n_replicates > _MOST_KEPT:
+        return _draw_counts(n_items, n_replicates, rng)
+    key = (*state["state"].values(), state["has_uint32"], state["uinteger"])
+    counts, rng.bit_generator.state = _kept_counts(n_items, n_replicates, key)
+    return counts
+
+
+@functools.lru_cache(maxsize=32)
+def _kept_counts(n_items: int, n_replicates: int, key: tuple[int, ...]) -> tuple[Float32Array, dict[str, Any]]:
+    """The counts that a generator in this state gives, and its state after it."""
+    generator = np.random.PCG64()
+    start, increment, has_uint32, uinteger = key
+    generator.state = {
+        "bit_generator": "PCG64",
+        "state": {"state": start, "inc": increment},
+        "has_uint32": has_uint32,
+        "uinteger": uinteger,
+    }
+    counts = _draw_counts(n_items, n_replicates, np.random.Generator(generator))
+    counts.setflags(write=False)
+    return counts, dict(generator.state)
+
+
+def _draw_counts(n_items: int, n_replicates: int, rng: np.random.Generator) -> Float32Array:
     drawn = rng.integers(0, n_items, size=(n_replicates, n_items))
     drawn += np.arange(n_replicates)[:, None] * n_items
     counts = np.bincount(drawn.ravel(), minlength=n_replicates * n_items)
@@ -251,7 +282,7 @@ def studentised(deviations: FloatArray, degrees: FloatArray, rng: np.random.Gene
     quantile = rng.random((deviations.shape[0], 1))
     scale = np.ones(deviations.shape)
     finite = np.isfinite(degrees)
-    scale[:, finite] = np.sqrt(degrees[finite] / stats.chi2.ppf(quantile, degrees[finite]))
+    scale[:, finite] = np.sqrt(degrees[finite] / (2 * special.gammaincinv(degrees[finite] / 2, quantile)))
     return np.asarray(deviations * scale)
 
 
@@ -288,7 +319,7 @@ def hierarchical_band(
     deviations = hierarchical_deviations(tasks)
     degrees = degrees_of_freedom(tasks, deviations)
     upper = (1 + level) / 2
-    stretch = stats.t.ppf(upper, degrees) / stats.norm.ppf(upper)
+    stretch = special.stdtrit(degrees, upper) / special.ndtri(upper)
     low, high = value + stretch * np.percentile(deviations, [100 * (1 - upper), 100 * upper], axis=0)
     return Band(value, np.clip(low, *bounds), np.clip(high, *bounds))
 
@@ -320,6 +351,8 @@ def paired_t_test(first: npt.ArrayLike, second: npt.ArrayLike) -> PairedTest:
     >>> round(result.mean_difference, 3), round(result.p, 4), result.n
     (0.2, 0.0742, 3)
     """
+    from scipy import stats
+
     difference = _differences(first, second)
     mean = float(difference.mean()) if difference.size else 0.0
     if difference.size < 2:
@@ -393,6 +426,8 @@ def wilson_interval(n_hits: int, n: int, *, level: float = 0.95) -> tuple[float,
     """
     if not 0 <= n_hits <= n or n == 0:
         raise StudyError(f"{n_hits} hits of {n} have no share; Wilson's interval needs 0 <= hits <= n and n > 0.")
+    from scipy import stats
+
     interval = stats.binomtest(n_hits, n).proportion_ci(confidence_level=level, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -433,6 +468,8 @@ def pearson(x: npt.ArrayLike, y: npt.ArrayLike, *, n_replicates: int = 2000, see
         raise StudyError(f"A correlation needs two lists of equal length, not {one.shape} and {other.shape}.")
     if one.size < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return PearsonResult(None, None, None, None, one.size)
+    from scipy import stats
+
     observed = stats.pearsonr(one, other)
     counts = resample_counts(one.size, n_replicates, np.random.default_rng(seed)) / one.size
     dx, dy = one - (counts @ one)[:, None], other - (counts @ other)[:, None]

@@ -22,7 +22,6 @@ from icl_core.analysis.predictions import (
     Normalisation,
     Predictions,
     predicted_labels,
-    select_scores,
 )
 from icl_core.analysis.statistics import (
     Measure,
@@ -170,7 +169,7 @@ def ability_curves(
         rng = np.random.default_rng([bootstrap_seed, index])
         points = [_chosen_labels(predictions, name, s, entering[s], seeds, normalisation) for s in settings]
         if points:
-            gold = predictions.scores[name, settings[0]].gold
+            gold = predictions.settings[name, settings[0]].gold
             stacked = np.concatenate(points)
             replicates.append(replicate_task(stacked, gold, measure=measure, n_replicates=n_replicates, rng=rng))
     curves = _curves_by_setting(predictions, tasks, {s: entering[s] for s in settings}, replicates)
@@ -245,12 +244,12 @@ def _complete_checkpoints(
     entering: dict[LabelSetting, npt.NDArray[np.intp]] = {}
     partial: list[PartialCheckpoint] = []
     for setting in LABEL_SETTINGS:
-        if not any((task, setting) in predictions.scores for task in tasks):
+        if not any((task, setting) in predictions.settings for task in tasks):
             continue
         present = np.zeros((len(predictions.checkpoints), len(tasks), len(seeds)), dtype=np.bool_)
         for index, task in enumerate(tasks):
-            if (task, setting) in predictions.scores:
-                present[:, index] = predictions.scores[task, setting].present[:, at_seed]
+            if (task, setting) in predictions.settings:
+                present[:, index] = predictions.settings[task, setting].present[:, at_seed]
         complete = present.all(axis=(1, 2))
         entering[setting] = np.flatnonzero(complete)
         for i in np.flatnonzero(~complete):
@@ -268,12 +267,12 @@ def _chosen_labels(
     normalisation: Normalisation,
 ) -> LabelArray:
     at_seed = [predictions.demo_seeds.index(seed) for seed in seeds]
-    chosen = select_scores(predictions.scores[task, setting], checkpoints=indices.tolist(), seeds=at_seed)
-    return predicted_labels(chosen, normalisation=normalisation)
+    labels = predicted_labels(predictions.settings[task, setting], normalisation=normalisation)
+    return labels[indices][:, at_seed]
 
 
 def _gold(predictions: Predictions, task: str) -> LabelArray:
-    return next(predictions.scores[task, s].gold for s in LABEL_SETTINGS if (task, s) in predictions.scores)
+    return next(predictions.settings[task, s].gold for s in LABEL_SETTINGS if (task, s) in predictions.settings)
 
 
 def _baselines_by_task(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from icl_core.analysis.competition import noise_floor
-from icl_core.analysis.predictions import collect_predictions
+from icl_core.analysis.predictions import CellLabels, collect_predictions
 from icl_core.analysis.trajectories import ability_curves, paired_predictions
 from icl_core.cli.listing import check_known, open_store, tell_damage
 from icl_core.cli.output import complain, emit, fraction, table, whole_number
@@ -22,7 +22,6 @@ from icl_core.evaluation.store import CellSummary, Store
 from icl_core.evaluation.study import most_alike
 from icl_core.evaluation.told import CellFacts, facts_of, result_sentences
 from icl_core.models.parameter_fusion import FUSED_FAMILY
-from icl_core.records import CellRecord
 from icl_core.registry.names import home_of
 from icl_core.registry.tasks import split_task_names, stored_task_names
 from icl_core.settings import BASE_MEMBER
@@ -80,9 +79,9 @@ def _compete(options: argparse.Namespace) -> int:
     for model in options.model or models:
         for name, mine in _by_folder([summary for summary in found if summary.model == model]).items():
             try:
-                records = _records(store, mine, tasks, options)
-                rows.append(_row(store, records, options) | {"model": name})
-                facts += map(facts_of, records)
+                cells = _cells(store, mine, tasks, options)
+                rows.append(_row(store, cells, options) | {"model": name})
+                facts += map(facts_of, cells)
             except ObservatoryError as error:
                 complain(f"{name} is left out: {error}")
                 without.append({"model": name, "left_out": [str(error)]})
@@ -111,10 +110,10 @@ def _by_folder(summaries: Sequence[CellSummary]) -> dict[str, list[CellSummary]]
     return {f"{mine[0].model} ({home or 'published'})": mine for home, mine in by_home.items()}
 
 
-def _row(store: Store, records: Sequence[CellRecord], options: argparse.Namespace) -> dict[str, Any]:
+def _row(store: Store, cells: Sequence[CellLabels], options: argparse.Namespace) -> dict[str, Any]:
     """Everything about one model, accuracies and ratios as fractions."""
-    excluded = excluded_checkpoints(store, {record.spec.checkpoint for record in records})
-    predictions = next(iter(collect_predictions(records, excluded=excluded).values()))
+    excluded = excluded_checkpoints(store, {cell.spec.checkpoint for cell in cells})
+    predictions = next(iter(collect_predictions(cells, excluded=excluded).values()))
     curves = ability_curves(predictions, n_replicates=1).curves
     paired = paired_predictions(predictions)
     floor = noise_floor(paired.tr_correct, paired.tl_correct, epsilon=options.epsilon, n_replicates=options.replicates)
@@ -139,9 +138,9 @@ def _row(store: Store, records: Sequence[CellRecord], options: argparse.Namespac
     }
 
 
-def _records(
+def _cells(
     store: Store, mine: Sequence[CellSummary], tasks: Sequence[str] | None, options: argparse.Namespace
-) -> list[CellRecord]:
+) -> list[CellLabels]:
     """The model's results under one number of test rows and otherwise its most frequent options."""
     usable = [
         summary.spec
@@ -152,7 +151,7 @@ def _records(
     if not usable:
         raise StudyError("it has no results with these tasks and this number of test rows.")
     current = set(current_checkpoints(store, {spec.checkpoint for spec in usable}))
-    return list(store.find_many(most_alike([spec for spec in usable if spec.checkpoint in current])).values())
+    return list(store.find_labels(most_alike([spec for spec in usable if spec.checkpoint in current])).values())
 
 
 def _cell(name: str, value: Any) -> Any:

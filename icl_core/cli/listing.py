@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from icl_core import settings
-from icl_core.analysis.predictions import collect_predictions
+from icl_core.analysis.predictions import CellLabels, collect_predictions
 from icl_core.analysis.trajectories import AbilityCurves, ability_curves
 from icl_core.cli.output import complain, emit, folder, table
 from icl_core.errors import StoreError, StudyError, UnknownNameError
@@ -19,7 +19,7 @@ from icl_core.evaluation.told import CellFacts, facts_of, result_sentences
 from icl_core.evaluation.upkeep import StoreReport, backup_store, rebuild_store, verify_store
 from icl_core.models.hub import embedded_members, lab_runs, list_checkpoints, listing_of
 from icl_core.models.listing import Listing
-from icl_core.records import CellRecord, CheckpointRef, shown, text_fault
+from icl_core.records import CheckpointRef, shown, text_fault
 from icl_core.registry.families import FAMILIES, MODELS, checkpoint_faults, get_family, known_checkpoints
 from icl_core.registry.names import home_of, order_question
 from icl_core.registry.tasks import FileSource, HubSource, Task, list_tasks, stored_task_names
@@ -268,11 +268,11 @@ def _result_rows(
         specs = [summary.spec for summary in group if summary.spec.checkpoint in current]
         excluded = excluded_checkpoints(store, {spec.checkpoint for spec in specs})
         remarks += [f"Left out of curves: {reason}." for reason in excluded.values()]
-        records = store.find_many(specs)
-        facts += map(facts_of, records.values())
-        apart: dict[CheckpointRef | None, list[CellRecord]] = {None: []}  # those left out are shown, each alone
-        for spec, record in records.items():
-            apart.setdefault(spec.checkpoint if spec.checkpoint in excluded else None, []).append(record)
+        cells = store.find_labels(specs, normalisation=options.normalisation)
+        facts += map(facts_of, cells.values())
+        apart: dict[CheckpointRef | None, list[CellLabels]] = {None: []}  # those left out are shown, each alone
+        for spec, cell in cells.items():
+            apart.setdefault(spec.checkpoint if spec.checkpoint in excluded else None, []).append(cell)
         for together in apart.values():
             try:
                 more, words = _rows_of(together, options)
@@ -286,9 +286,9 @@ def _result_rows(
     return rows, list(dict.fromkeys(remarks))
 
 
-def _rows_of(records: Sequence[CellRecord], options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
+def _rows_of(cells: Sequence[CellLabels], options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
     rows, remarks = [], []
-    for predictions in collect_predictions(records, split=options.split).values():
+    for predictions in collect_predictions(cells, split=options.split).values():
         tasks = predictions.tasks if options.by_task else (None,)
         for task in tasks:
             curves = ability_curves(

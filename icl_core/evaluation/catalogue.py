@@ -46,6 +46,7 @@ UNREADABLE = (ValueError, KeyError, TypeError, IndexError, RecursionError)
 """What reading a row raises that this project did not write."""
 CELL_COLUMNS = ("spec", "key", "provenance", "gold", "loglikelihoods")
 """Columns of a file from which the lines of its results follow."""
+_DIGEST = re.compile(r"[0-9a-f]{64}").fullmatch
 _OPTIONS = tuple(name for name in CellSpec.__dataclass_fields__ if name not in ("checkpoint", "demo_seed"))
 _options_of = attrgetter(*_OPTIONS)
 
@@ -56,7 +57,7 @@ def is_digest(text: object) -> bool:
     >>> is_digest("0" * 64), is_digest("../../x")
     (True, False)
     """
-    return isinstance(text, str) and re.fullmatch(r"[0-9a-f]{64}", text) is not None
+    return isinstance(text, str) and _DIGEST(text) is not None
 
 
 def company_of(spec: CellSpec) -> tuple[object, ...]:
@@ -294,13 +295,15 @@ class Catalogue:
 
     def answer(self, spec: CellSpec, versions_of: Versions) -> Resolution | None:
         """Where a spec leads: where it was said to, else to the first current result that was computed for it."""
-        if spec in self.resolved:
+        if self.resolved and spec in self.resolved:
             return self.resolved[spec]
         cells = self.by_spec.get(spec, ())
         if not cells or self.is_garbled(spec):
             return None
-        now = versions_of(spec.task) if len(cells) > 1 else None
-        cell = next((cell for cell in cells if cell.versions == now), cells[0])
+        cell = cells[0]
+        if len(cells) > 1:
+            now = versions_of(spec.task)
+            cell = next((each for each in cells if each.versions == now), cell)
         return Resolution(spec, cell.digest, cell.versions)
 
     def is_garbled(self, spec: CellSpec) -> bool:

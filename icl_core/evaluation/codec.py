@@ -10,7 +10,9 @@ import base64
 import dataclasses
 import functools
 import hashlib
+import json
 import math
+import operator
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -40,6 +42,7 @@ __all__ = [
     "encode_record",
     "from_plain",
     "payload_sha256",
+    "read_key",
     "spec_faults",
 ]
 
@@ -58,6 +61,11 @@ _SHARED_FIELDS = (
     "sampling",
     "demo_seed",
 )
+_shared_of = operator.attrgetter(*_SHARED_FIELDS)
+_VARYING = (("commit", ',"context_length":'), ("demo_seed", ',"dtype":'), ("weight_files", "}"))
+"""What differs in the keys of many cells, in the order of canonical JSON, with what ends it there. No text in a key
+holds such a name or end: a quotation mark in it would be escaped, and none ends before a letter."""
+_AT_COMMIT, _AT_SEED, _AT_WEIGHTS = (list(CellKey.__dataclass_fields__).index(name) for name, _ in _VARYING)
 _LAB_FAMILY = "lab"
 _MOST_TEXT = {"location": 8 * MAX_NAME_BYTES, "template_text": 8 * MAX_NAME_BYTES}
 """Bytes that a field may have where a name is not enough: mixed parameters hold the paths of both parents."""
@@ -161,6 +169,40 @@ def _dataclass_reader(cls: type) -> _Reader:
     return read
 
 
+def read_key(text: str) -> CellKey:
+    """The key in its canonical JSON; what keys of many cells share is read once.
+
+    Raises:
+        ValueError: as ``from_plain``.
+    """
+    parts = []
+    rest = text
+    for name, end in _VARYING:
+        before, _, rest = rest.partition(f'"{name}":')
+        value, _, rest = rest.partition(end)
+        parts += [before, value]
+    if rest or not parts[3].isdecimal() or len(parts[3]) > 10:
+        return from_plain(CellKey, json.loads(text))
+    values = list(_shared_values(parts[0], parts[2], parts[4]))
+    values[_AT_COMMIT] = _one_value("commit", parts[1])
+    values[_AT_SEED] = int(parts[3])
+    values[_AT_WEIGHTS] = _one_value("weight_files", parts[5])
+    return cast("Callable[..., CellKey]", CellKey)(*values)
+
+
+@functools.lru_cache(maxsize=16_384)
+def _shared_values(before: str, between: str, after: str) -> tuple[Any, ...]:
+    """The values of a key's fields, from the parts of its text that are not of one checkpoint or seed."""
+    text = f'{before}"commit":"","context_length":{between}"demo_seed":0,"dtype":{after}"weight_files":[]}}'
+    key = from_plain(CellKey, json.loads(text))
+    return tuple(getattr(key, name) for name in CellKey.__dataclass_fields__)
+
+
+@functools.lru_cache(maxsize=16_384)
+def _one_value(name: str, text: str) -> Any:
+    return _reader(typing.get_type_hints(CellKey)[name])(json.loads(text))
+
+
 def check_record(record: CellRecord) -> None:
     """The door of the store: refuses a record whose parts contradict each other, or that no computing gives.
 
@@ -180,6 +222,8 @@ def _record_faults(record: CellRecord) -> list[str]:
 
 def differing_fields(spec: CellSpec, key: CellKey) -> tuple[str, ...]:
     """Names of the fields that spec and key both have and that are not the same; none where they belong together."""
+    if _shared_of(spec) == _shared_of(key):
+        return ()  # nearly always, and ten times as fast
     return tuple(name for name in _SHARED_FIELDS if getattr(spec, name) != getattr(key, name))
 
 

@@ -32,25 +32,38 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from icl_core.errors import StoreError
-from icl_core.evaluation.codec import NewerFormatError, check_record, differing_fields, from_plain, payload_sha256
+from icl_core.evaluation.codec import (
+    NewerFormatError,
+    check_record,
+    differing_fields,
+    from_plain,
+    payload_sha256,
+    read_key,
+)
 from icl_core.records import CellKey, CellRecord, CellSpec, canonical_json, plain_fields, shown
 
 __all__ = [
     "GROUP_ROWS",
+    "ROW_ERRORS",
     "SCHEMA",
     "WRITING",
+    "Columns",
+    "check_groups",
     "check_table",
     "checked_groups",
     "checked_rows",
     "folder_of",
     "is_sound",
     "open_writer",
+    "place",
     "place_file",
     "plain_file",
     "read_records",
     "read_table",
     "record_of_row",
+    "row_groups",
     "rows_as_asked",
+    "spec_fault",
     "sync_folder",
     "table_of",
     "write_segment",
@@ -89,7 +102,14 @@ SCHEMA = pa.schema(
 """The columns; units and shapes are those of ``records.CellRecord``, arrays flattened row by row."""
 _FROM_SPEC = ("task", "split", "label_setting", "demo_seed", "n_shots")
 _LISTS = ("row_ids", "choices", "demonstration_ids", "demonstration_labels")
-_ARRAYS = ("gold", "loglikelihoods", "n_tokens", "content_free", "content_free_n_tokens")
+_ARRAYS: dict[str, Any] = {
+    "gold": np.int64,
+    "loglikelihoods": np.float32,
+    "n_tokens": np.int64,
+    "content_free": np.float32,
+    "content_free_n_tokens": np.int64,
+}
+"""Columns of numbers, with the type that records hold them in."""
 _PLAIN = ("spec", "key", "provenance", "context_cut", "n_shortened")
 _RECORD_COLUMNS = [*_ARRAYS, *_LISTS, *_PLAIN]
 """Columns of which a record consists; the others say again what stands in its spec, for other readers."""
@@ -115,7 +135,7 @@ _MOST_GROUP_VALUES, _MOST_GROUP_BYTES = 50_000_000, 2**29
 _FORMAT, _FORMAT_KEY = 1, b"icl-observatory results"
 """Version of the layout, which files carry among their metadata; it grows when a reader must know of a change."""
 _WRITTEN_SCHEMA = SCHEMA.with_metadata({_FORMAT_KEY: str(_FORMAT)})
-_ROW_ERRORS = (StoreError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
+ROW_ERRORS = (StoreError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
 """What a row may raise that holds no result."""
 _MOST_FOLDER_BYTES = 120
 
@@ -178,7 +198,7 @@ def write_segment(folder: Path, table: pa.Table) -> Path:
         writer.write_table(table, row_group_size=GROUP_ROWS)
     data = buffer.getbuffer()
     path = folder / f"{hashlib.sha256(data).hexdigest()}.parquet"
-    _place(path, lambda file: file.write(data))
+    place(path, lambda file: file.write(data))
     return path
 
 
@@ -196,11 +216,18 @@ def place_file(source: Path, folder: Path) -> Path:
     with source.open("rb") as file:
         path = folder / f"{hashlib.file_digest(file, 'sha256').hexdigest()}.parquet"
         file.seek(0)
-        _place(path, lambda target: shutil.copyfileobj(file, target))
+        place(path, lambda target: shutil.copyfileobj(file, target))
     return path
 
 
-def _place(path: Path, write: Callable[[Any], object]) -> None:
+def place(path: Path, write: Callable[[Any], object]) -> None:
+    """Makes a file of what ``write`` writes, whole or not at all.
+
+    Temporary name, flush, fsync, rename, fsync of the folder.
+
+    Raises:
+        OSError: it cannot be written; no half of it is left behind.
+    """
     changed = path.parents[: 1 if path.parent.is_dir() else 3]
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
@@ -271,7 +298,7 @@ def record_of_row(row: Mapping[str, Any]) -> CellRecord:
     """The record in a row, whose seal, redundant columns and parts all fit.
 
     Raises:
-        StoreError, or another of ``_ROW_ERRORS``: the row is no result.
+        StoreError, or another of ``ROW_ERRORS``: the row is no result.
     """
     record = _unchecked_record(row)
     check_record(record)
@@ -359,6 +386,15 @@ def check_table(metadata: pq.FileMetaData, name: str) -> None:
     _check_format(metadata.metadata or {}, name)
     if not schema.equals(SCHEMA):
         raise StoreError(f"{name} does not have the columns of results.")
+    check_groups(metadata, name)
+
+
+def check_groups(metadata: pq.FileMetaData, name: str) -> None:
+    """Refuses a table with more in a group of rows than this project writes.
+
+    Raises:
+        StoreError: it would fill the memory.
+    """
     for index in range(metadata.num_row_groups):
         group = metadata.row_group(index)
         columns = [group.column(number) for number in range(group.num_columns)]
@@ -396,7 +432,7 @@ def _checked_group(file: pq.ParquetFile, group: int, start: int) -> tuple[pa.Tab
 def _record_or_reason(row: Mapping[str, Any]) -> CellRecord | str:
     try:
         return record_of_row(row)
-    except _ROW_ERRORS as error:
+    except ROW_ERRORS as error:
         return shown(error, most=300).rstrip(".")
 
 
@@ -457,10 +493,11 @@ def _as_asked(record: CellRecord, digest: str, spec: CellSpec | None) -> CellRec
         return f"it holds the key {record.key.digest[:12]}"
     if spec is None:
         return record
-    return _spec_fault(spec, record.key) or replace(record, spec=spec)
+    return spec_fault(spec, record.key) or replace(record, spec=spec)
 
 
-def _spec_fault(spec: CellSpec, key: CellKey) -> str | None:
+def spec_fault(spec: CellSpec, key: CellKey) -> str | None:
+    """Why the result of a key is no answer to what was asked; None where it is one."""
     differing = differing_fields(spec, key)
     return f"{differing[0]} differs between what was asked and what is stored" if differing else None
 
@@ -469,75 +506,101 @@ def _sound_records(
     path: Path, wanted: Mapping[int, tuple[str, CellSpec | None]]
 ) -> Iterator[tuple[int, CellRecord | str]]:
     texts: dict[bytes, tuple[str, ...]] = {}
+    rows, n_rows = sorted(wanted), 0
+    for start, n_rows, read in row_groups(path, columns=_RECORD_COLUMNS):
+        if mine := [row for row in rows if start <= row < n_rows]:
+            columns = Columns(read(), texts)
+            yield from ((row, columns.record(row - start, *wanted[row])) for row in mine)
+    yield from ((row, "the file has no such row") for row in rows if not 0 <= row < n_rows)
+
+
+def row_groups(path: Path, *, columns: Sequence[str]) -> Iterator[tuple[int, int, Callable[[], pa.Table]]]:
+    """For each group of rows of a sound file its first row, the row after its last, and what reads its columns.
+
+    Raises:
+        OSError, pa.ArrowException: the file cannot be read.
+    """
     with plain_file(path) as source:
         file = pq.ParquetFile(source, read_dictionary=_TEXT_COLUMNS, page_checksum_verification=True)
-        rows, start = sorted(wanted), 0
+        start = 0
         for group in range(file.num_row_groups):
             end = start + file.metadata.row_group(group).num_rows
-            mine = [row for row in rows if start <= row < end]
-            if mine:
-                columns = _Columns(file.read_row_group(group, columns=_RECORD_COLUMNS, use_threads=False), texts)
-                yield from ((row, columns.record(row - start, *wanted[row])) for row in mine)
+            yield start, end, functools.partial(file.read_row_group, group, columns=list(columns), use_threads=False)
             start = end
-        yield from ((row, "the file has no such row") for row in rows if not 0 <= row < start)
 
 
-class _Columns:
-    """The columns of a row group of a sound file, from which records are cut without copying row by row."""
+class Columns:
+    """Columns of a row group of a sound file, from which cells are cut without copying row by row.
 
-    def __init__(self, table: pa.Table, texts: dict[bytes, tuple[str, ...]]) -> None:
+    Attributes:
+        n_rows: rows of the group.
+        plain: the values of columns without lists, by name.
+        offsets: of a column of lists, (n_rows + 1,) where the values of each row begin.
+        values: of a column of numbers, those of all rows.
+    """
+
+    def __init__(self, table: pa.Table, texts: dict[bytes, tuple[str, ...]] | None = None) -> None:
         """``texts`` keeps lists of strings that recur, such as the row ids of a test set."""
-        self._texts = texts
-        self._plain = {name: table.column(name).to_pylist() for name in _PLAIN}
-        lists = {name: _one_chunk(table.column(name)) for name in (*_ARRAYS, *_LISTS)}
-        self._offsets = {name: array.offsets.to_pylist() for name, array in lists.items()}
-        self._values = {
+        self._texts = {} if texts is None else texts
+        self.n_rows = table.num_rows
+        here = set(table.column_names)
+        self.plain = {name: table.column(name).to_pylist() for name in _PLAIN if name in here}
+        lists = {name: _one_chunk(table.column(name)) for name in (*_ARRAYS, *_LISTS) if name in here}
+        self.offsets = {name: array.offsets.to_pylist() for name, array in lists.items()}
+        self.values = {
             name: lists[name].values.to_numpy().astype(kind, copy=False)
-            for name, kind in zip(_ARRAYS, (np.int64, np.float32, np.int64, np.float32, np.int64), strict=True)
+            for name, kind in _ARRAYS.items()
+            if name in here
         }
-        self._indices = {name: lists[name].values.indices.to_numpy() for name in _LISTS}
-        self._words = {name: lists[name].values.dictionary.to_pylist() for name in _LISTS}
-        self._marks = {name: hashlib.sha256("\0".join(self._words[name]).encode()).digest() for name in _LISTS}
+        texts_of = [name for name in _LISTS if name in here]
+        self._indices = {name: lists[name].values.indices.to_numpy() for name in texts_of}
+        self._words = {name: lists[name].values.dictionary.to_pylist() for name in texts_of}
+        self._marks = {name: hashlib.sha256("\0".join(self._words[name]).encode()).digest() for name in texts_of}
 
     def record(self, at: int, digest: str, spec: CellSpec | None) -> CellRecord | str:
         """The record of a row of the group, or the reason why it is not the one that was asked for."""
-        key_text = self._plain["key"][at]
+        key_text = self.plain["key"][at]
         if (found := hashlib.sha256(key_text.encode()).hexdigest()) != digest:
             return f"it holds the key {found[:12]}"
         try:
-            key = from_plain(CellKey, json.loads(key_text))
-            spec = spec or from_plain(CellSpec, json.loads(self._plain["spec"][at]))
-            if fault := _spec_fault(spec, key):
+            key = read_key(key_text)
+            spec = spec or from_plain(CellSpec, json.loads(self.plain["spec"][at]))
+            if fault := spec_fault(spec, key):
                 return fault
-            lists = {name: self._list(name, at) for name in _LISTS}
+            lists = {name: self.strings(name, at) for name in _LISTS}
             shape = (len(lists["row_ids"]), len(lists["choices"]))
             return CellRecord(
                 spec=spec,
                 key=key,
-                gold=self._array("gold", at),
-                loglikelihoods=self._array("loglikelihoods", at).reshape(shape),
-                n_tokens=self._array("n_tokens", at).reshape(shape),
-                content_free=self._array("content_free", at),
-                content_free_n_tokens=self._array("content_free_n_tokens", at),
-                context_cut=self._plain["context_cut"][at],
-                n_shortened=self._plain["n_shortened"][at],
-                provenance=json.loads(self._plain["provenance"][at]),
+                gold=self.array("gold", at),
+                loglikelihoods=self.array("loglikelihoods", at).reshape(shape),
+                n_tokens=self.array("n_tokens", at).reshape(shape),
+                content_free=self.array("content_free", at),
+                content_free_n_tokens=self.array("content_free_n_tokens", at),
+                context_cut=self.plain["context_cut"][at],
+                n_shortened=self.plain["n_shortened"][at],
+                provenance=json.loads(self.plain["provenance"][at]),
                 **cast("dict[str, Any]", lists),
             )
-        except _ROW_ERRORS as error:
+        except ROW_ERRORS as error:
             return shown(error, most=300).rstrip(".")
 
-    def _array(self, name: str, at: int) -> npt.NDArray[Any]:
-        offsets = self._offsets[name]
-        return cast("npt.NDArray[Any]", self._values[name][offsets[at] : offsets[at + 1]])
+    def array(self, name: str, at: int) -> npt.NDArray[Any]:
+        """The numbers of a row of the group, flattened row by row."""
+        offsets = self.offsets[name]
+        return cast("npt.NDArray[Any]", self.values[name][offsets[at] : offsets[at + 1]])
 
-    def _list(self, name: str, at: int) -> tuple[str, ...]:
-        offsets = self._offsets[name]
-        indices = self._indices[name][offsets[at] : offsets[at + 1]]
-        mark = self._marks[name] + indices.tobytes()
+    def mark(self, name: str, at: int) -> bytes:
+        """Names the strings of a row of the group: equal marks have equal strings."""
+        offsets = self.offsets[name]
+        return self._marks[name] + bytes(self._indices[name][offsets[at] : offsets[at + 1]])
+
+    def strings(self, name: str, at: int) -> tuple[str, ...]:
+        """The strings of a row of the group."""
+        mark = self.mark(name, at)
         if mark not in self._texts:
-            words = self._words[name]
-            self._texts[mark] = tuple([words[index] for index in indices.tolist()])
+            words, offsets = self._words[name], self.offsets[name]
+            self._texts[mark] = tuple([words[i] for i in self._indices[name][offsets[at] : offsets[at + 1]].tolist()])
         return self._texts[mark]
 
 

@@ -8,11 +8,12 @@ others with it: readers pass it over and note it in ``Store.damage``.
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar, cast
@@ -20,6 +21,7 @@ from typing import Literal, TypeVar, cast
 import numpy as np
 import pyarrow as pa
 
+from icl_core.analysis.predictions import CellLabels, Normalisation
 from icl_core.errors import StoreError
 from icl_core.evaluation.catalogue import (
     CELL_COLUMNS,
@@ -42,6 +44,7 @@ from icl_core.evaluation.cells import current_versions
 from icl_core.evaluation.claims import ClaimRows
 from icl_core.evaluation.codec import NewerFormatError, check_record, differing_fields
 from icl_core.evaluation.notes import Notes
+from icl_core.evaluation.predicted import clear_predicted, read_labels
 from icl_core.evaluation.rows import Rows
 from icl_core.evaluation.segments import (
     checked_rows,
@@ -57,9 +60,11 @@ from icl_core.owners import clear_leftovers
 from icl_core.records import CellKey, CellRecord, CellSpec, CheckpointRef, LabelSetting, Split, shown
 from icl_core.settings import store_path
 
-__all__ = ["TOLERANCE_NATS", "CellStatus", "CellSummary", "PutReport", "Store", "files_of"]
+__all__ = ["PREDICTED", "TOLERANCE_NATS", "CellStatus", "CellSummary", "PutReport", "Store", "files_of"]
 
 T = TypeVar("T")
+S = TypeVar("S", CellSpec, CellSpec | None)
+R = TypeVar("R", CellRecord, CellLabels)
 CellStatus = Literal["complete", "missing"]
 
 TOLERANCE_NATS = {"float64": 1e-4, "float32": 1e-3, "bfloat16": 0.5, "float16": 0.5}
@@ -71,6 +76,8 @@ float32 results are promised to 1e-3 nats; half precision keeps 8 to 11 bits of 
 _BATCH = 400
 _MOST_JOINED_BYTES = 2**25
 _ROW = "segment/"
+PREDICTED = "predicted"
+"""The folder of predicted labels that were derived from files of results; it may be deleted at any time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,32 +85,79 @@ class CellSummary:
     """One line about a stored result, for tables.
 
     Attributes:
-        model: name of the model.
-        revision, step: of the checkpoint.
-        task, split, label_setting, demo_seed, n_shots: of the cell.
-        accuracy: fraction of rows whose highest log-likelihood (sum over tokens, lowest index on ties) is gold.
-        n_examples, n_choices: size of the result.
-        date: when it was computed, as the record's provenance says; "" where it does not.
-        is_current: False where scoring or task have changed since, so that readers count the cell as missing.
-        key_digest: name of the result.
         spec: what was asked; several specs may share one result.
+        cell: the result.
+        is_current: False where scoring or task have changed since, so that readers count the cell as missing.
     """
 
-    model: str
-    revision: str
-    step: int | None
-    task: str
-    split: Split
-    label_setting: LabelSetting
-    demo_seed: int
-    n_shots: int
-    accuracy: float
-    n_examples: int
-    n_choices: int
-    date: str
-    is_current: bool
-    key_digest: str
     spec: CellSpec
+    cell: Cell
+    is_current: bool
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.spec.checkpoint.model
+
+    @property
+    def revision(self) -> str:
+        """Revision of the checkpoint."""
+        return self.spec.checkpoint.revision
+
+    @property
+    def step(self) -> int | None:
+        """Step of the checkpoint."""
+        return self.spec.checkpoint.step
+
+    @property
+    def task(self) -> str:
+        """Task of the cell."""
+        return self.spec.task
+
+    @property
+    def split(self) -> Split:
+        """Split of the cell."""
+        return self.spec.split
+
+    @property
+    def label_setting(self) -> LabelSetting:
+        """Label setting of the cell."""
+        return self.spec.label_setting
+
+    @property
+    def demo_seed(self) -> int:
+        """Seed of the cell's demonstrations."""
+        return self.spec.demo_seed
+
+    @property
+    def n_shots(self) -> int:
+        """Number of demonstrations."""
+        return self.spec.n_shots
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of rows whose highest log-likelihood (sum over tokens, lowest index on ties) is gold."""
+        return self.cell.accuracy
+
+    @property
+    def n_examples(self) -> int:
+        """Rows of the result."""
+        return self.cell.n_examples
+
+    @property
+    def n_choices(self) -> int:
+        """Choices of the result."""
+        return self.cell.n_choices
+
+    @property
+    def date(self) -> str:
+        """When it was computed, as the record's provenance says; "" where it does not."""
+        return self.cell.date
+
+    @property
+    def key_digest(self) -> str:
+        """Name of the result."""
+        return self.cell.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +249,8 @@ class Store:
 
     def clear_leftovers(self) -> int:
         """Removes what killed processes have left: claims and temporary files. Returns how many that were."""
-        temporary = (*self.results.glob("*/.*.tmp"), *self.path.glob("hashes.json.*"))
+        kept = self.path.glob(f"{PREDICTED}/.*.tmp")
+        temporary = (*self.results.glob("*/.*.tmp"), *kept, *self.path.glob("hashes.json.*"))
         return clear_leftovers(temporary) + self.claims.clear()
 
     # What there is
@@ -205,7 +260,8 @@ class Store:
         generation = self.rows.generation()
         with self._lock:
             if generation != self._seen:
-                self._catalogue = self._read_catalogue()
+                with _uncollected():
+                    self._catalogue = self._read_catalogue()
                 self._seen = generation
             return self._catalogue
 
@@ -378,7 +434,7 @@ class Store:
         """The records that are stored under the keys of a batch; damaged ones are set aside; inside a write."""
         places = self._known().places
         digests = [digest for digest in dict.fromkeys(record.key.digest for record in batch) if digest in places]
-        found = self._read({digest: None for digest in digests})
+        found = self._read({digest: None for digest in digests}, read_records)
         for file in {places[digest][0] for digest in digests if digest not in found}:
             self.set_aside(file)
         return found
@@ -483,6 +539,7 @@ class Store:
             new, gone = strangers()
         if new or gone:
             self._write(write)
+        clear_predicted(self.path / PREDICTED, files_of(self.path))
 
     def _changed_at(self, file: str) -> float:
         try:
@@ -569,6 +626,8 @@ class Store:
         old = [] if is_joined else self._write(write)
         for path in old:
             path.unlink(missing_ok=True)
+        if old:
+            clear_predicted(self.path / PREDICTED, files_of(self.path))
         return len(old)
 
     # Records out
@@ -580,7 +639,7 @@ class Store:
             StoreError: what is stored is damaged or belongs to another key.
         """
         with self.rows.worded_errors():
-            found = self._read({key.digest: None})
+            found = self._read({key.digest: None}, read_records)
         if key.digest in self.damage:
             raise StoreError(self.damage[key.digest])
         return found.get(key.digest)
@@ -596,7 +655,7 @@ class Store:
                     return True
             except OSError:
                 pass
-            return key.digest in self._read({key.digest: None})
+            return key.digest in self._read({key.digest: None}, read_records)
 
     def find(self, spec: CellSpec) -> CellRecord | None:
         """The current result of a spec, carrying that spec; None if missing, unresolved or outdated.
@@ -614,24 +673,46 @@ class Store:
 
         Each file is read once, row group by row group, whatever the number of cells in it.
         """
-        with self.rows.worded_errors():
+        return self._find(specs, read_records)
+
+    def find_labels(
+        self, specs: Iterable[CellSpec], *, normalisation: Normalisation = "sum"
+    ) -> dict[CellSpec, CellLabels]:
+        """What the current results of those specs predict, without their scores; otherwise as ``find_many``.
+
+        What was derived of a file is kept in ``predicted/`` and read from there.
+        """
+        return self._find(
+            specs, functools.partial(read_labels, normalisation=normalisation, kept_in=self.path / PREDICTED)
+        )
+
+    def _find(
+        self,
+        specs: Iterable[CellSpec],
+        read: Callable[[Path, Mapping[int, tuple[str, CellSpec]]], Iterator[tuple[int, R | str]]],
+    ) -> dict[CellSpec, R]:
+        with self.rows.worded_errors(), _uncollected():
             answers = {spec: digest for spec, digest in self._current_digests(specs).items() if digest}
             first = {digest: spec for spec, digest in reversed(answers.items())}
-            found = self._read(first)
-        records = {}
+            found = self._read(first, read)
+        results = {}
         for spec, digest in answers.items():
-            record = found.get(digest)
-            if record is not None and (record.spec == spec or not differing_fields(spec, record.key)):
-                records[spec] = record if record.spec == spec else replace(record, spec=spec)
-        return records
+            result = found.get(digest)
+            if result is not None and (result.spec == spec or not differing_fields(spec, result.key)):
+                results[spec] = result if result.spec == spec else replace(result, spec=spec)
+        return results
 
-    def _read(self, wanted: Mapping[str, CellSpec | None]) -> dict[str, CellRecord]:
-        """The stored records of some digests, with what was asked of each; notes in ``damage`` what is not whole."""
+    def _read(
+        self,
+        wanted: Mapping[str, S],
+        read: Callable[[Path, Mapping[int, tuple[str, S]]], Iterator[tuple[int, R | str]]],
+    ) -> dict[str, R]:
+        """The stored results of some digests, with what was asked of each; notes in ``damage`` what is not whole."""
         for digest in wanted:
             self.damage.pop(digest, None)
-        found, lost = self._read_places(wanted, self._known())
+        found, lost = self._read_places(wanted, self._known(), read)
         while any(isinstance(error, FileNotFoundError) for error in lost.values()) and self._is_behind():
-            again, lost = self._read_places({digest: wanted[digest] for digest in lost}, self._known())
+            again, lost = self._read_places({digest: wanted[digest] for digest in lost}, self._known(), read)
             found |= again
         for digest, why in lost.items():
             self.damage[digest] = (
@@ -641,23 +722,26 @@ class Store:
         return found
 
     def _read_places(
-        self, wanted: Mapping[str, CellSpec | None], catalogue: Catalogue
-    ) -> tuple[dict[str, CellRecord], dict[str, str | Exception]]:
-        by_file: dict[str, dict[int, tuple[str, CellSpec | None]]] = {}
+        self,
+        wanted: Mapping[str, S],
+        catalogue: Catalogue,
+        read: Callable[[Path, Mapping[int, tuple[str, S]]], Iterator[tuple[int, R | str]]],
+    ) -> tuple[dict[str, R], dict[str, str | Exception]]:
+        by_file: dict[str, dict[int, tuple[str, S]]] = {}
         for digest, spec in wanted.items():
             if digest in catalogue.places:
                 file, row = catalogue.places[digest]
                 by_file.setdefault(file, {})[row] = digest, spec
-        found: dict[str, CellRecord] = {}
+        found: dict[str, R] = {}
         lost: dict[str, str | Exception] = {}
         for file, rows in by_file.items():
             try:
-                for row, record in read_records(self._path_of(file), rows):
+                for row, result in read(self._path_of(file), rows):
                     digest = rows[row][0]
-                    if isinstance(record, str):
-                        lost[digest] = record
+                    if isinstance(result, str):
+                        lost[digest] = result
                     else:
-                        found[digest] = record
+                        found[digest] = result
             except (StoreError, OSError, pa.ArrowException) as error:
                 lost |= {digest: error for digest, _ in rows.values() if digest not in found}
         return found, lost
@@ -732,19 +816,31 @@ class Store:
             catalogue = self._known()
         versions_of = functools.cache(current_versions)
         rows = []
-        for spec in dict.fromkeys((*catalogue.by_spec, *catalogue.resolved)):
-            answer = catalogue.answer(spec, versions_of)
-            if answer and (cell := catalogue.cell(answer.digest)):
-                is_current = versions_of(spec.task) == answer.versions
-                rows.append(_summary(answer, cell, is_current=is_current))
-        none_last = float("inf")
-        return sorted(
-            rows,
-            key=lambda row: (
-                *(row.model, none_last if row.step is None else row.step, row.revision),
-                *(row.task, row.label_setting, row.demo_seed, row.split, row.key_digest, str(row.spec.data_dir)),
-            ),
-        )
+        with _uncollected():
+            for spec in dict.fromkeys((*catalogue.by_spec, *catalogue.resolved)):
+                answer = catalogue.answer(spec, versions_of)
+                if answer and (cell := catalogue.cell(answer.digest)):
+                    rows.append(CellSummary(spec, cell, versions_of(spec.task) == answer.versions))
+            return sorted(rows, key=_place_in_list)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Looks for no garbage meanwhile: among many small objects that all stay, each look takes longer and finds none."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _place_in_list(row: CellSummary) -> tuple[object, ...]:
+    spec = row.spec
+    at = spec.checkpoint
+    order = (at.model, float("inf") if at.step is None else at.step, at.revision)
+    return (*order, spec.task, spec.label_setting, spec.demo_seed, spec.split, row.cell.digest, str(spec.data_dir))
 
 
 def files_of(path: Path) -> list[str]:
@@ -757,27 +853,6 @@ def _whole_records(path: Path) -> list[CellRecord]:
         return [record for _, record in checked_rows(path) if isinstance(record, CellRecord)]
     except StoreError:
         return []
-
-
-def _summary(answer: Resolution, cell: Cell, *, is_current: bool) -> CellSummary:
-    spec = answer.spec
-    return CellSummary(
-        model=spec.checkpoint.model,
-        revision=spec.checkpoint.revision,
-        step=spec.checkpoint.step,
-        task=spec.task,
-        split=spec.split,
-        label_setting=spec.label_setting,
-        demo_seed=spec.demo_seed,
-        n_shots=spec.n_shots,
-        accuracy=cell.accuracy,
-        n_examples=cell.n_examples,
-        n_choices=cell.n_choices,
-        date=cell.date,
-        is_current=is_current,
-        key_digest=answer.digest,
-        spec=spec,
-    )
 
 
 def _difference(stored: CellRecord, offered: CellRecord) -> str | None:

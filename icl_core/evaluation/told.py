@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from icl_core.analysis.predictions import CellLabels
 from icl_core.data.datasets import DROP_WORDS, MAX_DEV, MAX_TEST, TaskData, load_task_data
 from icl_core.errors import DataError, ObservatoryError, StoreError
 from icl_core.evaluation.cell_work import cell_queries
@@ -46,9 +47,9 @@ class CellFacts(NamedTuple):
     n_shortened: int
 
 
-def facts_of(record: CellRecord) -> CellFacts:
-    """What a record tells beside its numbers."""
-    return CellFacts(record.spec, record.key, len(record.row_ids), record.context_cut, record.n_shortened)
+def facts_of(result: CellRecord | CellLabels) -> CellFacts:
+    """What a result tells beside its numbers."""
+    return CellFacts(result.spec, result.key, len(result.row_ids), result.context_cut, result.n_shortened)
 
 
 # Rows
@@ -177,6 +178,8 @@ class FilesNow:
 
     def weights_changed(self, cell: CellFacts) -> bool:
         """Whether the checkpoint of a cell is another now."""
+        if self.identity(cell.spec.checkpoint) is None:
+            return False
         return self._with_weights(cell.spec.checkpoint, cell.key) != cell.key
 
 

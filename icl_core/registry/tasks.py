@@ -9,6 +9,7 @@ commit 7c2684d), row counts of each dataset's page on the Hub.
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import re
 import typing
@@ -447,6 +448,14 @@ def embedded_tasks() -> dict[str, Task]:
         DataError: a file is damaged.
     """
     folder = suite_path() / "tasks"
+    states = {path.name: path.stat() for path in folder.glob("*.json*")} if folder.is_dir() else {}
+    stamps = ((name, state.st_size, state.st_mtime_ns, state.st_ino) for name, state in states.items())
+    return dict(_embedded_tasks(folder, tuple(sorted(stamps))))
+
+
+@functools.lru_cache(maxsize=4)
+def _embedded_tasks(folder: Path, _: tuple[tuple[str, int, int, int], ...]) -> dict[str, Task]:
+    """Read once for each state of the files: every listing of results asks for every task."""
     return {
         name: _file_task(name, FileSource(folder / f"{name}.jsonl", "keep-labels"), described)
         for name, described in _read_descriptions(folder / "tasks.json").items()

@@ -113,7 +113,7 @@ def changed(study: Study, found: cached.Collected, seen: Seen, view: View) -> No
     chosen = st.session_state["interval"]
     at = st.session_state["interval_names"].index(chosen)
     before, after = seen.pair.checkpoints[at : at + 2]
-    predictions = found.predictions[seen.model]
+    predictions = cached.predicted(study, seen.model, normalisation=view.normalisation)
     changes: list[PredictionChange] = []
     for task in [view.task] if view.task else predictions.tasks:
         for setting in ("random", "abstract"):

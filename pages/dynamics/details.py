@@ -52,11 +52,9 @@ def small_multiples(found: cached.Collected, study: Study, view: View, look: Loo
                 blocks.chart(figure, key=f"small-{model}-{task}", alt=f"ICL, TR and TL of {model} on {task}")
 
 
-def _model(found: cached.Collected) -> Predictions:
+def _model(found: cached.Collected) -> str:
     models = list(found.predictions)
-    if len(models) == 1:
-        return found.predictions[models[0]]
-    return found.predictions[one_of("Model", models, key="who")]
+    return models[0] if len(models) == 1 else one_of("Model", models, key="who")
 
 
 def _task(predictions: Predictions, view: View) -> str:
@@ -65,13 +63,13 @@ def _task(predictions: Predictions, view: View) -> str:
     return one_of("Task", predictions.tasks, format_func=task_title, key="task_shown")
 
 
-def label_shares(found: cached.Collected, view: View) -> None:
+def label_shares(found: cached.Collected, study: Study, view: View) -> None:
     """How often each label is predicted, in each setting, beside the gold shares."""
-    predictions = _model(found)
+    predictions = cached.predicted(study, _model(found), normalisation=view.normalisation)
     task = _task(predictions, view)
     columns = st.columns(3)
     for column, setting in zip(columns, LABEL_SETTINGS, strict=True):
-        if (task, setting) not in predictions.scores:
+        if (task, setting) not in predictions.settings:
             continue
         shares = shares_of(predictions, task=task, label_setting=setting, normalisation=view.normalisation)
         if not shares.checkpoints:
@@ -93,9 +91,9 @@ def label_shares(found: cached.Collected, view: View) -> None:
     )
 
 
-def _checkpoints(found: cached.Collected) -> dict[str, tuple[Predictions, CheckpointRef]]:
+def _checkpoints(found: cached.Collected) -> dict[str, tuple[str, CheckpointRef]]:
     return {
-        f"{legible(model)} {checkpoint_name(ref)}": (predictions, ref)
+        f"{legible(model)} {checkpoint_name(ref)}": (model, ref)
         for model, predictions in found.predictions.items()
         for ref in predictions.checkpoints
     }
@@ -110,13 +108,14 @@ def pick_checkpoint(found: cached.Collected) -> None:
 def checkpoint(found: cached.Collected, study: Study, view: View) -> None:
     """Confusion and single answers at the picked checkpoint."""
     chosen = st.session_state["at"]
-    predictions, ref = _checkpoints(found)[chosen]
+    model, ref = _checkpoints(found)[chosen]
+    predictions = cached.predicted(study, model, normalisation=view.normalisation)
     with st.container(horizontal=True):
         task = _task(predictions, view)
         setting = st.segmented_control(
             "Labels", list(LABEL_SETTINGS), default="gold", required=True, key="labels", bind="query-params"
         )
-    if (task, setting) not in predictions.scores:
+    if (task, setting) not in predictions.settings:
         st.info(f"{plain(task_title(task))} has no results with {setting} labels.")
         return
     left, right = st.columns([2, 3])
@@ -136,7 +135,7 @@ def _answers(
     predictions: Predictions, study: Study, view: View, task: str, ref: CheckpointRef, setting: LabelSetting
 ) -> None:
     """Every query's text, gold label and answer of each seed."""
-    scores = predictions.setting_scores(task, setting)
+    scores = predictions.setting(task, setting)
     at = predictions.checkpoint_index(ref)
     labels = predicted_labels(scores, normalisation=view.normalisation)[at]
     words = predictions.label_words[task]

@@ -33,7 +33,7 @@ with reported():
                 details.small_multiples(found, study, view, look)
         with tabs[1]:
             if tabs[1].open:
-                details.label_shares(found, view)
+                details.label_shares(found, study, view)
         with tabs[2]:
             details.pick_checkpoint(found)
             if tabs[2].open:

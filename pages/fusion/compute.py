@@ -191,7 +191,7 @@ def _menu(study: str, generation: str) -> tuple[dict[str, Menu], dict[str, str]]
             setting: tuple(
                 ref
                 for index, ref in enumerate(test.checkpoints)
-                if any(scores.present[index].all() for (_, kind), scores in test.scores.items() if kind == setting)
+                if any(scores.present[index].all() for (_, kind), scores in test.settings.items() if kind == setting)
             )
             for setting in ROLES
         }

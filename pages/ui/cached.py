@@ -58,6 +58,7 @@ __all__ = [
     "generation",
     "in_order",
     "paired",
+    "predicted",
     "state_of_files",
     "store",
     "stored_models",
@@ -237,7 +238,7 @@ class Collected:
     """The study's results, by model.
 
     Attributes:
-        predictions: models with results.
+        predictions: models with results, as labels under summed log-likelihoods (``predicted`` has those of others).
         problems: models whose results cannot share a curve, with the sentence that says why.
         told: sentences on rows that were left out, texts that were cut and files that have changed since.
     """
@@ -248,28 +249,31 @@ class Collected:
 
 
 @st.cache_resource(max_entries=16, show_spinner="Reading the results of one model")
-def _read(study: str, split: Split, state: str) -> tuple[Predictions | str | None, tuple[CellFacts, ...]]:
+def _read(
+    study: str, split: Split, normalisation: Normalisation, state: str
+) -> tuple[Predictions | str | None, tuple[CellFacts, ...]]:
     """One model's results, the sentence why they cannot share a curve, or None, and what they were computed from.
 
     They are shared, not copied: they are large.
     """
     asked = study_from_json(study)
-    records = store().find_many([spec for spec in study_cells(asked) if spec.split == split])
-    facts = tuple(map(facts_of, records.values()))
+    specs = [spec for spec in study_cells(asked) if spec.split == split]
+    cells = store().find_labels(specs, normalisation=normalisation)
+    facts = tuple(map(facts_of, cells.values()))
     try:
-        excluded = excluded_checkpoints(store(), {spec.checkpoint for spec in records})
-        return next(iter(collect_predictions(records.values(), split=split, excluded=excluded).values()), None), facts
+        excluded = excluded_checkpoints(store(), {spec.checkpoint for spec in cells})
+        return next(iter(collect_predictions(cells.values(), split=split, excluded=excluded).values()), None), facts
     except ObservatoryError as error:
         return str(error), facts
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _told(study: str, split: Split, state: str, files: str) -> tuple[str, ...]:
-    return result_sentences(_read(study, split, state)[1], hash_cache=store().path / "hashes.json")
+    return result_sentences(_read(study, split, "sum", state)[1], hash_cache=store().path / "hashes.json")
 
 
 def collected(study: Study, *, split: Split = "test") -> Collected:
-    """The study's stored results as arrays, flagged checkpoints left out with their reason."""
+    """What the study's stored results predict, flagged checkpoints left out with their reason."""
     stored = stored_models()
     predictions: dict[str, Predictions] = {}
     problems: dict[str, str] = {}
@@ -277,7 +281,7 @@ def collected(study: Study, *, split: Split = "test") -> Collected:
     files = state_of_files(study)
     for model in dict.fromkeys(ref.model for ref in study.checkpoints):
         if model in stored:
-            found, _ = _read(_json_of(study, model), split, stored[model].state)
+            found, _ = _read(_json_of(study, model), split, "sum", stored[model].state)
             told |= dict.fromkeys(_told(_json_of(study, model), split, stored[model].state, files))
             if isinstance(found, str):
                 problems[model] = found
@@ -292,9 +296,18 @@ def _json_of(study: Study, model: str) -> str:
     return study_to_json(dataclasses.replace(study, checkpoints=refs))
 
 
-def _test_predictions(study: str, state: str) -> Predictions:
+def predicted(study: Study, model: str, *, normalisation: Normalisation) -> Predictions:
+    """The labels that one model predicts on the test split under a normalisation.
+
+    Raises:
+        StudyError: it has no results, or they cannot share a curve.
+    """
+    return _test_predictions(_json_of(study, model), normalisation, stored_models()[model].state)
+
+
+def _test_predictions(study: str, normalisation: Normalisation, state: str) -> Predictions:
     """The test results of one model that has some."""
-    found, _ = _read(study, "test", state)
+    found, _ = _read(study, "test", normalisation, state)
     if not isinstance(found, Predictions):
         raise StudyError(found or "There are no results of this model.")
     return found
@@ -302,7 +315,9 @@ def _test_predictions(study: str, state: str) -> Predictions:
 
 @st.cache_data(max_entries=64, show_spinner="Computing bands")
 def _curves(study: str, measure: Measure, normalisation: Normalisation, task: str | None, state: str) -> AbilityCurves:
-    return ability_curves(_test_predictions(study, state), measure=measure, normalisation=normalisation, task=task)
+    return ability_curves(
+        _test_predictions(study, normalisation, state), measure=measure, normalisation=normalisation, task=task
+    )
 
 
 def curves(
@@ -317,9 +332,10 @@ def _excluded_curves(
     study: str, measure: Measure, normalisation: Normalisation, task: str | None, state: str
 ) -> AbilityCurves | None:
     asked = study_from_json(study)
-    records = [record for spec, record in store().find_many(study_cells(asked)).items() if spec.split == "test"]
+    specs = [spec for spec in study_cells(asked) if spec.split == "test"]
+    cells = store().find_labels(specs, normalisation=normalisation)
     try:
-        found = next(iter(collect_predictions(records).values()), None)
+        found = next(iter(collect_predictions(cells.values()).values()), None)
         if found is None:
             return None
         return ability_curves(found, measure=measure, normalisation=normalisation, task=task)
@@ -362,7 +378,7 @@ class Paired:
 
 @st.cache_data(max_entries=64, show_spinner="Resampling changes")
 def _paired(study: str, measure: Measure, normalisation: Normalisation, task: str | None, state: str) -> Paired:
-    pair = paired_predictions(_test_predictions(study, state), normalisation=normalisation, task=task)
+    pair = paired_predictions(_test_predictions(study, normalisation, state), normalisation=normalisation, task=task)
     known = _curves(study, measure, normalisation, task, state).curves
     values = {
         setting: dict(zip(known[setting].checkpoints, known[setting].value.tolist(), strict=True))

@@ -92,8 +92,9 @@ def _trajectory(
     excluded = excluded_checkpoints(cached.store(), asked.checkpoints)
     left_out = {f"{model} {checkpoint_name(ref)}": reason for ref, reason in excluded.items()}
     try:
-        records = cached.store().find_many(study_cells(dataclasses.replace(asked, tasks=tasks)))
-        found = collect_predictions(records.values(), excluded=excluded).get(model)
+        specs = study_cells(dataclasses.replace(asked, tasks=tasks))
+        cells = cached.store().find_labels(specs, normalisation=normalisation)
+        found = collect_predictions(cells.values(), excluded=excluded).get(model)
         if found is None:
             return f"{model} has no results under these options.", left_out
         trajectory = model_trajectory(

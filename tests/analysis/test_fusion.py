@@ -206,7 +206,7 @@ def test_development_weights_come_from_development_accuracy_in_each_members_sett
 
 def test_calibrated_probabilities_divide_and_renormalise(make_record: Make) -> None:
     record = make_record([0], [1], loglikelihoods=np.log([[0.6, 0.2]]), content_free=np.log([0.9, 0.1]))
-    scores = collect_predictions([record])["m-1"].scores["t", "gold"]
+    scores = collect_predictions([record])["m-1"].settings["t", "gold"]
     divided = np.array([0.6 / 0.9, 0.2 / 0.1])
     np.testing.assert_allclose(
         label_probs(scores, normalisation="calibrated")[0, 0, 0], divided / divided.sum(), rtol=1e-6

@@ -131,6 +131,8 @@ def test_every_pair_is_the_adaptive_fusion_of_its_members(splits: ModelSplits) -
 
 
 def test_no_task_in_common_is_said(splits: ModelSplits) -> None:
-    lonely = dataclasses.replace(splits.test, scores={at: s for at, s in splits.test.scores.items() if at[1] == "gold"})
+    lonely = dataclasses.replace(
+        splits.test, settings={at: s for at, s in splits.test.settings.items() if at[1] == "gold"}
+    )
     with pytest.raises(StudyError, match="no task in common"):
         shared_tasks([(ModelSplits(lonely), "random"), (splits, "abstract")])

@@ -76,7 +76,7 @@ def test_three_normalisations_hand_worked(make_record: Make) -> None:
         n_tokens=[[1, 2], [1, 1]],
         content_free=[-1.0, -3.0],
     )
-    scores = collect_predictions([record])["m-1"].scores["t", "gold"]
+    scores = collect_predictions([record])["m-1"].settings["t", "gold"]
     assert predicted_labels(scores)[0, 0].tolist() == [0, 0]  # the second is a tie: lowest index
     assert predicted_labels(scores, normalisation="per_token")[0, 0].tolist() == [1, 0]
     assert predicted_labels(scores, normalisation="calibrated")[0, 0].tolist() == [1, 1]
@@ -88,6 +88,6 @@ def test_missing_cells_predict_nothing(make_record: Make) -> None:
     cells = [
         make_record([1, 0], [0, 1], step=step, demo_seed=seed) for step, seed in ((0, 13), (0, 21), (10, 21), (20, 13))
     ]
-    labels = predicted_labels(collect_predictions(cells)["m-1"].scores["t", "gold"])
+    labels = predicted_labels(collect_predictions(cells)["m-1"].settings["t", "gold"])
     assert labels[:, 0].tolist() == [[1, 0], [-1, -1], [1, 0]]
     assert labels[:, 1].tolist() == [[1, 0], [1, 0], [-1, -1]]

@@ -213,3 +213,14 @@ def test_pearson_interval_and_undefined_cases() -> None:
     for few in ([1.0, 2.0], [1.0, 1.0, 1.0]):
         undefined = pearson(few, list(range(len(few))))
         assert undefined.r is None and undefined.low is None and undefined.n == len(few)
+
+
+def test_counts_that_are_kept_are_those_of_the_generator_and_move_it_as_far():
+    for n_items, n_replicates in ((30, 25), (1, 3), (2000, 600)):
+        drawn = np.random.default_rng([1, 2]).integers(0, n_items, size=(n_replicates, n_items))
+        expected = np.array([np.bincount(row, minlength=n_items) for row in drawn])
+        for _ in range(2):
+            rng, plain = np.random.default_rng([1, 2]), np.random.default_rng([1, 2])
+            assert np.array_equal(resample_counts(n_items, n_replicates, rng), expected)
+            plain.integers(0, n_items, size=(n_replicates, n_items))
+            assert rng.bit_generator.state == plain.bit_generator.state

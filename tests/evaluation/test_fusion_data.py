@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> Store:
 def test_both_splits_and_all_settings_come_back(store: Store) -> None:
     results = collect_results(dataclasses.replace(STUDY, label_settings=("gold",)), store)
     splits = results.models["one"]
-    assert set(splits.test.scores) == {(t, s) for t in STUDY.tasks for s in ("gold", "random", "abstract")}
+    assert set(splits.test.settings) == {(t, s) for t in STUDY.tasks for s in ("gold", "random", "abstract")}
     assert splits.development().split == "dev" and splits.test.checkpoints == STUDY.checkpoints
     assert (results.mixed, results.others, results.problems) == ({}, {}, {})
 

@@ -148,6 +148,17 @@ def test_competition_without_an_interval_says_so(
     assert "needs at least two" in words(app)
 
 
+@pytest.mark.parametrize("place", [("dynamics", "tab", "Predicted labels"), ("competition", "part", "What changed")])
+def test_labels_are_shown_under_the_label_score_that_is_chosen(
+    place: tuple[str, str, str], open_page: Callable[..., AppTest], fill_store: Callable[..., Study]
+) -> None:
+    fill_store()
+    page, key, tab = place
+    app = open_page(page, **{"model": "someone-model", key: tab, "norm": "Mean per token"})
+    assert_whole(app, page.capitalize())
+    assert app.session_state["norm"] == "per_token"
+
+
 @pytest.mark.parametrize("tab", ["Tasks", "Predicted labels", "One checkpoint", "Table and downloads"])
 def test_tabs_of_dynamics(tab: str, open_page: Callable[..., AppTest], fill_store: Callable[..., Study]) -> None:
     fill_store()
