@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = (
-    ("errors", "owners", "records", "settings"),
+    ("errors", "owners", "records", "sequences", "settings"),
     ("registry",),
     ("data", "models", "analysis"),
     ("scoring", "pretraining"),
@@ -24,10 +24,20 @@ LAYERS = (
 """A part of icl_core imports from itself and from earlier layers."""
 NEVER = {("pretraining", "analysis"), ("evaluation", "pretraining")}
 """(who, whom) that the order of the layers would allow."""
-BASE_ORDER = ("errors", "owners", "records", "settings")
+BASE_ORDER = ("errors", "owners", "sequences", "records", "settings")
 
 PAGE_SIDE = (
-    *("errors", "owners", "records", "settings", "data.prompts", "data.label_settings", "models.hub", "models.listing"),
+    *(
+        "errors",
+        "owners",
+        "records",
+        "sequences",
+        "settings",
+        "data.prompts",
+        "data.label_settings",
+        "models.hub",
+        "models.listing",
+    ),
     *(
         f"evaluation.{name}"
         for name in (

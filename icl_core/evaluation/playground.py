@@ -31,6 +31,7 @@ from icl_core.models.files import file_stamp
 from icl_core.models.worker import Worker, WorkerEnded
 from icl_core.records import CheckpointRef, Example, LabelScores, LabelSetting
 from icl_core.registry.tasks import FILE_PREFIX, FileSource, Task, get_task, own_file
+from icl_core.sequences import n_common
 
 if TYPE_CHECKING:
     from icl_core.models.checkpoints import LoadedCheckpoint
@@ -479,6 +480,4 @@ def _sent(tokenizer: Any, cell: EncodedCell) -> SentPrompt:
     for _, end in offsets[: len(ids)]:
         pieces.append(text[place : max(place, end)])
         place = max(place, end)
-    other = cell.content_free.context_ids
-    n_shared = next((i for i, (a, b) in enumerate(zip(ids, other, strict=False)) if a != b), min(len(ids), len(other)))
-    return SentPrompt(tuple(pieces), ids, n_shared)
+    return SentPrompt(tuple(pieces), ids, n_common(ids, cell.content_free.context_ids))
