@@ -50,6 +50,7 @@ from icl_core.evaluation.segments import (
 )
 from icl_core.owners import clear_leftovers
 from icl_core.records import CellKey, CellRecord, CellSpec, CheckpointRef, LabelSetting, Split, shown
+from icl_core.registry.names import training_order
 from icl_core.settings import store_path
 
 __all__ = ["TOLERANCE_NATS", "CellStatus", "CellSummary", "PutReport", "Store", "files_of"]
@@ -642,11 +643,10 @@ class Store:
             if answer and (cell := catalogue.cell(answer.digest)):
                 is_current = versions_of(spec.task) == answer.versions
                 rows.append(_summary(answer, cell, is_current=is_current))
-        none_last = float("inf")
         return sorted(
             rows,
             key=lambda row: (
-                *(row.model, none_last if row.step is None else row.step, row.revision),
+                *training_order(row.spec.checkpoint),
                 *(row.task, row.label_setting, row.demo_seed, row.split, row.key_digest, str(row.spec.data_dir)),
             ),
         )
