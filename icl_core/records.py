@@ -12,12 +12,14 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "ABILITY_BY_SETTING",
     "LABEL_SETTINGS",
     "MAX_NAME_BYTES",
     "SCORING_VERSION",
@@ -48,12 +50,14 @@ Split = Literal["dev", "test"]
 Sampling = Literal["uniform", "balanced"]
 Alphabet = Literal["symbols", "numbers", "letters"]
 CheckpointSource = Literal["hub", "folder", "gguf", "embedded", "fused"]
-LABEL_SETTINGS: tuple[LabelSetting, ...] = ("gold", "random", "abstract")
+ABILITY_BY_SETTING: Mapping[LabelSetting, str] = MappingProxyType({"gold": "ICL", "random": "TR", "abstract": "TL"})
+"""Which ability a label setting measures (arXiv 2305.09731)."""
+LABEL_SETTINGS: tuple[LabelSetting, ...] = tuple(ABILITY_BY_SETTING)
 MAX_NAME_BYTES = 4096
+"""Longest name of a model, revision, task or label, in bytes of UTF-8: as long as a path may be."""
 _TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 """Kinds of characters that turn the direction of writing, so that a sentence seems to say what it does not
 (https://trojansource.codes)."""
-"""Longest name of a model, revision, task or label, in bytes of UTF-8: as long as a path may be."""
 
 
 def canonical_json(value: object) -> str:

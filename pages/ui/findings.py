@@ -8,7 +8,7 @@ from __future__ import annotations
 from icl_core.analysis.competition import Competition, EpsilonCurves, NoiseFloor
 from icl_core.analysis.moments import Moment
 from icl_core.analysis.trajectories import AbilityCurves
-from pages.ui.theme import ABILITY_BY_SETTING
+from icl_core.records import ABILITY_BY_SETTING
 from pages.ui.words import checkpoint_name, count, interval, p_value, percent, plain, task_title
 
 __all__ = ["band_sentence", "competition_sentence", "curves_sentence", "moment_words"]

@@ -35,8 +35,7 @@ from icl_core.registry.tasks import (
 from icl_core.settings import DEFAULT_DEMO_SEEDS, DEFAULT_N_SHOTS, DEFAULT_N_TEST, uploads_path
 from pages.ui import cached
 from pages.ui.pickers import mirror, offers, one_of, several_of
-from pages.ui.theme import ABILITY_BY_SETTING
-from pages.ui.words import task_title
+from pages.ui.words import setting_title, task_title
 
 __all__ = [
     "FOLLOWED",
@@ -339,13 +338,9 @@ def take(defaults: Defaults) -> None:
 
 def as_shown(name: str, value: str) -> str:
     """A value of a picker as it stands in its address: as the picker shows it."""
-    if name == "setting" and value in ABILITY_BY_SETTING:
-        return _setting_title(value)
+    if name == "setting" and value in LABEL_SETTINGS:
+        return setting_title(value)
     return task_title(value) if name == "task" else value
-
-
-def _setting_title(name: str) -> str:
-    return f"{name} ({ABILITY_BY_SETTING[name]})"
 
 
 def held(defaults: Defaults, name: str) -> object:
@@ -425,7 +420,7 @@ def _settings(placed: dict[str, Any], defaults: Defaults) -> None:
         list(LABEL_SETTINGS),
         selection_mode="multi",
         default=list(defaults.setting),
-        format_func=_setting_title,
+        format_func=setting_title,
         help="How the demonstrations are labelled: true labels (ICL), random labels (task recognition, TR), "
         "symbols that stand for the labels (task learning, TL).",
         **placed,

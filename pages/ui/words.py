@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import streamlit as st
 
 from icl_core.errors import ObservatoryError
-from icl_core.records import CheckpointRef
+from icl_core.records import ABILITY_BY_SETTING, CheckpointRef, LabelSetting
 from icl_core.registry.names import counted_in, label_of
 from icl_core.registry.tasks import FILE_PREFIX, path_and_labels
 from icl_core.settings import uploads_path
@@ -43,6 +43,7 @@ __all__ = [
     "points",
     "reported",
     "rounded",
+    "setting_title",
     "short_number",
     "signed",
     "task_title",
@@ -211,6 +212,11 @@ def task_title(name: str) -> str:
     path, labels = path_and_labels(name)
     file = path.rsplit("/", 1)[-1]
     return legible(unquote(file) if Path(path).parent == uploads_path() else file) + _LABELS_READ[labels]
+
+
+def setting_title(setting: LabelSetting) -> str:
+    """A label setting with the ability that it measures: ``random (TR)``."""
+    return f"{setting} ({ABILITY_BY_SETTING[setting]})"
 
 
 def joined(names: Sequence[str], *, most: int = 3) -> str:
