@@ -5,7 +5,7 @@ They take computed values and only word them.
 
 from __future__ import annotations
 
-from icl_core.analysis.competition import Competition, EpsilonCurves, NoiseFloor
+from icl_core.analysis.competition import CLEAR_CERTAINTY, Competition, EpsilonCurves, NoiseFloor
 from icl_core.analysis.moments import Moment
 from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.records import ABILITY_BY_SETTING
@@ -70,5 +70,6 @@ def competition_sentence(result: Competition, floor: NoiseFloor, at_epsilon: Eps
         return f"**No competition** at epsilon {result.epsilon:g}: {none}.{inside}"
     return (
         f"TR and TL compete in **{competing} of {count(n, 'interval')}** at epsilon {result.epsilon:g}; noise alone "
-        f"gives {low} to {high} (95 %), {p_value(floor.p_ratio)}; {certain} in 95 % of resamples.{inside}"
+        f"gives {low} to {high} (95 %), {p_value(floor.p_ratio)}; {certain} in "
+        f"{percent(CLEAR_CERTAINTY, 0)} of resamples.{inside}"
     )
