@@ -29,6 +29,7 @@ __all__ = [
     "CellSpec",
     "CheckpointIdentity",
     "CheckpointRef",
+    "CheckpointSource",
     "EncodedRequest",
     "Example",
     "LabelScores",

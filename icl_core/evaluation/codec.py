@@ -34,6 +34,7 @@ from icl_core.records import (
 )
 
 __all__ = [
+    "TEXT_LISTS",
     "NewerFormatError",
     "check_record",
     "differing_fields",
@@ -46,6 +47,8 @@ __all__ = [
 T = TypeVar("T")
 _Reader = Callable[[object], Any]
 
+TEXT_LISTS = ("row_ids", "choices", "demonstration_ids", "demonstration_labels")
+"""Fields of a record that hold texts."""
 _FORMAT = 1
 _SHARED_FIELDS = (
     "dtype",
@@ -223,7 +226,7 @@ def _text_faults(what: str, texts: Sequence[object]) -> list[str]:
 def _list_faults(record: CellRecord) -> list[str]:
     """What is wrong with the texts of a record itself, and with its counts and its provenance."""
     faults = []
-    for name in ("row_ids", "choices", "demonstration_ids", "demonstration_labels"):
+    for name in TEXT_LISTS:
         faults += _text_faults(name, getattr(record, name))
     for name, value in record.provenance.items():
         is_number = type(value) is int or (type(value) is float and math.isfinite(value))

@@ -31,7 +31,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from icl_core.errors import StoreError
-from icl_core.evaluation.codec import NewerFormatError, check_record, differing_fields, from_plain, payload_sha256
+from icl_core.evaluation.codec import (
+    TEXT_LISTS,
+    NewerFormatError,
+    check_record,
+    differing_fields,
+    from_plain,
+    payload_sha256,
+)
 from icl_core.records import CellKey, CellRecord, CellSpec, canonical_json, plain_fields, shown
 
 __all__ = [
@@ -84,10 +91,9 @@ SCHEMA = pa.schema(
 )
 """The columns; units and shapes are those of ``records.CellRecord``, arrays flattened row by row."""
 _FROM_SPEC = ("task", "split", "label_setting", "demo_seed", "n_shots")
-_LISTS = ("row_ids", "choices", "demonstration_ids", "demonstration_labels")
 _ARRAYS = ("gold", "loglikelihoods", "n_tokens", "content_free", "content_free_n_tokens")
 _PLAIN = ("spec", "key", "provenance", "context_cut", "n_shortened")
-_RECORD_COLUMNS = [*_ARRAYS, *_LISTS, *_PLAIN]
+_RECORD_COLUMNS = [*_ARRAYS, *TEXT_LISTS, *_PLAIN]
 """Columns of which a record consists; the others say again what stands in its spec, for other readers."""
 _LEAVES = {
     name: f"{name}.list.element" if pa.types.is_list(kind) else name
@@ -138,7 +144,7 @@ def table_of(records: Sequence[CellRecord]) -> pa.Table:
         "revision": [spec.checkpoint.revision for spec in specs],
         "step": [spec.checkpoint.step for spec in specs],
         **{name: [getattr(spec, name) for spec in specs] for name in _FROM_SPEC},
-        **{name: [list(getattr(record, name)) for record in records] for name in _LISTS},
+        **{name: [list(getattr(record, name)) for record in records] for name in TEXT_LISTS},
         **{name: _lists_of([getattr(record, name) for record in records], SCHEMA.field(name).type) for name in _ARRAYS},
         "context_cut": [record.context_cut for record in records],
         "n_shortened": [record.n_shortened for record in records],
@@ -263,7 +269,7 @@ def _unchecked_record(row: Mapping[str, Any]) -> CellRecord:
         context_cut=row["context_cut"],
         n_shortened=row["n_shortened"],
         provenance=json.loads(row["provenance"]),
-        **{name: tuple(row[name]) for name in _LISTS},
+        **{name: tuple(row[name]) for name in TEXT_LISTS},
     )
 
 
@@ -427,15 +433,15 @@ class _Columns:
         """``texts`` keeps lists of strings that recur, such as the row ids of a test set."""
         self._texts = texts
         self._plain = {name: table.column(name).to_pylist() for name in _PLAIN}
-        lists = {name: _one_chunk(table.column(name)) for name in (*_ARRAYS, *_LISTS)}
+        lists = {name: _one_chunk(table.column(name)) for name in (*_ARRAYS, *TEXT_LISTS)}
         self._offsets = {name: array.offsets.to_pylist() for name, array in lists.items()}
         self._values = {
             name: lists[name].values.to_numpy().astype(kind, copy=False)
             for name, kind in zip(_ARRAYS, (np.int64, np.float32, np.int64, np.float32, np.int64), strict=True)
         }
-        self._indices = {name: lists[name].values.indices.to_numpy() for name in _LISTS}
-        self._words = {name: lists[name].values.dictionary.to_pylist() for name in _LISTS}
-        self._marks = {name: hashlib.sha256("\0".join(self._words[name]).encode()).digest() for name in _LISTS}
+        self._indices = {name: lists[name].values.indices.to_numpy() for name in TEXT_LISTS}
+        self._words = {name: lists[name].values.dictionary.to_pylist() for name in TEXT_LISTS}
+        self._marks = {name: hashlib.sha256("\0".join(self._words[name]).encode()).digest() for name in TEXT_LISTS}
 
     def record(self, at: int, digest: str, spec: CellSpec | None) -> CellRecord | str:
         """The record of a row of the group, or the reason why it is not the one that was asked for."""
@@ -447,7 +453,7 @@ class _Columns:
             spec = spec or from_plain(CellSpec, json.loads(self._plain["spec"][at]))
             if fault := _spec_fault(spec, key):
                 return fault
-            lists = {name: self._list(name, at) for name in _LISTS}
+            lists = {name: self._list(name, at) for name in TEXT_LISTS}
             shape = (len(lists["row_ids"]), len(lists["choices"]))
             return CellRecord(
                 spec=spec,

@@ -24,6 +24,7 @@ from icl_core.records import (
     Alphabet,
     CellSpec,
     CheckpointRef,
+    CheckpointSource,
     LabelSetting,
     Sampling,
     Split,
@@ -254,7 +255,7 @@ def _check_folder(what: str, path: str) -> None:
 def _check_checkpoint(ref: CheckpointRef) -> None:
     """Family, model and source are known and fit together; a local path exists."""
     family = get_family(ref.family)
-    _check_choice("checkpoint source", ref.source, ("hub", "folder", "gguf", "embedded", "fused"))
+    _check_choice("checkpoint source", ref.source, typing.get_args(CheckpointSource))
     if family.name == "lab":
         raise StudyError(
             f"{ref.model} is a run of the lab and reads vectors, not text, so nothing new can be asked of it; training "

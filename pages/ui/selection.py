@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import streamlit as st
 
@@ -21,7 +21,7 @@ from icl_core.evaluation.choice import Chosen, choose
 from icl_core.evaluation.study import ATTENTIONS, DTYPES, MAX_SHOTS, MAX_TEST_EXAMPLES, Study, most_alike
 from icl_core.models.hub import embedded_members
 from icl_core.models.listing import local_listing
-from icl_core.records import LABEL_SETTINGS, CheckpointRef
+from icl_core.records import LABEL_SETTINGS, Alphabet, CheckpointRef, Sampling
 from icl_core.registry.families import MODELS, choose_checkpoints
 from icl_core.registry.tasks import (
     FILE_PREFIX,
@@ -40,6 +40,8 @@ from pages.ui.words import setting_title, task_title
 __all__ = [
     "FOLLOWED",
     "KEYS",
+    "LISTS",
+    "MORE",
     "Choice",
     "Defaults",
     "as_shown",
@@ -60,17 +62,16 @@ __all__ = [
 ]
 
 Place = Literal["sidebar", "page"]
-KEYS = (
-    *("model", "checkpoints", "task", "setting", "seeds", "shots", "examples", "local", "name", "order"),
-    *("template", "words", "alphabet", "sampling", "dtype", "attention", "data"),
-)
+MORE = ("template", "words", "alphabet", "sampling", "dtype", "attention", "data")
+"""Options that the sidebar folds away."""
+KEYS = ("model", "checkpoints", "task", "setting", "seeds", "shots", "examples", "local", "name", "order", *MORE)
+LISTS = ("model", "task", "setting")
+"""Pickers in which several names are picked, or none."""
 OWN = ("local", "name", "order")
 FOLLOWED = "models_followed"
 """In the session: the models whose defaults stand in the pickers that nobody has used."""
-TEMPLATES = ("minimal", "natural")
-WORD_SETS = ("natural", "true_false", "reference_code")
-ALPHABETS = ("symbols", "numbers", "letters")
-SAMPLINGS = ("uniform", "balanced")
+TEMPLATES = tuple(dict.fromkeys(name for task in TASKS.values() for name in task.templates))
+WORD_SETS = tuple(dict.fromkeys(name for task in TASKS.values() for name in task.label_words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,7 @@ def _paper_defaults(first: tuple[str, ...], models: Sequence[str]) -> Defaults:
 def current_choice() -> Choice:
     """The pickers' values of this run; the sidebar has drawn them before any page asks."""
     values = {item.name: st.session_state[item.name] for item in fields(Choice)}
-    for name in ("model", "task", "setting"):
+    for name in LISTS:
         values[name] = tuple(values[name])
     return Choice(**values)
 
@@ -478,8 +479,8 @@ _WIDGETS: dict[str, Callable[[dict[str, Any], Defaults], None]] = {
     ),
     "template": _one_of("Template", "template", TEMPLATES),
     "words": _one_of("Label words", "words", WORD_SETS),
-    "alphabet": _one_of("Symbols of the abstract setting", "alphabet", ALPHABETS),
-    "sampling": _one_of("Drawing of demonstrations", "sampling", SAMPLINGS),
+    "alphabet": _one_of("Symbols of the abstract setting", "alphabet", get_args(Alphabet)),
+    "sampling": _one_of("Drawing of demonstrations", "sampling", get_args(Sampling)),
     "dtype": _one_of("Number format", "dtype", DTYPES),
     "attention": _one_of("Attention", "attention", ATTENTIONS),
     "data": _text("Data directory", "data", "A folder in Hub layout for work without a network; empty for the Hub."),
