@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = (
-    ("errors", "owners", "records", "sequences", "settings"),
+    ("errors", "owners", "plain", "records", "sequences", "settings"),
     ("registry",),
     ("data", "models", "analysis"),
     ("scoring", "pretraining"),
@@ -24,12 +24,13 @@ LAYERS = (
 """A part of icl_core imports from itself and from earlier layers."""
 NEVER = {("pretraining", "analysis"), ("evaluation", "pretraining")}
 """(who, whom) that the order of the layers would allow."""
-BASE_ORDER = ("errors", "owners", "sequences", "records", "settings")
+BASE_ORDER = ("errors", "owners", "plain", "sequences", "records", "settings")
 
 PAGE_SIDE = (
     *(
         "errors",
         "owners",
+        "plain",
         "records",
         "sequences",
         "settings",

@@ -22,12 +22,12 @@ import pyarrow.parquet as pq
 from icl_core.errors import StoreError
 from icl_core.evaluation.catalogue import company_of
 from icl_core.evaluation.cells import is_current
-from icl_core.evaluation.codec import from_plain
 from icl_core.evaluation.index import remedy
 from icl_core.evaluation.jobs import JobContext, Outcome
 from icl_core.evaluation.segments import GROUP_ROWS, SCHEMA, WRITING, check_table, checked_rows_of, plain_file, table_of
 from icl_core.evaluation.store import PutReport, Store
 from icl_core.owners import clear_leftovers
+from icl_core.plain import from_json
 from icl_core.records import SCORING_VERSION, CellKey, CellRecord, CellSpec, canonical_json, shown
 from icl_core.settings import BASE_MEMBER, embedded_results_path
 
@@ -148,8 +148,8 @@ def read_manifest(path: Path) -> BundleManifest:
             data = file.read(_MOST_MANIFEST_BYTES + 1)
         if len(data) > _MOST_MANIFEST_BYTES:
             raise ValueError(f"it is larger than {_MOST_MANIFEST_BYTES:,} bytes")
-        manifest = from_plain(BundleManifest, json.loads(data.decode("utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
+        manifest = from_json(BundleManifest, data.decode("utf-8"))
+    except (OSError, ValueError) as error:
         words = f"its {_MANIFEST} cannot be read ({shown(error, most=200)})"
         raise StoreError(f"{shown(path, most=300)} holds no bundle of results: {words}.") from error
     if manifest.format != _FORMAT:

@@ -1,4 +1,4 @@
-"""Strict text forms of frozen values: plain JSON to dataclasses, what a record must be, and the text that seals it.
+"""What a record of results must be, and the text that seals it.
 
 It knows no files and no database. The text of a record is canonical JSON that carries its whole key and its numbers as
 base64 of little-endian arrays; its sha256 is the record's seal. Nothing is ever pickled.
@@ -7,14 +7,11 @@ base64 of little-endian arrays; its sha256 is the record's seal. Nothing is ever
 from __future__ import annotations
 
 import base64
-import dataclasses
-import functools
 import hashlib
 import math
 import types
-import typing
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar, cast
+from collections.abc import Sequence
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -39,13 +36,11 @@ __all__ = [
     "check_record",
     "differing_fields",
     "encode_record",
-    "from_plain",
     "payload_sha256",
     "spec_faults",
 ]
 
 T = TypeVar("T")
-_Reader = Callable[[object], Any]
 
 TEXT_LISTS = ("row_ids", "choices", "demonstration_ids", "demonstration_labels")
 """Fields of a record that hold texts."""
@@ -82,86 +77,6 @@ _MOST_TOKENS = 2**31
 
 class NewerFormatError(StoreError):
     """A file of results is of a layout that a later version of the project writes."""
-
-
-def from_plain(cls: type[T], plain: object) -> T:
-    """A dataclass from what ``json.loads`` gives for its ``asdict``; exact types, nothing unknown, nothing missing.
-
-    Fields with a default may be left out. Lists become tuples.
-
-    Raises:
-        ValueError: naming the field that is unknown, missing or of another type.
-
-    >>> from icl_core.records import Example
-    >>> from_plain(Example, {"row_id": "test:1", "text": "fine", "gold": 0}).gold
-    0
-    """
-    return cast(T, _reader(cast(Any, cls))(plain))
-
-
-@functools.cache
-def _reader(hint: Any) -> _Reader:
-    """The function that reads one kind of value; made once for each type."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        return _dataclass_reader(cast(type, hint))
-    if origin is Literal:
-        return functools.partial(_read_choice, choices=arguments)
-    if origin is tuple:
-        return _tuple_reader(arguments)
-    if origin in (typing.Union, types.UnionType):
-        inner = _reader(next(a for a in arguments if a is not types.NoneType))
-        return lambda value: None if value is None else inner(value)
-    return functools.partial(_read_exactly, kind=hint)
-
-
-def _read_exactly(value: object, *, kind: type) -> object:
-    if type(value) is not kind:
-        raise ValueError(f"{value!r} is not of type {kind.__name__}")
-    return value
-
-
-def _read_choice(value: object, *, choices: tuple[object, ...]) -> object:
-    if value not in choices:
-        raise ValueError(f"{value!r} is none of {', '.join(map(str, choices))}")
-    return value
-
-
-def _tuple_reader(arguments: tuple[Any, ...]) -> _Reader:
-    if arguments[-1] is Ellipsis:
-        item = _reader(arguments[0])
-        return lambda value: tuple(item(v) for v in _read_exactly(value, kind=list))  # type: ignore[attr-defined]
-    items = [_reader(a) for a in arguments]
-
-    def read(value: object) -> tuple[Any, ...]:
-        values = cast("list[object]", _read_exactly(value, kind=list))
-        if len(values) != len(items):
-            raise ValueError(f"{values!r} does not have {len(items)} entries")
-        return tuple(item(v) for item, v in zip(items, values, strict=True))
-
-    return read
-
-
-def _dataclass_reader(cls: type) -> _Reader:
-    hints = typing.get_type_hints(cls)
-    readers = {f.name: _reader(hints[f.name]) for f in dataclasses.fields(cls)}
-    required = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
-
-    def read(value: object) -> Any:
-        plain = cast("dict[str, object]", _read_exactly(value, kind=dict))
-        if not required <= plain.keys() <= readers.keys():
-            if unknown := sorted(plain.keys() - readers.keys()):
-                raise ValueError(f"unknown field {', '.join(unknown)} (known: {', '.join(readers)})")
-            raise ValueError(f"field {', '.join(sorted(required - plain.keys()))} is missing")
-        values = {}
-        try:
-            for name, entry in plain.items():
-                values[name] = readers[name](entry)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-        return cls(**values)
-
-    return read
 
 
 def check_record(record: CellRecord) -> None:

@@ -30,7 +30,6 @@ from icl_core.errors import (
     in_words,
 )
 from icl_core.evaluation.cell_work import cell_demonstrations, cell_queries
-from icl_core.evaluation.codec import from_plain
 from icl_core.evaluation.jobs import JobContext, Outcome
 from icl_core.evaluation.rates import (
     MeasuredLoad,
@@ -55,6 +54,7 @@ from icl_core.models.hub import (
     tokenizer_folder,
 )
 from icl_core.models.tokenizing import count_tokens
+from icl_core.plain import from_plain
 from icl_core.records import CellSpec, CheckpointRef, LabelSetting
 from icl_core.registry.families import MODELS
 from icl_core.registry.tasks import FILE_PREFIX, get_task

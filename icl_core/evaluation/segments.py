@@ -31,14 +31,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from icl_core.errors import StoreError
-from icl_core.evaluation.codec import (
-    TEXT_LISTS,
-    NewerFormatError,
-    check_record,
-    differing_fields,
-    from_plain,
-    payload_sha256,
-)
+from icl_core.evaluation.codec import TEXT_LISTS, NewerFormatError, check_record, differing_fields, payload_sha256
+from icl_core.plain import from_plain
 from icl_core.records import CellKey, CellRecord, CellSpec, canonical_json, plain_fields, shown
 
 __all__ = [

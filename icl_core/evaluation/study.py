@@ -7,7 +7,6 @@ section 3: 16 demonstrations, five seeds, up to 1000 test rows.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import operator
 import typing
@@ -18,8 +17,8 @@ from pathlib import Path
 
 from icl_core.data.label_settings import abstract_symbols
 from icl_core.errors import AmbiguousLabelsError, DataError, StudyError, UnknownNameError
-from icl_core.evaluation.codec import from_plain
 from icl_core.models.parameter_fusion import fusion_parents
+from icl_core.plain import from_json
 from icl_core.records import (
     Alphabet,
     CellSpec,
@@ -155,9 +154,7 @@ def study_from_json(text: str, *, name: str = "This") -> Study:
         StudyError: not JSON, a field is unknown, missing or of another type.
     """
     try:
-        return from_plain(Study, json.loads(text))
-    except RecursionError:
-        raise StudyError(f"{name} is not the JSON of a study: its lists lie too deep in each other.") from None
+        return from_json(Study, text)
     except ValueError as error:
         raise StudyError(f"{name} is not the JSON of a study: {shown(error, most=200)}.") from error
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from icl_core.errors import CheckpointError
+from icl_core.plain import without_repeats
 
 __all__ = [
     "CONFIG_NAME",
@@ -255,7 +256,7 @@ def _safetensors_header(path: Path) -> dict[str, _Tensor]:
             raise _incomplete(path)
         if length > _MOST_JSON_BYTES:
             raise CheckpointError(f"{path} is damaged (its header is larger than 64 MiB); download it again.")
-        header = _parse_json(file.read(length), path, object_pairs_hook=_without_repeats)
+        header = _parse_json(file.read(length), path, object_pairs_hook=without_repeats)
     header.pop("__metadata__", None)
     tensors = {name: _header_entry(entry, f"{path} is damaged: the tensor {name!r}") for name, entry in header.items()}
     position = 0
@@ -406,14 +407,6 @@ def _parse_json(content: bytes, path: Path, **options: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         refuse_pointer(path)
         raise CheckpointError(f"{path} is damaged (not a JSON object); download or copy it again.")
-    return value
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Python and Rust may each take another one of two equal names."""
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise ValueError("a name is repeated")
     return value
 
 
