@@ -14,7 +14,7 @@ from typing import Any
 
 from icl_core import settings
 from icl_core.cli.listing import open_store
-from icl_core.cli.output import ProgressLines, complain, emit, human_bytes, human_seconds, table, whole_number
+from icl_core.cli.output import ProgressLines, complain, emit, human_seconds, table, whole_number
 from icl_core.errors import StudyError, UnknownNameError
 from icl_core.evaluation import jobs
 from icl_core.evaluation.choice import Chosen, choose
@@ -29,6 +29,7 @@ from icl_core.registry.families import MODELS, get_family, get_model, known_chec
 from icl_core.registry.names import label_of
 from icl_core.registry.task_files import LabelReading
 from icl_core.registry.tasks import TASK_GROUPS, TASKS, embedded_tasks, split_task_names, task_name
+from icl_core.units import byte_count
 
 __all__ = ["add_commands"]
 
@@ -265,15 +266,15 @@ def _flagged(excluded: Mapping[CheckpointRef, str]) -> list[dict[str, str]]:
 
 
 def _estimate_words(found: Estimate) -> str:
-    download = "not asked" if found.download_bytes is None else human_bytes(found.download_bytes)
+    download = "not asked" if found.download_bytes is None else byte_count(found.download_bytes)
     rows = [
         ("cells", f"{found.n_cells}: {found.n_stored} stored, {found.n_new} to compute"),
         ("prompts", f"{found.n_prompts:,}"),
         ("tokens", f"{found.tokens:,.0f} to compute; {found.tokens_per_prompt:,.0f} in a whole prompt"),
         ("operations", f"{found.tflops:.4g} TFLOP; {found.tflops_per_prompt:.3g} TFLOP for a prompt computed alone"),
-        ("memory", human_bytes(found.memory_bytes)),
+        ("memory", byte_count(found.memory_bytes)),
         ("download", download),
-        ("disk", human_bytes(found.disk_bytes)),
+        ("disk", byte_count(found.disk_bytes)),
         ("time", found.time_words if found.seconds is None else f"{human_seconds(found.seconds)}, {found.time_words}"),
     ]
     return "\n".join([table(("what", "how much"), rows), *found.basis, *found.rows])

@@ -30,6 +30,7 @@ from icl_core.owners import clear_leftovers
 from icl_core.plain import from_json
 from icl_core.records import SCORING_VERSION, CellKey, CellRecord, CellSpec, canonical_json, shown
 from icl_core.settings import BASE_MEMBER, embedded_results_path
+from icl_core.units import byte_count
 
 __all__ = [
     "BundleManifest",
@@ -147,7 +148,7 @@ def read_manifest(path: Path) -> BundleManifest:
         with plain_file(path / _MANIFEST) as file:
             data = file.read(_MOST_MANIFEST_BYTES + 1)
         if len(data) > _MOST_MANIFEST_BYTES:
-            raise ValueError(f"it is larger than {_MOST_MANIFEST_BYTES:,} bytes")
+            raise ValueError(f"it is larger than {byte_count(_MOST_MANIFEST_BYTES)}")
         manifest = from_json(BundleManifest, data.decode("utf-8"))
     except (OSError, ValueError) as error:
         words = f"its {_MANIFEST} cannot be read ({shown(error, most=200)})"

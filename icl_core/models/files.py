@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from icl_core.errors import CheckpointError
 from icl_core.plain import without_repeats
+from icl_core.units import byte_count
 
 __all__ = [
     "CONFIG_NAME",
@@ -255,7 +256,9 @@ def _safetensors_header(path: Path) -> dict[str, _Tensor]:
         if length > size - 8:
             raise _incomplete(path)
         if length > _MOST_JSON_BYTES:
-            raise CheckpointError(f"{path} is damaged (its header is larger than 64 MiB); download it again.")
+            raise CheckpointError(
+                f"{path} is damaged (its header is larger than {byte_count(_MOST_JSON_BYTES)}); download it again."
+            )
         header = _parse_json(file.read(length), path, object_pairs_hook=without_repeats)
     header.pop("__metadata__", None)
     tensors = {name: _header_entry(entry, f"{path} is damaged: the tensor {name!r}") for name, entry in header.items()}
@@ -393,7 +396,9 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path.parent} is incomplete: {path.name} is missing.")
     try:
         if path.stat().st_size > _MOST_JSON_BYTES:
-            raise CheckpointError(f"{path} is damaged (larger than 64 MiB); download or copy it again.")
+            raise CheckpointError(
+                f"{path} is damaged (larger than {byte_count(_MOST_JSON_BYTES)}); download or copy it again."
+            )
         return _parse_json(path.read_bytes(), path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from None

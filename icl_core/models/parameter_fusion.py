@@ -87,7 +87,9 @@ def fusion_parents(ref: CheckpointRef) -> FusionParents:
         if fused_checkpoint(parents.tr, parents.tl, weight=parents.weight) != ref:
             raise ValueError("its name does not fit its parents")
     except ValueError as error:
-        raise CheckpointError(f"{ref.model} {ref.revision} is not a fused checkpoint: {shown(error, most=200)}.") from error
+        raise CheckpointError(
+            f"{ref.model} {ref.revision} is not a fused checkpoint: {shown(error, most=200)}."
+        ) from error
     return parents
 
 

@@ -27,7 +27,6 @@ from icl_core.settings import uploads_path
 
 __all__ = [
     "PageEndsError",
-    "byte_count",
     "checkpoint_name",
     "count",
     "duration",
@@ -157,14 +156,6 @@ def short_number(number: float) -> str:
         if abs(number) >= size * 0.9995:
             return f"{number / size:.1f}".removesuffix(".0") + unit
     return f"{number:.3g}"
-
-
-def byte_count(number: float) -> str:
-    """Bytes in a fitting unit: ``410 MB``."""
-    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if number >= size:
-            return f"{number / size:.3g} {unit}"
-    return f"{number:.0f} B"
 
 
 def duration(seconds: float) -> str:

@@ -36,7 +36,7 @@ from tests.support.tiny_models import save_task_file, save_trajectory, tiny_toke
 
 SEEN = "PyO3/pyo3#492", "PanicException, which is no Exception, ended the run; a growing normalizer the app's process"
 SAID = {
-    "grows": "needs more than 0.3 GiB of memory",
+    "grows": "needs more than 315 MB of memory",
     "hangs": "takes longer than 8 s",
     "gives up": "gives up on a text. It stopped on an unexpected PanicException: Onig: Regex search error",
     "is nested": "cannot be loaded",
