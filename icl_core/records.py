@@ -20,9 +20,11 @@ import numpy.typing as npt
 
 __all__ = [
     "ABILITY_BY_SETTING",
+    "FIELDS_IN_KEY",
     "LABEL_SETTINGS",
     "MAX_NAME_BYTES",
     "SCORING_VERSION",
+    "SHARED_OPTIONS",
     "Alphabet",
     "CellKey",
     "CellRecord",
@@ -38,6 +40,7 @@ __all__ = [
     "Split",
     "canonical_json",
     "digest_of",
+    "fields_in_key",
     "plain_fields",
     "shown",
     "text_fault",
@@ -296,6 +299,20 @@ class CellKey:
     def digest(self) -> str:
         """sha256 over all fields: the name under which the result is stored."""
         return _digest_of_fields(self)
+
+
+SHARED_OPTIONS = ("n_shots", "template", "label_word_set", "sampling", "dtype", "attention")
+"""What cells must share so that their numbers may stand side by side; in the abstract setting the alphabet too."""
+FIELDS_IN_KEY = tuple(
+    name for name in CellSpec.__dataclass_fields__ if name in CellKey.__dataclass_fields__ and name != "alphabet"
+)
+"""Fields of a spec that stand in the key of its result as they are."""
+
+
+def fields_in_key(spec: CellSpec) -> dict[str, Any]:
+    """What a key takes from its spec: ``FIELDS_IN_KEY``, and the alphabet where it plays a part."""
+    alphabet = spec.alphabet if spec.label_setting == "abstract" else None
+    return {name: getattr(spec, name) for name in FIELDS_IN_KEY} | {"alphabet": alphabet}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

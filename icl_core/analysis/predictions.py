@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from icl_core.errors import StudyError
-from icl_core.records import CellRecord, CheckpointRef, LabelSetting, Split
+from icl_core.records import SHARED_OPTIONS, CellRecord, CheckpointRef, LabelSetting, Split
 from icl_core.registry.names import home_of, order_question, training_order
 
 __all__ = [
@@ -116,9 +116,6 @@ class Predictions:
         return self.scores[task, label_setting]
 
 
-_SHARED_OPTIONS = ("n_shots", "template", "label_word_set", "sampling", "dtype", "attention")
-
-
 def collect_predictions(
     records: Iterable[CellRecord],
     *,
@@ -186,7 +183,7 @@ def _refuse_doubtful_trajectory(model: str, cells: Sequence[CellRecord]) -> None
 
 
 def _shared_options(model: str, cells: Sequence[CellRecord]) -> dict[str, str | int]:
-    values: dict[str, set[str | int]] = {name: {getattr(c.spec, name) for c in cells} for name in _SHARED_OPTIONS}
+    values: dict[str, set[str | int]] = {name: {getattr(c.spec, name) for c in cells} for name in SHARED_OPTIONS}
     # The alphabet changes nothing in the gold and random settings, so their cells serve every alphabet.
     values["alphabet"] = {cell.spec.alphabet for cell in cells if cell.spec.label_setting == "abstract"}
     for name, found in values.items():

@@ -16,6 +16,7 @@ from icl_core.errors import StoreError, StudyError, UnknownNameError
 from icl_core.evaluation.bundle import ensure_embedded
 from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpoints, shared_weights
 from icl_core.evaluation.store import CellSummary, Store
+from icl_core.evaluation.study import shared_options
 from icl_core.evaluation.told import CellFacts, facts_of, result_sentences
 from icl_core.evaluation.upkeep import StoreReport, backup_store, rebuild_store, verify_store
 from icl_core.models.hub import embedded_members, lab_runs, list_checkpoints, listing_of
@@ -314,9 +315,8 @@ def _groups(
         wanted = summary.is_current and spec.split == options.split
         wanted = wanted and options.model in (None, summary.model) and (tasks is None or spec.task in tasks)
         if wanted:
-            prompt = (spec.n_shots, spec.n_examples, spec.template, spec.label_word_set, spec.sampling)
-            whose = (summary.model, home_of(spec.checkpoint))
-            groups.setdefault((whose, prompt, spec.dtype, spec.attention, spec.data_dir), []).append(summary)
+            options_of = (spec.n_examples, *shared_options(spec).values())
+            groups.setdefault((summary.model, home_of(spec.checkpoint), *options_of), []).append(summary)
     return groups.values()
 
 

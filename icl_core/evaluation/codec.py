@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from icl_core.errors import StoreError
 from icl_core.records import (
+    FIELDS_IN_KEY,
     MAX_NAME_BYTES,
     CellKey,
     CellRecord,
@@ -25,6 +26,7 @@ from icl_core.records import (
     CheckpointRef,
     canonical_json,
     digest_of,
+    fields_in_key,
     plain_fields,
     shown,
     text_fault,
@@ -45,17 +47,6 @@ T = TypeVar("T")
 TEXT_LISTS = ("row_ids", "choices", "demonstration_ids", "demonstration_labels")
 """Fields of a record that hold texts."""
 _FORMAT = 1
-_SHARED_FIELDS = (
-    "dtype",
-    "attention",
-    "task",
-    "label_word_set",
-    "template",
-    "label_setting",
-    "n_shots",
-    "sampling",
-    "demo_seed",
-)
 _LAB_FAMILY = "lab"
 _MOST_TEXT = {"location": 8 * MAX_NAME_BYTES, "template_text": 8 * MAX_NAME_BYTES}
 """Bytes that a field may have where a name is not enough: mixed parameters hold the paths of both parents."""
@@ -98,7 +89,7 @@ def _record_faults(record: CellRecord) -> list[str]:
 
 def differing_fields(spec: CellSpec, key: CellKey) -> tuple[str, ...]:
     """Names of the fields that spec and key both have and that are not the same; none where they belong together."""
-    return tuple(name for name in _SHARED_FIELDS if getattr(spec, name) != getattr(key, name))
+    return tuple(name for name in FIELDS_IN_KEY if getattr(spec, name) != getattr(key, name))
 
 
 def spec_faults(spec: CellSpec) -> list[str]:
@@ -183,7 +174,6 @@ def _prompt_faults(record: CellRecord) -> list[str]:
     """What does not belong together in rows, choices, demonstrations and key."""
     spec, key, choices = record.spec, record.key, record.choices
     shots = len(record.demonstration_ids)
-    alphabet = spec.alphabet if spec.label_setting == "abstract" else None
     is_lab = spec.checkpoint.family == _LAB_FAMILY  # vectors, with demonstrations of their own for each row
     n_inputs = len(record.row_ids) + spec.n_shots
     rules = {
@@ -193,7 +183,7 @@ def _prompt_faults(record: CellRecord) -> list[str]:
         "a choice occurs twice or is empty": len(set(choices)) != len(choices) or "" in choices,
         "the choices are not the label words of the key": len(choices) != len(key.label_words)
         or (spec.label_setting != "abstract" and choices != key.label_words),
-        "the alphabet differs between spec and key": key.alphabet != alphabet,
+        "the alphabet differs between spec and key": key.alphabet != fields_in_key(spec)["alphabet"],
         "the remap differs between checkpoint and key": key.remap != spec.checkpoint.remap,
         "it does not have the demonstrations that the key names": len(record.demonstration_labels) != shots
         or (shots != spec.n_shots and not (is_lab and shots == 0)),

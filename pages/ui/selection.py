@@ -18,10 +18,18 @@ import streamlit as st
 
 from icl_core.errors import AmbiguousLabelsError, ObservatoryError, StudyError
 from icl_core.evaluation.choice import Chosen, choose
-from icl_core.evaluation.study import ATTENTIONS, DTYPES, MAX_SHOTS, MAX_TEST_EXAMPLES, Study, most_alike
+from icl_core.evaluation.study import (
+    ATTENTIONS,
+    DTYPES,
+    MAX_SHOTS,
+    MAX_TEST_EXAMPLES,
+    Study,
+    most_alike,
+    shared_options,
+)
 from icl_core.models.hub import embedded_members
 from icl_core.models.listing import local_listing
-from icl_core.records import LABEL_SETTINGS, Alphabet, CheckpointRef, Sampling
+from icl_core.records import LABEL_SETTINGS, SHARED_OPTIONS, Alphabet, CellSpec, CheckpointRef, Sampling
 from icl_core.registry.families import MODELS, choose_checkpoints
 from icl_core.registry.tasks import (
     FILE_PREFIX,
@@ -32,7 +40,7 @@ from icl_core.registry.tasks import (
     list_tasks,
     own_file_name,
 )
-from icl_core.settings import DEFAULT_DEMO_SEEDS, DEFAULT_N_SHOTS, DEFAULT_N_TEST, uploads_path
+from icl_core.settings import DEFAULT_DEMO_SEEDS, uploads_path
 from pages.ui import cached
 from pages.ui.pickers import mirror, offers, one_of, several_of
 from pages.ui.words import setting_title, task_title
@@ -44,6 +52,7 @@ __all__ = [
     "MORE",
     "Choice",
     "Defaults",
+    "as_picked",
     "as_shown",
     "better_options",
     "checkpoints_for",
@@ -70,6 +79,10 @@ LISTS = ("model", "task", "setting")
 OWN = ("local", "name", "order")
 FOLLOWED = "models_followed"
 """In the session: the models whose defaults stand in the pickers that nobody has used."""
+_PICKERS = {"n_shots": "shots", "label_word_set": "words", "data_dir": "data"}
+"""Pickers that are not called like the option that they hold."""
+_PAPER = Study((), (), (), ())
+"""The paper's options: those of a study that says nothing else."""
 TEMPLATES = tuple(dict.fromkeys(name for task in TASKS.values() for name in task.templates))
 WORD_SETS = tuple(dict.fromkeys(name for task in TASKS.values() for name in task.label_words))
 
@@ -161,19 +174,19 @@ def _defaults_for(models: tuple[str, ...], generation: str, members: tuple[str, 
         task=tuple(dict.fromkeys(spec.task for spec in alike)),
         setting=LABEL_SETTINGS,
         seeds=_seeds_text({spec.demo_seed for spec in alike}),
-        shots=one.n_shots,
         examples=one.n_examples,
         local="",
         name="",
         order="",
-        template=one.template,
-        words=one.label_word_set,
         alphabet=next((spec.alphabet for spec in alike if spec.label_setting == "abstract"), "symbols"),
-        sampling=one.sampling,
-        dtype=one.dtype,
-        attention=one.attention,
-        data=one.data_dir or "",
+        **as_picked(one),
     )
+
+
+def as_picked(asked: Study | CellSpec) -> dict[str, Any]:
+    """The options that cells share, as their pickers hold them."""
+    held = {_PICKERS.get(name, name): value for name, value in shared_options(asked).items()}
+    return held | {"data": asked.data_dir or ""}
 
 
 def _paper_defaults(first: tuple[str, ...], models: Sequence[str]) -> Defaults:
@@ -185,18 +198,12 @@ def _paper_defaults(first: tuple[str, ...], models: Sequence[str]) -> Defaults:
         task=tuple(own) if tiny and own else tuple(TASKS),
         setting=LABEL_SETTINGS,
         seeds=_seeds_text(DEFAULT_DEMO_SEEDS),
-        shots=DEFAULT_N_SHOTS,
-        examples=DEFAULT_N_TEST,
+        examples=_PAPER.n_test,
         local="",
         name="",
         order="",
-        template="minimal",
-        words="natural",
-        alphabet="symbols",
-        sampling="uniform",
-        dtype="float32",
-        attention="sdpa",
-        data="",
+        alphabet=_PAPER.alphabet,
+        **as_picked(_PAPER),
     )
 
 
@@ -230,15 +237,10 @@ def study_of(choice: Choice) -> Study:
         tasks=choice.task,
         label_settings=tuple(name for name in LABEL_SETTINGS if name in choice.setting),
         demo_seeds=_seeds(choice.seeds),
-        n_shots=choice.shots,
         n_test=choice.examples,
-        template=choice.template,
-        label_word_set=choice.words,
         alphabet=cast(Any, choice.alphabet),
-        sampling=cast(Any, choice.sampling),
-        dtype=choice.dtype,
-        attention=choice.attention,
         data_dir=choice.data.strip() or None,
+        **{name: getattr(choice, _PICKERS.get(name, name)) for name in SHARED_OPTIONS},
     )
 
 
