@@ -54,7 +54,10 @@ PAGE_SIDE = (
             "store",
             "bundle",
             "upkeep",
+            "job_table",
+            "job_processes",
             "jobs",
+            "job_worker",
         )
     ),
     *(f"evaluation.{name}" for name in ("cost", "choice", "coverage", "exclusions")),

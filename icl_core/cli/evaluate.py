@@ -20,6 +20,8 @@ from icl_core.evaluation import jobs
 from icl_core.evaluation.choice import Chosen, choose
 from icl_core.evaluation.cost import Estimate, estimate
 from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpoints
+from icl_core.evaluation.job_table import Job
+from icl_core.evaluation.job_worker import work
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import ATTENTIONS, DTYPES, Study, validate_study
 from icl_core.models.hub import embedded_members, listing_of
@@ -308,11 +310,11 @@ def _jobs(options: argparse.Namespace) -> int:
     return 0
 
 
-def _job_facts(job: jobs.Job) -> dict[str, Any]:
+def _job_facts(job: Job) -> dict[str, Any]:
     return {field.name: getattr(job, field.name) for field in dataclasses.fields(job) if field.name != "payload"}
 
 
-def _jobs_table(found: Sequence[jobs.Job]) -> str:
+def _jobs_table(found: Sequence[Job]) -> str:
     rows = [
         (
             job.id,
@@ -336,5 +338,5 @@ def _run_job(options: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
     handlers = {"evaluate": evaluate_job, "train": train_job, "import": import_job, "estimate": estimate_job}
-    state = jobs.work(options.id, handlers, store_path=settings.store_path())
+    state = work(options.id, handlers, store_path=settings.store_path())
     return 0 if state in ("done", "cancelled") else 1

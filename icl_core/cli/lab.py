@@ -12,7 +12,7 @@ from typing import Any
 from icl_core import settings
 from icl_core.cli.output import ProgressLines, emit, human_seconds, table
 from icl_core.errors import StudyError, UnknownNameError
-from icl_core.evaluation.jobs import JobContext, Outcome
+from icl_core.evaluation.job_worker import JobContext, Outcome
 from icl_core.evaluation.store import Store
 from icl_core.pretraining.lab.config import (
     PRESETS,

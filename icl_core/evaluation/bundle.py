@@ -23,7 +23,7 @@ from icl_core.errors import StoreError
 from icl_core.evaluation.catalogue import company_of
 from icl_core.evaluation.cells import is_current
 from icl_core.evaluation.index import remedy
-from icl_core.evaluation.jobs import JobContext, Outcome
+from icl_core.evaluation.job_worker import JobContext, Outcome
 from icl_core.evaluation.segments import GROUP_ROWS, SCHEMA, WRITING, check_table, checked_rows_of, plain_file, table_of
 from icl_core.evaluation.store import PutReport, Store
 from icl_core.owners import clear_leftovers

@@ -30,7 +30,7 @@ from icl_core.errors import (
     in_words,
 )
 from icl_core.evaluation.cell_work import cell_demonstrations, cell_queries
-from icl_core.evaluation.jobs import JobContext, Outcome
+from icl_core.evaluation.job_worker import JobContext, Outcome
 from icl_core.evaluation.rates import (
     MeasuredLoad,
     Pacing,

@@ -34,7 +34,7 @@ from icl_core.evaluation.cell_work import cell_key, cell_queries, make_record
 from icl_core.evaluation.claims import Claims
 from icl_core.evaluation.encodings import Encodings, PreparedCell
 from icl_core.evaluation.exclusions import note_identities
-from icl_core.evaluation.jobs import JobContext, Outcome
+from icl_core.evaluation.job_worker import JobContext, Outcome
 from icl_core.evaluation.rates import MeasuredCell, MeasuredLoad, Pace, note
 from icl_core.evaluation.shapes import ModelShape, shape_of_config, work_flops
 from icl_core.evaluation.store import Store

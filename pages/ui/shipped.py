@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from icl_core.evaluation import job_table
 from icl_core.evaluation import jobs as table
 from icl_core.evaluation.bundle import waiting_bundles
 from pages.ui import cached, jobs
@@ -34,4 +35,4 @@ def offer(key: str) -> None:
 
 def _submit(waiting: tuple[str, ...]) -> int:
     title = f"Shipped results: {count(len(waiting), 'bundle')}"
-    return table.submit_payload("import", {"bundles": list(waiting)}, title=title, device=table.NO_DEVICE)
+    return table.submit_payload("import", {"bundles": list(waiting)}, title=title, device=job_table.NO_DEVICE)

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from icl_core.errors import JobError
-from icl_core.evaluation import jobs
+from icl_core.evaluation import job_processes, job_table, job_worker, jobs
 from icl_core.owners import this_place
 from icl_core.settings import project_path
 
@@ -24,11 +24,11 @@ WORKER = """
 import signal, subprocess, sys, time
 from pathlib import Path
 from icl_core.errors import StudyError
-from icl_core.evaluation import jobs
+from icl_core.evaluation import job_processes, job_table, job_worker, jobs
 from icl_core.owners import this_place
 
-jobs.BEAT_SECONDS, jobs.TERM_SECONDS, jobs.KILL_SECONDS = 0.1, 0.6, 1.6
-jobs._worker_command = lambda folder, job_id: [sys.executable, __file__, str(folder), str(job_id)]
+job_worker.BEAT_SECONDS, job_processes.TERM_SECONDS, job_processes.KILL_SECONDS = 0.1, 0.6, 1.6
+job_processes._worker_command = lambda folder, job_id: [sys.executable, __file__, str(folder), str(job_id)]
 
 
 def count(payload, context):
@@ -36,12 +36,12 @@ def count(payload, context):
     n = payload["n"]
     for index in range(n):
         if context.should_stop():
-            return jobs.Outcome(f"Stopped after {index} of {n}.", complete=False)
+            return job_worker.Outcome(f"Stopped after {index} of {n}.", complete=False)
         if not (marks / str(index)).exists():
             time.sleep(payload["seconds"])
             (marks / str(index)).write_text(str(context.job.id))
         context.report(index + 1, n, current=f"unit {index}", units_per_second=2.0, eta_seconds=1.0)
-    return jobs.Outcome(f"All {n} done.")
+    return job_worker.Outcome(f"All {n} done.")
 
 
 def deaf(payload, context):
@@ -59,7 +59,7 @@ def fail(payload, context):
 
 
 handlers = {"evaluate": count, "deaf": deaf, "fail": fail}
-jobs.work(int(sys.argv[2]), handlers, store_path=Path(sys.argv[1]))
+job_worker.work(int(sys.argv[2]), handlers, store_path=Path(sys.argv[1]))
 """
 
 
@@ -68,10 +68,12 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     monkeypatch.setenv("PYTHONPATH", str(project_path()))
-    monkeypatch.setattr(jobs, "_worker_command", lambda folder, i: [sys.executable, str(script), str(folder), str(i)])
-    monkeypatch.setattr(jobs, "SILENT_SECONDS", 1.5)
-    monkeypatch.setattr(jobs, "TERM_SECONDS", 0.6)
-    monkeypatch.setattr(jobs, "KILL_SECONDS", 1.6)
+    monkeypatch.setattr(
+        job_processes, "_worker_command", lambda folder, i: [sys.executable, str(script), str(folder), str(i)]
+    )
+    monkeypatch.setattr(job_processes, "SILENT_SECONDS", 1.5)
+    monkeypatch.setattr(job_processes, "TERM_SECONDS", 0.6)
+    monkeypatch.setattr(job_processes, "KILL_SECONDS", 1.6)
     (tmp_path / "marks").mkdir()
     return tmp_path
 
@@ -141,7 +143,7 @@ def test_cancel_ends_the_whole_process_group(store: Path, kill_proof: bool) -> N
 
 def test_jobs_without_a_device_wait_for_nobody(store: Path) -> None:
     first = submit(store, device="auto", n=2, seconds=60)
-    second = submit(store, device=jobs.NO_DEVICE, n=0)
+    second = submit(store, device=job_table.NO_DEVICE, n=0)
     assert jobs.wait_for(second, timeout=60, store_path=store).state == "done"
     assert jobs.read_job(first, store_path=store).is_live
     jobs.cancel(first, store_path=store)
@@ -195,7 +197,7 @@ def test_waiting_job_is_cancelled_at_once(store: Path) -> None:
 
 def test_launcher_killed_before_the_process_started(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "_launch", lambda folder, job_id: None)
+        patch.setattr(job_processes, "_launch", lambda folder, job_id: None)
         job_id = submit(store)
     assert jobs.read_job(job_id, store_path=store).state == "running"
     until(lambda: jobs.read_job(job_id, store_path=store).state == "lost")
@@ -212,10 +214,10 @@ def test_row_left_queued_starts_at_reconcile(store: Path, monkeypatch: pytest.Mo
 
 def test_foreign_process_with_the_same_pid_is_not_signalled(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "_launch", lambda folder, job_id: None)
+        patch.setattr(job_processes, "_launch", lambda folder, job_id: None)
         job_id = submit(store)
-    with jobs._table(store) as table:
-        jobs._set(table, job_id, host=this_place(), pid=os.getpid(), pid_started=1.0)
+    with job_table.job_table(store) as table:
+        job_table.update(table, job_id, host=this_place(), pid=os.getpid(), pid_started=1.0)
     sent: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "killpg", lambda *call: sent.append(call))
     jobs.cancel(job_id, store_path=store)
@@ -226,7 +228,7 @@ def test_foreign_process_with_the_same_pid_is_not_signalled(store: Path, monkeyp
 def test_frozen_job_is_not_responding_and_goes_on_when_it_is_woken(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "STALLED_SECONDS", 1.0)
+    monkeypatch.setattr(job_processes, "STALLED_SECONDS", 1.0)
     job_id = submit(store, n=60, seconds=0.1)
     until(lambda: (store / "marks" / "0").exists())
     pid = jobs.read_job(job_id, store_path=store).pid
@@ -236,7 +238,7 @@ def test_frozen_job_is_not_responding_and_goes_on_when_it_is_woken(
     assert jobs.read_job(job_id, store_path=store).state == "running"
     assert "Not responding" in jobs.list_jobs(store_path=store)[0].message
     os.kill(pid, signal.SIGCONT)
-    monkeypatch.setattr(jobs, "STALLED_SECONDS", 30.0)
+    monkeypatch.setattr(job_processes, "STALLED_SECONDS", 30.0)
     assert jobs.wait_for(job_id, timeout=60, store_path=store).state == "done"
 
 
@@ -246,8 +248,8 @@ def test_job_that_slept_on_another_machine_comes_back_with_its_beat(
     job_id = submit(store, n=100, seconds=0.1)
     until(lambda: (store / "marks" / "0").exists())
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "lives", lambda owner: None)  # as seen from another machine
-        patch.setattr(jobs, "STALLED_SECONDS", -1.0)
+        patch.setattr(job_processes, "lives", lambda owner: None)  # as seen from another machine
+        patch.setattr(job_processes, "STALLED_SECONDS", -1.0)
         assert jobs.read_job(job_id, store_path=store).state == "lost"
     until(lambda: jobs.read_job(job_id, store_path=store).state == "running")
     assert jobs.wait_for(job_id, timeout=60, store_path=store).state == "done"
@@ -266,7 +268,7 @@ def test_kind_without_a_handler(store: Path) -> None:
 
 
 def test_process_that_cannot_be_started(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "_worker_command", lambda folder, job_id: [str(store / "absent")])
+    monkeypatch.setattr(job_processes, "_worker_command", lambda folder, job_id: [str(store / "absent")])
     job = jobs.read_job(submit(store), store_path=store)
     assert job.state == "failed" and "cannot be started" in job.message
 
@@ -275,7 +277,7 @@ def test_work_refuses_a_job_that_has_ended(store: Path) -> None:
     job_id = submit(store, n=0)
     jobs.wait_for(job_id, timeout=20, store_path=store)
     with pytest.raises(JobError, match="is done and not for this process"):
-        jobs.work(job_id, {}, store_path=store)
+        job_worker.work(job_id, {}, store_path=store)
     with pytest.raises(JobError, match=f"no job 99; the known ones are {job_id}"):
         jobs.read_job(99, store_path=store)
 

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from icl_core.__main__ import main
 from icl_core.data.datasets import load_task_data
 from icl_core.errors import CheckpointError, ScoringError
-from icl_core.evaluation import jobs, playground, run
+from icl_core.evaluation import job_processes, job_worker, jobs, playground, run
 from icl_core.evaluation.cost import estimate
 from icl_core.evaluation.encodings import Encodings
 from icl_core.evaluation.playground import Question, ask
@@ -251,12 +251,12 @@ def test_what_is_no_exception_costs_one_task(
 def test_a_job_notes_what_is_no_exception(
     study: Study, tmp_path: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "_launch", lambda *_: None)
+    monkeypatch.setattr(job_processes, "_launch", lambda *_: None)
     monkeypatch.setattr(run, "run_study", raising(error, None, lambda *_: True))
     number = jobs.submit(study, device="cpu", store_path=tmp_path / "store")
     previous = {kind: signal.getsignal(kind) for kind in (signal.SIGTERM, signal.SIGINT)}
     try:
-        assert jobs.work(number, {"evaluate": evaluate_job}, store_path=tmp_path / "store") == "failed"
+        assert job_worker.work(number, {"evaluate": evaluate_job}, store_path=tmp_path / "store") == "failed"
     finally:
         for kind, handler in previous.items():
             signal.signal(kind, handler)

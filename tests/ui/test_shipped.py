@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from icl_core.evaluation import jobs
+from icl_core.evaluation import job_processes, job_table, job_worker, jobs
 from icl_core.evaluation.bundle import export_bundle, import_job, waiting_bundles
-from icl_core.evaluation.jobs import JobContext
+from icl_core.evaluation.job_worker import JobContext
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import study_cells
 from tests.support.made_up import made_up_record, made_up_study
@@ -32,14 +32,14 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     export_bundle(source, folder / "another", specs=specs[2:6])
     export_bundle(source, folder / "third", specs=specs[6:])
     monkeypatch.setattr("icl_core.evaluation.bundle.embedded_results_path", lambda: folder)
-    monkeypatch.setattr(jobs, "_launch", lambda folder, job_id: None)
+    monkeypatch.setattr(job_processes, "_launch", lambda folder, job_id: None)
     return folder
 
 
-def work(store_folder: Path) -> jobs.Job:
+def work(store_folder: Path) -> job_table.Job:
     """Does the newest job in this process."""
     job = jobs.list_jobs(store_path=store_folder)[0]
-    jobs.work(job.id, {"import": import_job}, store_path=store_folder)
+    job_worker.work(job.id, {"import": import_job}, store_path=store_folder)
     return jobs.read_job(job.id, store_path=store_folder)
 
 
