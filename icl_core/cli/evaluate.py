@@ -223,7 +223,8 @@ def _evaluate_here(
     flagged: Mapping[CheckpointRef, str],
 ) -> int:
     """Runs the study in this process, says what it did, and gives the exit code."""
-    from icl_core.evaluation.run import ProgressInfo, run_study
+    from icl_core.evaluation.run import run_study
+    from icl_core.evaluation.run_progress import ProgressInfo
 
     found = estimate(study, store, device=options.device)
     time = found.time_words if found.seconds is None else f"About {human_seconds(found.seconds)}, {found.time_words}."

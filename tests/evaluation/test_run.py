@@ -26,7 +26,9 @@ from icl_core.evaluation import run as run_module
 from icl_core.evaluation.encodings import Encodings
 from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.rates import read_cells, read_loads
-from icl_core.evaluation.run import ProgressInfo, RunReport, run_study
+from icl_core.evaluation.run import run_study
+from icl_core.evaluation.run_progress import ProgressInfo
+from icl_core.evaluation.run_report import RunReport
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, study_to_json
 from icl_core.models.hub import local_checkpoints

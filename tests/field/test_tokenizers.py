@@ -21,7 +21,8 @@ from icl_core.evaluation import job_processes, job_worker, jobs, playground, run
 from icl_core.evaluation.cost import estimate
 from icl_core.evaluation.encodings import Encodings
 from icl_core.evaluation.playground import Question, ask
-from icl_core.evaluation.run import RunReport, evaluate_job, run_study
+from icl_core.evaluation.run import evaluate_job, run_study
+from icl_core.evaluation.run_report import RunReport
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells
 from icl_core.models import checkpoints, tokenizing
