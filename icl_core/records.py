@@ -333,7 +333,9 @@ class CellRecord:
         demonstration_ids, demonstration_labels: row ids and the label strings printed in the prompt.
         context_cut: most tokens of an input text, None where nothing was cut.
         n_shortened: number of inputs (demonstrations and queries) that were cut.
-        provenance: device, batch size, library versions, wall time (s), date; not part of the key.
+        provenance: how it was computed, no part of the key: device, library versions, wall time (s), date, and what
+            decides the last bits in half precision: ``path`` of scoring, ``token_budget`` (most tokens in a forward
+            pass beside a prefix; none on the plain path) and ``n_threads``. What a record does not say is unknown.
     """
 
     spec: CellSpec

@@ -59,6 +59,7 @@ from icl_core.registry.tasks import get_task, shown_task
 
 if TYPE_CHECKING:
     from icl_core.models.checkpoints import LoadedCheckpoint
+    from icl_core.scoring.engine import HowScored
 
 __all__ = [
     "evaluate_job",
@@ -373,14 +374,15 @@ class _Run:
         """
         from icl_core.scoring.engine import score_bursts
 
+        ways: list[HowScored] = []
         self.mark = time.monotonic()
         left = list(missing)
         while left and not self._stops():
             feed = self._feed(loaded, left)
             try:
-                with closing(score_bursts(loaded.model, feed)) as bursts:
+                with closing(score_bursts(loaded.model, feed, told=ways.append)) as bursts:
                     for burst in bursts:
-                        self._keep([feed.ready.popleft() for _ in burst], burst)
+                        self._keep([feed.ready.popleft() for _ in burst], burst, ways.pop())
                         self._set_aside(feed)
                         if self._stops():
                             return
@@ -410,15 +412,16 @@ class _Run:
     def _do_alone(self, loaded: LoadedCheckpoint, cell: Ready) -> None:
         from icl_core.scoring.engine import score_requests
 
+        ways: list[HowScored] = []
         try:
-            scores = score_requests(loaded.model, cell.prepared.requests)
+            scores = score_requests(loaded.model, cell.prepared.requests, told=ways.append)
         except BaseException as error:
             if ends_process(error):
                 raise
             self.claims.spend(cell.key)
             self._fail(cell_name(cell.spec), error, [cell.spec])
         else:
-            self._keep([cell], [scores])
+            self._keep([cell], [scores], ways.pop())
 
     def _set_aside(self, feed: Feed) -> None:
         """Counts the cells that the feed found stored meanwhile, or could not encode."""
@@ -429,12 +432,15 @@ class _Run:
             self.claims.spend(key)
             self._fail(cell_name(spec), error, [spec])
 
-    def _keep(self, cells: Sequence[Ready], scores: Sequence[Sequence[LabelScores]]) -> None:
+    def _keep(self, cells: Sequence[Ready], scores: Sequence[Sequence[LabelScores]], how: HowScored) -> None:
         """Stores cells that one forward pass has finished, in one step; they share its time by their tokens."""
         n_tokens = sum(cell.prepared.work.unique_tokens for cell in cells)
         elapsed, self.mark = time.monotonic() - self.mark, time.monotonic()
         seconds = [elapsed * cell.prepared.work.unique_tokens / n_tokens for cell in cells]
-        records = [self._record(*each) for each in zip(cells, scores, seconds, strict=True)]
+        records = [
+            self._record(cell, of_cell, self._provenance(part, how))
+            for cell, of_cell, part in zip(cells, scores, seconds, strict=True)
+        ]
         try:
             differing = self.store.put_many(records).differing
             same = [cell for cell in cells if cell.key.digest not in differing]
@@ -452,12 +458,12 @@ class _Run:
             self.progress.finish([cell.spec], "computed")
         self.mark = time.monotonic()
 
-    def _record(self, cell: Ready, scores: Sequence[LabelScores], seconds: float) -> CellRecord:
+    def _record(self, cell: Ready, scores: Sequence[LabelScores], facts: Mapping[str, str | int | float]) -> CellRecord:
         queries = cell_queries(cell.spec, cast(TaskData, self._task(cell.spec.task)))
-        facts = self._provenance(seconds)
         return make_record(cell.spec, cell.key, cell.prepared.encoded, queries=queries, scores=scores, provenance=facts)
 
-    def _provenance(self, seconds: float) -> dict[str, str | int | float]:
+    def _provenance(self, seconds: float, how: HowScored) -> dict[str, str | int | float]:
+        """What is stored beside the numbers; path, budget and threads decide the last bits in half precision."""
         import torch
         import transformers
 
@@ -467,6 +473,8 @@ class _Run:
             "wall_time_s": round(seconds, 4),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "n_threads": torch.get_num_threads(),
+            "path": how.path,
+            **({} if how.token_budget is None else {"token_budget": how.token_budget}),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         }
