@@ -30,6 +30,7 @@ from icl_core.evaluation.store import CellSummary
 from icl_core.models.files import file_stamp
 from icl_core.models.worker import Worker, WorkerEnded
 from icl_core.records import CheckpointRef, Example, LabelScores, LabelSetting
+from icl_core.registry.names import training_order
 from icl_core.registry.tasks import FILE_PREFIX, FileSource, Task, get_task, own_file
 from icl_core.sequences import n_common
 
@@ -265,7 +266,7 @@ def strongest_checkpoint(
     cells = [each for each in summaries if (each.model, each.label_setting) == (model, label_setting)]
     cells = [each for each in cells if each.split == "dev"] or cells
     found: dict[CheckpointRef, list[float]] = {}
-    for each in sorted(cells, key=lambda each: each.step or 0):
+    for each in sorted(cells, key=lambda each: training_order(each.spec.checkpoint)):
         found.setdefault(each.spec.checkpoint, []).append(each.accuracy)
     return max(found, key=lambda ref: sum(found[ref]) / len(found[ref]), default=None)
 
