@@ -9,14 +9,18 @@ __all__ = ["n_common", "n_common_of_all"]
 
 
 def n_common(first: Sequence[Any], second: Sequence[Any], start: int = 0) -> int:
-    """Length of the common beginning of two sequences that are known to share ``start`` items.
+    """Length of the common beginning of two sequences of one type that are known to share ``start`` items.
 
     >>> n_common((1, 2, 3), (1, 2, 4, 5))
     2
     """
     end = min(len(first), len(second))
-    while start < end and first[start] == second[start]:
-        start += 1
+    while start < end:  # halves are compared whole, which is faster than items
+        middle = (start + end + 1) // 2
+        if first[start:middle] == second[start:middle]:
+            start = middle
+        else:
+            end = middle - 1
     return start
 
 
