@@ -12,21 +12,26 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "ABILITY_BY_SETTING",
+    "FIELDS_IN_KEY",
     "LABEL_SETTINGS",
     "MAX_NAME_BYTES",
     "SCORING_VERSION",
+    "SHARED_OPTIONS",
     "Alphabet",
     "CellKey",
     "CellRecord",
     "CellSpec",
     "CheckpointIdentity",
     "CheckpointRef",
+    "CheckpointSource",
     "EncodedRequest",
     "Example",
     "LabelScores",
@@ -35,6 +40,7 @@ __all__ = [
     "Split",
     "canonical_json",
     "digest_of",
+    "fields_in_key",
     "plain_fields",
     "shown",
     "text_fault",
@@ -48,12 +54,14 @@ Split = Literal["dev", "test"]
 Sampling = Literal["uniform", "balanced"]
 Alphabet = Literal["symbols", "numbers", "letters"]
 CheckpointSource = Literal["hub", "folder", "gguf", "embedded", "fused"]
-LABEL_SETTINGS: tuple[LabelSetting, ...] = ("gold", "random", "abstract")
+ABILITY_BY_SETTING: Mapping[LabelSetting, str] = MappingProxyType({"gold": "ICL", "random": "TR", "abstract": "TL"})
+"""Which ability a label setting measures (arXiv 2305.09731)."""
+LABEL_SETTINGS: tuple[LabelSetting, ...] = tuple(ABILITY_BY_SETTING)
 MAX_NAME_BYTES = 4096
+"""Longest name of a model, revision, task or label, in bytes of UTF-8: as long as a path may be."""
 _TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 """Kinds of characters that turn the direction of writing, so that a sentence seems to say what it does not
 (https://trojansource.codes)."""
-"""Longest name of a model, revision, task or label, in bytes of UTF-8: as long as a path may be."""
 
 
 def canonical_json(value: object) -> str:
@@ -299,6 +307,20 @@ class CellKey:
         return _digest_of_fields(self)
 
 
+SHARED_OPTIONS = ("n_shots", "template", "label_word_set", "sampling", "dtype", "attention")
+"""What cells must share so that their numbers may stand side by side; in the abstract setting the alphabet too."""
+FIELDS_IN_KEY = tuple(
+    name for name in CellSpec.__dataclass_fields__ if name in CellKey.__dataclass_fields__ and name != "alphabet"
+)
+"""Fields of a spec that stand in the key of its result as they are."""
+
+
+def fields_in_key(spec: CellSpec) -> dict[str, Any]:
+    """What a key takes from its spec: ``FIELDS_IN_KEY``, and the alphabet where it plays a part."""
+    alphabet = spec.alphabet if spec.label_setting == "abstract" else None
+    return {name: getattr(spec, name) for name in FIELDS_IN_KEY} | {"alphabet": alphabet}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CellRecord:
     """The result of a cell: one row per evaluated example, from which every measure is derived.
@@ -317,7 +339,9 @@ class CellRecord:
         demonstration_ids, demonstration_labels: row ids and the label strings printed in the prompt.
         context_cut: most tokens of an input text, None where nothing was cut.
         n_shortened: number of inputs (demonstrations and queries) that were cut.
-        provenance: device, batch size, library versions, wall time (s), date; not part of the key.
+        provenance: how it was computed, no part of the key: device, library versions, wall time (s), date, and what
+            decides the last bits in half precision: ``path`` of scoring, ``token_budget`` (most tokens in a forward
+            pass beside a prefix; none on the plain path) and ``n_threads``. What a record does not say is unknown.
     """
 
     spec: CellSpec

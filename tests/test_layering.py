@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = (
-    ("errors", "owners", "records", "settings"),
+    ("errors", "owners", "plain", "records", "sequences", "settings", "units"),
     ("registry",),
     ("data", "models", "analysis"),
     ("scoring", "pretraining"),
@@ -24,10 +24,22 @@ LAYERS = (
 """A part of icl_core imports from itself and from earlier layers."""
 NEVER = {("pretraining", "analysis"), ("evaluation", "pretraining")}
 """(who, whom) that the order of the layers would allow."""
-BASE_ORDER = ("errors", "owners", "records", "settings")
+BASE_ORDER = ("errors", "owners", "plain", "sequences", "units", "records", "settings")
 
 PAGE_SIDE = (
-    *("errors", "owners", "records", "settings", "data.prompts", "data.label_settings", "models.hub", "models.listing"),
+    *(
+        "errors",
+        "owners",
+        "plain",
+        "records",
+        "sequences",
+        "settings",
+        "units",
+        "data.prompts",
+        "data.label_settings",
+        "models.hub",
+        "models.listing",
+    ),
     *(
         f"evaluation.{name}"
         for name in (
@@ -42,7 +54,10 @@ PAGE_SIDE = (
             "store",
             "bundle",
             "upkeep",
+            "job_table",
+            "job_processes",
             "jobs",
+            "job_worker",
         )
     ),
     *(f"evaluation.{name}" for name in ("cost", "choice", "coverage", "exclusions")),
@@ -221,6 +236,42 @@ def test_only_public_names_are_imported(path):
         assert file is not None, f"{module} does not exist"
         if name is not None:
             assert name in (exported_by(tree_of(file)) or ()), f"{name} is not in __all__ of {module}"
+
+
+# What is written once
+
+
+def test_no_list_of_names_is_written_in_two_modules():
+    """Lists of three names or more: options, fields, registries; a second one is forgotten when the first changes."""
+    own = {frozenset(("", ".", "..")), frozenset(("value", "low", "high"))}  # no names of a path; a value with its band
+    places: dict[frozenset[str], set[str]] = {}
+    for path in [*CORE_FILES, *PAGE_FILES]:
+        if path.name == "paper.py":  # quotes tables of the paper as they are printed
+            continue
+        exports = {id(part) for node in tree_of(path).body if is_export(node) for part in ast.walk(node)}
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Tuple | ast.List | ast.Set) and id(node) not in exports:
+                names = [each.value for each in node.elts if isinstance(each, ast.Constant)]
+                if len(names) == len(node.elts) > 2 and all(isinstance(name, str) for name in names):
+                    places.setdefault(frozenset(map(str, names)), set()).add(module_of(path))
+    assert {tuple(sorted(names)): found for names, found in places.items() if len(found) > 1 and names not in own} == {}
+
+
+def test_no_table_of_words_is_written_in_two_modules():
+    """Which word stands for which, such as titles of a measure: a second table can tell another story."""
+    places: dict[str, set[str]] = {}
+    for path in [*CORE_FILES, *PAGE_FILES]:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Dict) and len(node.keys) > 1:
+                words = [each.value for each in (*node.keys, *node.values) if isinstance(each, ast.Constant)]
+                if len(words) == 2 * len(node.keys) and all(isinstance(word, str) for word in words):
+                    items = sorted(zip(words[: len(node.keys)], words[len(node.keys) :], strict=True))
+                    places.setdefault(str(items), set()).add(module_of(path))
+    assert {table: found for table, found in places.items() if len(found) > 1} == {}
+
+
+def is_export(node: ast.AST) -> bool:
+    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
 
 
 # What is never used

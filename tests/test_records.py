@@ -7,7 +7,18 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icl_core.records import CellSpec, CheckpointRef, canonical_json, digest_of, plain_fields
+from icl_core.evaluation.study import Study
+from icl_core.records import (
+    FIELDS_IN_KEY,
+    SHARED_OPTIONS,
+    CellKey,
+    CellSpec,
+    CheckpointRef,
+    canonical_json,
+    digest_of,
+    fields_in_key,
+    plain_fields,
+)
 
 TEXTS = st.text(max_size=8)
 REFS = st.builds(
@@ -37,3 +48,19 @@ def test_the_fast_form_is_that_of_the_standard_library(spec: CellSpec) -> None:
     assert plain_fields(spec) == dataclasses.asdict(spec)
     assert canonical_json(plain_fields(spec)) == canonical_json(dataclasses.asdict(spec))
     assert spec.digest == digest_of(dataclasses.asdict(spec))
+
+
+def test_cells_and_studies_have_the_options_that_cells_share() -> None:
+    defaults = {field.name: field.default for field in dataclasses.fields(Study)}
+    for name in (*SHARED_OPTIONS, "data_dir"):
+        assert name in CellSpec.__dataclass_fields__ and name in defaults
+    assert set(FIELDS_IN_KEY) == set(CellSpec.__dataclass_fields__) & set(CellKey.__dataclass_fields__) - {"alphabet"}
+    for name in set(CellSpec.__dataclass_fields__) & set(defaults) - {"n_shots"}:
+        assert CellSpec.__dataclass_fields__[name].default == defaults[name], name
+
+
+@given(SPECS)
+def test_a_key_takes_the_alphabet_in_the_abstract_setting_alone(spec: CellSpec) -> None:
+    taken = fields_in_key(spec)
+    assert taken["alphabet"] == (spec.alphabet if spec.label_setting == "abstract" else None)
+    assert {name: taken[name] for name in FIELDS_IN_KEY} == {name: getattr(spec, name) for name in FIELDS_IN_KEY}

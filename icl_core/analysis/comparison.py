@@ -17,7 +17,7 @@ from icl_core.analysis.predictions import Normalisation, Predictions
 from icl_core.analysis.statistics import Measure, PearsonResult, pearson
 from icl_core.analysis.trajectories import setting_values
 from icl_core.errors import StudyError
-from icl_core.records import CheckpointRef
+from icl_core.records import LABEL_SETTINGS, CheckpointRef
 
 __all__ = [
     "FamilyOccurrence",
@@ -85,7 +85,7 @@ def model_trajectory(
         setting_values(
             predictions, setting, measure=measure, normalisation=normalisation, task=task, demo_seeds=demo_seeds
         )
-        for setting in ("gold", "random", "abstract")
+        for setting in LABEL_SETTINGS
     )
     both = [ref for ref in tr.checkpoints if ref in tl.checkpoints]
     if len(both) < 2:

@@ -17,14 +17,31 @@ from icl_core.analysis.predictions import Normalisation, Predictions, predicted_
 from icl_core.records import CheckpointRef, LabelSetting
 
 __all__ = [
+    "ChangeOfAnswer",
     "LabelShares",
     "PredictionChange",
+    "change_of_answer",
     "changed_predictions",
     "confusion",
     "label_shares",
 ]
 
 FloatArray = npt.NDArray[np.float64]
+ChangeOfAnswer = Literal["gained", "lost", "other"]
+
+
+def change_of_answer(before: int, after: int, *, gold: int) -> ChangeOfAnswer:
+    """What became of an answer that is another now.
+
+    Args:
+        before: label index of the earlier answer.
+        after: of the later one, which differs.
+        gold: the true one.
+
+    Returns:
+        ``gained``: wrong, then right; ``lost``: right, then wrong; ``other``: wrong both times.
+    """
+    return "gained" if after == gold else "lost" if before == gold else "other"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,9 +130,9 @@ class PredictionChange:
     after: int
 
     @property
-    def outcome(self) -> Literal["gained", "lost", "other"]:
-        """``gained``: wrong, then right; ``lost``: right, then wrong; ``other``: wrong both times."""
-        return "gained" if self.after == self.gold else "lost" if self.before == self.gold else "other"
+    def outcome(self) -> ChangeOfAnswer:
+        """From the answer before to the one after."""
+        return change_of_answer(self.before, self.after, gold=self.gold)
 
 
 def changed_predictions(

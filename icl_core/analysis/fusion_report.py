@@ -41,7 +41,7 @@ from icl_core.analysis.selection import SelectionRule, equal_gold_ensemble, sele
 from icl_core.analysis.statistics import Measure, hierarchical_band, measure_of, replicate_task
 from icl_core.analysis.trajectories import setting_values
 from icl_core.errors import StudyError
-from icl_core.records import CheckpointRef, LabelSetting
+from icl_core.records import ABILITY_BY_SETTING, CheckpointRef, LabelSetting
 
 __all__ = [
     "GAIN_MEASURES",
@@ -72,8 +72,8 @@ GAIN_MEASURES: tuple[Measure, ...] = ("accuracy", "balanced_accuracy")
 """Every gain is shown under both: naming one label for everything can raise the first alone."""
 
 
-ROLES: Mapping[LabelSetting, str] = MappingProxyType({"random": "TR", "abstract": "TL", "gold": "ICL"})
-"""What a member takes part as, by its label setting."""
+ROLES: Mapping[LabelSetting, str] = MappingProxyType({setting: ABILITY_BY_SETTING[setting] for setting in _BEST})
+"""What a member takes part as, by its label setting: the pair that is fused comes first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

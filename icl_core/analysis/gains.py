@@ -8,11 +8,11 @@ balanced accuracy, since naming one label for everything can raise the first alo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from icl_core.analysis.drilldown import ChangeOfAnswer, change_of_answer
 from icl_core.analysis.fusion import Answers, answer_scores
 from icl_core.analysis.statistics import Measure, hierarchical_band, paired_t_test, replicate_task, sign_flip_test
 from icl_core.errors import StudyError
@@ -177,9 +177,9 @@ class QueryDifference:
     answer: int
 
     @property
-    def outcome(self) -> Literal["gained", "lost", "other"]:
-        """``gained``: only the answer is right; ``lost``: only the baseline was; ``other``: both are wrong."""
-        return "gained" if self.answer == self.gold else "lost" if self.baseline == self.gold else "other"
+    def outcome(self) -> ChangeOfAnswer:
+        """From the baseline's answer to this one."""
+        return change_of_answer(self.baseline, self.answer, gold=self.gold)
 
 
 def answer_differences(answers: Answers, baseline: Answers, *, task: str) -> tuple[QueryDifference, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from icl_core.errors import StudyError
-from icl_core.records import CellKey, CellRecord, CellSpec, CheckpointRef, LabelSetting, Split
+from icl_core.records import SHARED_OPTIONS, CellKey, CellRecord, CellSpec, CheckpointRef, LabelSetting, Split
 from icl_core.registry.names import home_of, order_question, training_order
 
 __all__ = [
@@ -174,7 +174,6 @@ class Predictions:
 
 
 _Cell = CellRecord | CellLabels
-_SHARED_OPTIONS = ("n_shots", "template", "label_word_set", "sampling", "dtype", "attention")
 
 
 def collect_predictions(
@@ -245,7 +244,7 @@ def _refuse_doubtful_trajectory(model: str, cells: Sequence[_Cell]) -> None:
 
 
 def _shared_options(model: str, cells: Sequence[_Cell]) -> dict[str, str | int]:
-    values: dict[str, set[str | int]] = {name: {getattr(c.spec, name) for c in cells} for name in _SHARED_OPTIONS}
+    values: dict[str, set[str | int]] = {name: {getattr(c.spec, name) for c in cells} for name in SHARED_OPTIONS}
     # The alphabet changes nothing in the gold and random settings, so their cells serve every alphabet.
     values["alphabet"] = {cell.spec.alphabet for cell in cells if cell.spec.label_setting == "abstract"}
     for name, found in values.items():

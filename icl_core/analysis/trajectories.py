@@ -31,7 +31,7 @@ from icl_core.analysis.statistics import (
     replicate_task,
 )
 from icl_core.errors import StudyError
-from icl_core.records import LABEL_SETTINGS, CheckpointRef, LabelSetting
+from icl_core.records import ABILITY_BY_SETTING, LABEL_SETTINGS, CheckpointRef, LabelSetting
 
 __all__ = [
     "AbilityCurve",
@@ -49,6 +49,7 @@ __all__ = [
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 LabelArray = npt.NDArray[np.int16]
+_COMPETING: tuple[LabelSetting, ...] = ("random", "abstract")
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,8 +355,9 @@ def paired_predictions(
     """
     tasks, seeds = _chosen(predictions, task, demo_seeds)
     entering, partial = _complete_checkpoints(predictions, tasks, seeds)
-    for setting, ability in (("random", "TR"), ("abstract", "TL")):
+    for setting in _COMPETING:
         if setting not in entering:
+            ability = ABILITY_BY_SETTING[setting]
             raise StudyError(f"{predictions.model} has no {ability} results ({setting} labels); evaluate them first.")
     both = np.intersect1d(entering["random"], entering["abstract"])
     tr, tl = (

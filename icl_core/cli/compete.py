@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from icl_core.analysis.competition import noise_floor
+from icl_core.analysis.competition import CLEAR_CERTAINTY, noise_floor
 from icl_core.analysis.predictions import CellLabels, collect_predictions
 from icl_core.analysis.trajectories import ability_curves, paired_predictions
 from icl_core.cli.listing import check_known, open_store, tell_damage
@@ -90,8 +90,8 @@ def _compete(options: argparse.Namespace) -> int:
     shown = [[_cell(name, row[name]) for name in _COLUMNS.values()] for row in rows]
     words = (
         f"\nAt epsilon {options.epsilon:g}, mean over tasks. ICL, TR, TL: accuracy at the last checkpoint. "
-        "Competing: intervals, of all; noise alone: 95 % of the centred bootstrap; clear: compete in 95 % "
-        "of resamples."
+        "Competing: intervals, of all; noise alone: 95 % of the centred bootstrap; clear: compete in "
+        f"{CLEAR_CERTAINTY * 100:g} % of resamples."
     )
     remarks = [f"Left out of the curves of {row['model']}: {reason}." for row in rows for reason in row["left_out"]]
     remarks += shared_weights(store, options.model or models)

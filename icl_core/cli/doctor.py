@@ -14,12 +14,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from icl_core import settings
-from icl_core.cli.output import emit, human_bytes, table
+from icl_core.cli.output import emit, table
 from icl_core.errors import ObservatoryError
 from icl_core.evaluation.jobs import list_jobs
 from icl_core.evaluation.upkeep import verify_store
 from icl_core.models.hub import checkpoint_folder, embedded_members, list_checkpoints, resolve_checkpoint
 from icl_core.registry.tasks import embedded_tasks
+from icl_core.units import byte_count
 
 __all__ = ["add_commands"]
 
@@ -75,7 +76,7 @@ def _device() -> Iterator[_Finding]:
     yield _Finding("device", "good", f"cpu with {os.cpu_count()} cores, {torch.get_num_threads()} threads")
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         properties = torch.cuda.get_device_properties(index)
-        yield _Finding(f"cuda:{index}", "good", f"{properties.name}, {human_bytes(properties.total_memory)}")
+        yield _Finding(f"cuda:{index}", "good", f"{properties.name}, {byte_count(properties.total_memory)}")
 
 
 def _store() -> Iterator[_Finding]:
@@ -96,7 +97,7 @@ def _disk() -> Iterator[_Finding]:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    yield _Finding("disk", "good" if free > LEAST_DISK else "warning", f"{human_bytes(free)} free for the store")
+    yield _Finding("disk", "good" if free > LEAST_DISK else "warning", f"{byte_count(free)} free for the store")
     if not os.access(folder, os.W_OK):
         yield _Finding("disk", "bad", f"{folder} cannot be written")
 

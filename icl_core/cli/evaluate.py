@@ -14,12 +14,14 @@ from typing import Any
 
 from icl_core import settings
 from icl_core.cli.listing import open_store
-from icl_core.cli.output import ProgressLines, complain, emit, human_bytes, human_seconds, table, whole_number
+from icl_core.cli.output import ProgressLines, complain, emit, human_seconds, table, whole_number
 from icl_core.errors import StudyError, UnknownNameError
 from icl_core.evaluation import jobs
 from icl_core.evaluation.choice import Chosen, choose
 from icl_core.evaluation.cost import Estimate, estimate
 from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpoints
+from icl_core.evaluation.job_table import Job
+from icl_core.evaluation.job_worker import work
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import ATTENTIONS, DTYPES, Study, validate_study
 from icl_core.models.hub import embedded_members, listing_of
@@ -29,6 +31,7 @@ from icl_core.registry.families import MODELS, get_family, get_model, known_chec
 from icl_core.registry.names import label_of
 from icl_core.registry.task_files import LabelReading
 from icl_core.registry.tasks import TASK_GROUPS, TASKS, embedded_tasks, split_task_names, task_name
+from icl_core.units import byte_count
 
 __all__ = ["add_commands"]
 
@@ -220,7 +223,8 @@ def _evaluate_here(
     flagged: Mapping[CheckpointRef, str],
 ) -> int:
     """Runs the study in this process, says what it did, and gives the exit code."""
-    from icl_core.evaluation.run import ProgressInfo, run_study
+    from icl_core.evaluation.run import run_study
+    from icl_core.evaluation.run_progress import ProgressInfo
 
     found = estimate(study, store, device=options.device)
     time = found.time_words if found.seconds is None else f"About {human_seconds(found.seconds)}, {found.time_words}."
@@ -265,15 +269,15 @@ def _flagged(excluded: Mapping[CheckpointRef, str]) -> list[dict[str, str]]:
 
 
 def _estimate_words(found: Estimate) -> str:
-    download = "not asked" if found.download_bytes is None else human_bytes(found.download_bytes)
+    download = "not asked" if found.download_bytes is None else byte_count(found.download_bytes)
     rows = [
         ("cells", f"{found.n_cells}: {found.n_stored} stored, {found.n_new} to compute"),
         ("prompts", f"{found.n_prompts:,}"),
         ("tokens", f"{found.tokens:,.0f} to compute; {found.tokens_per_prompt:,.0f} in a whole prompt"),
         ("operations", f"{found.tflops:.4g} TFLOP; {found.tflops_per_prompt:.3g} TFLOP for a prompt computed alone"),
-        ("memory", human_bytes(found.memory_bytes)),
+        ("memory", byte_count(found.memory_bytes)),
         ("download", download),
-        ("disk", human_bytes(found.disk_bytes)),
+        ("disk", byte_count(found.disk_bytes)),
         ("time", found.time_words if found.seconds is None else f"{human_seconds(found.seconds)}, {found.time_words}"),
     ]
     return "\n".join([table(("what", "how much"), rows), *found.basis, *found.rows])
@@ -307,11 +311,11 @@ def _jobs(options: argparse.Namespace) -> int:
     return 0
 
 
-def _job_facts(job: jobs.Job) -> dict[str, Any]:
+def _job_facts(job: Job) -> dict[str, Any]:
     return {field.name: getattr(job, field.name) for field in dataclasses.fields(job) if field.name != "payload"}
 
 
-def _jobs_table(found: Sequence[jobs.Job]) -> str:
+def _jobs_table(found: Sequence[Job]) -> str:
     rows = [
         (
             job.id,
@@ -334,5 +338,5 @@ def _run_job(options: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
     handlers = {"evaluate": evaluate_job, "train": train_job, "estimate": estimate_job}
-    state = jobs.work(options.id, handlers, store_path=settings.store_path())
+    state = work(options.id, handlers, store_path=settings.store_path())
     return 0 if state in ("done", "cancelled") else 1

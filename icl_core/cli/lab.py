@@ -12,7 +12,7 @@ from typing import Any
 from icl_core import settings
 from icl_core.cli.output import ProgressLines, emit, human_seconds, table
 from icl_core.errors import StudyError, UnknownNameError
-from icl_core.evaluation.jobs import JobContext, Outcome
+from icl_core.evaluation.job_worker import JobContext, Outcome
 from icl_core.evaluation.store import Store
 from icl_core.pretraining.lab.config import (
     PRESETS,
@@ -55,7 +55,7 @@ def _train(options: argparse.Namespace) -> int:
         return 1
     n_new = 0 if root else _store_results(run, settings.store_path())
     seconds = float(run.manifest["cpu_seconds"])
-    finals = {name: round(float(run.curves[name][-1]), 3) for name in ("train", "icl", "ciwl", "flip", "iwl")}
+    finals = {name: round(float(run.curves[name][-1]), 3) for name in run.curves if f"loss_{name}" in run.curves}
     facts = {"run": run.name, "title": run.title, "path": str(run.path), "cpu_seconds": seconds, "n_new_cells": n_new}
     words = ", ".join(f"{name} {value:.3f}" for name, value in finals.items())
     text = f"{run.title}: {words}. It took {human_seconds(seconds)} of processor time and is in {run.path}."

@@ -5,21 +5,23 @@ from __future__ import annotations
 import argparse
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from icl_core import settings
-from icl_core.analysis.predictions import CellLabels, collect_predictions
+from icl_core.analysis.predictions import NORMALISATIONS, CellLabels, collect_predictions
+from icl_core.analysis.statistics import MEASURES
 from icl_core.analysis.trajectories import AbilityCurves, ability_curves
 from icl_core.cli.output import complain, emit, folder, table
 from icl_core.errors import StoreError, StudyError, UnknownNameError
 from icl_core.evaluation.bundle import ensure_embedded
 from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpoints, shared_weights
 from icl_core.evaluation.store import CellSummary, Store
+from icl_core.evaluation.study import shared_options
 from icl_core.evaluation.told import CellFacts, facts_of, result_sentences
 from icl_core.evaluation.upkeep import StoreReport, backup_store, rebuild_store, verify_store
 from icl_core.models.hub import embedded_members, lab_runs, list_checkpoints, listing_of
 from icl_core.models.listing import Listing
-from icl_core.records import CheckpointRef, shown, text_fault
+from icl_core.records import CheckpointRef, Split, shown, text_fault
 from icl_core.registry.families import FAMILIES, MODELS, checkpoint_faults, get_family, known_checkpoints
 from icl_core.registry.names import home_of, order_question
 from icl_core.registry.tasks import FileSource, HubSource, Task, list_tasks, stored_task_names
@@ -69,9 +71,9 @@ def add_commands(add: Any) -> None:
     results = add("results", _results, "stored results by checkpoint and label setting")
     results.add_argument("--model", help="results of this model only")
     results.add_argument("--task", help="results on this task only: a name, or the path of a file")
-    results.add_argument("--split", default="test", choices=("test", "dev"))
-    results.add_argument("--measure", default="accuracy", choices=("accuracy", "balanced_accuracy", "macro_f1"))
-    results.add_argument("--normalisation", default="sum", choices=("sum", "per_token", "calibrated"))
+    results.add_argument("--split", default="test", choices=get_args(Split))
+    results.add_argument("--measure", default="accuracy", choices=MEASURES)
+    results.add_argument("--normalisation", default="sum", choices=NORMALISATIONS)
     results.add_argument("--by-task", action="store_true", help="one line a task instead of the mean over tasks")
     results.add_argument("--verify", action="store_true", help="read every stored cell and report damage")
     results.add_argument("--rebuild", action="store_true", help="make the index anew from the files of results")
@@ -313,9 +315,8 @@ def _groups(
         wanted = summary.is_current and spec.split == options.split
         wanted = wanted and options.model in (None, summary.model) and (tasks is None or spec.task in tasks)
         if wanted:
-            prompt = (spec.n_shots, spec.n_examples, spec.template, spec.label_word_set, spec.sampling)
-            whose = (summary.model, home_of(spec.checkpoint))
-            groups.setdefault((whose, prompt, spec.dtype, spec.attention, spec.data_dir), []).append(summary)
+            options_of = (spec.n_examples, *shared_options(spec).values())
+            groups.setdefault((summary.model, home_of(spec.checkpoint), *options_of), []).append(summary)
     return groups.values()
 
 

@@ -24,7 +24,6 @@ __all__ = [
     "emit",
     "folder",
     "fraction",
-    "human_bytes",
     "human_seconds",
     "table",
     "whole_number",
@@ -121,19 +120,6 @@ def human_seconds(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.3g} min" if seconds < 6000 else f"{seconds / 3600:.3g} h"
-
-
-def human_bytes(n_bytes: float) -> str:
-    """A size in words.
-
-    >>> human_bytes(1536), human_bytes(3 * 2**30)
-    ('1.5 KiB', '3 GiB')
-    """
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if n_bytes < 1024:
-            return f"{n_bytes:.3g} {unit}"
-        n_bytes /= 1024
-    return f"{n_bytes:.3g} TiB"
 
 
 class ProgressLines:

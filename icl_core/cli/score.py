@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from icl_core.cli.output import ProgressLines, emit
 from icl_core.errors import CheckpointError, DataError, ScoringError
+from icl_core.evaluation.study import DTYPES
 from icl_core.records import CheckpointRef
 from icl_core.registry.table_files import UNREADABLE
 
@@ -39,7 +40,7 @@ def add_commands(add: Any) -> None:
     score.add_argument("--revision", help="step or name of the checkpoint where --model has several")
     score.add_argument("--requests", required=True, type=Path, help='lines of {"context": str, "choices": [str, ...]}')
     score.add_argument("--out", required=True, type=Path, help='lines of {"loglikelihoods": [...], "n_tokens": [...]}')
-    score.add_argument("--dtype", default="float32", choices=("float32", "float64", "bfloat16", "float16"))
+    score.add_argument("--dtype", default="float32", choices=DTYPES)
     score.add_argument("--device", default="cpu", help="cpu, cuda, cuda:N or auto")
     score.add_argument("--attention", default="sdpa")
     score.add_argument("--offline", action="store_true", help="use only what is on this machine")

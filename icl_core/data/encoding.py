@@ -17,6 +17,7 @@ from typing import Any
 from icl_core.data.prompts import CellPrompts, make_example
 from icl_core.errors import ScoringError
 from icl_core.records import EncodedRequest, Example
+from icl_core.sequences import n_common_of_all
 
 __all__ = ["EncodedCell", "encode_cell", "encode_requests", "encode_requests_plain"]
 
@@ -134,7 +135,7 @@ def _request(
     encoded: Sequence[_Tokens], n_context_characters: int, labels: Sequence[str], head: Sequence[int] = ()
 ) -> EncodedRequest:
     """Splits the joint ids of one context with each label; ``head`` are ids before those given."""
-    boundary = _n_common([tokens.ids for tokens in encoded])
+    boundary = n_common_of_all([tokens.ids for tokens in encoded])
     for tokens, label in zip(encoded, labels, strict=True):
         first = next((i for i, (_, end) in enumerate(tokens.offsets) if end > n_context_characters), None)
         if first is None:
@@ -148,18 +149,11 @@ def _request(
     )
 
 
-def _n_common(sequences: Sequence[str] | Sequence[list[int]]) -> int:
-    """How many first elements all sequences have in common."""
-    first, last = min(sequences), max(sequences)
-    differing = (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
-    return next(differing, min(len(first), len(last)))
-
-
 def _encode_spliced(
     tokenizer: Tokenizer, contexts: Sequence[str], choices: Sequence[Sequence[str]]
 ) -> list[EncodedRequest] | None:
     """The fast version for contexts that begin alike; None where it does not pay or is not sure."""
-    n_shared = _n_common(contexts)
+    n_shared = n_common_of_all(contexts)
     if len(contexts) < _MIN_GROUP or n_shared < _GROUP_CHARACTERS:
         return None
     whole = _tokenize(tokenizer, [contexts[0] + choices[0][0]])[0]

@@ -23,7 +23,6 @@ import pyarrow.parquet as pq
 from icl_core.errors import StoreError
 from icl_core.evaluation.catalogue import company_of, order_in_file
 from icl_core.evaluation.cells import current_versions
-from icl_core.evaluation.codec import from_plain
 from icl_core.evaluation.index import remedy
 from icl_core.evaluation.segments import (
     GROUP_ROWS,
@@ -40,8 +39,10 @@ from icl_core.evaluation.segments import (
 )
 from icl_core.evaluation.store import PutReport, Store
 from icl_core.owners import clear_leftovers
+from icl_core.plain import from_json
 from icl_core.records import SCORING_VERSION, CellKey, CellRecord, CellSpec, CheckpointRef, canonical_json, shown
 from icl_core.settings import BASE_MEMBER, embedded_results_path
+from icl_core.units import byte_count
 
 __all__ = [
     "BundleManifest",
@@ -193,9 +194,9 @@ def read_manifest(path: Path) -> BundleManifest:
         with plain_file(path / _MANIFEST) as file:
             data = file.read(_MOST_MANIFEST_BYTES + 1)
         if len(data) > _MOST_MANIFEST_BYTES:
-            raise ValueError(f"it is larger than {_MOST_MANIFEST_BYTES:,} bytes")
-        manifest = from_plain(BundleManifest, json.loads(data.decode("utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
+            raise ValueError(f"it is larger than {byte_count(_MOST_MANIFEST_BYTES)}")
+        manifest = from_json(BundleManifest, data.decode("utf-8"))
+    except (OSError, ValueError) as error:
         words = f"its {_MANIFEST} cannot be read ({shown(error, most=200)})"
         raise StoreError(f"{shown(path, most=300)} holds no bundle of results: {words}.") from error
     if manifest.format != _FORMAT:

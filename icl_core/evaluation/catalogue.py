@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from icl_core.evaluation.codec import from_plain, spec_faults
+from icl_core.evaluation.codec import spec_faults
+from icl_core.plain import from_json, from_plain
 from icl_core.records import CellRecord, CellSpec, CheckpointRef, canonical_json, plain_fields
 
 __all__ = [
@@ -246,7 +247,7 @@ def read_resolution(name: str, text: str) -> Resolution:
     Raises:
         ValueError, KeyError, TypeError, RecursionError: the row is none that this project writes.
     """
-    resolution = from_plain(Resolution, json.loads(text))
+    resolution = from_json(Resolution, text)
     if faults := spec_faults(resolution.spec):
         raise ValueError("; ".join(faults))
     if not is_digest(resolution.digest):

@@ -16,6 +16,7 @@ from icl_core.data.label_settings import choose_demonstrations
 from icl_core.data.prompts import CellPrompts, build_cell_prompts
 from icl_core.evaluation.cells import make_cell_key
 from icl_core.records import CellKey, CellRecord, CellSpec, CheckpointIdentity, EncodedRequest, Example, LabelScores
+from icl_core.sequences import n_common_of_all
 
 __all__ = [
     "all_requests",
@@ -125,6 +126,5 @@ def make_record(
 def n_characters(cell: EncodedCell) -> int:
     """Characters of a cell's prompts, those that all prompts begin with counted once."""
     contexts = (*cell.prompts.contexts, cell.prompts.content_free_context)
-    low, high = min(contexts), max(contexts)
-    shared = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+    shared = n_common_of_all(contexts)
     return shared + sum(len(context) - shared for context in contexts)

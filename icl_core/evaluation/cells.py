@@ -15,6 +15,7 @@ from icl_core.records import (
     CellSpec,
     CheckpointIdentity,
     digest_of,
+    fields_in_key,
 )
 from icl_core.registry.tasks import FILE_PREFIX, Task, get_task
 
@@ -50,21 +51,12 @@ def make_cell_key(
         tokenizer_sha256=identity.tokenizer_sha256,
         context_length=identity.context_length,
         remap=spec.checkpoint.remap,
-        dtype=spec.dtype,
-        attention=spec.attention,
-        task=spec.task,
         task_version=task.version,
         dataset_fingerprint=fingerprint,
         row_ids_sha256=digest_of(list(row_ids)),
-        label_word_set=spec.label_word_set,
         label_words=tuple(label_words),
-        template=spec.template,
         template_text=template_text,
-        label_setting=spec.label_setting,
-        alphabet=spec.alphabet if spec.label_setting == "abstract" else None,
-        n_shots=spec.n_shots,
-        sampling=spec.sampling,
-        demo_seed=spec.demo_seed,
+        **fields_in_key(spec),
     )
 
 

@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Any
 
 from icl_core.errors import StoreError
-from icl_core.evaluation.codec import from_plain
 from icl_core.evaluation.rows import Rows
 from icl_core.owners import Owner, lives, owner_of
+from icl_core.plain import from_plain
 from icl_core.records import CellKey, canonical_json, plain_fields
 
 __all__ = ["STALE_SECONDS", "ClaimRows", "Claims"]

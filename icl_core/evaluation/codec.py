@@ -1,4 +1,4 @@
-"""Strict text forms of frozen values: plain JSON to dataclasses, what a record must be, and the text that seals it.
+"""What a record of results must be, and the text that seals it.
 
 It knows no files and no database. The text of a record is canonical JSON that carries its whole key and its numbers as
 base64 of little-endian arrays; its sha256 is the record's seal. Nothing is ever pickled.
@@ -7,7 +7,6 @@ base64 of little-endian arrays; its sha256 is the record's seal. Nothing is ever
 from __future__ import annotations
 
 import base64
-import dataclasses
 import functools
 import hashlib
 import json
@@ -16,13 +15,15 @@ import operator
 import types
 import typing
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from icl_core.errors import StoreError
+from icl_core.plain import from_plain
 from icl_core.records import (
+    FIELDS_IN_KEY,
     MAX_NAME_BYTES,
     CellKey,
     CellRecord,
@@ -30,38 +31,29 @@ from icl_core.records import (
     CheckpointRef,
     canonical_json,
     digest_of,
+    fields_in_key,
     plain_fields,
     shown,
     text_fault,
 )
 
 __all__ = [
+    "TEXT_LISTS",
     "NewerFormatError",
     "check_record",
     "differing_fields",
     "encode_record",
-    "from_plain",
     "payload_sha256",
     "read_key",
     "spec_faults",
 ]
 
 T = TypeVar("T")
-_Reader = Callable[[object], Any]
 
+TEXT_LISTS = ("row_ids", "choices", "demonstration_ids", "demonstration_labels")
+"""Fields of a record that hold texts."""
 _FORMAT = 1
-_SHARED_FIELDS = (
-    "dtype",
-    "attention",
-    "task",
-    "label_word_set",
-    "template",
-    "label_setting",
-    "n_shots",
-    "sampling",
-    "demo_seed",
-)
-_shared_of = operator.attrgetter(*_SHARED_FIELDS)
+_shared_of = operator.attrgetter(*FIELDS_IN_KEY)
 _VARYING = (("commit", ',"context_length":'), ("demo_seed", ',"dtype":'), ("weight_files", "}"))
 """What differs in the keys of many cells, in the order of canonical JSON, with what ends it there. No text in a key
 holds such a name or end: a quotation mark in it would be escaped, and none ends before a letter."""
@@ -87,86 +79,6 @@ _MOST_TOKENS = 2**31
 
 class NewerFormatError(StoreError):
     """A file of results is of a layout that a later version of the project writes."""
-
-
-def from_plain(cls: type[T], plain: object) -> T:
-    """A dataclass from what ``json.loads`` gives for its ``asdict``; exact types, nothing unknown, nothing missing.
-
-    Fields with a default may be left out. Lists become tuples.
-
-    Raises:
-        ValueError: naming the field that is unknown, missing or of another type.
-
-    >>> from icl_core.records import Example
-    >>> from_plain(Example, {"row_id": "test:1", "text": "fine", "gold": 0}).gold
-    0
-    """
-    return cast(T, _reader(cast(Any, cls))(plain))
-
-
-@functools.cache
-def _reader(hint: Any) -> _Reader:
-    """The function that reads one kind of value; made once for each type."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        return _dataclass_reader(cast(type, hint))
-    if origin is Literal:
-        return functools.partial(_read_choice, choices=arguments)
-    if origin is tuple:
-        return _tuple_reader(arguments)
-    if origin in (typing.Union, types.UnionType):
-        inner = _reader(next(a for a in arguments if a is not types.NoneType))
-        return lambda value: None if value is None else inner(value)
-    return functools.partial(_read_exactly, kind=hint)
-
-
-def _read_exactly(value: object, *, kind: type) -> object:
-    if type(value) is not kind:
-        raise ValueError(f"{value!r} is not of type {kind.__name__}")
-    return value
-
-
-def _read_choice(value: object, *, choices: tuple[object, ...]) -> object:
-    if value not in choices:
-        raise ValueError(f"{value!r} is none of {', '.join(map(str, choices))}")
-    return value
-
-
-def _tuple_reader(arguments: tuple[Any, ...]) -> _Reader:
-    if arguments[-1] is Ellipsis:
-        item = _reader(arguments[0])
-        return lambda value: tuple(item(v) for v in _read_exactly(value, kind=list))  # type: ignore[attr-defined]
-    items = [_reader(a) for a in arguments]
-
-    def read(value: object) -> tuple[Any, ...]:
-        values = cast("list[object]", _read_exactly(value, kind=list))
-        if len(values) != len(items):
-            raise ValueError(f"{values!r} does not have {len(items)} entries")
-        return tuple(item(v) for item, v in zip(items, values, strict=True))
-
-    return read
-
-
-def _dataclass_reader(cls: type) -> _Reader:
-    hints = typing.get_type_hints(cls)
-    readers = {f.name: _reader(hints[f.name]) for f in dataclasses.fields(cls)}
-    required = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
-
-    def read(value: object) -> Any:
-        plain = cast("dict[str, object]", _read_exactly(value, kind=dict))
-        if not required <= plain.keys() <= readers.keys():
-            if unknown := sorted(plain.keys() - readers.keys()):
-                raise ValueError(f"unknown field {', '.join(unknown)} (known: {', '.join(readers)})")
-            raise ValueError(f"field {', '.join(sorted(required - plain.keys()))} is missing")
-        values = {}
-        try:
-            for name, entry in plain.items():
-                values[name] = readers[name](entry)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-        return cls(**values)
-
-    return read
 
 
 def read_key(text: str) -> CellKey:
@@ -200,7 +112,7 @@ def _shared_values(before: str, between: str, after: str) -> tuple[Any, ...]:
 
 @functools.lru_cache(maxsize=16_384)
 def _one_value(name: str, text: str) -> Any:
-    return _reader(typing.get_type_hints(CellKey)[name])(json.loads(text))
+    return from_plain(typing.get_type_hints(CellKey)[name], json.loads(text))
 
 
 def check_record(record: CellRecord) -> None:
@@ -224,7 +136,7 @@ def differing_fields(spec: CellSpec, key: CellKey) -> tuple[str, ...]:
     """Names of the fields that spec and key both have and that are not the same; none where they belong together."""
     if _shared_of(spec) == _shared_of(key):
         return ()  # nearly always, and ten times as fast
-    return tuple(name for name in _SHARED_FIELDS if getattr(spec, name) != getattr(key, name))
+    return tuple(name for name in FIELDS_IN_KEY if getattr(spec, name) != getattr(key, name))
 
 
 def spec_faults(spec: CellSpec) -> list[str]:
@@ -267,7 +179,7 @@ def _text_faults(what: str, texts: Sequence[object]) -> list[str]:
 def _list_faults(record: CellRecord) -> list[str]:
     """What is wrong with the texts of a record itself, and with its counts and its provenance."""
     faults = []
-    for name in ("row_ids", "choices", "demonstration_ids", "demonstration_labels"):
+    for name in TEXT_LISTS:
         faults += _text_faults(name, getattr(record, name))
     for name, value in record.provenance.items():
         is_number = type(value) is int or (type(value) is float and math.isfinite(value))
@@ -309,7 +221,6 @@ def _prompt_faults(record: CellRecord) -> list[str]:
     """What does not belong together in rows, choices, demonstrations and key."""
     spec, key, choices = record.spec, record.key, record.choices
     shots = len(record.demonstration_ids)
-    alphabet = spec.alphabet if spec.label_setting == "abstract" else None
     is_lab = spec.checkpoint.family == _LAB_FAMILY  # vectors, with demonstrations of their own for each row
     n_inputs = len(record.row_ids) + spec.n_shots
     rules = {
@@ -319,7 +230,7 @@ def _prompt_faults(record: CellRecord) -> list[str]:
         "a choice occurs twice or is empty": len(set(choices)) != len(choices) or "" in choices,
         "the choices are not the label words of the key": len(choices) != len(key.label_words)
         or (spec.label_setting != "abstract" and choices != key.label_words),
-        "the alphabet differs between spec and key": key.alphabet != alphabet,
+        "the alphabet differs between spec and key": key.alphabet != fields_in_key(spec)["alphabet"],
         "the remap differs between checkpoint and key": key.remap != spec.checkpoint.remap,
         "it does not have the demonstrations that the key names": len(record.demonstration_labels) != shots
         or (shots != spec.n_shots and not (is_lab and shots == 0)),

@@ -30,8 +30,7 @@ from icl_core.errors import (
     in_words,
 )
 from icl_core.evaluation.cell_work import cell_demonstrations, cell_queries
-from icl_core.evaluation.codec import from_plain
-from icl_core.evaluation.jobs import JobContext, Outcome
+from icl_core.evaluation.job_worker import JobContext, Outcome
 from icl_core.evaluation.rates import (
     MeasuredLoad,
     Pacing,
@@ -55,9 +54,11 @@ from icl_core.models.hub import (
     tokenizer_folder,
 )
 from icl_core.models.tokenizing import count_tokens
+from icl_core.plain import from_plain
 from icl_core.records import CellSpec, CheckpointRef, LabelSetting
 from icl_core.registry.families import MODELS
 from icl_core.registry.tasks import FILE_PREFIX, get_task
+from icl_core.sequences import n_common_of_all
 
 __all__ = ["Estimate", "estimate", "estimate_from_plain", "estimate_job", "flops_of_prompts", "takes_long"]
 
@@ -414,7 +415,7 @@ class _Counting:
             template=spec.template,
             alphabet=spec.alphabet,
         )
-        shared = _shared_characters((*prompts.contexts, prompts.content_free_context))
+        shared = n_common_of_all((*prompts.contexts, prompts.content_free_context))
         (n_prefix,) = count([prompts.contexts[0][:shared]])
         n_tail = fmean(count([context[shared:] for context in prompts.contexts]))
         n_inner = sum(max(0.0, n - 1) for n in count(prompts.choices))
@@ -616,11 +617,6 @@ def _config(ref: CheckpointRef, converted: Path | None) -> Mapping[str, Any]:
 
     path = try_to_load_from_cache(resolved.location, "config.json", revision=resolved.commit)
     return read_json(Path(str(path)))
-
-
-def _shared_characters(contexts: Sequence[str]) -> int:
-    low, high = min(contexts), max(contexts)
-    return next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low)) if low != high else 0
 
 
 def _count_here(path: Path) -> CountTokens:

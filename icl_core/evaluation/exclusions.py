@@ -9,9 +9,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
-from icl_core.evaluation.codec import from_plain
 from icl_core.evaluation.store import Store
 from icl_core.models.hub import duplicate_weights, shared_files
+from icl_core.plain import from_plain
 from icl_core.records import CheckpointIdentity, CheckpointRef, canonical_json, shown
 from icl_core.registry.families import checkpoint_faults
 from icl_core.registry.names import label_of

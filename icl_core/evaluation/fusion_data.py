@@ -15,7 +15,7 @@ from icl_core.analysis.predictions import Predictions, collect_predictions
 from icl_core.errors import CheckpointError, StudyError
 from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.store import CellSummary, Store
-from icl_core.evaluation.study import Study, most_alike, study_cells
+from icl_core.evaluation.study import Study, most_alike, shared_options, study_cells
 from icl_core.models.parameter_fusion import FUSED_FAMILY, fused_checkpoint, fusion_parents
 from icl_core.records import LABEL_SETTINGS, CellRecord, CellSpec, CheckpointRef
 from icl_core.registry.names import order_question, training_order
@@ -112,8 +112,7 @@ def _splits(records: Sequence[CellRecord], store: Store) -> ModelSplits | None:
 
 def _fits(spec: CellSpec, study: Study) -> bool:
     """Whether a cell was made under the study's options, on its tasks and seeds."""
-    names = ("n_shots", "template", "label_word_set", "sampling", "dtype", "attention", "data_dir")
-    same = all(getattr(spec, name) == getattr(study, name) for name in names)
+    same = shared_options(spec) == shared_options(study)
     sized = spec.split == "dev" or spec.n_examples == study.n_test
     return same and sized and spec.task in study.tasks and spec.demo_seed in study.demo_seeds
 
@@ -185,15 +184,9 @@ def stored_study(
         tasks=_known("task", tasks, sorted({spec.task for spec in alike}, key=_registry_order)),
         label_settings=LABEL_SETTINGS,
         demo_seeds=_known("demonstration seed", demo_seeds, sorted({spec.demo_seed for spec in alike})),
-        n_shots=first.n_shots,
         n_test=first.n_examples,
-        template=first.template,
-        label_word_set=first.label_word_set,
         alphabet=abstract[0] if abstract else "symbols",
-        sampling=first.sampling,
-        dtype=first.dtype,
-        attention=first.attention,
-        data_dir=first.data_dir,
+        **shared_options(first),
     )
 
 

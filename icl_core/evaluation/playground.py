@@ -30,7 +30,9 @@ from icl_core.evaluation.store import CellSummary
 from icl_core.models.files import file_stamp
 from icl_core.models.worker import Worker, WorkerEnded
 from icl_core.records import CheckpointRef, Example, LabelScores, LabelSetting
+from icl_core.registry.names import training_order
 from icl_core.registry.tasks import FILE_PREFIX, FileSource, Task, get_task, own_file
+from icl_core.sequences import n_common
 
 if TYPE_CHECKING:
     from icl_core.models.checkpoints import LoadedCheckpoint
@@ -264,7 +266,7 @@ def strongest_checkpoint(
     cells = [each for each in summaries if (each.model, each.label_setting) == (model, label_setting)]
     cells = [each for each in cells if each.split == "dev"] or cells
     found: dict[CheckpointRef, list[float]] = {}
-    for each in sorted(cells, key=lambda each: each.step or 0):
+    for each in sorted(cells, key=lambda each: training_order(each.spec.checkpoint)):
         found.setdefault(each.spec.checkpoint, []).append(each.accuracy)
     return max(found, key=lambda ref: sum(found[ref]) / len(found[ref]), default=None)
 
@@ -479,6 +481,4 @@ def _sent(tokenizer: Any, cell: EncodedCell) -> SentPrompt:
     for _, end in offsets[: len(ids)]:
         pieces.append(text[place : max(place, end)])
         place = max(place, end)
-    other = cell.content_free.context_ids
-    n_shared = next((i for i, (a, b) in enumerate(zip(ids, other, strict=False)) if a != b), min(len(ids), len(other)))
-    return SentPrompt(tuple(pieces), ids, n_shared)
+    return SentPrompt(tuple(pieces), ids, n_common(ids, cell.content_free.context_ids))

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from icl_core.evaluation.codec import from_plain
+from icl_core.plain import from_plain
 
 __all__ = [
     "MeasuredCell",

@@ -2,6 +2,10 @@
 
 It decides nothing about prompts, scores or keys; it asks data, scoring and cells, each for its part. A checkpoint, task
 or cell that fails is reported and the others go on; what is stored is never computed again.
+
+Threads: the run belongs to the thread that calls ``run_study``; it loads, takes scores, stores, and calls
+``on_progress`` and ``should_stop`` there. The engine encodes in a second thread, which sees the feed alone
+(run_feed.py), and a third one beats for the claims (claims.py).
 """
 
 from __future__ import annotations
@@ -9,14 +13,12 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from icl_core.data.datasets import TaskData, load_task_data
 from icl_core.errors import (
@@ -32,10 +34,13 @@ from icl_core.errors import (
 )
 from icl_core.evaluation.cell_work import cell_key, cell_queries, make_record
 from icl_core.evaluation.claims import Claims
-from icl_core.evaluation.encodings import Encodings, PreparedCell
+from icl_core.evaluation.encodings import Encodings
 from icl_core.evaluation.exclusions import note_identities
-from icl_core.evaluation.jobs import JobContext, Outcome
-from icl_core.evaluation.rates import MeasuredCell, MeasuredLoad, Pace, note
+from icl_core.evaluation.job_worker import JobContext, Outcome
+from icl_core.evaluation.rates import MeasuredCell, MeasuredLoad, note
+from icl_core.evaluation.run_feed import Encoder, Feed, Ready
+from icl_core.evaluation.run_progress import OnProgress, Progress, ProgressInfo
+from icl_core.evaluation.run_report import RunReport, cell_name
 from icl_core.evaluation.shapes import ModelShape, shape_of_config, work_flops
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, study_from_json, validate_study
@@ -47,7 +52,6 @@ from icl_core.records import (
     CellSpec,
     CheckpointIdentity,
     CheckpointRef,
-    EncodedRequest,
     LabelScores,
 )
 from icl_core.registry.names import full_name
@@ -55,98 +59,19 @@ from icl_core.registry.tasks import get_task, shown_task
 
 if TYPE_CHECKING:
     from icl_core.models.checkpoints import LoadedCheckpoint
+    from icl_core.scoring.engine import HowScored
 
 __all__ = [
-    "Failure",
-    "ProgressInfo",
-    "RunReport",
     "evaluate_job",
     "resolve_device",
     "resolve_dtype",
     "run_study",
 ]
 
-CLAIM_AHEAD_SECONDS = 2.0
-MOST_CLAIMED = 32
-"""Cells are claimed for about so many seconds ahead, at most so many: each claim waits for the disk."""
 WAIT_SECONDS = 0.5
 """Time between two looks at cells that another process computes."""
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ProgressInfo:
-    """How a run stands, beside the number of finished cells.
-
-    Attributes:
-        current: the cell or checkpoint in work, in words.
-        n_stored, n_computed, n_failed: finished cells by what became of them.
-        cells_per_second: recent rate of computed cells, None before the first.
-        eta_seconds: expected seconds to the end, None where it cannot be told: before the first computed cell, and
-            while what is left waits for another process.
-    """
-
-    current: str
-    n_stored: int = 0
-    n_computed: int = 0
-    n_failed: int = 0
-    cells_per_second: float | None = None
-    eta_seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What could not be done: a checkpoint, a task or a cell in words, why, and how many cells that costs."""
-
-    what: str
-    message: str
-    n_cells: int
-
-
-@dataclass(frozen=True, slots=True)
-class RunReport:
-    """What a run did.
-
-    Attributes:
-        n_cells: cells of the study.
-        n_stored: found in the store, or computed meanwhile by another process.
-        n_computed: computed here.
-        failures: what failed, in order.
-        duplicates: checkpoints that hold the weights of another revision, with the reason.
-        complete: False if the run was told to stop.
-        seconds: wall time.
-        shared: sentences on weight files that checkpoints share though their other weights differ.
-        cuts: sentences on texts that were cut to fit the context, in the cells computed here.
-    """
-
-    n_cells: int
-    n_stored: int
-    n_computed: int
-    failures: tuple[Failure, ...]
-    duplicates: Mapping[CheckpointRef, str]
-    complete: bool
-    seconds: float
-    shared: tuple[str, ...] = ()
-    cuts: tuple[str, ...] = ()
-
-    @property
-    def n_failed(self) -> int:
-        """Cells without a result because something failed."""
-        return sum(failure.n_cells for failure in self.failures)
-
-    @property
-    def message(self) -> str:
-        """One or two sentences for the person who asked."""
-        parts = [f"{self.n_computed} of {self.n_cells} cells computed, {self.n_stored} were stored already"]
-        if self.n_failed:
-            parts.append(f"{self.n_failed} failed ({self.failures[0].what}: {self.failures[0].message.rstrip('.')})")
-        if not self.complete:
-            parts.append("the rest was not done because it was told to stop")
-        return "; ".join(parts) + "."
-
-
-OnProgress = Callable[[int, int, ProgressInfo], None]
 
 
 def run_study(
@@ -254,28 +179,18 @@ class _Run:
     offline: bool
     should_stop: Callable[[], bool]
     on_progress: OnProgress
-    total: int = 0
-    n_stored: int = 0
-    n_computed: int = 0
-    failures: list[Failure] = field(default_factory=list)
     identities: dict[CheckpointRef, CheckpointIdentity] = field(default_factory=dict)
-    duplicates: Mapping[CheckpointRef, str] = field(default_factory=dict)
-    pace: Pace = field(default_factory=Pace)
     stopped: bool = False
-    expected: dict[CellSpec, float] = field(default_factory=dict)
-    work_left: float = 0.0
-    finished: set[CellSpec] = field(default_factory=set)
     shape: ModelShape | None = None
     mark: float = 0.0
     encodings: Encodings = field(default_factory=Encodings)
-    first_start: float | None = None
-    starts: list[float] = field(default_factory=list)
-    waits: bool = False
-    loaded: CheckpointRef | None = None
-    to_do: Counter[CheckpointRef] = field(default_factory=Counter)
     facts: list[CellFacts] = field(default_factory=list)
     _sizes: dict[tuple[str, str, int], float] = field(default_factory=dict)
     _tasks: dict[str, TaskData | Exception] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.cells = study_cells(self.study)
+        self.progress = Progress(len(self.cells), size_of=self._work_of, on_progress=self.on_progress)
 
     @property
     def hash_cache(self) -> Path:
@@ -286,57 +201,53 @@ class _Run:
 
     def go(self) -> RunReport:
         start = time.monotonic()
-        cells = study_cells(self.study)
-        self.total = len(cells)
         by_checkpoint: dict[CheckpointRef, list[CellSpec]] = {}
-        for spec in cells:
+        for spec in self.cells:
             by_checkpoint.setdefault(spec.checkpoint, []).append(spec)
-        self._expect(cells)
+        status = self.store.status(self.cells)
+        self.progress.expect(spec for spec in self.cells if status[spec] == "missing")
         for specs in by_checkpoint.values():
             self._do_checkpoint(specs, wait=False)
         for specs in by_checkpoint.values():
-            while (left := self._unfinished(specs)) and not self._stops():
+            while (left := self.progress.unfinished(specs)) and not self._stops():
                 self._do_checkpoint(left, wait=True)
-        self._find_duplicates()
+        note_identities(self.store, self.identities)
         return RunReport(
-            self.total,
-            self.n_stored,
-            self.n_computed,
-            tuple(self.failures),
-            self.duplicates,
-            not self.stopped,
-            time.monotonic() - start,
-            shared_files(self.identities),
-            cut_sentences(self.facts),
+            n_cells=self.progress.total,
+            n_stored=self.progress.n_stored,
+            n_computed=self.progress.n_computed,
+            failures=tuple(self.progress.failures),
+            duplicates=duplicate_weights(self.identities),
+            complete=not self.stopped,
+            seconds=time.monotonic() - start,
+            shared=shared_files(self.identities),
+            cuts=cut_sentences(self.facts),
         )
 
     def _stops(self) -> bool:
         self.stopped = self.stopped or self.should_stop()
         return self.stopped
 
-    def _unfinished(self, specs: Sequence[CellSpec]) -> list[CellSpec]:
-        return [spec for spec in specs if spec not in self.finished]
-
     def _do_checkpoint(self, specs: Sequence[CellSpec], *, wait: bool) -> None:
         """Does the missing cells of one checkpoint; those that another process has claimed stay unfinished."""
         if self._stops():
             return
         ref, start = specs[0].checkpoint, time.monotonic()
-        self._report(f"{full_name(ref)}: looking")
+        self.progress.report(f"{full_name(ref)}: looking")
         try:
             missing = self._missing(specs)
             if wait:
                 missing, start = self._wait_for_others(missing), time.monotonic()
             if missing and not self._stops():
                 with self._loaded(ref) as loaded:
-                    self._time_start(time.monotonic() - start)
+                    self.progress.started(time.monotonic() - start)
                     self._do_cells(loaded, missing)
         except StoreError:
             raise
         except BaseException as error:
             if ends_process(error):
                 raise
-            self._fail(full_name(ref), error, self._unfinished(specs))
+            self._fail(full_name(ref), error, self.progress.unfinished(specs))
         finally:
             self.claims.give_back()
             self._join(ref)
@@ -367,7 +278,7 @@ class _Run:
             self._fail(f"{full_name(ref)}, {shown_task(task)}", cast(Exception, self._tasks[task]), lost)
         missing = self._not_stored(keys)
         self._turn_from_other_content(missing)
-        self._expect_too(spec for spec, _ in missing)
+        self.progress.expect(spec for spec, _ in missing)
         return missing
 
     def _turn_from_other_content(self, missing: Sequence[tuple[CellSpec, CellKey]]) -> None:
@@ -396,18 +307,17 @@ class _Run:
     def _count_stored(self, stored: Mapping[CellSpec, CellKey]) -> None:
         if stored:
             self.store.resolve_many(stored)
-            self.n_stored += len(stored)
-            self._finish(list(stored))
+            self.progress.finish(list(stored), "stored")
 
     def _wait_for_others(self, missing: Sequence[tuple[CellSpec, CellKey]]) -> list[tuple[CellSpec, CellKey]]:
         """Waits until each cell is stored by the process that claimed it; returns those that became free."""
         waiting = list(missing)
         while waiting and not self._stops():
-            self.waits = True
-            self._report(f"{full_name(waiting[0][0].checkpoint)}: waiting for another process")
+            self.progress.waits = True
+            self.progress.report(f"{full_name(waiting[0][0].checkpoint)}: waiting for another process")
             waiting = self._not_stored(dict(waiting))
             free = set(self.claims.take(key for _, key in waiting))
-            self.waits = False
+            self.progress.waits = False
             if free:
                 return [(spec, key) for spec, key in waiting if key in free]
             time.sleep(WAIT_SECONDS if waiting else 0)
@@ -425,7 +335,7 @@ class _Run:
     def _loaded(self, ref: CheckpointRef) -> Iterator[LoadedCheckpoint]:
         from icl_core.models.checkpoints import load_checkpoint, release
 
-        self._report(f"{full_name(ref)}: loading")
+        self.progress.report(f"{full_name(ref)}: loading")
         tells_later_loads = not self._converts(ref)
         start = time.monotonic()
         loaded = load_checkpoint(
@@ -442,12 +352,12 @@ class _Run:
             n_bytes = sum(parameter.nbytes for parameter in loaded.model.parameters())
             kind, seconds = self.device.split(":")[0], time.monotonic() - start
             if tells_later_loads:
-                is_first = self.first_start is None
+                is_first = not self.progress.has_started
                 note(self.store.path, MeasuredLoad(ref.model, kind, n_bytes, seconds, is_first=is_first))
-            self.loaded = ref
+            self.progress.loaded = ref
             yield loaded
         finally:
-            self.loaded = None
+            self.progress.loaded = None
             release(loaded)
 
     def _refuse_other_content(self, ref: CheckpointRef, loaded: CheckpointIdentity) -> None:
@@ -464,14 +374,15 @@ class _Run:
         """
         from icl_core.scoring.engine import score_bursts
 
+        ways: list[HowScored] = []
         self.mark = time.monotonic()
         left = list(missing)
         while left and not self._stops():
-            feed = _Feed(self, loaded, left)
+            feed = self._feed(loaded, left)
             try:
-                with closing(score_bursts(loaded.model, feed)) as bursts:
+                with closing(score_bursts(loaded.model, feed, told=ways.append)) as bursts:
                     for burst in bursts:
-                        self._keep([feed.ready.popleft() for _ in burst], burst)
+                        self._keep([feed.ready.popleft() for _ in burst], burst, ways.pop())
                         self._set_aside(feed)
                         if self._stops():
                             return
@@ -483,37 +394,53 @@ class _Run:
                     raise
                 while feed.ready and not self._stops():
                     self._do_alone(loaded, feed.ready.popleft())
-                left = [(spec, key) for spec, key in left if spec not in self.finished]
+                still = set(self.progress.unfinished([spec for spec, _ in left]))
+                left = [(spec, key) for spec, key in left if spec in still]
             self._set_aside(feed)
 
-    def _do_alone(self, loaded: LoadedCheckpoint, cell: _Ready) -> None:
+    def _feed(self, loaded: LoadedCheckpoint, missing: Sequence[tuple[CellSpec, CellKey]]) -> Feed:
+        data = {task: found for task, found in self._tasks.items() if isinstance(found, TaskData)}
+        identity = self.identities[missing[0][0].checkpoint]
+        return Feed(
+            missing,
+            encoder=Encoder(self.encodings, loaded.tokenizer, identity, data),
+            claims=self.claims,
+            store=self.store,
+            cells_per_second=lambda: self.progress.cells_per_second,
+        )
+
+    def _do_alone(self, loaded: LoadedCheckpoint, cell: Ready) -> None:
         from icl_core.scoring.engine import score_requests
 
+        ways: list[HowScored] = []
         try:
-            scores = score_requests(loaded.model, cell.prepared.requests)
+            scores = score_requests(loaded.model, cell.prepared.requests, told=ways.append)
         except BaseException as error:
             if ends_process(error):
                 raise
             self.claims.spend(cell.key)
-            self._fail(_cell_name(cell.spec), error, [cell.spec])
+            self._fail(cell_name(cell.spec), error, [cell.spec])
         else:
-            self._keep([cell], [scores])
+            self._keep([cell], [scores], ways.pop())
 
-    def _set_aside(self, feed: _Feed) -> None:
+    def _set_aside(self, feed: Feed) -> None:
         """Counts the cells that the feed found stored meanwhile, or could not encode."""
         while feed.stored:
             self._count_stored(dict([feed.stored.popleft()]))
         while feed.failed:
             spec, key, error = feed.failed.popleft()
             self.claims.spend(key)
-            self._fail(_cell_name(spec), error, [spec])
+            self._fail(cell_name(spec), error, [spec])
 
-    def _keep(self, cells: Sequence[_Ready], scores: Sequence[Sequence[LabelScores]]) -> None:
+    def _keep(self, cells: Sequence[Ready], scores: Sequence[Sequence[LabelScores]], how: HowScored) -> None:
         """Stores cells that one forward pass has finished, in one step; they share its time by their tokens."""
         n_tokens = sum(cell.prepared.work.unique_tokens for cell in cells)
         elapsed, self.mark = time.monotonic() - self.mark, time.monotonic()
         seconds = [elapsed * cell.prepared.work.unique_tokens / n_tokens for cell in cells]
-        records = [self._record(*each) for each in zip(cells, scores, seconds, strict=True)]
+        records = [
+            self._record(cell, of_cell, self._provenance(part, how))
+            for cell, of_cell, part in zip(cells, scores, seconds, strict=True)
+        ]
         try:
             differing = self.store.put_many(records).differing
             same = [cell for cell in cells if cell.key.digest not in differing]
@@ -524,20 +451,19 @@ class _Run:
         to_store = (time.monotonic() - self.mark) / len(cells)
         for cell, record, to_score in zip(cells, records, seconds, strict=True):
             if cell.key.digest in differing:
-                self._fail(_cell_name(cell.spec), ScoringError(differing[cell.key.digest]), [cell.spec])
+                self._fail(cell_name(cell.spec), ScoringError(differing[cell.key.digest]), [cell.spec])
                 continue
-            self.n_computed += 1
             self.facts.append(facts_of(record))
             self._measure(cell, to_score + to_store)
-            self._finish([cell.spec])
+            self.progress.finish([cell.spec], "computed")
         self.mark = time.monotonic()
 
-    def _record(self, cell: _Ready, scores: Sequence[LabelScores], seconds: float) -> CellRecord:
+    def _record(self, cell: Ready, scores: Sequence[LabelScores], facts: Mapping[str, str | int | float]) -> CellRecord:
         queries = cell_queries(cell.spec, cast(TaskData, self._task(cell.spec.task)))
-        facts = self._provenance(seconds)
         return make_record(cell.spec, cell.key, cell.prepared.encoded, queries=queries, scores=scores, provenance=facts)
 
-    def _provenance(self, seconds: float) -> dict[str, str | int | float]:
+    def _provenance(self, seconds: float, how: HowScored) -> dict[str, str | int | float]:
+        """What is stored beside the numbers; path, budget and threads decide the last bits in half precision."""
         import torch
         import transformers
 
@@ -547,14 +473,16 @@ class _Run:
             "wall_time_s": round(seconds, 4),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "n_threads": torch.get_num_threads(),
+            "path": how.path,
+            **({} if how.token_budget is None else {"token_budget": how.token_budget}),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         }
 
-    def _measure(self, cell: _Ready, seconds: float) -> None:
+    def _measure(self, cell: Ready, seconds: float) -> None:
         """Notes the time of a cell, for later estimates and for the end of this run."""
         spec, work = cell.spec, cell.prepared.work
-        self.pace.add(seconds=seconds, work=self._expected_work(spec))
+        self.progress.took(spec, seconds)
         if self.shape is None:
             return
         measured = MeasuredCell(
@@ -574,36 +502,7 @@ class _Run:
 
     # Progress
 
-    def _expect(self, cells: Sequence[CellSpec]) -> None:
-        """Notes the work of the cells that seem to be missing, for the time that is left."""
-        status = self.store.status(cells)
-        self._expect_too(spec for spec in cells if status[spec] == "missing")
-
-    def _expect_too(self, specs: Iterable[CellSpec]) -> None:
-        """The same of cells whose files turned out to be others than those of their results."""
-        new = {spec: self._expected_work(spec) for spec in specs if spec not in self.expected}
-        self.expected |= new
-        self.to_do.update(spec.checkpoint for spec in new)
-        self.work_left += sum(new.values())
-
-    def _time_start(self, seconds: float) -> None:
-        """Notes how long a checkpoint took until its first cell began; the first one also pays for importing."""
-        if self.first_start is None:
-            self.first_start = seconds
-        else:
-            self.starts.append(seconds)
-
-    def _seconds_left(self) -> float | None:
-        """Of the cells that are left and of loading their checkpoints; None where they wait for another process."""
-        if len(self.finished) == self.total:
-            return 0.0
-        scoring = self.pace.eta_seconds(self.work_left)
-        if scoring is None or self.waits or not self.expected:
-            return None
-        n_to_load = sum(n > 0 for ref, n in self.to_do.items() if ref != self.loaded)
-        return scoring + n_to_load * (median(self.starts) if self.starts else self.first_start or 0.0)
-
-    def _expected_work(self, spec: CellSpec) -> float:
+    def _work_of(self, spec: CellSpec) -> float:
         """A size of a cell, in characters of text that pass through the model; any unit does."""
         size = (spec.task, spec.split, spec.n_examples)
         found = self._task(spec.task)
@@ -613,96 +512,13 @@ class _Run:
             self._sizes[size] = 1 + n_query * (1 + spec.n_shots / max(len(queries), 1))
         return self._sizes.get(size, 1.0)
 
-    def _finish(self, specs: Sequence[CellSpec]) -> None:
-        self.finished.update(specs)
-        for spec in specs:
-            if spec in self.expected:
-                self.work_left -= self.expected.pop(spec)
-                self.to_do[spec.checkpoint] -= 1
-        self._report(_cell_name(specs[-1]))
-
-    def _report(self, current: str) -> None:
-        info = ProgressInfo(
-            current=current,
-            n_stored=self.n_stored,
-            n_computed=self.n_computed,
-            n_failed=sum(failure.n_cells for failure in self.failures),
-            cells_per_second=self.pace.units_per_second,
-            eta_seconds=self._seconds_left(),
-        )
-        self.on_progress(self.n_stored + self.n_computed + info.n_failed, self.total, info)
-
     def _fail(self, what: str, error: BaseException, specs: Sequence[CellSpec]) -> None:
         if isinstance(error, ObservatoryError):
             message = str(error)
         else:
             _LOG.error("%s failed", what, exc_info=error)
             message = in_words(error)
-        self.failures.append(Failure(what, message, len(specs)))
-        if specs:
-            self._finish(specs)
-
-    def _find_duplicates(self) -> None:
-        self.duplicates = duplicate_weights(self.identities)
-        note_identities(self.store, self.identities)
-
-
-class _Ready(NamedTuple):
-    """A claimed cell with its token ids."""
-
-    spec: CellSpec
-    key: CellKey
-    prepared: PreparedCell
-
-
-class _Feed:
-    """The requests of the cells that a run could claim; the engine goes through it in its encoding thread.
-
-    Attributes:
-        ready: cells handed to the engine, in order; the run takes them out as their scores come.
-        stored: cells that another process finished between looking and claiming.
-        failed: cells that cannot be encoded, with the reason.
-    """
-
-    def __init__(self, run: _Run, loaded: LoadedCheckpoint, missing: Sequence[tuple[CellSpec, CellKey]]) -> None:
-        self._run, self._loaded, self._missing = run, loaded, list(missing)
-        self.ready: deque[_Ready] = deque()
-        self.stored: deque[tuple[CellSpec, CellKey]] = deque()
-        self.failed: deque[tuple[CellSpec, CellKey, BaseException]] = deque()
-
-    def __iter__(self) -> Iterator[list[EncodedRequest]]:
-        try:
-            for spec, key in self._claimed():
-                if self._run.store.has(key):
-                    self.stored.append((spec, key))
-                elif (prepared := self._prepared(spec, key)) is not None:
-                    self.ready.append(_Ready(spec, key, prepared))
-                    yield prepared.requests
-        finally:
-            self._run.store.close()  # this thread's connection
-
-    def _prepared(self, spec: CellSpec, key: CellKey) -> PreparedCell | None:
-        run = self._run
-        data = cast(TaskData, run._task(spec.task))  # cells of tasks that failed are finished already
-        identity = run.identities[spec.checkpoint]
-        try:
-            return run.encodings.prepare(self._loaded.tokenizer, spec, data, identity=identity)
-        except CheckpointError:  # its tokenizer is of no use for the other cells either
-            raise
-        except BaseException as error:
-            if ends_process(error):
-                raise
-            self.failed.append((spec, key, error))
-            return None
-
-    def _claimed(self) -> Iterator[tuple[CellSpec, CellKey]]:
-        """Claims a few cells at a time and hands out those that this run got."""
-        left = self._missing
-        while left:
-            n_ahead = round(CLAIM_AHEAD_SECONDS * (self._run.pace.units_per_second or 0.0))
-            some, left = left[: (n := max(1, min(n_ahead, MOST_CLAIMED)))], left[n:]
-            mine = set(self._run.claims.take(key for _, key in some))
-            yield from ((spec, key) for spec, key in some if key in mine)
+        self.progress.fail(what, message, specs)
 
 
 def _shape(model: Any) -> ModelShape | None:
@@ -711,8 +527,3 @@ def _shape(model: Any) -> ModelShape | None:
         return shape_of_config(model.config.to_dict())
     except CheckpointError:
         return None
-
-
-def _cell_name(spec: CellSpec) -> str:
-    split = "" if spec.split == "test" else f", {spec.split}"
-    return f"{full_name(spec.checkpoint)}, {shown_task(spec.task)}, {spec.label_setting}, seed {spec.demo_seed}{split}"

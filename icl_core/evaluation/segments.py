@@ -33,13 +33,14 @@ import pyarrow.parquet as pq
 
 from icl_core.errors import StoreError
 from icl_core.evaluation.codec import (
+    TEXT_LISTS,
     NewerFormatError,
     check_record,
     differing_fields,
-    from_plain,
     payload_sha256,
     read_key,
 )
+from icl_core.plain import from_plain
 from icl_core.records import CellKey, CellRecord, CellSpec, canonical_json, plain_fields, shown
 
 __all__ = [
@@ -101,7 +102,6 @@ SCHEMA = pa.schema(
 )
 """The columns; units and shapes are those of ``records.CellRecord``, arrays flattened row by row."""
 _FROM_SPEC = ("task", "split", "label_setting", "demo_seed", "n_shots")
-_LISTS = ("row_ids", "choices", "demonstration_ids", "demonstration_labels")
 _ARRAYS: dict[str, Any] = {
     "gold": np.int64,
     "loglikelihoods": np.float32,
@@ -111,7 +111,7 @@ _ARRAYS: dict[str, Any] = {
 }
 """Columns of numbers, with the type that records hold them in."""
 _PLAIN = ("spec", "key", "provenance", "context_cut", "n_shortened")
-_RECORD_COLUMNS = [*_ARRAYS, *_LISTS, *_PLAIN]
+_RECORD_COLUMNS = [*_ARRAYS, *TEXT_LISTS, *_PLAIN]
 """Columns of which a record consists; the others say again what stands in its spec, for other readers."""
 _LEAVES = {
     name: f"{name}.list.element" if pa.types.is_list(kind) else name
@@ -167,7 +167,7 @@ def table_of(records: Sequence[CellRecord]) -> pa.Table:
         "revision": [spec.checkpoint.revision for spec in specs],
         "step": [spec.checkpoint.step for spec in specs],
         **{name: [getattr(spec, name) for spec in specs] for name in _FROM_SPEC},
-        **{name: [list(getattr(record, name)) for record in records] for name in _LISTS},
+        **{name: [list(getattr(record, name)) for record in records] for name in TEXT_LISTS},
         **{name: _lists_of([getattr(record, name) for record in records], SCHEMA.field(name).type) for name in _ARRAYS},
         "context_cut": [record.context_cut for record in records],
         "n_shortened": [record.n_shortened for record in records],
@@ -325,7 +325,7 @@ def _unchecked_record(row: Mapping[str, Any]) -> CellRecord:
         context_cut=row["context_cut"],
         n_shortened=row["n_shortened"],
         provenance=json.loads(row["provenance"]),
-        **{name: tuple(row[name]) for name in _LISTS},
+        **{name: tuple(row[name]) for name in TEXT_LISTS},
     )
 
 
@@ -545,14 +545,14 @@ class Columns:
         self.n_rows = table.num_rows
         here = set(table.column_names)
         self.plain = {name: table.column(name).to_pylist() for name in _PLAIN if name in here}
-        lists = {name: _one_chunk(table.column(name)) for name in (*_ARRAYS, *_LISTS) if name in here}
+        lists = {name: _one_chunk(table.column(name)) for name in (*_ARRAYS, *TEXT_LISTS) if name in here}
         self.offsets = {name: array.offsets.to_pylist() for name, array in lists.items()}
         self.values = {
             name: lists[name].values.to_numpy().astype(kind, copy=False)
             for name, kind in _ARRAYS.items()
             if name in here
         }
-        texts_of = [name for name in _LISTS if name in here]
+        texts_of = [name for name in TEXT_LISTS if name in here]
         self._indices = {name: lists[name].values.indices.to_numpy() for name in texts_of}
         self._words = {name: lists[name].values.dictionary.to_pylist() for name in texts_of}
         self._marks = {name: hashlib.sha256("\0".join(self._words[name]).encode()).digest() for name in texts_of}
@@ -567,7 +567,7 @@ class Columns:
             spec = spec or from_plain(CellSpec, json.loads(self.plain["spec"][at]))
             if fault := spec_fault(spec, key):
                 return fault
-            lists = {name: self.strings(name, at) for name in _LISTS}
+            lists = {name: self.strings(name, at) for name in TEXT_LISTS}
             shape = (len(lists["row_ids"]), len(lists["choices"]))
             return CellRecord(
                 spec=spec,

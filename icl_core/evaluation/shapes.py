@@ -13,6 +13,7 @@ from typing import Any
 
 from icl_core.errors import CheckpointError
 from icl_core.records import EncodedRequest
+from icl_core.sequences import n_common_of_all
 
 __all__ = ["ModelShape", "WorkCount", "count_work", "prompt_flops", "shape_of_config", "work_flops"]
 
@@ -142,9 +143,7 @@ def count_work(requests: Sequence[EncodedRequest]) -> WorkCount:
     WorkCount(n_queries=2, prefix_tokens=2, query_tokens=4, read_positions=3)
     """
     contexts = [request.context_ids for request in requests]
-    low, high = min(contexts), max(contexts)
-    shared = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
-    n_prefix = min(shared, *(len(context) - 1 for context in contexts))
+    n_prefix = min(n_common_of_all(contexts), *(len(context) - 1 for context in contexts))
     inner = [len({ids[:n] for ids in r.continuation_ids for n in range(1, len(ids))}) for r in requests]
     n_query_tokens = sum(len(context) - n_prefix for context in contexts) + sum(inner)
     return WorkCount(len(requests), n_prefix, n_query_tokens, len(requests) + sum(inner))

@@ -58,6 +58,7 @@ from icl_core.evaluation.segments import (
 )
 from icl_core.owners import clear_leftovers
 from icl_core.records import CellKey, CellRecord, CellSpec, CheckpointRef, LabelSetting, Split, shown
+from icl_core.registry.names import training_order
 from icl_core.settings import store_path
 
 __all__ = ["PREDICTED", "TOLERANCE_NATS", "CellStatus", "CellSummary", "PutReport", "Store", "files_of"]
@@ -838,8 +839,7 @@ def _uncollected() -> Iterator[None]:
 
 def _place_in_list(row: CellSummary) -> tuple[object, ...]:
     spec = row.spec
-    at = spec.checkpoint
-    order = (at.model, float("inf") if at.step is None else at.step, at.revision)
+    order = training_order(spec.checkpoint)
     return (*order, spec.task, spec.label_setting, spec.demo_seed, spec.split, row.cell.digest, str(spec.data_dir))
 
 

@@ -7,7 +7,6 @@ section 3: 16 demonstrations, five seeds, up to 1000 test rows.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import operator
 import typing
@@ -15,15 +14,18 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from icl_core.data.label_settings import abstract_symbols
 from icl_core.errors import AmbiguousLabelsError, DataError, StudyError, UnknownNameError
-from icl_core.evaluation.codec import from_plain
 from icl_core.models.parameter_fusion import fusion_parents
+from icl_core.plain import from_json
 from icl_core.records import (
+    SHARED_OPTIONS,
     Alphabet,
     CellSpec,
     CheckpointRef,
+    CheckpointSource,
     LabelSetting,
     Sampling,
     Split,
@@ -47,6 +49,7 @@ __all__ = [
     "check_values",
     "most_alike",
     "n_cells",
+    "shared_options",
     "study_cells",
     "study_digest",
     "study_from_json",
@@ -63,8 +66,6 @@ MAX_TEST_EXAMPLES = 10_000
 MAX_SEED = 2**32 - 1
 MAX_SEEDS = 100
 MAX_CHECKPOINTS = 2_000
-_OPTIONS = ("n_examples", "n_shots", "template", "label_word_set", "sampling", "dtype", "attention", "data_dir")
-"""What the cells of a study share; the alphabet is one of abstract cells alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ def study_cells(study: Study) -> tuple[CellSpec, ...]:
     The alphabet is the default one outside the abstract setting, where it plays no part, so that studies which
     differ in it alone share those cells.
     """
+    options = shared_options(study)
     return tuple(
         CellSpec(
             checkpoint=checkpoint,
@@ -114,15 +116,9 @@ def study_cells(study: Study) -> tuple[CellSpec, ...]:
             split=split,
             label_setting=setting,
             demo_seed=seed,
-            n_shots=study.n_shots,
             n_examples=study.n_test if split == "test" else N_DEV_EXAMPLES,
-            template=study.template,
-            label_word_set=study.label_word_set,
             alphabet=study.alphabet if setting == "abstract" else "symbols",
-            sampling=study.sampling,
-            dtype=study.dtype,
-            attention=study.attention,
-            data_dir=study.data_dir,
+            **options,
         )
         for checkpoint in study.checkpoints
         for task in study.tasks
@@ -130,6 +126,11 @@ def study_cells(study: Study) -> tuple[CellSpec, ...]:
         for seed in study.demo_seeds
         for setting in study.label_settings
     )
+
+
+def shared_options(asked: Study | CellSpec) -> dict[str, Any]:
+    """What the cells of a study share, by name; the alphabet is one of abstract cells alone."""
+    return {name: getattr(asked, name) for name in (*SHARED_OPTIONS, "data_dir")}
 
 
 def n_cells(study: Study) -> int:
@@ -154,16 +155,14 @@ def study_from_json(text: str, *, name: str = "This") -> Study:
         StudyError: not JSON, a field is unknown, missing or of another type.
     """
     try:
-        return from_plain(Study, json.loads(text))
-    except RecursionError:
-        raise StudyError(f"{name} is not the JSON of a study: its lists lie too deep in each other.") from None
+        return from_json(Study, text)
     except ValueError as error:
         raise StudyError(f"{name} is not the JSON of a study: {shown(error, most=200)}.") from error
 
 
 def most_alike(specs: Sequence[CellSpec]) -> list[CellSpec]:
     """The cells under the most frequent options, of equally frequent ones those with most rows; [] of none."""
-    options = operator.attrgetter(*_OPTIONS)
+    options = operator.attrgetter("n_examples", *SHARED_OPTIONS, "data_dir")
     counted = Counter(map(options, specs))
     usual = max(counted, key=lambda each: (counted[each], each[0], repr(each)), default=None)
     return [spec for spec in specs if options(spec) == usual]
@@ -254,7 +253,7 @@ def _check_folder(what: str, path: str) -> None:
 def _check_checkpoint(ref: CheckpointRef) -> None:
     """Family, model and source are known and fit together; a local path exists."""
     family = get_family(ref.family)
-    _check_choice("checkpoint source", ref.source, ("hub", "folder", "gguf", "embedded", "fused"))
+    _check_choice("checkpoint source", ref.source, typing.get_args(CheckpointSource))
     if family.name == "lab":
         raise StudyError(
             f"{ref.model} is a run of the lab and reads vectors, not text, so nothing new can be asked of it; training "

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from icl_core.errors import CheckpointError
+from icl_core.plain import without_repeats
+from icl_core.units import byte_count
 
 __all__ = [
     "CONFIG_NAME",
@@ -254,8 +256,10 @@ def _safetensors_header(path: Path) -> dict[str, _Tensor]:
         if length > size - 8:
             raise _incomplete(path)
         if length > _MOST_JSON_BYTES:
-            raise CheckpointError(f"{path} is damaged (its header is larger than 64 MiB); download it again.")
-        header = _parse_json(file.read(length), path, object_pairs_hook=_without_repeats)
+            raise CheckpointError(
+                f"{path} is damaged (its header is larger than {byte_count(_MOST_JSON_BYTES)}); download it again."
+            )
+        header = _parse_json(file.read(length), path, object_pairs_hook=without_repeats)
     header.pop("__metadata__", None)
     tensors = {name: _header_entry(entry, f"{path} is damaged: the tensor {name!r}") for name, entry in header.items()}
     position = 0
@@ -392,7 +396,9 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path.parent} is incomplete: {path.name} is missing.")
     try:
         if path.stat().st_size > _MOST_JSON_BYTES:
-            raise CheckpointError(f"{path} is damaged (larger than 64 MiB); download or copy it again.")
+            raise CheckpointError(
+                f"{path} is damaged (larger than {byte_count(_MOST_JSON_BYTES)}); download or copy it again."
+            )
         return _parse_json(path.read_bytes(), path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from None
@@ -406,14 +412,6 @@ def _parse_json(content: bytes, path: Path, **options: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         refuse_pointer(path)
         raise CheckpointError(f"{path} is damaged (not a JSON object); download or copy it again.")
-    return value
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Python and Rust may each take another one of two equal names."""
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise ValueError("a name is repeated")
     return value
 
 

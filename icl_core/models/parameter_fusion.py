@@ -7,7 +7,6 @@ Source: the baseline "parameter fusion" of arXiv 2406.14022, Table 1; averaging 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icl_core.errors import CheckpointError
-from icl_core.records import CheckpointIdentity, CheckpointRef, canonical_json, digest_of
+from icl_core.plain import from_json
+from icl_core.records import CheckpointIdentity, CheckpointRef, canonical_json, digest_of, shown
 
 if TYPE_CHECKING:
     import torch
@@ -83,12 +83,13 @@ def fusion_parents(ref: CheckpointRef) -> FusionParents:
     try:
         if ref.source != "fused":
             raise ValueError(f"its source is {ref.source}")
-        parts = json.loads(ref.location)
-        parents = FusionParents(CheckpointRef(**parts["tr"]), CheckpointRef(**parts["tl"]), float(parts["weight"]))
+        parents = from_json(FusionParents, ref.location)
         if fused_checkpoint(parents.tr, parents.tl, weight=parents.weight) != ref:
             raise ValueError("its name does not fit its parents")
-    except (ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{ref.model} {ref.revision} is not a fused checkpoint: {error}.") from error
+    except ValueError as error:
+        raise CheckpointError(
+            f"{ref.model} {ref.revision} is not a fused checkpoint: {shown(error, most=200)}."
+        ) from error
     return parents
 
 

@@ -20,6 +20,7 @@ import psutil
 from icl_core.errors import CheckpointError, ScoringError, in_words
 from icl_core.models.files import file_stamp
 from icl_core.models.worker import Worker, WorkerEnded
+from icl_core.units import byte_count
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -71,7 +72,7 @@ def _ask(where: str, seconds: float, kind: str, name: object, *rest: object) -> 
     except WorkerEnded as ended:
         why = {
             "time": f"takes longer than {seconds:.0f} s for a few texts",
-            "memory": f"needs more than {memory_bytes / 2**30:.1f} GiB of memory for a few texts",
+            "memory": f"needs more than {byte_count(memory_bytes)} of memory for a few texts",
         }.get(ended.reason, "ends the process that uses it")
         said = f"The tokenizer of {where} {why}, so it cannot be used."
         if ended.reason == "time":

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from icl_core.errors import StudyError, UnknownNameError
 from icl_core.records import CheckpointRef
-from icl_core.registry.names import label_of, read_name
+from icl_core.registry.names import label_of, read_name, training_order
 
 __all__ = [
     "FAMILIES",
@@ -760,7 +760,7 @@ def checkpoint_ref(model: Model, name: str) -> CheckpointRef:
 
 
 def known_checkpoints(model: Model) -> tuple[CheckpointRef, ...]:
-    """The documented checkpoints, ascending by step, without asking the network.
+    """The documented checkpoints in the order of training, without asking the network.
 
     Where ``model.complete`` is False the repository may hold others; names are as documented, not checked.
     """
@@ -769,7 +769,7 @@ def known_checkpoints(model: Model) -> tuple[CheckpointRef, ...]:
         names += [model.rule.template.format(step=step) for step in model.steps]
     if model.final is not None:
         names.append(model.final.revision)
-    return tuple(sorted((checkpoint_ref(model, name) for name in names), key=_step_of))
+    return tuple(sorted((checkpoint_ref(model, name) for name in names), key=training_order))
 
 
 def _step_of(ref: CheckpointRef) -> int:
@@ -892,4 +892,4 @@ def nearest_checkpoints(refs: Sequence[CheckpointRef], name: str) -> str:
         return ", ".join(difflib.get_close_matches(name, names, n=3, cutoff=0.0))
     wanted = int(max(numbers, key=len))
     near = sorted(stepped, key=lambda ref: abs(_step_of(ref) - wanted))[:3]
-    return ", ".join(ref.weight_file or ref.revision for ref in sorted(near, key=_step_of))
+    return ", ".join(ref.weight_file or ref.revision for ref in sorted(near, key=training_order))

@@ -10,7 +10,7 @@ serve is never scored by it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -27,18 +27,31 @@ from icl_core.scoring.checks import check_requests, label_scores
 from icl_core.scoring.examination import Examination
 from icl_core.scoring.lengths import Kind, has_kinds, kinds, split_by_kind
 from icl_core.scoring.precision import dtype_of
-from icl_core.scoring.stream import DEFAULT_OPTIONS, EngineOptions, PackedStream, Path, score_apart
+from icl_core.scoring.stream import (
+    DEFAULT_OPTIONS,
+    EngineOptions,
+    HowScored,
+    PackedStream,
+    Path,
+    score_apart,
+    with_limits,
+)
 
-__all__ = ["EngineOptions", "Path", "choose_path", "score_bursts", "score_requests"]
+__all__ = ["EngineOptions", "HowScored", "Path", "choose_path", "score_bursts", "score_requests"]
 
 Item = TypeVar("Item")
+Told = Callable[[HowScored], None]
 
 _examinations: WeakKeyDictionary[torch.nn.Module, dict[tuple[Kind, torch.dtype], Examination]] = WeakKeyDictionary()
 """What was found on a model, by kind of forward pass and dtype."""
 
 
 def score_requests(
-    model: torch.nn.Module, requests: Sequence[EncodedRequest], *, options: EngineOptions = DEFAULT_OPTIONS
+    model: torch.nn.Module,
+    requests: Sequence[EncodedRequest],
+    *,
+    options: EngineOptions = DEFAULT_OPTIONS,
+    told: Told = lambda how: None,
 ) -> list[LabelScores]:
     """Scores each choice of each request; requests that begin with the same tokens share their computation.
 
@@ -46,6 +59,7 @@ def score_requests(
         model: a causal language model. Modules that are no transformers model are recomputed in full.
         requests: token ids from the joint tokenisation, of one or more prompts, in any order.
         options: limits and path.
+        told: is called once with the way by which they were scored.
 
     Returns:
         One LabelScores a request, in order.
@@ -54,12 +68,16 @@ def score_requests(
         ScoringError: for a model that is no causal decoder, ids that it cannot take, numbers that are not finite, one
             query that does not fit in memory, or a path asked for by name that does not agree with the reference.
     """
-    ((scores,),) = _score_all(model, iter([requests]), options)
+    ((scores,),) = _score_all(model, iter([requests]), options, told)
     return scores
 
 
 def score_bursts(
-    model: torch.nn.Module, cells: Iterable[Sequence[EncodedRequest]], *, options: EngineOptions = DEFAULT_OPTIONS
+    model: torch.nn.Module,
+    cells: Iterable[Sequence[EncodedRequest]],
+    *,
+    options: EngineOptions = DEFAULT_OPTIONS,
+    told: Told = lambda how: None,
 ) -> Generator[list[list[LabelScores]]]:
     """Scores the requests of one cell after another; the next cell is encoded while the model computes.
 
@@ -68,6 +86,7 @@ def score_bursts(
         cells: requests of each cell, made lazily: the iterable is advanced in a thread of its own. Small cells
             are computed together, so it may run some cells ahead of what is yielded.
         options: limits and path.
+        told: is called before each yield, in the caller's thread, with the way by which its cells were scored.
 
     Yields:
         The scores of the cells that one forward pass has finished, in order; never an empty list.
@@ -75,7 +94,7 @@ def score_bursts(
     Raises:
         ScoringError: as for ``score_requests``; and whatever the iterable raises.
     """
-    return _score_all(model, _one_ahead(cells), options)
+    return _score_all(model, _one_ahead(cells), options, told)
 
 
 def _one_ahead(items: Iterable[Item]) -> Iterator[Item]:
@@ -89,21 +108,28 @@ def _one_ahead(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def _score_all(
-    model: torch.nn.Module, cells: Iterator[Sequence[EncodedRequest]], options: EngineOptions
+    model: torch.nn.Module, cells: Iterator[Sequence[EncodedRequest]], options: EngineOptions, told: Told
 ) -> Generator[list[list[LabelScores]]]:
     """Cells by the path chosen for them; the packed path takes all that it may, one after another."""
     requests = next(cells, None)
     while requests is not None and has_kinds(model):
-        yield [_by_kind(model, requests, options)]
+        scores, how = _by_kind(model, requests, options)
+        told(how)
+        yield [scores]
         requests = next(cells, None)
     while requests is not None:
         path = choose_path(model, requests, options=options)
         if path != "packed":
-            yield [score_apart(model, requests, path, options)]
+            scores, how = _one_cell(model, requests, path, options)
+            told(how)
+            yield [scores]
             requests = next(cells, None)
             continue
         run = _Run(model, requests, cells, options)
-        yield from PackedStream(model, run, options).bursts()
+        limits = with_limits(cast(PreTrainedModel, model), options)
+        for burst in PackedStream(cast(PreTrainedModel, model), run, limits).bursts():
+            told(HowScored(path, limits.token_budget))
+            yield burst
         requests = run.next
 
 
@@ -167,26 +193,34 @@ def _examination(model: torch.nn.Module, requests: Sequence[EncodedRequest], kin
     return known[key]
 
 
-def _by_kind(model: torch.nn.Module, requests: Sequence[EncodedRequest], options: EngineOptions) -> list[LabelScores]:
+def _by_kind(
+    model: torch.nn.Module, requests: Sequence[EncodedRequest], options: EngineOptions
+) -> tuple[list[LabelScores], HowScored]:
     """One cell of a model whose forward passes may be of several kinds: those of a kind go together."""
     check_requests(model, requests)
+    ways: set[HowScored] = set()
     values = [np.zeros(len(request.continuation_ids)) for request in requests]
     for parts in split_by_kind(model, requests).values():
         alike = [part for _, _, part in parts]
         path = choose_path(model, alike, options=options)
         try:
-            scores = _one_cell(model, alike, path, options)
+            scores, how = _one_cell(model, alike, path, options)
         except ScoringError:  # it counts requests of this kind; the reference names the request of the caller
-            return reference.score_requests(model, requests)
+            return reference.score_requests(model, requests), HowScored("plain", None)
+        ways.add(how)
         for (index, choices, _), score in zip(parts, scores, strict=True):
             values[index][choices] = score.loglikelihoods
-    return label_scores(np.concatenate([*values, np.zeros(0)]), requests)
+    budgets = [how.token_budget for how in ways if how.token_budget is not None]
+    joined = HowScored(" and ".join(sorted({how.path for how in ways})) or "plain", max(budgets, default=None))
+    return label_scores(np.concatenate([*values, np.zeros(0)]), requests), joined
 
 
 def _one_cell(
     model: torch.nn.Module, requests: Sequence[EncodedRequest], path: Path, options: EngineOptions
-) -> list[LabelScores]:
+) -> tuple[list[LabelScores], HowScored]:
+    limits = options if path == "plain" else with_limits(cast(PreTrainedModel, model), options)
+    how = HowScored(path, None if path == "plain" else limits.token_budget)
     if path != "packed":
-        return score_apart(model, requests, path, options)
-    ((scores,),) = PackedStream(cast(PreTrainedModel, model), [requests], options).bursts()
-    return scores
+        return score_apart(model, requests, path, limits), how
+    ((scores,),) = PackedStream(cast(PreTrainedModel, model), [requests], limits).bursts()
+    return scores, how

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from icl_core.records import EncodedRequest
+from icl_core.sequences import n_common
 
-__all__ = ["PrefixGroup", "group_by_prefix", "n_common"]
+__all__ = ["PrefixGroup", "group_by_prefix"]
 
 GROUP_COST = 16
 """What opening a group costs beside its prefix, in tokens: a prefix shorter than this is not worth a group."""
@@ -136,15 +137,3 @@ def _leaves(root: _Node) -> list[int]:
             leaves.append(node.leaf)
         pending += reversed(node.children)
     return leaves
-
-
-def n_common(first: Sequence[int], second: Sequence[int], start: int = 0) -> int:
-    """Length of the common beginning of two sequences that are known to share ``start`` items.
-
-    >>> n_common((1, 2, 3), (1, 2, 4, 5))
-    2
-    """
-    end = min(len(first), len(second))
-    while start < end and first[start] == second[start]:
-        start += 1
-    return start

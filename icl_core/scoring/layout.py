@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from icl_core.records import EncodedRequest
-from icl_core.scoring.grouping import PrefixGroup, n_common
+from icl_core.scoring.grouping import PrefixGroup
+from icl_core.sequences import n_common
 
 __all__ = ["Choices", "Layout", "Prefix", "Query", "Segment", "batches", "lay_out", "make_queries"]
 

@@ -16,7 +16,7 @@ from icl_core.records import EncodedRequest, LabelScores
 from icl_core.scoring import cached
 from icl_core.scoring.checks import inference, label_scores
 from icl_core.scoring.engine import EngineOptions, choose_path, score_requests
-from icl_core.scoring.grouping import n_common
+from icl_core.sequences import n_common_of_all
 
 __all__ = ["KeptPrefixes"]
 
@@ -75,7 +75,7 @@ class KeptPrefixes:
     def _prefix(self, requests: Sequence[EncodedRequest]) -> tuple[int, ...]:
         """A kept prefix of all requests, or a new one, kept from now on; empty where they share too little."""
         contexts = [request.context_ids for request in requests]
-        shared = min(n_common(min(contexts), max(contexts)), min(map(len, contexts)) - 1)
+        shared = min(n_common_of_all(contexts), min(map(len, contexts)) - 1)
         known = [ids for ids in self._kept if shared // 2 <= len(ids) <= shared and contexts[0][: len(ids)] == ids]
         if not known:
             ids = contexts[0][: shared - MARGIN_TOKENS] if shared >= SHORTEST_TOKENS else ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -20,7 +20,7 @@ from icl_core.scoring.checks import inference, label_scores
 from icl_core.scoring.grouping import group_by_prefix
 from icl_core.scoring.layout import Query, make_queries
 
-__all__ = ["DEFAULT_OPTIONS", "EngineOptions", "PackedStream", "Path", "score_apart"]
+__all__ = ["DEFAULT_OPTIONS", "EngineOptions", "HowScored", "PackedStream", "Path", "score_apart", "with_limits"]
 
 Path = Literal["packed", "cached", "plain"]
 
@@ -47,6 +47,27 @@ class EngineOptions:
 DEFAULT_OPTIONS = EngineOptions()
 
 
+@dataclass(frozen=True, slots=True)
+class HowScored:
+    """By which way cells were scored: in half precision it decides the last bits.
+
+    Attributes:
+        path: ``packed``, ``cached`` or ``plain``; joined by `` and `` where a cell needed several.
+        token_budget: most tokens in one forward pass beside a prefix, as in ``EngineOptions``; None on the plain path,
+            which passes each prompt alone.
+    """
+
+    path: str
+    token_budget: int | None
+
+
+def with_limits(model: PreTrainedModel, options: EngineOptions) -> EngineOptions:
+    """The options with the limits that fit this model and the memory there is now; limits that are given stay."""
+    memory_bytes = options.memory_bytes or _default_memory(model)
+    token_budget = options.token_budget or _token_budget(model, memory_bytes)
+    return replace(options, memory_bytes=memory_bytes, token_budget=token_budget)
+
+
 def score_apart(
     model: torch.nn.Module, requests: Sequence[EncodedRequest], path: Path, options: EngineOptions
 ) -> list[LabelScores]:
@@ -54,8 +75,8 @@ def score_apart(
     if path == "plain":
         return reference.score_requests(model, requests)
     assert isinstance(model, PreTrainedModel)
-    memory_bytes = options.memory_bytes or _default_memory(model)
-    token_budget = options.token_budget or _token_budget(model, memory_bytes)
+    limits = with_limits(model, options)
+    assert limits.token_budget is not None and limits.memory_bytes is not None
     values: dict[int, list[float]] = {}
     with inference(model):
         for group in group_by_prefix(requests):
@@ -63,8 +84,8 @@ def score_apart(
                 model,
                 {index: requests[index] for index in group.indices},
                 n_prefix_tokens=group.n_prefix_tokens,
-                token_budget=token_budget,
-                memory_bytes=memory_bytes // 2,
+                token_budget=limits.token_budget,
+                memory_bytes=limits.memory_bytes // 2,
             )
     return label_scores([value for index in range(len(requests)) for value in values[index]], requests)
 
@@ -76,8 +97,9 @@ class PackedStream:
         self, model: PreTrainedModel, cells: Iterable[Sequence[EncodedRequest]], options: EngineOptions
     ) -> None:
         self._model, self._cells = model, cells
-        self._memory_bytes = options.memory_bytes or _default_memory(model)
-        self._token_budget = options.token_budget or _token_budget(model, self._memory_bytes)
+        limits = with_limits(model, options)
+        assert limits.token_budget is not None and limits.memory_bytes is not None
+        self._token_budget, self._memory_bytes = limits.token_budget, limits.memory_bytes
         self._open: deque[tuple[Sequence[EncodedRequest], int]] = deque()
         self._values = np.zeros(0)
         self._n_slots_closed = 0

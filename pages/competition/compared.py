@@ -8,7 +8,7 @@ from icl_core.evaluation.study import Study
 from pages.competition.parts import Seen
 from pages.ui import blocks, cached, compared, selection, side_by_side, suite
 from pages.ui.axes import Quantity, ScaleName
-from pages.ui.controls import View
+from pages.ui.controls import View, quantity_control
 from pages.ui.pickers import several_of
 from pages.ui.sheet import Draw
 from pages.ui.side_by_side import SideBySide, correlation_words
@@ -17,7 +17,6 @@ from pages.ui.words import plain
 __all__ = ["models"]
 
 MOST_AT_FIRST = 12
-_AXES: dict[Quantity, str] = {"step": "Steps", "tokens": "Tokens", "share": "Share"}
 _VIEWS = ("Intensity and ICL", "Occurrence", "R over training", "R and ICL", "By factor")
 
 
@@ -31,15 +30,7 @@ def models(study: Study, found: cached.Collected, seen: Seen, view: View) -> Non
         shown = st.segmented_control(
             "Comparison", list(_VIEWS), default=_VIEWS[0], required=True, key="comparison", bind="query-params"
         )
-        axis = st.segmented_control(
-            "Axis of training",
-            list(_AXES),
-            default="share",
-            required=True,
-            format_func=lambda name: _AXES[name],
-            key="compare_x",
-            bind="query-params",
-        )
+        axis = quantity_control("Axis of training", default="share", key="compare_x")
     side = _side(chosen, view, axis, epsilon=seen.result.epsilon)
     if not side.summaries:
         st.info("None of these models has TR and TL at two checkpoints or more under this study's options.")

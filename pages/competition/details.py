@@ -11,13 +11,13 @@ from icl_core.analysis.competition import competition
 from icl_core.analysis.drilldown import PredictionChange, changed_predictions
 from icl_core.errors import ObservatoryError
 from icl_core.evaluation.study import Study
+from icl_core.records import ABILITY_BY_SETTING
 from pages.competition.parts import MOST_EPSILON, Seen, drawn, intervals
 from pages.ui import blocks, cached, charts_competition, frame, rows, selection
 from pages.ui.charts import PICK
 from pages.ui.controls import View
 from pages.ui.facts import Facts, of_view, points_of
 from pages.ui.pickers import one_of
-from pages.ui.theme import ABILITY_BY_SETTING
 from pages.ui.words import count, p_value, percent, plain, task_title
 
 __all__ = ["PARTS", "pick_interval"]

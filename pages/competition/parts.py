@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from icl_core.analysis.competition import (
+    CLEAR_CERTAINTY,
     EPSILON_PAPER,
     EPSILON_REFERENCE_CODE,
     Competition,
@@ -191,8 +192,9 @@ def panels(seen: Seen) -> None:
     if seen.result.cumulative_by_checkpoint is None:
         st.caption("No competition at this epsilon: R is 0/0 and is not drawn.")
     st.caption(
-        "Shaded: TR and TL move in opposite directions, both by more than epsilon; saturated where 95 % of resamples "
-        "agree. Bars: fall over rise (Eq. 3). R: share of the summed intensity so far (Eq. 4)."
+        "Shaded: TR and TL move in opposite directions, both by more than epsilon; saturated where "
+        f"{percent(CLEAR_CERTAINTY, 0)} of resamples agree. Bars: fall over rise (Eq. 3). R: share of the summed "
+        "intensity so far (Eq. 4)."
     )
 
 
@@ -203,10 +205,10 @@ def drawn(seen: Seen, palette: Palette) -> list[Panel]:
         {
             "x": row["x"],
             "x2": row["x2"],
-            "strength": 0.85 if row["certainty"] >= 0.95 else 0.35,
+            "strength": 0.85 if clear else 0.35,
             "text": f"{row['text']}: competes in {percent(row['certainty'], 0)} of resamples",
         }
-        for row in parts
+        for row, clear in zip(parts, seen.floor.clear, strict=True)
         if row["competes"]
     ]
     curve_rows = rows.curve_rows(seen.curves, seen.places)
@@ -265,10 +267,11 @@ def how_computed(seen: Seen) -> None:
             "**Noise alone**: each example's change of correctness is centred within its task, seeds and examples are "
             f"resampled {len(seen.floor.null_ratio):,} times with one draw for both abilities and all intervals, and "
             "the equations are computed on every draw; p is the share of draws with at least the observed ratio. An "
-            "interval is **clear** where it competes in 95 % of draws without centring. One standard error of a change "
-            f"is {percent(seen.floor.standard_error)}. **What p does not tell**: the null is that nothing changes at "
-            "all. Where one ability really moves and the other only wavers, waverings against the move compete too, "
-            "and the intensity divides a real change by noise; so look whether both curves move."
+            f"interval is **clear** where it competes in {percent(CLEAR_CERTAINTY, 0)} of draws without centring. One "
+            f"standard error of a change is {percent(seen.floor.standard_error)}. **What p does not tell**: the null "
+            "is that nothing changes at all. Where one ability really moves and the other only wavers, waverings "
+            "against the move compete too, and the intensity divides a real change by noise; so look whether both "
+            "curves move."
         )
         if seen.floor.n_seeds == 1:
             st.warning("With one seed the noise between seeds is unknown: the p-values are too small.")

@@ -10,14 +10,13 @@ from icl_core.analysis.drilldown import confusion
 from icl_core.analysis.drilldown import label_shares as shares_of
 from icl_core.analysis.predictions import Predictions, predicted_labels
 from icl_core.evaluation.study import Study
-from icl_core.records import LABEL_SETTINGS, CheckpointRef, LabelSetting
+from icl_core.records import ABILITY_BY_SETTING, LABEL_SETTINGS, CheckpointRef, LabelSetting
 from pages.dynamics.parts import Look
 from pages.ui import blocks, cached, charts, frame, rows
 from pages.ui.axes import x_axis
 from pages.ui.controls import View
 from pages.ui.facts import Facts, who
 from pages.ui.pickers import one_of
-from pages.ui.theme import ABILITY_BY_SETTING
 from pages.ui.words import checkpoint_name, legible, plain, task_title
 
 __all__ = ["checkpoint", "label_shares", "pick_checkpoint", "small_multiples"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from icl_core.evaluation.jobs import Job, study_of_job
+from icl_core.evaluation.job_table import Job
+from icl_core.evaluation.jobs import study_of_job
 from icl_core.evaluation.study import Study
 from pages.ui import jobs
 from pages.ui.words import plain

@@ -7,7 +7,8 @@ from typing import Any
 import streamlit as st
 
 from icl_core.evaluation.exclusions import excluded_checkpoints
-from icl_core.evaluation.jobs import Job, study_of_job
+from icl_core.evaluation.job_table import Job
+from icl_core.evaluation.jobs import study_of_job
 from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef
 from icl_core.registry.names import full_name

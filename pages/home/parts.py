@@ -9,11 +9,11 @@ import streamlit as st
 
 from icl_core.analysis.moments import Moment, moments
 from icl_core.evaluation.coverage import Coverage, coverage
-from icl_core.evaluation.jobs import Job, study_of_job
-from icl_core.records import CheckpointRef
+from icl_core.evaluation.job_table import Job
+from icl_core.evaluation.jobs import study_of_job
+from icl_core.records import ABILITY_BY_SETTING, CheckpointRef
 from pages.ui import blocks, cached, charts, findings, frame, jobs, rows, selection
 from pages.ui.axes import x_axis
-from pages.ui.theme import ABILITY_BY_SETTING
 from pages.ui.words import count, plain, task_title, when
 
 __all__ = ["doors", "live_curves", "recent_jobs", "stored"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from icl_core.errors import ObservatoryError
-from icl_core.evaluation.jobs import Job
+from icl_core.evaluation.job_table import Job
 from icl_core.pretraining.lab.config import LabConfig, config_from_json
 from icl_core.pretraining.lab.summary import group_runs
 from pages.lab import found, trained

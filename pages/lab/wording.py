@@ -48,8 +48,7 @@ def group_sentence(group: Group) -> str:
     """When ICL emerged, and who decides at the end."""
     runs = group.runs
     who = f"**{plain(group.title)}** ({seeds_words(len(runs))})"
-    ends = {name: final_of(runs, name) for name in ("icl", "ciwl", "flip")}
-    icl, ciwl, flip = ends["icl"], ends["ciwl"], ends["flip"]
+    icl, ciwl, flip = final_of(runs, "icl"), final_of(runs, "ciwl"), final_of(runs, "flip")
     if icl is None or ciwl is None or flip is None:
         return f"{who} has not been evaluated yet."
     decides = who_decides(runs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import streamlit as st
 
@@ -76,7 +77,7 @@ def view_controls() -> tuple[View, tuple[Quantity, ScaleName]]:
     """Measure, label score and axis."""
     with st.container(horizontal=True, vertical_alignment="bottom", key="paper-controls"):
         measure, normalisation = controls.measure_controls()
-        look = controls.axis_controls(("step", "tokens", "share"))
+        look = controls.axis_controls(get_args(Quantity))
     return View(measure, normalisation, None), look
 
 

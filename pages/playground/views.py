@@ -11,7 +11,7 @@ import numpy.typing as npt
 import streamlit as st
 
 from icl_core.analysis.fusion import fuse
-from icl_core.analysis.predictions import NORMALISATIONS, Normalisation
+from icl_core.analysis.predictions import Normalisation
 from icl_core.data.unknown import ReadWord, mostly_unknown
 from icl_core.errors import DataError
 from icl_core.evaluation.playground import MAX_BATCH_TEXTS, Question, Reply, Role, Scored, probabilities
@@ -19,6 +19,7 @@ from icl_core.registry.table_files import SUFFIXES
 from icl_core.registry.task_files import TextFile, parse_text_file
 from pages.playground import worker
 from pages.ui import blocks, charts_playground, frame
+from pages.ui.controls import normalisation_control
 from pages.ui.facts import Facts, who
 from pages.ui.words import checkpoint_name, count, joined, legible, percent, plain, reported, task_title
 
@@ -34,7 +35,6 @@ PROMPTS: dict[str, Role] = {
     "TL: symbols": "TL",
     "ICL: true labels": "ICL of the TR checkpoint",
 }
-_SCORE_TITLES = {"sum": "Sum of tokens", "per_token": "Mean per token", "calibrated": "Calibrated"}
 
 
 def _weight() -> tuple[float, Normalisation]:
@@ -43,11 +43,8 @@ def _weight() -> tuple[float, Normalisation]:
         "w: weight of TR in the fusion", 0.0, 1.0, 0.5, step=0.01, format="%.2f", key="play_w", bind="query-params",
         help="fused = w · TR + (1 − w) · TL. Moving it asks no model again.",
     )  # fmt: skip
-    normalisation = right.selectbox(
-        "Label score", list(NORMALISATIONS), format_func=lambda name: _SCORE_TITLES[name], key="norm",
-        bind="query-params",
-    )  # fmt: skip
-    return float(weight), normalisation
+    with right:
+        return float(weight), normalisation_control()
 
 
 @st.fragment

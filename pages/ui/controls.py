@@ -24,6 +24,8 @@ __all__ = [
     "View",
     "axis_controls",
     "measure_controls",
+    "normalisation_control",
+    "quantity_control",
     "task_control",
 ]
 
@@ -60,7 +62,12 @@ def measure_controls() -> tuple[Measure, Normalisation]:
         bind="query-params",
         help="Balanced accuracy is the mean recall over labels: naming one label for everything gives chance.",
     )
-    normalisation = st.selectbox(
+    return measure, normalisation_control()
+
+
+def normalisation_control() -> Normalisation:
+    """How the scores of labels of several tokens are compared."""
+    return st.selectbox(
         "Label score",
         list(NORMALISATIONS),
         format_func=lambda name: NORMALISATION_TITLES[name],
@@ -69,23 +76,28 @@ def measure_controls() -> tuple[Measure, Normalisation]:
         help="Sum of the log-probabilities of the label's tokens (default), their mean, or the sum minus that for the "
         "content-free query N/A under the same demonstrations.",
     )
-    return measure, normalisation
 
 
 def axis_controls(quantities: Sequence[Quantity]) -> tuple[Quantity, ScaleName]:
     """What the horizontal axis counts, and its scale."""
-    quantity = st.segmented_control(
-        "Axis",
-        list(QUANTITY_TITLES),
-        default="step",
-        required=True,
-        format_func=lambda name: QUANTITY_TITLES[name],
-        key="x",
-        bind="query-params",
-    )
+    quantity = quantity_control("Axis", default="step", key="x")
     scale = st.segmented_control(
         "Scale", ["symlog", "linear"], default="symlog", required=True, key="scale", bind="query-params",
         help="symlog is linear up to the first checkpoint after 0 and logarithmic from there.",
     )  # fmt: skip
     shown = quantity if quantity in quantities else "step"
-    return cast(Quantity, shown), cast(ScaleName, scale)
+    return shown, cast(ScaleName, scale)
+
+
+def quantity_control(label: str, *, default: Quantity, key: str) -> Quantity:
+    """What an axis of training counts."""
+    chosen = st.segmented_control(
+        label,
+        list(QUANTITY_TITLES),
+        default=default,
+        required=True,
+        format_func=lambda name: QUANTITY_TITLES[name],
+        key=key,
+        bind="query-params",
+    )
+    return cast(Quantity, chosen)

@@ -13,7 +13,8 @@ import streamlit as st
 
 from icl_core.errors import StoppedError
 from icl_core.evaluation.cost import Estimate, estimate, estimate_from_plain, takes_long
-from icl_core.evaluation.jobs import Job, read_result, study_of_job, submit_estimate
+from icl_core.evaluation.job_table import Job
+from icl_core.evaluation.jobs import read_result, study_of_job, submit_estimate
 from icl_core.evaluation.study import Study, study_from_json, study_to_json
 from pages.ui import cached, jobs
 from pages.ui.words import plain

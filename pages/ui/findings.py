@@ -5,10 +5,11 @@ They take computed values and only word them.
 
 from __future__ import annotations
 
-from icl_core.analysis.competition import Competition, EpsilonCurves, NoiseFloor
+from icl_core.analysis.competition import CLEAR_CERTAINTY, Competition, EpsilonCurves, NoiseFloor
 from icl_core.analysis.moments import Moment
 from icl_core.analysis.trajectories import AbilityCurves
-from pages.ui.theme import ABILITY_BY_SETTING
+from icl_core.records import ABILITY_BY_SETTING
+from icl_core.registry.names import training_order
 from pages.ui.words import checkpoint_name, count, interval, p_value, percent, plain, task_title
 
 __all__ = ["band_sentence", "competition_sentence", "curves_sentence", "moment_words"]
@@ -32,7 +33,7 @@ def curves_sentence(curves: AbilityCurves, found: tuple[Moment, ...], *, task: s
     for setting, curve in curves.curves.items():
         band = interval(float(curve.low[-1]), float(curve.high[-1]))
         ends.append(f"{ABILITY_BY_SETTING[setting]} **{percent(float(curve.value[-1]))}** ({band})")
-    last = max((curve.checkpoints[-1] for curve in curves.curves.values()), key=lambda ref: ref.step or 0)
+    last = max((curve.checkpoints[-1] for curve in curves.curves.values()), key=training_order)
     model, chance = plain(curves.model), percent(curves.chance)
     at = plain(checkpoint_name(last))
     start = f"At {at}" if task is None else f"On {plain(task_title(task))}, at {at}"
@@ -70,5 +71,6 @@ def competition_sentence(result: Competition, floor: NoiseFloor, at_epsilon: Eps
         return f"**No competition** at epsilon {result.epsilon:g}: {none}.{inside}"
     return (
         f"TR and TL compete in **{competing} of {count(n, 'interval')}** at epsilon {result.epsilon:g}; noise alone "
-        f"gives {low} to {high} (95 %), {p_value(floor.p_ratio)}; {certain} in 95 % of resamples.{inside}"
+        f"gives {low} to {high} (95 %), {p_value(floor.p_ratio)}; {certain} in "
+        f"{percent(CLEAR_CERTAINTY, 0)} of resamples.{inside}"
     )

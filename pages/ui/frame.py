@@ -16,7 +16,6 @@ from pages.ui.words import count, end_page, joined, plain, reported, task_title
 __all__ = ["draw", "heading", "palette", "say_troubles"]
 
 STYLE = Path(__file__).with_name("style.css")
-_MORE = ("template", "words", "alphabet", "sampling", "dtype", "attention", "data")
 
 
 def palette() -> Palette:
@@ -95,7 +94,7 @@ def _pickers(defaults: selection.Defaults) -> None:
         selection.field("task", "sidebar", defaults)
     words = f"{'/'.join(held['setting'])}, {held['shots']} shots"
     with _line("Settings", words if len(held["setting"]) < 3 else f"all three, {held['shots']} shots"):
-        for name in ("setting", "seeds", "shots", "examples", *_MORE):
+        for name in ("setting", "seeds", "shots", "examples", *selection.MORE):
             selection.field(name, "sidebar", defaults)
     if any(list(_many(st.session_state[name])) != list(_many(held[name])) for name in selection.KEYS):
         st.rerun()  # a first visit by URL: the lines above were labelled before their pickers had read it

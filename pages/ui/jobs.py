@@ -13,7 +13,8 @@ from functools import partial
 import streamlit as st
 
 from icl_core.errors import ObservatoryError
-from icl_core.evaluation.jobs import Job, cancel, list_jobs, read_job, read_log, resume, study_of_job
+from icl_core.evaluation.job_table import Job
+from icl_core.evaluation.jobs import cancel, list_jobs, read_job, read_log, resume, study_of_job
 from icl_core.evaluation.study import Study
 from pages.ui.words import count, duration, plain, reported, when
 

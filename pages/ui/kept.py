@@ -11,13 +11,12 @@ from typing import Any
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from pages.ui.selection import FOLLOWED, KEYS, as_shown, defaults_for, held, show
+from pages.ui.selection import FOLLOWED, KEYS, LISTS, as_shown, defaults_for, held, show
 
 __all__ = ["EMPTY", "drawn", "keep_in_url", "offer_left", "read_empty", "remember", "say_dropped", "undo_button"]
 
 EMPTY = "none"
 """The name in the address that holds the names of the pickers in which nothing is picked."""
-_LISTS = ("model", "task", "setting")
 _PAGE, _NOW, _BEFORE, _DRAWN = "study_page", "study_now", "study_before", "study_page_drawn"
 _DROPPED, _OWN, _LEFT = "study_dropped", "own_choices", "own_choices_left"
 
@@ -25,7 +24,7 @@ _DROPPED, _OWN, _LEFT = "study_dropped", "own_choices", "own_choices_left"
 def read_empty() -> None:
     """Empties the pickers of which the link of a new visit says so; a list of nothing is not in an address itself."""
     for name in st.query_params.get_all(EMPTY):
-        if name in _LISTS and not any(st.query_params.get_all(name)):
+        if name in LISTS and not any(st.query_params.get_all(name)):
             st.session_state[name] = []
 
 
@@ -75,7 +74,7 @@ def remember(page: str) -> None:
         st.session_state[_BEFORE] = st.session_state[_NOW]
         st.session_state[_DROPPED] = moved and not any(st.query_params.get_all(name) for name in (*KEYS, EMPTY))
     st.session_state[_NOW] = now
-    empty = [name for name in _LISTS if not now[name] and st.query_params.get_all(name) != [""]]
+    empty = [name for name in LISTS if not now[name] and st.query_params.get_all(name) != [""]]
     if empty != st.query_params.get_all(EMPTY):
         if empty:
             st.query_params[EMPTY] = empty

@@ -13,18 +13,18 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from icl_core.records import LABEL_SETTINGS
 from pages.ui import kept
 from pages.ui.controls import MEASURE_TITLES, NORMALISATION_TITLES, QUANTITY_TITLES
 from pages.ui.suite import FACTORS
-from pages.ui.theme import ABILITY_BY_SETTING
-from pages.ui.words import plain, task_title
+from pages.ui.words import plain, setting_title, task_title
 
 __all__ = ["read", "say", "settle"]
 
 _NUMBERS = re.compile(r"shots|examples|eps|w|play_(w|seed|shots)|min_\w+|lab2?_\w+")
 """Names of the controls that hold numbers; a control that counts cannot be drawn over an infinite one."""
 _TITLES: Mapping[str, Mapping[str, str]] = {
-    "setting": {name: f"{name} ({ability})" for name, ability in ABILITY_BY_SETTING.items()},
+    "setting": {name: setting_title(name) for name in LABEL_SETTINGS},
     "measure": MEASURE_TITLES,
     "norm": NORMALISATION_TITLES,
     "x": QUANTITY_TITLES,

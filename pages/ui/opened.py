@@ -118,18 +118,12 @@ def _options(study: Study, models: tuple[str, ...], name: str) -> Choice:
         task=study.tasks,
         setting=study.label_settings,
         seeds=", ".join(map(str, study.demo_seeds)),
-        shots=study.n_shots,
         examples=study.n_test,
         local="",
         name="",
         order="",
-        template=study.template,
-        words=study.label_word_set,
         alphabet=study.alphabet,
-        sampling=study.sampling,
-        dtype=study.dtype,
-        attention=study.attention,
-        data=study.data_dir or "",
+        **selection.as_picked(study),
     )
 
 

@@ -12,16 +12,24 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import streamlit as st
 
 from icl_core.errors import AmbiguousLabelsError, ObservatoryError, StudyError
 from icl_core.evaluation.choice import Chosen, choose
-from icl_core.evaluation.study import ATTENTIONS, DTYPES, MAX_SHOTS, MAX_TEST_EXAMPLES, Study, most_alike
+from icl_core.evaluation.study import (
+    ATTENTIONS,
+    DTYPES,
+    MAX_SHOTS,
+    MAX_TEST_EXAMPLES,
+    Study,
+    most_alike,
+    shared_options,
+)
 from icl_core.models.hub import embedded_members
 from icl_core.models.listing import local_listing
-from icl_core.records import LABEL_SETTINGS, CheckpointRef
+from icl_core.records import LABEL_SETTINGS, SHARED_OPTIONS, Alphabet, CellSpec, CheckpointRef, Sampling
 from icl_core.registry.families import MODELS, choose_checkpoints
 from icl_core.registry.tasks import (
     FILE_PREFIX,
@@ -32,17 +40,19 @@ from icl_core.registry.tasks import (
     list_tasks,
     own_file_name,
 )
-from icl_core.settings import DEFAULT_DEMO_SEEDS, DEFAULT_N_SHOTS, DEFAULT_N_TEST, uploads_path
+from icl_core.settings import DEFAULT_DEMO_SEEDS, uploads_path
 from pages.ui import cached
 from pages.ui.pickers import mirror, offers, one_of, several_of
-from pages.ui.theme import ABILITY_BY_SETTING
-from pages.ui.words import task_title
+from pages.ui.words import setting_title, task_title
 
 __all__ = [
     "FOLLOWED",
     "KEYS",
+    "LISTS",
+    "MORE",
     "Choice",
     "Defaults",
+    "as_picked",
     "as_shown",
     "better_options",
     "checkpoints_for",
@@ -61,17 +71,20 @@ __all__ = [
 ]
 
 Place = Literal["sidebar", "page"]
-KEYS = (
-    *("model", "checkpoints", "task", "setting", "seeds", "shots", "examples", "local", "name", "order"),
-    *("template", "words", "alphabet", "sampling", "dtype", "attention", "data"),
-)
+MORE = ("template", "words", "alphabet", "sampling", "dtype", "attention", "data")
+"""Options that the sidebar folds away."""
+KEYS = ("model", "checkpoints", "task", "setting", "seeds", "shots", "examples", "local", "name", "order", *MORE)
+LISTS = ("model", "task", "setting")
+"""Pickers in which several names are picked, or none."""
 OWN = ("local", "name", "order")
 FOLLOWED = "models_followed"
 """In the session: the models whose defaults stand in the pickers that nobody has used."""
-TEMPLATES = ("minimal", "natural")
-WORD_SETS = ("natural", "true_false", "reference_code")
-ALPHABETS = ("symbols", "numbers", "letters")
-SAMPLINGS = ("uniform", "balanced")
+_PICKERS = {"n_shots": "shots", "label_word_set": "words", "data_dir": "data"}
+"""Pickers that are not called like the option that they hold."""
+_PAPER = Study((), (), (), ())
+"""The paper's options: those of a study that says nothing else."""
+TEMPLATES = tuple(dict.fromkeys(name for task in TASKS.values() for name in task.templates))
+WORD_SETS = tuple(dict.fromkeys(name for task in TASKS.values() for name in task.label_words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,19 +174,19 @@ def _defaults_for(models: tuple[str, ...], generation: str, members: tuple[str, 
         task=tuple(dict.fromkeys(spec.task for spec in alike)),
         setting=LABEL_SETTINGS,
         seeds=_seeds_text({spec.demo_seed for spec in alike}),
-        shots=one.n_shots,
         examples=one.n_examples,
         local="",
         name="",
         order="",
-        template=one.template,
-        words=one.label_word_set,
         alphabet=next((spec.alphabet for spec in alike if spec.label_setting == "abstract"), "symbols"),
-        sampling=one.sampling,
-        dtype=one.dtype,
-        attention=one.attention,
-        data=one.data_dir or "",
+        **as_picked(one),
     )
+
+
+def as_picked(asked: Study | CellSpec) -> dict[str, Any]:
+    """The options that cells share, as their pickers hold them."""
+    held = {_PICKERS.get(name, name): value for name, value in shared_options(asked).items()}
+    return held | {"data": asked.data_dir or ""}
 
 
 def _paper_defaults(first: tuple[str, ...], models: Sequence[str]) -> Defaults:
@@ -185,25 +198,19 @@ def _paper_defaults(first: tuple[str, ...], models: Sequence[str]) -> Defaults:
         task=tuple(own) if tiny and own else tuple(TASKS),
         setting=LABEL_SETTINGS,
         seeds=_seeds_text(DEFAULT_DEMO_SEEDS),
-        shots=DEFAULT_N_SHOTS,
-        examples=DEFAULT_N_TEST,
+        examples=_PAPER.n_test,
         local="",
         name="",
         order="",
-        template="minimal",
-        words="natural",
-        alphabet="symbols",
-        sampling="uniform",
-        dtype="float32",
-        attention="sdpa",
-        data="",
+        alphabet=_PAPER.alphabet,
+        **as_picked(_PAPER),
     )
 
 
 def current_choice() -> Choice:
     """The pickers' values of this run; the sidebar has drawn them before any page asks."""
     values = {item.name: st.session_state[item.name] for item in fields(Choice)}
-    for name in ("model", "task", "setting"):
+    for name in LISTS:
         values[name] = tuple(values[name])
     return Choice(**values)
 
@@ -230,15 +237,10 @@ def study_of(choice: Choice) -> Study:
         tasks=choice.task,
         label_settings=tuple(name for name in LABEL_SETTINGS if name in choice.setting),
         demo_seeds=_seeds(choice.seeds),
-        n_shots=choice.shots,
         n_test=choice.examples,
-        template=choice.template,
-        label_word_set=choice.words,
         alphabet=cast(Any, choice.alphabet),
-        sampling=cast(Any, choice.sampling),
-        dtype=choice.dtype,
-        attention=choice.attention,
         data_dir=choice.data.strip() or None,
+        **{name: getattr(choice, _PICKERS.get(name, name)) for name in SHARED_OPTIONS},
     )
 
 
@@ -339,13 +341,9 @@ def take(defaults: Defaults) -> None:
 
 def as_shown(name: str, value: str) -> str:
     """A value of a picker as it stands in its address: as the picker shows it."""
-    if name == "setting" and value in ABILITY_BY_SETTING:
-        return _setting_title(value)
+    if name == "setting" and value in LABEL_SETTINGS:
+        return setting_title(value)
     return task_title(value) if name == "task" else value
-
-
-def _setting_title(name: str) -> str:
-    return f"{name} ({ABILITY_BY_SETTING[name]})"
 
 
 def held(defaults: Defaults, name: str) -> object:
@@ -425,7 +423,7 @@ def _settings(placed: dict[str, Any], defaults: Defaults) -> None:
         list(LABEL_SETTINGS),
         selection_mode="multi",
         default=list(defaults.setting),
-        format_func=_setting_title,
+        format_func=setting_title,
         help="How the demonstrations are labelled: true labels (ICL), random labels (task recognition, TR), "
         "symbols that stand for the labels (task learning, TL).",
         **placed,
@@ -483,8 +481,8 @@ _WIDGETS: dict[str, Callable[[dict[str, Any], Defaults], None]] = {
     ),
     "template": _one_of("Template", "template", TEMPLATES),
     "words": _one_of("Label words", "words", WORD_SETS),
-    "alphabet": _one_of("Symbols of the abstract setting", "alphabet", ALPHABETS),
-    "sampling": _one_of("Drawing of demonstrations", "sampling", SAMPLINGS),
+    "alphabet": _one_of("Symbols of the abstract setting", "alphabet", get_args(Alphabet)),
+    "sampling": _one_of("Drawing of demonstrations", "sampling", get_args(Sampling)),
     "dtype": _one_of("Number format", "dtype", DTYPES),
     "attention": _one_of("Attention", "attention", ATTENTIONS),
     "data": _text("Data directory", "data", "A folder in Hub layout for work without a network; empty for the Hub."),

@@ -19,9 +19,10 @@ import altair as alt
 import streamlit as st
 from altair.utils.schemapi import debug_mode
 
+from icl_core.records import ABILITY_BY_SETTING
+
 __all__ = [
     "ABILITIES",
-    "ABILITY_BY_SETTING",
     "DARK",
     "LIGHT",
     "Figure",
@@ -36,11 +37,8 @@ __all__ = [
     "with_rows",
 ]
 
-ABILITIES = ("ICL", "TR", "TL")
+ABILITIES = tuple(ABILITY_BY_SETTING.values())
 """The order of every legend, sort and table."""
-
-ABILITY_BY_SETTING = MappingProxyType({"gold": "ICL", "random": "TR", "abstract": "TL"})
-"""Which ability a label setting measures (arXiv 2305.09731)."""
 
 P = ParamSpec("P")
 

@@ -20,14 +20,13 @@ from urllib.parse import unquote
 import streamlit as st
 
 from icl_core.errors import ObservatoryError
-from icl_core.records import CheckpointRef
+from icl_core.records import ABILITY_BY_SETTING, CheckpointRef, LabelSetting
 from icl_core.registry.names import counted_in, label_of
 from icl_core.registry.tasks import FILE_PREFIX, path_and_labels
 from icl_core.settings import uploads_path
 
 __all__ = [
     "PageEndsError",
-    "byte_count",
     "checkpoint_name",
     "count",
     "duration",
@@ -43,6 +42,7 @@ __all__ = [
     "points",
     "reported",
     "rounded",
+    "setting_title",
     "short_number",
     "signed",
     "task_title",
@@ -158,14 +158,6 @@ def short_number(number: float) -> str:
     return f"{number:.3g}"
 
 
-def byte_count(number: float) -> str:
-    """Bytes in a fitting unit: ``410 MB``."""
-    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if number >= size:
-            return f"{number / size:.3g} {unit}"
-    return f"{number:.0f} B"
-
-
 def duration(seconds: float) -> str:
     """Seconds in words: ``40 s``, ``3 min``, ``2 h 10 min``.
 
@@ -211,6 +203,11 @@ def task_title(name: str) -> str:
     path, labels = path_and_labels(name)
     file = path.rsplit("/", 1)[-1]
     return legible(unquote(file) if Path(path).parent == uploads_path() else file) + _LABELS_READ[labels]
+
+
+def setting_title(setting: LabelSetting) -> str:
+    """A label setting with the ability that it measures: ``random (TR)``."""
+    return f"{setting} ({ABILITY_BY_SETTING[setting]})"
 
 
 def joined(names: Sequence[str], *, most: int = 3) -> str:

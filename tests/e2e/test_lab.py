@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from icl_core.evaluation.jobs import Job, list_jobs, wait_for
+from icl_core.evaluation.job_table import Job
+from icl_core.evaluation.jobs import list_jobs, wait_for
 from icl_core.pretraining.lab.config import DataKnobs, LabConfig
 from tests.e2e.conftest import WAIT_MS, App, Tab, running_app
 from tests.support.made_up_lab import write_made_up_run

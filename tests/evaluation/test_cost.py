@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from icl_core.errors import CheckpointError, StoppedError, UnknownNameError
-from icl_core.evaluation import cost, jobs
+from icl_core.evaluation import cost, job_processes, job_worker, jobs
 from icl_core.evaluation.cost import estimate
 from icl_core.evaluation.rates import (
     MeasuredCell,
@@ -298,10 +298,10 @@ def test_counting_tells_how_far_it_is_and_can_be_stopped(study: Study, store: St
 def test_a_job_gives_the_same_estimate(study: Study, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for factor in (0.5, 1.0, 2.0):
         note(store.path, measured(factor * 1e9, factor, model="tiny-llama", size=18432, n_queries=41))
-    monkeypatch.setattr(jobs, "_launch", lambda folder, job_id: None)
+    monkeypatch.setattr(job_processes, "_launch", lambda folder, job_id: None)
     number = jobs.submit_estimate(study, device="cpu", store_path=store.path)
     assert jobs.study_of_job(jobs.read_job(number, store_path=store.path)) == study
-    assert jobs.work(number, {"estimate": cost.estimate_job}, store_path=store.path) == "done"
+    assert job_worker.work(number, {"estimate": cost.estimate_job}, store_path=store.path) == "done"
     job = jobs.read_job(number, store_path=store.path)
     assert (job.done, job.total) == (2, 2)
     found = cost.estimate_from_plain(jobs.read_result(number, store_path=store.path))

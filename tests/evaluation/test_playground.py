@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import psutil
@@ -28,6 +30,7 @@ from icl_core.evaluation.playground import (
     files_state,
     probabilities,
     start_workers,
+    strongest_checkpoint,
 )
 from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
@@ -35,6 +38,7 @@ from icl_core.evaluation.study import Study, study_cells
 from icl_core.models import worker as worker_module
 from icl_core.models.hub import local_checkpoints
 from icl_core.models.worker import Worker
+from icl_core.records import CheckpointRef
 from icl_core.settings import project_path
 from tests.support.sentences import assert_one_sentence
 from tests.support.tiny_models import save_checkpoint, save_task_file, save_trajectory
@@ -304,3 +308,15 @@ def test_memory_stays_flat_over_a_hundred_questions(question: Question, workers:
         ask_workers(workers, asked)
         sizes.append(rss())
     assert sizes[-1] - sizes[19] < 30 * 2**20
+
+
+def test_of_equally_strong_checkpoints_the_first_in_training_is_taken() -> None:
+    def summary(step: int | None) -> Any:
+        ref = CheckpointRef("local", "m", "main" if step is None else f"step{step}", "folder", "/m", step)
+        spec = SimpleNamespace(checkpoint=ref)
+        return SimpleNamespace(model="m", label_setting="random", split="dev", step=step, accuracy=0.5, spec=spec)
+
+    for order in ((None, 100, 20), (100, None, 20), (20, 100, None)):
+        found = strongest_checkpoint([summary(step) for step in order], "m", "random")
+        assert found is not None and found.step == 20
+    assert strongest_checkpoint([summary(20)], "m", "abstract") is None

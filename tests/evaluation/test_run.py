@@ -26,7 +26,9 @@ from icl_core.evaluation import run as run_module
 from icl_core.evaluation.encodings import Encodings
 from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.rates import read_cells, read_loads
-from icl_core.evaluation.run import ProgressInfo, RunReport, run_study
+from icl_core.evaluation.run import run_study
+from icl_core.evaluation.run_progress import ProgressInfo
+from icl_core.evaluation.run_report import RunReport
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, study_to_json
 from icl_core.models.hub import local_checkpoints
@@ -116,6 +118,25 @@ def test_stored_numbers_are_those_of_the_plain_recompute(study: Study, store: St
     assert record.choices == cell.prompts.choices and set(record.choices) <= set("@#$%*^{}")
     assert record.row_ids == tuple(e.row_id for e in load_task_data(get_task(spec.task)).test[:6])
     assert {"device", "wall_time_s", "date", "torch", "transformers"} <= set(record.provenance)
+    assert record.provenance["n_threads"] == torch.get_num_threads()
+    assert record.provenance["path"] == "packed" and int(record.provenance["token_budget"]) > 0
+
+
+def test_a_record_without_the_way_of_its_scoring_stays_readable_and_its_key_is_the_same(study: Study, store: Store):
+    run(study, store)
+    spec = study_cells(study)[0]
+    record = store.find(spec)
+    assert record is not None
+    older = dataclasses.replace(
+        record,
+        provenance={n: v for n, v in record.provenance.items() if n not in ("path", "token_budget", "n_threads")},
+    )
+    other = Store.open(store.path.parent / "older")
+    other.put(older)
+    found = other.find(spec)
+    assert found is not None and found.key == record.key and "path" not in found.provenance
+    np.testing.assert_array_equal(found.loglikelihoods, record.loglikelihoods)
+    assert not other.put(record), "the same result, however it was scored"
 
 
 def test_settings_share_inputs_and_never_results(study: Study, store: Store) -> None:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from icl_core.errors import ObservatoryError
-from icl_core.evaluation import jobs
+from icl_core.evaluation import job_table
 from icl_core.evaluation.store import Store
 from icl_core.registry.tasks import get_task
 from pages.evaluate import form
@@ -248,7 +248,7 @@ def damage(store: Path, how: str) -> None:
             table.execute("CREATE TABLE jobs (id INTEGER, colour TEXT)")
             table.execute("INSERT INTO jobs VALUES (1, 'red')")
         return
-    with jobs._table(store.resolve()) as table:
+    with job_table.job_table(store.resolve()) as table:
         columns = "kind, title, payload, device, state, created, done, total, message"
         good = ("evaluate", "a good job", "{}", "cpu", "done", 1.7e9, 1, 1, "Done.")
         spoilt = {

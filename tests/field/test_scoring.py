@@ -15,7 +15,7 @@ from icl_core.__main__ import main
 from icl_core.errors import ScoringError
 from icl_core.records import EncodedRequest
 from icl_core.scoring import packed, reference
-from icl_core.scoring.engine import EngineOptions, choose_path, score_bursts, score_requests
+from icl_core.scoring.engine import EngineOptions, HowScored, choose_path, score_bursts, score_requests
 from icl_core.scoring.prefix import KeptPrefixes
 from tests.support.architectures import N_VOCAB, save_tiny, tiny_model_of
 from tests.support.sentences import assert_one_sentence
@@ -114,6 +114,9 @@ def test_longrope_scores_alone_and_together_alike(name: str) -> None:
         assert np.allclose(found, expected[4 * index : 4 * index + 4], atol=1e-3)
     sides = [choose_path(model, requests[index : index + 1]) for index in (0, 1)]
     assert sides == (["packed", "packed"] if name == "phi3" else ["cached", "plain"])
+    ways: list[HowScored] = []
+    score_requests(model, requests, told=ways.append)
+    assert [how.path for how in ways] == ["packed" if name == "phi3" else "cached and plain"]
 
 
 @pytest.mark.stands_for("llama.cpp#24823", "a bad request beyond the bound is named by its place in the call")

@@ -24,7 +24,7 @@ import pytest
 from hypothesis import strategies as st
 
 from icl_core.errors import JobError, ObservatoryError, StoreError
-from icl_core.evaluation import index, jobs, segments, store
+from icl_core.evaluation import index, job_processes, job_table, jobs, segments, store
 from icl_core.evaluation.bundle import export_bundle, read_manifest
 from icl_core.evaluation.claims import Claims
 from icl_core.evaluation.codec import check_record, encode_record
@@ -323,13 +323,15 @@ def test_what_killed_runs_have_left_is_cleared_when_a_run_begins(filled: Path, r
 
 @pytest.mark.stands_for("https://man7.org/linux/man-pages/man5/proc.5.html", "a dead job held its device for an hour")
 def test_jobs_after_the_clock_was_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "_launch", lambda folder, job_id: None)
+    monkeypatch.setattr(job_processes, "_launch", lambda folder, job_id: None)
     first = jobs.submit_payload("evaluate", {}, title="first", device="cpu", store_path=tmp_path)
     second = jobs.submit_payload("evaluate", {}, title="second", device="cpu", store_path=tmp_path)
     dead, ahead = ended_process(), time.time() + 3600
-    with jobs._table(tmp_path) as table:
-        jobs._set(table, first, host=dead.place, pid=dead.pid, pid_started=dead.started, beat=ahead, cancel_asked=ahead)
-    monkeypatch.setattr(jobs, "SILENT_SECONDS", -1.0)
+    with job_table.job_table(tmp_path) as table:
+        job_table.update(
+            table, first, host=dead.place, pid=dead.pid, pid_started=dead.started, beat=ahead, cancel_asked=ahead
+        )
+    monkeypatch.setattr(job_processes, "SILENT_SECONDS", -1.0)
     job = jobs.read_job(first, store_path=tmp_path)
     assert (job.state, jobs.read_job(second, store_path=tmp_path).started is not None) == ("cancelled", True)
 
@@ -338,7 +340,7 @@ def test_jobs_after_the_clock_was_set_back(tmp_path: Path, monkeypatch: pytest.M
     "https://www.sqlite.org/rescode.html#readonly", "a list that is only read needed a disk to write"
 )
 def test_jobs_are_listed_on_a_disk_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "_launch", lambda folder, job_id: None)
+    monkeypatch.setattr(job_processes, "_launch", lambda folder, job_id: None)
     job_id = jobs.submit_payload("evaluate", {}, title="first", store_path=tmp_path)
     real = sqlite3.connect
 

@@ -17,11 +17,12 @@ from tokenizers import Tokenizer
 from icl_core.__main__ import main
 from icl_core.data.datasets import load_task_data
 from icl_core.errors import CheckpointError, ScoringError
-from icl_core.evaluation import jobs, playground, run
+from icl_core.evaluation import job_processes, job_worker, jobs, playground, run
 from icl_core.evaluation.cost import estimate
 from icl_core.evaluation.encodings import Encodings
 from icl_core.evaluation.playground import Question, ask
-from icl_core.evaluation.run import RunReport, evaluate_job, run_study
+from icl_core.evaluation.run import evaluate_job, run_study
+from icl_core.evaluation.run_report import RunReport
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells
 from icl_core.models import checkpoints, tokenizing
@@ -36,7 +37,7 @@ from tests.support.tiny_models import save_task_file, save_trajectory, tiny_toke
 
 SEEN = "PyO3/pyo3#492", "PanicException, which is no Exception, ended the run; a growing normalizer the app's process"
 SAID = {
-    "grows": "needs more than 0.3 GiB of memory",
+    "grows": "needs more than 315 MB of memory",
     "hangs": "takes longer than 8 s",
     "gives up": "gives up on a text. It stopped on an unexpected PanicException: Onig: Regex search error",
     "is nested": "cannot be loaded",
@@ -251,12 +252,12 @@ def test_what_is_no_exception_costs_one_task(
 def test_a_job_notes_what_is_no_exception(
     study: Study, tmp_path: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "_launch", lambda *_: None)
+    monkeypatch.setattr(job_processes, "_launch", lambda *_: None)
     monkeypatch.setattr(run, "run_study", raising(error, None, lambda *_: True))
     number = jobs.submit(study, device="cpu", store_path=tmp_path / "store")
     previous = {kind: signal.getsignal(kind) for kind in (signal.SIGTERM, signal.SIGINT)}
     try:
-        assert jobs.work(number, {"evaluate": evaluate_job}, store_path=tmp_path / "store") == "failed"
+        assert job_worker.work(number, {"evaluate": evaluate_job}, store_path=tmp_path / "store") == "failed"
     finally:
         for kind, handler in previous.items():
             signal.signal(kind, handler)

@@ -13,7 +13,7 @@ import torch
 from icl_core.errors import ScoringError
 from icl_core.records import EncodedRequest
 from icl_core.scoring import cached, packed, reference
-from icl_core.scoring.engine import EngineOptions, choose_path, score_bursts, score_requests
+from icl_core.scoring.engine import EngineOptions, HowScored, choose_path, score_bursts, score_requests
 
 PATH_BY_ARCHITECTURE = {
     "gpt_neox": "packed",
@@ -266,6 +266,19 @@ def test_stream_changes_the_path_where_a_cell_needs_it(
     cells = [[EncodedRequest((1, 2, 3, 4), ((5,), (6, 7)))], make_requests(), make_requests(seed=4)]
     for cell, scores in zip(cells, itertools.chain.from_iterable(score_bursts(model, cells)), strict=True):
         assert largest_difference(scores, reference.score_requests(model, cell)) < 1e-8
+
+
+def test_the_way_of_scoring_is_told_for_each_burst(make_model, make_requests, monkeypatch) -> None:
+    model, ways = make_model("gemma3", sliding_window=20), []
+    monkeypatch.setattr(packed._PackedRow, "_visible", lambda *_: (0, None))
+    cells = [[EncodedRequest((1, 2, 3, 4), ((5,), (6, 7)))], make_requests(), make_requests(seed=4)]
+    options = EngineOptions(token_budget=123)
+    told = [ways[-1] for burst in score_bursts(model, cells, options=options, told=ways.append) for _ in burst]
+    assert told == [HowScored("packed", 123), HowScored("cached", 123), HowScored("cached", 123)]
+    score_requests(model, cells[0], options=EngineOptions(path="plain"), told=ways.append)
+    assert ways[-1] == HowScored("plain", None)
+    score_requests(make_model("llama"), cells[0], told=ways.append)
+    assert ways[-1].path == "packed" and ways[-1].token_budget > 123
 
 
 def test_stream_encodes_in_another_thread_and_passes_its_errors_on(make_model, make_requests) -> None:

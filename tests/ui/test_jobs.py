@@ -15,8 +15,9 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from icl_core.evaluation import cost, jobs
-from icl_core.evaluation.jobs import NO_DEVICE, read_job, submit, submit_payload
+from icl_core.evaluation import cost, job_processes, job_table, job_worker, jobs
+from icl_core.evaluation.job_table import NO_DEVICE
+from icl_core.evaluation.jobs import read_job, submit, submit_payload
 from icl_core.evaluation.rates import MeasuredCell, note
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells
@@ -31,15 +32,15 @@ PAGES = ("home", "evaluate", "dynamics", "competition", "fusion", "playground", 
 @pytest.fixture
 def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs enter the table, but nobody works them."""
-    monkeypatch.setattr(jobs, "_launch", lambda folder, job_id: None)
+    monkeypatch.setattr(job_processes, "_launch", lambda folder, job_id: None)
 
 
 def set_job(folder: Path, job_id: int, **values: object) -> None:
     """Makes a job what it would be if this process worked it."""
     me = psutil.Process()
     alive = {"host": this_place(), "pid": os.getpid(), "pid_started": me.create_time(), "beat": time.time()}
-    with jobs._table(folder) as table:
-        jobs._set(table, job_id, **({"state": "running"} | alive | values))
+    with job_table.job_table(folder) as table:
+        job_table.update(table, job_id, **({"state": "running"} | alive | values))
 
 
 @pytest.fixture
@@ -243,7 +244,7 @@ def test_a_long_cost_question_is_a_job_with_its_answer_in_place(
     assert f"cancel-{job.id}" in [button.key for button in open_page("evaluate", model="someone-model").button], (
         "the page with another study lists it among the jobs"
     )
-    assert jobs.work(job.id, {"estimate": cost.estimate_job}, store_path=store_folder) == "done"
+    assert job_worker.work(job.id, {"estimate": cost.estimate_job}, store_path=store_folder) == "done"
     app.run()
     assert "12,060 prompts" in words(app) and "its size is not known" in words(app)
     assert line(app) == [] and not [box for box in app.expander if box.label.startswith(f"Job {job.id}")]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from icl_core.evaluation import jobs
+from icl_core.evaluation import job_worker, jobs
 from icl_core.pretraining.lab.config import PRESETS, DataKnobs, LabConfig, config_from_json, config_to_json
 from tests.support.made_up_lab import write_made_up_run
 
@@ -61,7 +61,7 @@ def submitted(store_folder: Path) -> list[LabConfig]:
 @pytest.fixture
 def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs are written down but not started."""
-    monkeypatch.setattr("icl_core.evaluation.jobs._launch", lambda folder, job_id: None)
+    monkeypatch.setattr("icl_core.evaluation.job_processes._launch", lambda folder, job_id: None)
 
 
 # Trained runs
@@ -238,7 +238,7 @@ def test_a_failed_training_says_why_and_can_be_resumed(
 ) -> None:
     payload = {"config": json.loads(config_to_json(DEFAULT))}
     job = jobs.submit_payload("train", payload, title="K 512", device="cpu", store_path=store_folder)
-    state = jobs.work(job, {"train": _fails}, store_path=store_folder)
+    state = job_worker.work(job, {"train": _fails}, store_path=store_folder)
     assert state == "failed"
     app = open_page("lab", lab="Train a run")
     assert_whole(app)

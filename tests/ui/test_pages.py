@@ -13,12 +13,14 @@ import pyarrow
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from icl_core.analysis import competition
 from icl_core.evaluation.exclusions import note_identities
 from icl_core.evaluation.jobs import list_jobs
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointIdentity
 from icl_core.settings import project_path
+from pages.ui import charts as charts_module
 from tests.support.made_up import fill, made_up_study, refs_of
 from tests.support.own_folders import lay_run
 
@@ -137,6 +139,25 @@ def test_competition_sentence_follows_epsilon(
     app.button(key="preset-0.0001").click().run()
     assert app.slider(key="eps").value == pytest.approx(0.0001)
     assert "This epsilon is inside noise" in words(app)
+
+
+def test_competition_shades_as_clear_what_the_measure_calls_clear(
+    open_page: Callable[..., AppTest], fill_store: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[set[float]] = []
+    draw = charts_module.ability_chart
+
+    def note(*args: Any, phases: Any = (), **look: Any) -> Any:
+        drawn.append({phase["strength"] for phase in phases})
+        return draw(*args, phases=phases, **look)
+
+    monkeypatch.setattr(charts_module, "ability_chart", note)
+    fill_store()
+    for least, strength in ((0.0, 0.85), (1.01, 0.35)):
+        monkeypatch.setattr(competition, "CLEAR_CERTAINTY", least)
+        drawn.clear()
+        open_page("competition", model="someone-model")
+        assert drawn and set().union(*drawn) == {strength}
 
 
 def test_competition_without_an_interval_says_so(

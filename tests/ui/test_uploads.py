@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from icl_core.errors import DataError
-from icl_core.evaluation import jobs
+from icl_core.evaluation import job_worker, jobs
 from icl_core.registry.tasks import FILE_PREFIX
 from tests.support.rows import plain_rows
 
@@ -65,9 +65,9 @@ def test_an_upload_is_read_as_it_is_and_told_under_the_users_own_name(
 def test_what_cannot_be_estimated_is_told_and_hides_no_past_job(
     open_page: Callable[..., AppTest], store_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("icl_core.evaluation.jobs._launch", lambda folder, job_id: None)
+    monkeypatch.setattr("icl_core.evaluation.job_processes._launch", lambda folder, job_id: None)
     job = jobs.submit_payload("train", {}, title="an old job", device="cpu", store_path=store_folder)
-    assert jobs.work(job, {}, store_path=store_folder) == "failed"
+    assert job_worker.work(job, {}, store_path=store_folder) == "failed"
 
     def refuse(*_: object) -> None:
         raise DataError("own.csv cannot be opened; put it back.")

@@ -37,7 +37,6 @@ def test_lines_of_others_become_one_line() -> None:
         (words.duration(125), "2 min 5 s"),
         (words.duration(3 * 86400), "3 days"),
         (words.duration(float("inf")), "unknown"),
-        (words.byte_count(2.25e9), "2.25 GB"),
         (words.joined(["a", "b", "c", "d"], most=2), "a, b and 2 more"),
         (words.task_title("file:/x/y/my.csv"), "my.csv"),
     ],

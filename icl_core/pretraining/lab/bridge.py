@@ -35,6 +35,7 @@ from icl_core.records import (
     LabelSetting,
     Split,
     digest_of,
+    fields_in_key,
 )
 from icl_core.registry.tasks import get_task, lab_task_name
 
@@ -138,21 +139,12 @@ def _key(spec: CellSpec, weight_files: tuple[tuple[str, str], ...], fingerprint:
         tokenizer_sha256="none",
         context_length=2 * spec.n_shots + 1,
         remap=None,
-        dtype=spec.dtype,
-        attention=spec.attention,
-        task=task.name,
         task_version=task.version,
         dataset_fingerprint=fingerprint,
         row_ids_sha256=digest_of(list(_row_ids(spec.split))),
-        label_word_set=spec.label_word_set,
         label_words=task.words(),
-        template=spec.template,
         template_text=task.template_text(spec.template),
-        label_setting=spec.label_setting,
-        alphabet=spec.alphabet if spec.label_setting == "abstract" else None,
-        n_shots=spec.n_shots,
-        sampling=spec.sampling,
-        demo_seed=spec.demo_seed,
+        **fields_in_key(spec),
     )
 
 

@@ -7,9 +7,7 @@ It trains nothing and imports no torch. Sources of the knobs: arXiv 2503.05631 (
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +15,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from icl_core.errors import StudyError
-from icl_core.records import canonical_json, digest_of
+from icl_core.plain import from_json
+from icl_core.records import canonical_json, digest_of, shown
 
 __all__ = [
     "DATA_KNOBS",
@@ -269,37 +268,9 @@ def config_from_json(text: str) -> LabConfig:
         StudyError: not JSON, or a field is unknown or of another type; values are checked by ``validate_config``.
     """
     try:
-        plain = json.loads(text)
-        return typing.cast(LabConfig, _read(LabConfig, plain))
-    except (ValueError, TypeError) as error:
-        raise StudyError(f"This is not the configuration of a lab run: {error}.") from error
-
-
-def _read(kind: type, plain: object) -> object:
-    """A dataclass from plain values, checked for names and types."""
-    if not isinstance(plain, dict):
-        raise ValueError(f"{plain!r} is not an object")
-    hints = typing.get_type_hints(kind)
-    if unknown := sorted(set(plain) - set(hints)):
-        raise ValueError(f"unknown field {unknown[0]!r}")
-    return kind(**{name: _read_value(name, value, hints[name]) for name, value in plain.items()})
-
-
-def _read_value(name: str, value: object, hint: Any) -> object:
-    if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        if value is None:
-            return None
-        hint = typing.get_args(hint)[0]
-    if dataclasses.is_dataclass(hint):
-        return _read(typing.cast(type, hint), value)
-    if typing.get_origin(hint) is tuple and isinstance(value, list):
-        return tuple(value)
-    if hint is float and type(value) in (int, float):
-        return float(typing.cast(float, value))
-    kind = str if typing.get_origin(hint) is Literal else hint
-    if type(value) is not kind:
-        raise ValueError(f"{name} cannot be {value!r}")
-    return value
+        return from_json(LabConfig, text)
+    except ValueError as error:
+        raise StudyError(f"This is not the configuration of a lab run: {shown(error, most=200)}.") from error
 
 
 _SHORT = {

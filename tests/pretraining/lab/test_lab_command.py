@@ -15,8 +15,8 @@ from icl_core.analysis.predictions import collect_predictions
 from icl_core.analysis.trajectories import ability_curves
 from icl_core.cli.lab import train_job
 from icl_core.errors import CheckpointError, StudyError
-from icl_core.evaluation import jobs
-from icl_core.evaluation.jobs import JobContext
+from icl_core.evaluation import job_table, jobs
+from icl_core.evaluation.job_worker import JobContext
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, validate_study
 from icl_core.models.hub import lab_runs, list_checkpoints, resolve_checkpoint
@@ -103,7 +103,7 @@ def test_the_presets_are_listed_and_mistakes_are_one_sentence(
         assert word in capsys.readouterr().err
 
 
-def wait_until_step(job_id: int, step: int, store: Path) -> jobs.Job:
+def wait_until_step(job_id: int, step: int, store: Path) -> job_table.Job:
     deadline = time.monotonic() + 60
     while (job := jobs.read_job(job_id, store_path=store)).done < step and job.is_live:
         assert time.monotonic() < deadline, jobs.read_log(job_id, store_path=store)

@@ -1,0 +1,125 @@
+"""The cells of one checkpoint on their way to the engine: claimed a few ahead, looked for once more, and encoded.
+
+It scores and stores nothing, and knows no run; what it works with is handed in.
+
+Threads: the run makes a feed, and the engine goes through it in its encoding thread. So ``__iter__`` and all that it
+calls run there: claims and the store, each safe from any thread (the encoding thread has a connection of its own, which
+is closed at the end); the encodings, which no other thread may use meanwhile; and the rate, a number that may be a cell
+old. ``ready``, ``stored`` and ``failed`` are deques that the encoding thread only appends to and the run's thread only
+takes from, which needs no lock. A cell is in ``ready`` before its requests are handed out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from icl_core.data.datasets import TaskData
+from icl_core.errors import CheckpointError, ends_process
+from icl_core.evaluation.claims import Claims
+from icl_core.evaluation.encodings import Encodings, PreparedCell
+from icl_core.evaluation.store import Store
+from icl_core.records import CellKey, CellSpec, CheckpointIdentity, EncodedRequest
+
+__all__ = ["Encoder", "Feed", "Ready"]
+
+CLAIM_AHEAD_SECONDS = 2.0
+MOST_CLAIMED = 32
+"""Cells are claimed for about so many seconds ahead, at most so many: each claim waits for the disk."""
+
+
+class Ready(NamedTuple):
+    """A claimed cell with its token ids."""
+
+    spec: CellSpec
+    key: CellKey
+    prepared: PreparedCell
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """What turns the cells of one checkpoint into token ids.
+
+    Attributes:
+        encodings: those of the run, which keep what other checkpoints can use.
+        tokenizer: of the checkpoint.
+        identity: of the checkpoint.
+        data: rows by task, of every task that the cells name.
+    """
+
+    encodings: Encodings
+    tokenizer: Any
+    identity: CheckpointIdentity
+    data: Mapping[str, TaskData]
+
+    def prepare(self, spec: CellSpec) -> PreparedCell:
+        """The token ids of a cell; raises as ``Encodings.prepare``."""
+        return self.encodings.prepare(self.tokenizer, spec, self.data[spec.task], identity=self.identity)
+
+
+class Feed:
+    """The requests of the cells that a run could claim.
+
+    Attributes:
+        ready: cells handed to the engine, in order; the run takes them out as their scores come.
+        stored: cells that another process finished between looking and claiming.
+        failed: cells that cannot be encoded, with the reason.
+    """
+
+    def __init__(
+        self,
+        missing: Sequence[tuple[CellSpec, CellKey]],
+        *,
+        encoder: Encoder,
+        claims: Claims,
+        store: Store,
+        cells_per_second: Callable[[], float | None],
+    ) -> None:
+        """A feed of the missing cells of one checkpoint.
+
+        Args:
+            missing: what is to be computed, in order.
+            encoder: makes their token ids.
+            claims: of the run, which gives them back.
+            store: where a cell may be by now.
+            cells_per_second: the run's recent rate, None before the first cell; says how many to claim at once.
+        """
+        self._missing, self._encoder, self._claims, self._store = list(missing), encoder, claims, store
+        self._cells_per_second = cells_per_second
+        self.ready: deque[Ready] = deque()
+        self.stored: deque[tuple[CellSpec, CellKey]] = deque()
+        self.failed: deque[tuple[CellSpec, CellKey, BaseException]] = deque()
+
+    def __iter__(self) -> Iterator[list[EncodedRequest]]:
+        """The requests of one cell after another, in the thread that iterates."""
+        try:
+            for spec, key in self._claimed():
+                if self._store.has(key):
+                    self.stored.append((spec, key))
+                elif (prepared := self._prepared(spec, key)) is not None:
+                    self.ready.append(Ready(spec, key, prepared))
+                    yield prepared.requests
+        finally:
+            self._store.close()  # this thread's connection
+
+    def _prepared(self, spec: CellSpec, key: CellKey) -> PreparedCell | None:
+        try:
+            return self._encoder.prepare(spec)
+        except CheckpointError:  # its tokenizer is of no use for the other cells either
+            raise
+        except BaseException as error:
+            if ends_process(error):
+                raise
+            self.failed.append((spec, key, error))
+            return None
+
+    def _claimed(self) -> Iterator[tuple[CellSpec, CellKey]]:
+        """Claims a few cells at a time and hands out those that this run got."""
+        left = self._missing
+        while left:
+            n_ahead = round(CLAIM_AHEAD_SECONDS * (self._cells_per_second() or 0.0))
+            some, left = left[: (n := max(1, min(n_ahead, MOST_CLAIMED)))], left[n:]
+            mine = set(self._claims.take(key for _, key in some))
+            yield from ((spec, key) for spec, key in some if key in mine)

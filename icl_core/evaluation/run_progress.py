@@ -1,0 +1,149 @@
+"""How a run stands: which cells are finished, what became of them, and when the rest will be.
+
+It computes, claims and stores no cell. Threads: all of it belongs to the run's own thread, in which it also calls
+``on_progress``; only ``cells_per_second`` may be asked from another one, as the feed does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+from icl_core.evaluation.rates import Pace
+from icl_core.evaluation.run_report import Failure, cell_name
+from icl_core.records import CellSpec, CheckpointRef
+
+__all__ = ["OnProgress", "Progress", "ProgressInfo"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressInfo:
+    """How a run stands, beside the number of finished cells.
+
+    Attributes:
+        current: the cell or checkpoint in work, in words.
+        n_stored, n_computed, n_failed: finished cells by what became of them.
+        cells_per_second: recent rate of computed cells, None before the first.
+        eta_seconds: expected seconds to the end, None where it cannot be told: before the first computed cell, and
+            while what is left waits for another process.
+    """
+
+    current: str
+    n_stored: int = 0
+    n_computed: int = 0
+    n_failed: int = 0
+    cells_per_second: float | None = None
+    eta_seconds: float | None = None
+
+
+OnProgress = Callable[[int, int, ProgressInfo], None]
+
+
+class Progress:
+    """Counts the cells of one run.
+
+    Attributes:
+        total: cells of the run.
+        n_stored, n_computed: finished cells that were found, and that were computed.
+        failures: what failed, in order.
+        waits: whether what is left waits for another process.
+        loaded: the checkpoint in memory.
+    """
+
+    def __init__(self, total: int, *, size_of: Callable[[CellSpec], float], on_progress: OnProgress) -> None:
+        """Begins at nothing.
+
+        Args:
+            total: cells of the run.
+            size_of: work of a cell, in any unit that is the same for all.
+            on_progress: called with finished cells, all cells and more whenever something happens.
+        """
+        self.total = total
+        self.n_stored = self.n_computed = 0
+        self.failures: list[Failure] = []
+        self.waits = False
+        self.loaded: CheckpointRef | None = None
+        self._size_of, self._on_progress = size_of, on_progress
+        self._pace = Pace()
+        self._finished: set[CellSpec] = set()
+        self._expected: dict[CellSpec, float] = {}
+        self._work_left = 0.0
+        self._to_do: Counter[CheckpointRef] = Counter()
+        self._first_start: float | None = None
+        self._starts: list[float] = []
+
+    @property
+    def cells_per_second(self) -> float | None:
+        """Recent rate of computed cells, None before the first."""
+        return self._pace.units_per_second
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the cells of a checkpoint have begun; the first one also pays for importing."""
+        return self._first_start is not None
+
+    def unfinished(self, specs: Sequence[CellSpec]) -> list[CellSpec]:
+        """Those of the cells that nothing has become of yet."""
+        return [spec for spec in specs if spec not in self._finished]
+
+    def expect(self, specs: Iterable[CellSpec]) -> None:
+        """Notes the work of cells that are to be computed, for the time that is left; each counts once."""
+        new = {spec: self._size_of(spec) for spec in specs if spec not in self._expected}
+        self._expected |= new
+        self._to_do.update(spec.checkpoint for spec in new)
+        self._work_left += sum(new.values())
+
+    def started(self, seconds: float) -> None:
+        """Notes how long a checkpoint took until its first cell began."""
+        if self._first_start is None:
+            self._first_start = seconds
+        else:
+            self._starts.append(seconds)
+
+    def finish(self, specs: Sequence[CellSpec], how: Literal["stored", "computed", "failed"]) -> None:
+        """Counts cells, at least one, by what became of them; ``fail`` counts those that failed."""
+        if how == "stored":
+            self.n_stored += len(specs)
+        elif how == "computed":
+            self.n_computed += len(specs)
+        self._finished.update(specs)
+        for spec in specs:
+            if spec in self._expected:
+                self._work_left -= self._expected.pop(spec)
+                self._to_do[spec.checkpoint] -= 1
+        self.report(cell_name(specs[-1]))
+
+    def fail(self, what: str, message: str, specs: Sequence[CellSpec]) -> None:
+        """Counts cells as failed, with the reason."""
+        self.failures.append(Failure(what, message, len(specs)))
+        if specs:
+            self.finish(specs, "failed")
+
+    def took(self, spec: CellSpec, seconds: float) -> None:
+        """Notes the wall time of a computed cell."""
+        self._pace.add(seconds=seconds, work=self._size_of(spec))
+
+    def report(self, current: str) -> None:
+        """Says how the run stands, with what is in work."""
+        info = ProgressInfo(
+            current=current,
+            n_stored=self.n_stored,
+            n_computed=self.n_computed,
+            n_failed=sum(failure.n_cells for failure in self.failures),
+            cells_per_second=self.cells_per_second,
+            eta_seconds=self._seconds_left(),
+        )
+        self._on_progress(self.n_stored + self.n_computed + info.n_failed, self.total, info)
+
+    def _seconds_left(self) -> float | None:
+        """Of the cells that are left and of loading their checkpoints; None where they wait for another process."""
+        if len(self._finished) == self.total:
+            return 0.0
+        scoring = self._pace.eta_seconds(self._work_left)
+        if scoring is None or self.waits or not self._expected:
+            return None
+        n_to_load = sum(n > 0 for ref, n in self._to_do.items() if ref != self.loaded)
+        return scoring + n_to_load * (median(self._starts) if self._starts else self._first_start or 0.0)
