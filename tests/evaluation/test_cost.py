@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from icl_core.errors import CheckpointError, StoppedError, UnknownNameError
-from icl_core.evaluation import cost, job_processes, job_worker, jobs
+from icl_core.evaluation import cost, job_processes, job_table, job_worker, jobs
 from icl_core.evaluation.cost import estimate
 from icl_core.evaluation.rates import (
     MeasuredCell,
@@ -312,7 +312,8 @@ def test_a_job_gives_the_same_estimate(study: Study, store: Store, monkeypatch: 
 
 def test_jobs_of_both_kinds_are_done_by_their_processes(study: Study, store: Store) -> None:
     asked = jobs.submit_estimate(study, device="cpu", store_path=store.path)
-    refused = jobs.submit_payload("train", {"config": {"steps": 0}}, title="t", device="cpu", store_path=store.path)
+    payload = {"config": {"steps": 0}}
+    refused = jobs.submit_payload("train", payload, title="t", device=job_table.NO_DEVICE, store_path=store.path)
     assert jobs.wait_for(asked, timeout=300, store_path=store.path).state == "done"
     job = jobs.wait_for(refused, timeout=300, store_path=store.path)
     assert job.state == "failed" and "unknown field 'steps'" in job.message
