@@ -70,7 +70,7 @@ def test_a_cancelled_import_keeps_whole_bundles_and_is_offered_again(
 
     def stops_in_the_second(context: JobContext) -> bool:
         asked.append(1)
-        return len(asked) > 6
+        return len(asked) > 4
 
     monkeypatch.setattr(JobContext, "should_stop", stops_in_the_second)
     job = work(store_folder)
