@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,8 +159,7 @@ def backup_store(target: Path, path: Path | None = None) -> int:
     try:
         while missing := [file for file in files_of(store.path) if not (target / "results" / file).exists()]:
             for file in missing:
-                with suppress(FileNotFoundError):  # another process has just joined it with others
-                    place_file(store.path / "results" / file, (target / "results" / file).parent)
+                _copy_file(store.path / "results" / file, (target / "results" / file).parent)
         with store.rows.worded_errors():
             rows = store.rows.all("")
         copy = Rows.open(target)
@@ -172,6 +170,14 @@ def backup_store(target: Path, path: Path | None = None) -> int:
             f"The backup to {target} failed: {str(error).rstrip('.')}; the store itself is unchanged."
         ) from error
     return Store.open(target).count()
+
+
+def _copy_file(source: Path, folder: Path) -> None:
+    try:
+        place_file(source, folder)
+    except FileNotFoundError:
+        if source.exists():  # else another process has just joined it with others
+            raise
 
 
 def _make_alike(rows: Rows, wanted: Mapping[str, str]) -> None:
