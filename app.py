@@ -31,7 +31,7 @@ def main() -> None:
     finally:
         with notice:
             links.say()
-            kept.say_dropped()
+            kept.say_stayed()
         with st.sidebar:
             kept.offer_left()
     kept.drawn(page.url_path)

@@ -5,6 +5,7 @@ It moves values of the sidebar's pickers and decides none of them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -13,12 +14,12 @@ from streamlit.errors import StreamlitAPIException
 
 from pages.ui.selection import FOLLOWED, KEYS, LISTS, as_shown, defaults_for, held, show
 
-__all__ = ["EMPTY", "drawn", "keep_in_url", "offer_left", "read_empty", "remember", "say_dropped", "undo_button"]
+__all__ = ["EMPTY", "drawn", "keep_in_url", "offer_left", "read_empty", "remember", "say_stayed", "undo_button"]
 
 EMPTY = "none"
 """The name in the address that holds the names of the pickers in which nothing is picked."""
-_PAGE, _NOW, _BEFORE, _DRAWN = "study_page", "study_now", "study_before", "study_page_drawn"
-_DROPPED, _OWN, _LEFT = "study_dropped", "own_choices", "own_choices_left"
+_PAGE, _NOW, _BEFORE, _STAYED = "study_page", "study_now", "study_before", "study_stayed"
+_OWN, _LEFT = "own_choices", "own_choices_left"
 
 
 def read_empty() -> None:
@@ -36,26 +37,32 @@ def keep_in_url(page: str) -> None:
     """
     if _PAGE not in st.session_state:
         st.query_params.update({})  # unchanged, but told: the browser then takes it along to the next page
-    cut_short = not st.session_state.get(_DRAWN, True)
-    st.session_state[_DRAWN] = False
     if st.session_state.get(_PAGE, page) == page:
         return
-    if cut_short and not any(name in st.query_params for name in (*KEYS, EMPTY)):
-        show(**st.session_state.get(_NOW, {}))  # the browser left before it was told the address
     known = {name: st.session_state[name] for name in KEYS if name in st.session_state}
-    defaults = defaults_for(known.get("model", ()))
-    changed = {name: value for name, value in known.items() if value != held(defaults, name)}
-    study = {name: _written(name, value) for name, value in changed.items()}
+    before: dict[str, Any] = st.session_state.get(_NOW, {})
+    asked = {name: texts for name in KEYS if (texts := st.query_params.get_all(name))}
+    is_blank = not asked and not st.query_params.get_all(EMPTY)
+    st.session_state[_STAYED] = is_blank and any(before[name] != value for name, value in known.items())
+    if is_blank or asked == {name: [text] if isinstance(text, str) else text for name, text in _study(before).items()}:
+        known = {name: before[name] for name in KEYS}  # boxes that are not ready yet send their defaults, or nothing
     own: dict[str, str | list[str]] = {name: st.query_params.get_all(name) for name in _own_in_address()}
     st.session_state[_LEFT] = {} if own else st.session_state.get(_OWN, {}).get(page, {})
     with suppress(StreamlitAPIException):  # a picker still owns its name; each then writes its own
-        st.query_params.from_dict(study | own)
+        st.query_params.from_dict(_study(known) | own)
     show(**known)  # told anew: pickers that were not ready when their user left would begin with their defaults
 
 
+def _study(values: Mapping[str, Any]) -> dict[str, str | list[str]]:
+    """What an address says of a study: the pickers that differ from their defaults."""
+    defaults = defaults_for(values.get("model", ()))
+    return {
+        name: _written(name, values[name]) for name in KEYS if name in values and values[name] != held(defaults, name)
+    }
+
+
 def drawn(page: str) -> None:
-    """Notes that a page was drawn to its end, so that the browser knows the address by heart, and its own choices."""
-    st.session_state[_DRAWN] = True
+    """Notes the choices of a page that was drawn to its end."""
     st.session_state.setdefault(_OWN, {})[page] = {
         name: st.session_state[name] for name in _own_in_address() if name in st.session_state
     }
@@ -67,12 +74,11 @@ def _written(name: str, value: Any) -> str | list[str]:
 
 def remember(page: str) -> None:
     """Keeps the drawn pickers' values: the ones before them for the way back, the empty ones in the address."""
-    moved = st.session_state.get(_PAGE, page) != page
     st.session_state[_PAGE] = page
     now = {name: st.session_state[name] for name in (*KEYS, FOLLOWED)}
     if now != st.session_state.get(_NOW, now):
         st.session_state[_BEFORE] = st.session_state[_NOW]
-        st.session_state[_DROPPED] = moved and not any(st.query_params.get_all(name) for name in (*KEYS, EMPTY))
+        st.session_state[_STAYED] = False
     st.session_state[_NOW] = now
     empty = [name for name in LISTS if not now[name] and st.query_params.get_all(name) != [""]]
     if empty != st.query_params.get_all(EMPTY):
@@ -82,10 +88,10 @@ def remember(page: str) -> None:
             del st.query_params[EMPTY]
 
 
-def say_dropped() -> None:
-    """Says that the address of another page named no study."""
-    if st.session_state.get(_DROPPED):
-        st.info("This address names no study, so the default one is shown. Undo in the sidebar brings back yours.")
+def say_stayed() -> None:
+    """Says that the address of another page named no study where the browser's way back led to it."""
+    if st.session_state.get(_STAYED):
+        st.info("This address names no study. The one that you had stays.")
 
 
 def offer_left() -> None:
@@ -122,4 +128,3 @@ def _undo() -> None:
     before = st.session_state.pop(_BEFORE)
     show(**before)
     st.session_state[_NOW] = before
-    st.session_state[_DROPPED] = False
