@@ -45,17 +45,17 @@ def keep_in_url(page: str) -> None:
     asked = {name: texts for name in KEYS if (texts := st.query_params.get_all(name))}
     is_blank = not asked and not st.query_params.get_all(EMPTY)
     st.session_state[_STAYED] = is_blank and any(before[name] != value for name, value in known.items())
-    if is_blank or asked == {name: [text] if isinstance(text, str) else text for name, text in _study(before).items()}:
+    if is_blank or asked == _study(before):
         known = {name: before[name] for name in KEYS}  # boxes that are not ready yet send their defaults, or nothing
-    own: dict[str, str | list[str]] = {name: st.query_params.get_all(name) for name in _own_in_address()}
+    own = {name: st.query_params.get_all(name) for name in _own_in_address()}
     st.session_state[_LEFT] = {} if own else st.session_state.get(_OWN, {}).get(page, {})
     with suppress(StreamlitAPIException):  # a picker still owns its name; each then writes its own
         st.query_params.from_dict(_study(known) | own)
     show(**known)  # told anew: pickers that were not ready when their user left would begin with their defaults
 
 
-def _study(values: Mapping[str, Any]) -> dict[str, str | list[str]]:
-    """What an address says of a study: the pickers that differ from their defaults."""
+def _study(values: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What an address says of a study: the pickers that differ from their defaults, an empty one by an empty text."""
     defaults = defaults_for(values.get("model", ()))
     return {
         name: _written(name, values[name]) for name in KEYS if name in values and values[name] != held(defaults, name)
@@ -69,8 +69,8 @@ def drawn(page: str) -> None:
     }
 
 
-def _written(name: str, value: Any) -> str | list[str]:
-    return [as_shown(name, text) for text in value] or "" if isinstance(value, list) else str(value)
+def _written(name: str, value: Any) -> list[str]:
+    return [as_shown(name, text) for text in value] or [""] if isinstance(value, list) else [str(value)]
 
 
 def remember(page: str) -> None:
