@@ -69,6 +69,10 @@ class Tab:
     def to_page(self, title: str) -> None:
         """Goes to another page by the sidebar."""
         self.page.get_by_test_id("stSidebarNavLink").filter(has_text=title).click()
+        self.is_at(title)
+
+    def is_at(self, title: str) -> None:
+        """Waits until a page's title stands."""
         expect(self.page.get_by_role("heading", name=title, exact=True)).to_be_visible()
 
     def control(self, key: str) -> Locator:
