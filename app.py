@@ -44,8 +44,8 @@ elif __name__ == "app":  # the server imports this file once, by its name, for t
     from starlette.middleware import Middleware
     from streamlit.starlette import App
 
-    from pages.ui.entry import NamesItsServer
+    from pages.ui.entry import AddressScript
     from pages.ui.guard import GuardHeaders, unexpected
 
-    around = [Middleware(GuardHeaders), Middleware(NamesItsServer, pages=PAGES)]
+    around = [Middleware(GuardHeaders), Middleware(AddressScript, pages=PAGES)]
     app = App(__file__, middleware=around, on_script_error=unexpected)

@@ -1,8 +1,16 @@
-"""How a page's address finds the server: said in the page that is served, so that the browser need not try.
+"""What the page that is served says of addresses: where its server is, and what is a step of the browser's history.
 
 Streamlit's own page asks for its server below the page's address first (``/evaluate/_stcore/health``), where there is
 none: two errors in the console of every visit that begins on a page. It looks at ``window.__streamlit`` before
-(frontend/lib/src/util/StreamlitConfig.ts). Nothing else of a response changes.
+(frontend/lib/src/util/StreamlitConfig.ts).
+
+A switch of pages takes along what the boxes have reported by then, often a part of the study; the server then writes
+the whole study into the address, and Streamlit's page makes each of the two a step. The way back would lead to an
+address that names a part. Here only another page is a step; another choice on a page changes the address in place.
+After a step back, the boxes of the page that was left take their own out of the address of the other; here they leave
+it as it is until its user touches the page.
+
+Nothing else of a response changes.
 """
 
 from __future__ import annotations
@@ -14,18 +22,30 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["NamesItsServer"]
+__all__ = ["AddressScript"]
 
-_SCRIPT = (
-    "<script>window.__streamlit = {{BACKEND_BASE_URL: location.origin + "
-    r"location.pathname.replace(/\/({pages})?\/*$/, '/')}};</script>"
-)
+_SCRIPT = r"""<script>
+window.__streamlit = {BACKEND_BASE_URL: location.origin + location.pathname.replace(/\/(PAGES)?\/*$/, '/')};
+{
+  const [push, replace] = [history.pushState.bind(history), history.replaceState.bind(history)];
+  history.pushState = (state, title, url) =>
+    (new URL(url, location.href).pathname === location.pathname ? replace : push)(state, title, url);
+  let stepped = false;
+  addEventListener('popstate', () => { stepped = true; });
+  for (const touch of ['pointerdown', 'keydown']) addEventListener(touch, () => { stepped = false; }, true);
+  history.replaceState = (state, title, url) => {
+    const here = [...new URLSearchParams(location.search)].map(String);
+    const left = [...new URL(url ?? location.href, location.href).searchParams].map(String);
+    if (!stepped || left.length >= here.length || !left.every(each => here.includes(each))) replace(state, title, url);
+  };
+}
+</script>"""
 """The server's address is the page's without the name of the page; a prefix of a proxy stays."""
 _HEAD = re.compile(rb"<head>", re.IGNORECASE)
 _OF_BODY = (b"content-length", b"etag", b"last-modified")
 
 
-class NamesItsServer:
+class AddressScript:
     """ASGI middleware that puts a script at the head of the page that is served at the pages' addresses.
 
     Args:
@@ -36,7 +56,7 @@ class NamesItsServer:
     def __init__(self, app: ASGIApp, pages: Collection[str]) -> None:
         self._app = app
         self._pages = frozenset(pages)
-        self._script = _SCRIPT.format(pages="|".join(sorted(pages))).encode()
+        self._script = _SCRIPT.replace("PAGES", "|".join(sorted(pages))).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, and holds back a page until all of it is there."""

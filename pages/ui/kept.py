@@ -19,6 +19,8 @@ __all__ = ["EMPTY", "drawn", "keep_in_url", "offer_left", "read_empty", "remembe
 EMPTY = "none"
 """The name in the address that holds the names of the pickers in which nothing is picked."""
 _PAGE, _NOW, _BEFORE, _STAYED = "study_page", "study_now", "study_before", "study_stayed"
+_SHOWN = "studies_shown"
+"""By page: what an address says of each study that the page has shown."""
 _OWN, _LEFT = "own_choices", "own_choices_left"
 
 
@@ -42,19 +44,30 @@ def keep_in_url(page: str) -> None:
     known = {name: st.session_state[name] for name in KEYS if name in st.session_state}
     before: dict[str, Any] = st.session_state.get(_NOW, {})
     asked = {name: texts for name in KEYS if (texts := st.query_params.get_all(name))}
-    is_blank = not asked and not st.query_params.get_all(EMPTY)
+    empty = st.query_params.get_all(EMPTY)
+    is_blank = not asked and not empty
     st.session_state[_STAYED] = is_blank and any(before[name] != value for name, value in known.items())
-    if is_blank or asked == {name: [text] if isinstance(text, str) else text for name, text in _study(before).items()}:
+    if is_blank or (not empty and _is_part(asked, page)):
         known = {name: before[name] for name in KEYS}  # boxes that are not ready yet send their defaults, or nothing
-    own: dict[str, str | list[str]] = {name: st.query_params.get_all(name) for name in _own_in_address()}
+    own = {name: st.query_params.get_all(name) for name in _own_in_address()}
     st.session_state[_LEFT] = {} if own else st.session_state.get(_OWN, {}).get(page, {})
     with suppress(StreamlitAPIException):  # a picker still owns its name; each then writes its own
         st.query_params.from_dict(_study(known) | own)
     show(**known)  # told anew: pickers that were not ready when their user left would begin with their defaults
 
 
-def _study(values: Mapping[str, Any]) -> dict[str, str | list[str]]:
-    """What an address says of a study: the pickers that differ from their defaults."""
+def _is_part(asked: Mapping[str, list[str]], page: str) -> bool:
+    """Whether an address is what a switch of pages has left of the study, and none that the page has shown.
+
+    A switch takes along what the boxes have reported by then.
+    """
+    whole = _study(st.session_state.get(_NOW, {}))
+    is_known = asked in st.session_state.get(_SHOWN, {}).get(page, ())
+    return asked == whole or (not is_known and asked.items() <= whole.items())
+
+
+def _study(values: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What an address says of a study: the pickers that differ from their defaults, an empty one by an empty text."""
     defaults = defaults_for(values.get("model", ()))
     return {
         name: _written(name, values[name]) for name in KEYS if name in values and values[name] != held(defaults, name)
@@ -68,8 +81,8 @@ def drawn(page: str) -> None:
     }
 
 
-def _written(name: str, value: Any) -> str | list[str]:
-    return [as_shown(name, text) for text in value] or "" if isinstance(value, list) else str(value)
+def _written(name: str, value: Any) -> list[str]:
+    return [as_shown(name, text) for text in value] or [""] if isinstance(value, list) else [str(value)]
 
 
 def remember(page: str) -> None:
@@ -80,6 +93,9 @@ def remember(page: str) -> None:
         st.session_state[_BEFORE] = st.session_state[_NOW]
         st.session_state[_STAYED] = False
     st.session_state[_NOW] = now
+    shown = st.session_state.setdefault(_SHOWN, {}).setdefault(page, [])
+    if (written := _study(now)) not in shown:
+        shown.append(written)
     empty = [name for name in LISTS if not now[name] and st.query_params.get_all(name) != [""]]
     if empty != st.query_params.get_all(EMPTY):
         if empty:

@@ -66,9 +66,18 @@ class Tab:
         """Waits until no run is going on."""
         self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=WAIT_MS)
 
-    def control(self, key: str, part: str = "input") -> Locator:
-        """A control by its key. One that is drawn anew stands beside the one before until the run has ended."""
-        return self.one(self.page.locator(f'[class*="st-key-{key}"]').locator(part))
+    def to_page(self, title: str) -> None:
+        """Goes to another page by the sidebar."""
+        self.page.get_by_test_id("stSidebarNavLink").filter(has_text=title).click()
+        self.is_at(title)
+
+    def is_at(self, title: str) -> None:
+        """Waits until a page's title stands."""
+        expect(self.page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+
+    def control(self, key: str) -> Locator:
+        """The box of a control, by its key. One that is drawn anew stands beside the one before until a run ends."""
+        return self.one(self.page.locator(f'[class*="st-key-{key}"] input'))
 
     def one(self, found: Locator) -> Locator:
         """What is found, once there is one of it."""

@@ -46,7 +46,7 @@ def test_own_folder_from_the_form_to_the_curves(app: App, own_run: Path, new_tab
     job = ended(app)
     assert job.state == "done", job.message
     tab.says("Every cell is stored already")
-    tab.page.get_by_test_id("stSidebarNavLink").filter(has_text="Dynamics").click()
+    tab.to_page("Dynamics")
     tab.says("At step 2,000")
     expect(tab.page.locator(".st-key-chart-curves-0 svg.marks").first).to_be_visible()
     assert tab.foreign == []
@@ -74,7 +74,7 @@ def test_a_job_is_told_of_where_it_was_started_and_outlives_server_and_tab(
         line = tab.page.get_by_test_id("stSidebar").locator("[class*=st-key-job-line]")
         expect(line).to_contain_text(re.compile(r"[1-9]\d* of 360 cells"))
         expect(tab.page.locator(".st-key-chart-timeline svg.marks")).to_contain_text("running")
-        tab.page.get_by_test_id("stSidebarNavLink").filter(has_text="Lab").click()
+        tab.to_page("Lab")
         tab.says("What makes in-context learning emerge")
         expect(line).to_contain_text("of 360 cells")
     port = int(app.url.rpartition(":")[2])
@@ -135,12 +135,12 @@ def test_shipped_suite_from_home_to_competition(clean_app: App, new_tab: Callabl
     job = ended(clean_app)
     assert job.state == "done", job.message
     tab.says("Every cell is stored already")
-    tab.page.get_by_test_id("stSidebarNavLink").filter(has_text="Dynamics").click()
+    tab.to_page("Dynamics")
     tab.says(member)
     expect(tab.page.locator(".st-key-chart-curves-0 svg.marks").first).to_be_visible()
     for ability in ("ICL", "TR", "TL"):
         expect(tab.page.locator(".st-key-chart-curves-0 svg.marks text", has_text=ability).first).to_be_visible()
-    tab.page.get_by_test_id("stSidebarNavLink").filter(has_text="Competition").click()
+    tab.to_page("Competition")
     tab.says("at epsilon 0.01")
     tab.page.get_by_role("button", name="reference code 0.0001").click()
     tab.says("at epsilon 0.0001")

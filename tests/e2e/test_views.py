@@ -56,10 +56,10 @@ def test_same_address_same_view(app: App, new_tab: Callable[[], Tab]) -> None:
 def test_page_switch_keeps_the_study_in_the_address(app: App, new_tab: Callable[[], Tab]) -> None:
     tab = new_tab()
     tab.open(f"{app.url}/competition?{MADE_UP}&task=mrpc&eps=0.02", "at epsilon 0.02")
-    tab.page.get_by_test_id("stSidebarNavLink").filter(has_text="Dynamics").click()
+    tab.to_page("Dynamics")
     tab.says("How do ICL, TR and TL develop")
     tab.address_holds("task=mrpc")
-    tab.page.get_by_test_id("stSidebarNavLink").filter(has_text="Competition").click()
+    tab.to_page("Competition")
     tab.says("at epsilon 0.02")
     tab.address_holds("task=mrpc", "eps=0.02")
     tab.page.reload()
@@ -148,28 +148,22 @@ def test_a_box_shows_what_the_chart_shows_after_its_options_have_changed(app: Ap
     expect(at).to_have_value("someone-model step 990")
 
 
-def to_page(tab: Tab, title: str) -> None:
-    tab.page.get_by_test_id("stSidebarNavLink").filter(has_text=title).click()
-    expect(tab.page.get_by_role("heading", name=title, exact=True)).to_be_visible()
-
-
 def test_study_stays_when_its_user_leaves_before_the_boxes_are_ready(app: App, new_tab: Callable[[], Tab]) -> None:
     tab = new_tab()
     tab.open(f"{app.url}/competition?{MADE_UP}&eps=0.05", "at epsilon 0.05;")
-    to_page(tab, "Dynamics")
+    tab.to_page("Dynamics")
     tab.settled()
     tab.page.get_by_role("radio", name="linear").click()
     tab.address_holds("scale=linear", MADE_UP)
     tab.settled()
     expect(tab.page.locator(".st-key-line-models summary")).to_contain_text("someone-model")
-    to_page(tab, "Competition")
+    tab.to_page("Competition")
     tab.says("at epsilon 0.05;")
     tab.settled()
-    to_page(tab, "Dynamics")
+    tab.to_page("Dynamics")
     tab.settled()
-    while tab.page.get_by_role("heading", name="Dynamics", exact=True).count():
-        tab.page.go_back()  # an address that names less of the page can lie in between
-        tab.settled()
+    tab.page.go_back()
+    tab.is_at("Competition")
     tab.says("at epsilon 0.01;")
     expect(tab.page.get_by_test_id("stSidebar")).to_contain_text("at their defaults again")
     tab.page.get_by_role("button", name="Bring them back").click()
@@ -182,15 +176,17 @@ def test_one_view_in_a_second_window_after_a_reload_and_on_the_way_back(app: App
     tab = new_tab()
     study = "model=someone-model&task=mrpc&seeds=13"
     tab.open(f"{app.url}/dynamics?{study}", "over 1 seed and 200 queries")
-    tab.page.get_by_test_id("stSidebarNavLink").filter(has_text="Competition").click()
+    tab.to_page("Competition")
     tab.says("at epsilon 0.01;")
     tab.settled()
     tab.address_holds(*study.split("&"))
     here = tab.page.locator(".st-key-finding").inner_text()
-    tab.page.go_back()
+    tab.page.go_back()  # one step is one page, whatever the boxes wrote into its address
+    tab.is_at("Dynamics")
     tab.says("over 1 seed and 200 queries")
     tab.address_holds(*study.split("&"))
     tab.page.go_forward()
+    tab.is_at("Competition")
     tab.says(here)
     tab.page.locator(".st-key-line-models summary").click()
     tab.page.locator(".st-key-sidebar-model-None button").click()
@@ -201,8 +197,7 @@ def test_one_view_in_a_second_window_after_a_reload_and_on_the_way_back(app: App
     tab.page.reload()
     tab.says("names no model")
     for window in (tab, second):
-        window.page.get_by_test_id("stSidebarNavLink").filter(has_text="Dynamics").click()
-        expect(window.page.get_by_role("heading", name="Dynamics")).to_be_visible()
+        window.to_page("Dynamics")
         window.says("names no model")
         window.address_holds("task=mrpc")
         window.page.reload()

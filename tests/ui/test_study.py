@@ -208,3 +208,18 @@ def test_short_names_work_in_a_link(two_models: None, store_folder: Path) -> Non
         "x": "tokens",
     }
     assert not [text for text in said(app) if "link" in text]
+
+
+@pytest.mark.parametrize(("was_shown", "seeds"), [(False, "7"), (True, "5")])
+def test_a_part_of_the_study_in_the_address_is_the_whole_unless_the_page_has_shown_it(
+    was_shown: bool, seeds: str, two_models: None, open_page: Callable[..., AppTest]
+) -> None:
+    app = open_page("competition" if was_shown else "dynamics", model="bare-model")
+    if was_shown:
+        app.switch_page("pages/dynamics/page.py").run()
+    app.text_input(key="seeds").set_value("7").run()
+    app.session_state["seeds"] = "5"  # as a browser does whose box has not read the address yet
+    app.query_params.clear()
+    app.query_params["model"] = "bare-model"
+    app.switch_page("pages/competition/page.py").run()
+    assert held(app, "model", "task", "seeds") == {"model": ["bare-model"], "task": ["trec"], "seeds": seeds}
