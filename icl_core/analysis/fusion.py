@@ -11,7 +11,7 @@ Which checkpoints take part is chosen in ``selection``; what a fusion gains is m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,7 +22,9 @@ from scipy import special
 from icl_core.analysis.predictions import (
     Normalisation,
     Predictions,
+    SettingLabels,
     SettingScores,
+    correct,
     normalised_scores,
     select_scores,
 )
@@ -158,10 +160,21 @@ def label_probs(scores: SettingScores, *, normalisation: Normalisation = "sum") 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelSplits:
-    """A model's test results and, where it is to be chosen or weighed, its development results."""
+    """A model's test results and, where it is to be chosen or weighed, its development results.
+
+    Attributes:
+        test: with their scores, or the predicted labels alone where scores are read when they are asked for.
+        dev: with scores or without.
+        read_scores: gives the test scores of one checkpoint in one setting; None where ``test`` holds them.
+    """
 
     test: Predictions
     dev: Predictions | None = None
+    read_scores: Callable[[CheckpointRef, LabelSetting], Predictions] | None = None
+
+    def scores(self, checkpoint: CheckpointRef, label_setting: LabelSetting) -> Predictions:
+        """Test results with the scores of at least one checkpoint in one setting."""
+        return self.test if self.read_scores is None else self.read_scores(checkpoint, label_setting)
 
     def development(self) -> Predictions:
         """The development results.
@@ -195,23 +208,30 @@ class Member:
         Raises:
             StudyError: the checkpoint, the task or a seed is missing.
         """
-        return _scores_of(self.model.test, self, task, demo_seeds)
+        predictions = self.model.scores(self.checkpoint, self.label_setting)
+        at = _place(predictions, self, task, demo_seeds)
+        return select_scores(predictions.setting_scores(task, self.label_setting), checkpoints=at[0], seeds=at[1])
 
 
-def _scores_of(predictions: Predictions, member: Member, task: str, demo_seeds: Sequence[int]) -> SettingScores:
-    scores = predictions.setting_scores(task, member.label_setting)
+def _place(
+    predictions: Predictions, member: Member, task: str, demo_seeds: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """Positions of a member's checkpoint and of some seeds, all of which hold results on a task."""
+    found = predictions.setting(task, member.label_setting)
     at = predictions.checkpoint_index(member.checkpoint)
-    missing = [s for s in demo_seeds if s not in _present_seeds(predictions, scores, at)]
+    missing = [s for s in demo_seeds if s not in _present_seeds(predictions, found, at)]
     if missing:
         raise StudyError(
             f"{member.name} has no results on {task} (split {predictions.split}) for demo seeds {missing}; "
             "evaluate them or leave the seeds out."
         )
-    return select_scores(scores, checkpoints=[at], seeds=[predictions.demo_seeds.index(s) for s in demo_seeds])
+    return [at], [predictions.demo_seeds.index(s) for s in demo_seeds]
 
 
-def _present_seeds(predictions: Predictions, scores: SettingScores, checkpoint_index: int) -> tuple[int, ...]:
-    present = scores.present[checkpoint_index]
+def _present_seeds(
+    predictions: Predictions, found: SettingScores | SettingLabels, checkpoint_index: int
+) -> tuple[int, ...]:
+    present = found.present[checkpoint_index]
     return tuple(seed for seed, there in zip(predictions.demo_seeds, present, strict=True) if there)
 
 
@@ -305,8 +325,8 @@ def _common_seeds(members: Sequence[Member], tasks: Sequence[str]) -> tuple[int,
     for member in members:
         test = member.model.test
         for task in tasks:
-            scores = test.setting_scores(task, member.label_setting)
-            found[member.name, task] = _present_seeds(test, scores, test.checkpoint_index(member.checkpoint))
+            setting = test.setting(task, member.label_setting)
+            found[member.name, task] = _present_seeds(test, setting, test.checkpoint_index(member.checkpoint))
     (first_name, first_task), first = next(iter(found.items()))
     for (name, task), seeds in found.items():
         if seeds != first:
@@ -384,9 +404,10 @@ def development_weights(data: FusionData, *, pooled: bool = False) -> FusionWeig
 
 
 def _development_accuracy(member: Member, task: str, data: FusionData) -> float:
-    scores = _scores_of(member.model.development(), member, task, data.demo_seeds)
-    predicted = np.argmax(normalised_scores(scores, normalisation=data.normalisation), axis=-1)
-    return float((predicted == scores.gold).mean())
+    predictions = member.model.development()
+    at = _place(predictions, member, task, data.demo_seeds)
+    hits = correct(predictions.setting(task, member.label_setting), normalisation=data.normalisation)
+    return float(hits[np.ix_(*at)].mean())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

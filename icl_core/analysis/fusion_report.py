@@ -36,7 +36,7 @@ from icl_core.analysis.fusion import (
     weight_curve,
 )
 from icl_core.analysis.gains import GainRow, gain_table
-from icl_core.analysis.predictions import Normalisation, Predictions
+from icl_core.analysis.predictions import Normalisation
 from icl_core.analysis.selection import SelectionRule, equal_gold_ensemble, select_checkpoint
 from icl_core.analysis.statistics import Measure, hierarchical_band, measure_of, replicate_task
 from icl_core.analysis.trajectories import setting_values
@@ -151,7 +151,7 @@ def fusion_entries(
     *,
     normalisation: Normalisation = "sum",
     others: Sequence[ModelSplits] = (),
-    mixed: Sequence[Predictions] = (),
+    mixed: Sequence[ModelSplits] = (),
 ) -> tuple[Entry, ...]:
     """The fusions of two or more members and all baselines that their results allow; what is missing is left out.
 
@@ -175,9 +175,9 @@ def fusion_entries(
     for member in {member.name: member for member in gold}.values():
         entries += _alone(member, "gold", f"{_title(member.checkpoint)} gold", data)
     entries += _chosen_on_development(models, data)
-    for predictions in mixed:
-        for ref in predictions.checkpoints:
-            entries += _alone(Member(ModelSplits(predictions), ref, "gold"), "parameter fusion", _title(ref), data)
+    for model in mixed:
+        for ref in model.test.checkpoints:
+            entries += _alone(Member(model, ref, "gold"), "parameter fusion", _title(ref), data)
     for model in others:
         if model.test.checkpoints:
             last = Member(model, model.test.checkpoints[-1], "gold")

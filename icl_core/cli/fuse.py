@@ -91,11 +91,11 @@ def _fuse(options: argparse.Namespace) -> int:
         n_shots=options.n_shots,
         n_test=options.n_test,
     )
-    results = collect_results(study, store)
+    results = collect_results(study, store, normalisation=options.normalisation)
     pair = _members(results, models, options)
     if options.mix:
         _mix(study, store, pair, options)
-        results = collect_results(study, store)
+        results = collect_results(study, store, normalisation=options.normalisation)
         pair = _members(results, models, options)
     members = (*pair, *(_further_member(results, each, options) for each in further))
     entries = fusion_entries(

@@ -5,19 +5,20 @@ It weighs, chooses and compares nothing (``analysis.fusion_report`` does) and co
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from icl_core.analysis.fusion import ModelSplits
-from icl_core.analysis.predictions import Predictions, collect_predictions
+from icl_core.analysis.predictions import CellLabels, Normalisation, Predictions, collect_predictions
 from icl_core.errors import CheckpointError, StudyError
 from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.store import CellSummary, Store
 from icl_core.evaluation.study import Study, most_alike, shared_options, study_cells
 from icl_core.models.parameter_fusion import FUSED_FAMILY, fused_checkpoint, fusion_parents
-from icl_core.records import LABEL_SETTINGS, CellRecord, CellSpec, CheckpointRef
+from icl_core.records import LABEL_SETTINGS, CellSpec, CheckpointRef, LabelSetting
 from icl_core.registry.names import order_question, training_order
 from icl_core.registry.tasks import list_tasks
 
@@ -38,11 +39,11 @@ class FusionResults:
     """
 
     models: Mapping[str, ModelSplits]
-    mixed: Mapping[str, Predictions]
+    mixed: Mapping[str, ModelSplits]
     others: Mapping[str, ModelSplits]
     problems: Mapping[str, str]
 
-    def mixed_of(self, tr: CheckpointRef, tl: CheckpointRef) -> tuple[Predictions, ...]:
+    def mixed_of(self, tr: CheckpointRef, tl: CheckpointRef) -> tuple[ModelSplits, ...]:
         """The results of mixed parameters of these two checkpoints."""
         try:
             name = fused_checkpoint(tr, tl, weight=0.5).model
@@ -69,45 +70,78 @@ def mixing_study(study: Study, tr: CheckpointRef, tl: CheckpointRef, weights: Se
     return replace(study, checkpoints=refs, label_settings=("gold",), splits=("test",))
 
 
-def collect_results(study: Study, store: Store) -> FusionResults:
-    """Reads all that fusions of the study's models draw on."""
+def collect_results(study: Study, store: Store, *, normalisation: Normalisation = "sum") -> FusionResults:
+    """Reads all that fusions of the study's models draw on: predicted labels now, scores of a member when it is asked.
+
+    Args:
+        study: whose models.
+        store: of the results.
+        normalisation: of the scores, from which the labels follow.
+    """
     wanted = fusion_study(study)
     summaries = [summary for summary in store.summaries() if summary.is_current and _fits(summary.spec, study)]
     gold = [summary for summary in summaries if summary.split == "test" and summary.label_setting == "gold"]
     own = {ref.model for ref in study.checkpoints}
     specs = dict.fromkeys([*study_cells(wanted), *_mixed_specs(gold, own), *_other_specs(gold, study, own)])
-    stored = store.find_many(specs)
-    by_model: dict[str, list[CellRecord]] = {}
+    stored = store.find_labels(specs, normalisation=normalisation)
+    by_model: dict[str, list[CellLabels]] = {}
     for spec in specs:
         if spec in stored:
             by_model.setdefault(spec.checkpoint.model, []).append(stored[spec])
     found: dict[str, ModelSplits] = {}
     problems: dict[str, str] = {}
-    for model, records in by_model.items():
+    for model, cells in by_model.items():
         try:
-            splits = _splits(records, store)
+            splits = _splits(cells, store)
         except StudyError as error:
             problems[model] = str(error)
         else:
             if splits is not None:
                 found[model] = splits
-    families = {model: records[0].spec.checkpoint.family for model, records in by_model.items()}
+    families = {model: cells[0].spec.checkpoint.family for model, cells in by_model.items()}
     return FusionResults(
         models={model: splits for model, splits in found.items() if model in own},
-        mixed={m: splits.test for m, splits in found.items() if families[m] == FUSED_FAMILY and m not in own},
+        mixed={m: splits for m, splits in found.items() if families[m] == FUSED_FAMILY and m not in own},
         others={m: s for m, s in found.items() if m not in own and families[m] != FUSED_FAMILY},
         problems=problems,
     )
 
 
-def _splits(records: Sequence[CellRecord], store: Store) -> ModelSplits | None:
+def _splits(cells: Sequence[CellLabels], store: Store) -> ModelSplits | None:
     """Both splits of one model, None without test results."""
-    excluded = excluded_checkpoints(store, {record.spec.checkpoint for record in records})
+    excluded = excluded_checkpoints(store, {cell.spec.checkpoint for cell in cells})
     test, dev = (
-        next(iter(collect_predictions(records, split=split, excluded=excluded).values()), None)
+        next(iter(collect_predictions(cells, split=split, excluded=excluded).values()), None)
         for split in ("test", "dev")
     )
-    return None if test is None else ModelSplits(test, dev)
+    if test is None:
+        return None
+    asked: dict[tuple[CheckpointRef, LabelSetting], list[CellLabels]] = {}
+    for cell in cells:
+        if cell.spec.split == "test":
+            asked.setdefault((cell.spec.checkpoint, cell.spec.label_setting), []).append(cell)
+
+    @functools.cache
+    def read(checkpoint: CheckpointRef, label_setting: LabelSetting) -> Predictions:
+        return _scores(asked.get((checkpoint, label_setting), ()), store)
+
+    return ModelSplits(test, dev, read)
+
+
+def _scores(cells: Sequence[CellLabels], store: Store) -> Predictions:
+    """The scores from which these labels came.
+
+    Raises:
+        StudyError: there are none, or they are not there any more.
+    """
+    if not cells:
+        raise StudyError("A member has no test results under its label setting; evaluate it.")
+    found = store.find_many(cell.spec for cell in cells)
+    for cell in cells:
+        if cell.spec not in found or found[cell.spec].key.digest != cell.key.digest:
+            ref = cell.spec.checkpoint
+            raise StudyError(f"Results of {ref.model} at {ref.revision} have changed meanwhile; load the page again.")
+    return next(iter(collect_predictions(found.values()).values()))
 
 
 def _fits(spec: CellSpec, study: Study) -> bool:

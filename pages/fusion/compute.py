@@ -176,14 +176,14 @@ class Shown:
         return next((line for line in self.lines if line.name == name), None)
 
 
-@st.cache_resource(max_entries=2, show_spinner="Reading results of both splits")  # large, and never changed
-def _results(study: str, generation: str) -> FusionResults:
-    return collect_results(study_from_json(study), cached.store())
+@st.cache_resource(max_entries=4, show_spinner="Reading results of both splits")  # large, and never changed
+def _results(study: str, normalisation: Normalisation, generation: str) -> FusionResults:
+    return collect_results(study_from_json(study), cached.store(), normalisation=normalisation)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def _menu(study: str, generation: str) -> tuple[dict[str, Menu], dict[str, str]]:
-    results = _results(study, generation)
+    results = _results(study, "sum", generation)
     found = {}
     for model, splits in results.models.items():
         test = splits.test
@@ -233,7 +233,7 @@ def _members(asked: Asked, results: FusionResults) -> tuple[Member, ...]:
 
 @st.cache_data(max_entries=8, show_spinner="Lining up fusions and baselines")
 def _entries(asked: Asked, generation: str) -> tuple[Entry, ...]:
-    results = _results(asked.study, generation)
+    results = _results(asked.study, asked.normalisation, generation)
     members = _members(asked, results)
     return fusion_entries(
         members,
@@ -245,7 +245,7 @@ def _entries(asked: Asked, generation: str) -> tuple[Entry, ...]:
 
 @st.cache_data(max_entries=32, show_spinner="Computing accuracy against w")
 def _shown(asked: Asked, generation: str) -> Shown:
-    results = _results(asked.study, generation)
+    results = _results(asked.study, asked.normalisation, generation)
     members = _members(asked, results)
     entries = _entries(asked, generation)
     tasks = shared_tasks([(member.model, member.label_setting) for member in members])
@@ -267,7 +267,7 @@ def _shown(asked: Asked, generation: str) -> Shown:
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _has_mixed(asked: Asked, generation: str) -> bool:
-    results = _results(asked.study, generation)
+    results = _results(asked.study, asked.normalisation, generation)
     members = _members(asked, results)
     return bool(results.mixed_of(members[0].checkpoint, members[1].checkpoint))
 
@@ -332,7 +332,7 @@ def gains(asked: Asked, name: str, baseline: str) -> dict[str, Gain]:
 
 @st.cache_data(max_entries=16, show_spinner="Fusing checkpoints chosen in other ways")
 def _ablation(asked: Asked, generation: str) -> tuple[AblationRow, ...]:
-    results = _results(asked.study, generation)
+    results = _results(asked.study, asked.normalisation, generation)
     models = results.models[asked.tr_model], results.models[asked.tl_model]
     return ablation_grid(*models, measure=asked.measure, normalisation=asked.normalisation)
 
@@ -344,7 +344,7 @@ def ablation(asked: Asked) -> tuple[AblationRow, ...]:
 
 @st.cache_data(max_entries=8, show_spinner="Fusing every pair of checkpoints")
 def _grid(asked: Asked, generation: str) -> PairGrid:
-    results = _results(asked.study, generation)
+    results = _results(asked.study, asked.normalisation, generation)
     models = results.models[asked.tr_model], results.models[asked.tl_model]
     return pair_grid(*models, measure=asked.measure, normalisation=asked.normalisation)
 
@@ -389,7 +389,7 @@ def member_diversity(asked: Asked) -> dict[tuple[str, str], Diversity]:
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _words(asked: Asked, task: str, generation: str) -> tuple[str, ...]:
-    return _results(asked.study, generation).models[asked.tr_model].test.label_words[task]
+    return _results(asked.study, asked.normalisation, generation).models[asked.tr_model].test.label_words[task]
 
 
 def label_words(asked: Asked, task: str) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ def test_members_are_chosen_on_the_development_set_or_by_hand(splits: ModelSplit
 
 def test_every_line_is_there_and_adds_its_members(pair: Pair, make_splits: Callable[..., ModelSplits]) -> None:
     other = make_splits("m-2")
-    entries = fusion_entries(pair, others=(other,), mixed=(make_splits("mixed").test,))
+    entries = fusion_entries(pair, others=(other,), mixed=(make_splits("mixed"),))
     kinds = [entry.kind for entry in entries]
     assert kinds[:6] == ["fusion", "fusion", "fusion", "upper bound", "member", "member"]
     assert {kind: kinds.count(kind) for kind in set(kinds[6:])} == {

@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from icl_core.analysis.fusion import ModelSplits
+from icl_core.analysis.fusion_report import choose_members, fusion_entries, pair_grid
+from icl_core.analysis.predictions import NORMALISATIONS, Normalisation, collect_predictions
 from icl_core.errors import CheckpointError, StudyError
 from icl_core.evaluation.cost import flops_of_prompts
 from icl_core.evaluation.fusion_data import collect_results, fusion_study, mixing_study, stored_study
@@ -45,10 +49,39 @@ def test_mixed_parameters_and_other_models_are_found(store: Store) -> None:
     results = collect_results(STUDY, store)
     assert list(results.models) == ["one"]
     (mixed,) = results.mixed_of(tr, tl)
-    assert [ref.revision for ref in mixed.checkpoints] == ["w=0.25", "w=0.5"]
+    assert [ref.revision for ref in mixed.test.checkpoints] == ["w=0.25", "w=0.5"]
     assert results.mixed_of(tl, tr) == () and results.mixed_of(fused_checkpoint(tr, tl, weight=1), tl) == ()
     assert list(results.others) == ["two"]
     assert [ref.step for ref in results.others["two"].test.checkpoints] == [7]
+
+
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+def test_scores_read_when_asked_give_what_all_scores_give(normalisation: Normalisation, store: Store) -> None:
+    found = collect_results(STUDY, store, normalisation=normalisation).models["one"]
+    records = store.find_many(study_cells(fusion_study(STUDY))).values()
+    test, dev = (collect_predictions(records, split=split)["one"] for split in ("test", "dev"))
+    lazy, plain = (
+        (*choose_members(model, model, normalisation=normalisation), model) for model in (found, ModelSplits(test, dev))
+    )
+    assert [member.checkpoint for member in lazy[:2]] == [member.checkpoint for member in plain[:2]]
+    entries = [fusion_entries(each[:2], normalisation=normalisation) for each in (lazy, plain)]
+    for one, two in zip(*entries, strict=True):
+        assert (one.name, one.kind, one.checkpoints) == (two.name, two.kind, two.checkpoints)
+        assert all(np.array_equal(one.answers.predicted[task], two.answers.predicted[task]) for task in STUDY.tasks)
+        if one.weights and two.weights:
+            assert all(np.array_equal(one.weights.by_task[task], two.weights.by_task[task]) for task in STUDY.tasks)
+    grids = [pair_grid(each[2], each[2], normalisation=normalisation).value for each in (lazy, plain)]
+    assert np.array_equal(*grids)
+
+
+def test_scores_that_are_not_those_of_the_labels_are_refused(store: Store) -> None:
+    found = collect_results(STUDY, store).models["one"]
+    for file in (store.path / "results").glob("*/*.parquet"):
+        file.unlink()
+    with pytest.raises(StudyError, match="of one at step0 have changed meanwhile; load the page again"):
+        found.scores(STUDY.checkpoints[0], "gold")
+    with pytest.raises(StudyError, match="no test results"):
+        found.scores(fused_checkpoint(*STUDY.checkpoints, weight=0.5), "gold")
 
 
 def test_mixing_asks_for_gold_cells_of_each_weight() -> None:
