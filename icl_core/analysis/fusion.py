@@ -25,6 +25,7 @@ from icl_core.analysis.predictions import (
     SettingLabels,
     SettingScores,
     correct,
+    first_highest,
     normalised_scores,
     select_scores,
 )
@@ -434,13 +435,13 @@ def fused_answers(data: FusionData, weights: FusionWeights, *, name: str = "fusi
     predicted = {}
     for task_name, task in data.tasks.items():
         fused = _weighted_sum(task.label_probs, _weights(weights.by_task[task_name], len(data.members)))
-        predicted[task_name] = fused.argmax(axis=-1).astype(np.int16)
+        predicted[task_name] = first_highest(fused)
     return _answers(name, predicted, data)
 
 
 def member_answers(data: FusionData, index: int = 0) -> Answers:
     """What one member answers alone."""
-    predicted = {name: task.label_probs[index].argmax(axis=-1).astype(np.int16) for name, task in data.tasks.items()}
+    predicted = {name: first_highest(task.label_probs[index]) for name, task in data.tasks.items()}
     return _answers(data.members[index].name, predicted, data)
 
 
@@ -545,8 +546,7 @@ def weight_curve(
 
 def _predicted_over_weights(task: FusionTask, weight: FloatArray) -> LabelArray:
     """(n_weights, n_seeds, n_examples), by the same arithmetic as ``fused_answers``."""
-    labels = [_weighted_sum(task.label_probs, np.array([w, 1 - w])).argmax(axis=-1) for w in weight]
-    return np.array(labels, dtype=np.int16)
+    return np.array([first_highest(_weighted_sum(task.label_probs, np.array([w, 1 - w]))) for w in weight])
 
 
 def oracle_weights(data: FusionData, curve: WeightCurve, *, per_task: bool = False) -> FusionWeights:

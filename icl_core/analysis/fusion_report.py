@@ -36,7 +36,7 @@ from icl_core.analysis.fusion import (
     weight_curve,
 )
 from icl_core.analysis.gains import GainRow, gain_table
-from icl_core.analysis.predictions import Normalisation
+from icl_core.analysis.predictions import Normalisation, first_highest
 from icl_core.analysis.selection import SelectionRule, equal_gold_ensemble, select_checkpoint
 from icl_core.analysis.statistics import Measure, hierarchical_band, measure_of, replicate_task
 from icl_core.analysis.trajectories import setting_values
@@ -452,7 +452,7 @@ def _grid_of_task(
     for i, tr in enumerate(probs[0]):
         for j, tl in enumerate(probs[1]):
             weights = adaptive_weights([accuracy[0][at, i], accuracy[1][at, j]], chance)
-            predicted = fuse([tr, tl], weights).argmax(axis=-1).astype(np.int16)
+            predicted = first_highest(fuse([tr, tl], weights))
             value[i, j] = measure_of(predicted, gold, measure=measure).mean()
     return value
 

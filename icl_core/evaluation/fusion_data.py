@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -79,7 +79,8 @@ def collect_results(study: Study, store: Store, *, normalisation: Normalisation 
         normalisation: of the scores, from which the labels follow.
     """
     wanted = fusion_study(study)
-    summaries = [summary for summary in store.summaries() if summary.is_current and _fits(summary.spec, study)]
+    fits = _fitting(study)
+    summaries = [summary for summary in store.summaries() if summary.is_current and fits(summary.spec)]
     gold = [summary for summary in summaries if summary.split == "test" and summary.label_setting == "gold"]
     own = {ref.model for ref in study.checkpoints}
     specs = dict.fromkeys([*study_cells(wanted), *_mixed_specs(gold, own), *_other_specs(gold, study, own)])
@@ -144,11 +145,16 @@ def _scores(cells: Sequence[CellLabels], store: Store) -> Predictions:
     return next(iter(collect_predictions(found.values()).values()))
 
 
-def _fits(spec: CellSpec, study: Study) -> bool:
-    """Whether a cell was made under the study's options, on its tasks and seeds."""
-    same = shared_options(spec) == shared_options(study)
-    sized = spec.split == "dev" or spec.n_examples == study.n_test
-    return same and sized and spec.task in study.tasks and spec.demo_seed in study.demo_seeds
+def _fitting(study: Study) -> Callable[[CellSpec], bool]:
+    """Tells whether a cell was made under the study's options, on its tasks and seeds."""
+    options, tasks, seeds = shared_options(study), set(study.tasks), set(study.demo_seeds)
+
+    def fits(spec: CellSpec) -> bool:
+        if spec.task not in tasks or spec.demo_seed not in seeds:
+            return False
+        return (spec.split == "dev" or spec.n_examples == study.n_test) and shared_options(spec) == options
+
+    return fits
 
 
 def _mixed_specs(gold: Sequence[CellSummary], own: set[str]) -> list[CellSpec]:

@@ -178,6 +178,10 @@ class PutReport:
     refused: tuple[str, ...] = ()
 
 
+_NOT_LISTED: tuple[int, Mapping[str, tuple[int, int] | None], Sequence[CellSummary]] = (-1, {}, ())
+"""The state of the index, versions of tasks, and the list of summaries that holds under both."""
+
+
 class Store:
     """Results by key, found by spec; safe for several processes and for kill -9 at any moment.
 
@@ -198,6 +202,7 @@ class Store:
         self.damage: dict[str, str] = {}
         self._lock = threading.Lock()
         self._catalogue, self._seen = Catalogue(), -1
+        self._listed = _NOT_LISTED
         self._written: dict[str, tuple[Cell | None, ...]] = {}
 
     @classmethod
@@ -398,7 +403,7 @@ class Store:
         try:
             return self.rows.write(action)
         except BaseException:
-            self._seen = -1  # what was read inside is undone
+            self._seen, self._listed = -1, _NOT_LISTED  # what was read inside is undone
             self._written.clear()
             raise
 
@@ -814,15 +819,21 @@ class Store:
         Rows of the index that cannot be read are left out and noted in ``damage``.
         """
         with self.rows.worded_errors():
+            generation = self.rows.generation()  # asked first: the list may be newer than it says, never older
             catalogue = self._known()
         versions_of = functools.cache(current_versions)
+        listed_at, versions, listed = self._listed
+        if listed_at == generation and all(versions_of(task) == known for task, known in versions.items()):
+            return list(listed)
         rows = []
         with _uncollected():
             for spec in dict.fromkeys((*catalogue.by_spec, *catalogue.resolved)):
                 answer = catalogue.answer(spec, versions_of)
                 if answer and (cell := catalogue.cell(answer.digest)):
                     rows.append(CellSummary(spec, cell, versions_of(spec.task) == answer.versions))
-            return sorted(rows, key=_place_in_list)
+            rows.sort(key=_place_in_list)
+        self._listed = generation, {row.task: versions_of(row.task) for row in rows}, tuple(rows)
+        return rows
 
 
 @contextmanager

@@ -22,17 +22,20 @@ from pages.ui.words import checkpoint_name, legible, plain, task_title
 __all__ = ["checkpoint", "label_shares", "pick_checkpoint", "small_multiples"]
 
 MOST_ROWS = 400
+MOST_BESIDE = 3
+"""Models whose small charts stand below one another; of more, one at a time."""
 
 
 def small_multiples(found: cached.Collected, study: Study, view: View, look: Look) -> None:
     """One small chart a task, those first whose ICL ends farthest above chance; shared axes."""
-    for model in found.predictions:
+    models = list(found.predictions)
+    for model in models if len(models) <= MOST_BESIDE else [_model(found)]:
         curves = cached.curves(study, model, measure=view.measure, normalisation=view.normalisation)
         if "gold" not in curves.curves:
             continue
         gold = curves.curves["gold"].by_task
         order = sorted(gold, key=lambda task: curves.chance_by_task[task] - float(gold[task].value[-1]))
-        if len(found.predictions) > 1:
+        if 1 < len(models) <= MOST_BESIDE:
             st.markdown(f"**{plain(model)}**")
         st.caption("ICL, TR and TL on each task, those first whose ICL ends farthest above chance (dotted).")
         columns = st.columns(3)

@@ -189,8 +189,7 @@ def ability_chart(
         layers += margin_words(ends, references, axis, palette, domain=(low, high), height=style.height, room=room)
     if notes:
         layers += _notes(notes, kept, axis, palette, domain=(low, high), height=style.height)
-    chart = alt.layer(*layers).properties(height=style.height)
-    return configured(chart, palette)
+    return configured(alt.layer(*layers, height=style.height), palette)
 
 
 def _bands(rows: Sequence[Row], palette: Palette) -> Any:

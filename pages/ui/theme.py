@@ -250,7 +250,7 @@ def configured(chart: Any, palette: Palette) -> Figure:
     """The Vega-Lite specification with the app's fonts and lines, drawn as SVG so that marks can be read aloud.
 
     Args:
-        chart: layers without any configuration of their own.
+        chart: layers without any configuration of their own; it is given this one.
         palette: colours of the theme.
     """
     axis = {
@@ -285,13 +285,12 @@ def configured(chart: Any, palette: Palette) -> Figure:
         },
         "legend": {"labelFont": FONT, "titleFont": FONT, "labelColor": palette.soft, "titleColor": palette.soft},
     }
-    placed: Any = chart.properties(
-        autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),  # the height is the plot's, without its axes
-        padding={"left": 2, "right": 8, "top": 6, "bottom": 4},
-        usermeta={"embedOptions": {"renderer": "svg"}},
-    )
-    placed.config = alt.Config(**config)
-    specification: dict[str, Any] = placed.to_dict(validate=False)  # validated by the tests, which takes its time
+    # Set, where .properties() would copy all the layers first; "fit-x": the height is the plot's, without its axes.
+    chart.autosize = alt.AutoSizeParams(type="fit-x", contains="padding")
+    chart.padding = {"left": 2, "right": 8, "top": 6, "bottom": 4}
+    chart.usermeta = {"embedOptions": {"renderer": "svg"}}
+    chart.config = alt.Config(**config)
+    specification: dict[str, Any] = chart.to_dict(validate=False)  # validated by the tests, which takes its time
     for unit in _units(specification):
         _speak(unit)
     known = _LATEST.__dict__.get("rows", {})
