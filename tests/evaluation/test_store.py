@@ -226,6 +226,16 @@ def test_a_resolution_without_its_result_is_missing(tmp_store, make_record):
     assert tmp_store.summaries() == []
 
 
+def test_a_list_that_is_kept_is_of_what_is_stored_now(tmp_store, make_record, monkeypatch):
+    tmp_store.put(make_record())
+    assert [s.is_current for s in tmp_store.summaries()] == [True]
+    tmp_store.summaries().clear()
+    Store.open(tmp_store.path).put(make_record(demo_seed=21))
+    assert [s.is_current for s in tmp_store.summaries()] == [True, True]
+    monkeypatch.setattr(cells, "SCORING_VERSION", cells.SCORING_VERSION + 1)
+    assert [s.is_current for s in tmp_store.summaries()] == [False, False]
+
+
 def test_results_of_older_scoring_or_task_count_as_missing_until_computed_again(tmp_store, make_record, monkeypatch):
     old = make_record()
     tmp_store.put(old)

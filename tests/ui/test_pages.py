@@ -188,6 +188,24 @@ def test_tabs_of_dynamics(tab: str, open_page: Callable[..., AppTest], fill_stor
     assert charts(app) + len(app.dataframe) >= 2
 
 
+@pytest.mark.parametrize(("n_models", "n_small"), [(3, 6), (4, 2)])
+def test_small_charts_of_more_than_three_models_are_of_one_at_a_time(
+    n_models: int, n_small: int, open_page: Callable[..., AppTest], store_folder: Path
+) -> None:
+    names = [f"model-{at}" for at in range(n_models)]
+    store = Store.open(store_folder)
+    for name in names:
+        fill(store, dataclasses.replace(made_up_study(n_test=40), checkpoints=refs_of(name, (0, 110))))
+    store.close()
+    app = open_page("dynamics", model=names)
+    small = [chart.proto.alt for chart in app.get("vega_lite_chart") if " on " in chart.proto.alt]
+    assert len(small) == n_small
+    if n_models > 3:
+        app.selectbox(key="who").set_value("model-2").run()
+        small = [chart.proto.alt for chart in app.get("vega_lite_chart") if " on " in chart.proto.alt]
+        assert len(small) == n_small and all("model-2" in words for words in small)
+
+
 @pytest.mark.parametrize("tab", ["Changes", "Epsilon", "Tasks", "What changed", "Table and downloads"])
 def test_tabs_of_competition(tab: str, open_page: Callable[..., AppTest], fill_store: Callable[..., Study]) -> None:
     fill_store()
