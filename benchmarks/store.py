@@ -2,9 +2,8 @@
 
 It measures processor seconds, bytes and files: the import of the shipped bundles, a first list of what is there,
 reading every record, ``compete`` over all of them with its noise floors, which derives and keeps the predicted labels,
-the same again, and reading all labels that are kept. Run ``python -m benchmarks.store [--all]
-[--json]``; without ``--all`` it takes the base model's results alone. With ``--all`` it fails when the import or
-``compete`` takes more processor seconds, or the store more bytes, than they may.
+the same again, and reading all labels that are kept. Run ``python -m benchmarks.store [--json]``; it fails when the
+import or ``compete`` takes more processor seconds, or the store more bytes, than they may.
 
 The base model's 4,080 cells when each result was a JSON file and a row of SQLite: import 16.0 s (42.4 s by the clock),
 80.5 MB in 4,081 files, list 0.43 s, read 3.03 s, compete 2.89 s. All 57,000 cells then: import 186 s, 740 MB in 57,001
@@ -63,14 +62,15 @@ def _read_all(n_cells: float, *, labels: bool = False) -> None:
         raise SystemExit(store.damage_words or "Some results are not there.")
 
 
-def measure(bundles: tuple[str, ...]) -> dict[str, float]:
+def measure() -> dict[str, float]:
     """Processor seconds of each step, and bytes and files of the store; in the folder that the settings name."""
+    bundles = embedded_bundles()
     result: dict[str, float] = {
         "cells": sum(read_manifest(embedded_results_path() / name).n_cells for name in bundles),
         "bundle_bytes": sum((embedded_results_path() / name / "cells.parquet").stat().st_size for name in bundles),
     }
     wall = time.perf_counter()
-    result["import_s"] = _busy_seconds(lambda: ensure_embedded(Store.open(), bundles))
+    result["import_s"] = _busy_seconds(lambda: ensure_embedded(Store.open()))
     result["import_wall_s"] = time.perf_counter() - wall
     files = [path for path in Store.open().path.rglob("*") if path.is_file()]
     result["store_bytes"] = sum(path.stat().st_size for path in files)
@@ -87,19 +87,18 @@ def measure(bundles: tuple[str, ...]) -> dict[str, float]:
 def main() -> int:
     """Prints the table (or JSON); exit status 1 when a bound is broken."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--all", action="store_true", help="all shipped results, not the base model's alone")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ICL_OBSERVATORY_STORE"] = str(Path(folder) / "store")
-        result = measure(embedded_bundles() if options.all else embedded_bundles()[:1])
-    over = [name for name, most in MOST.items() if options.all and result[name] > most]
+        result = measure()
+    over = [name for name, most in MOST.items() if result[name] > most]
     if options.json:
         print(json.dumps(result))
     else:
         for name, value in result.items():
             words = f"{value:12.2f} s" if name.endswith("_s") else f"{value:12,.0f}"
-            bound = f"  at most {MOST[name]:,.0f}" if options.all and name in MOST else ""
+            bound = f"  at most {MOST[name]:,.0f}" if name in MOST else ""
             print(f"{name:16s} {words}{bound}{'  too much' if name in over else ''}")
     return int(bool(over))
 

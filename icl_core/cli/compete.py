@@ -18,7 +18,7 @@ from icl_core.cli.listing import check_known, open_store, tell_damage
 from icl_core.cli.output import complain, emit, fraction, table, whole_number
 from icl_core.errors import ObservatoryError, StudyError
 from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpoints, shared_weights
-from icl_core.evaluation.store import CellSummary, Store
+from icl_core.evaluation.store import CellSummary, Store, uncollected
 from icl_core.evaluation.study import most_alike
 from icl_core.evaluation.told import CellFacts, facts_of, result_sentences
 from icl_core.models.parameter_fusion import FUSED_FAMILY
@@ -60,12 +60,20 @@ def add_commands(add: Any) -> None:
 
 def _compete(options: argparse.Namespace) -> int:
     store = open_store(options)
+    with uncollected():
+        return _compare(store, options)
+
+
+def _compare(store: Store, options: argparse.Namespace) -> int:
     found = [
         summary
         for summary in store.summaries()
         if summary.is_current and summary.split == "test" and summary.spec.checkpoint.family != FUSED_FAMILY
     ]
-    models = sorted({summary.model for summary in found}, key=lambda name: (name != BASE_MEMBER, name))
+    by_model: dict[str, list[CellSummary]] = {}
+    for summary in found:
+        by_model.setdefault(summary.model, []).append(summary)
+    models = sorted(by_model, key=lambda name: (name != BASE_MEMBER, name))
     check_known(options.model or (), models)
     stored = [summary.task for summary in found]
     asked = None if options.tasks is None else split_task_names(options.tasks, known=stored)
@@ -77,7 +85,7 @@ def _compete(options: argparse.Namespace) -> int:
     without: list[dict[str, Any]] = []
     facts: list[CellFacts] = []
     for model in options.model or models:
-        for name, mine in _by_folder([summary for summary in found if summary.model == model]).items():
+        for name, mine in _by_folder(by_model[model]).items():
             try:
                 cells = _cells(store, mine, tasks, options)
                 rows.append(_row(store, cells, options) | {"model": name})
