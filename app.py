@@ -44,8 +44,10 @@ elif __name__ == "app":  # the server imports this file once, by its name, for t
     from starlette.middleware import Middleware
     from streamlit.starlette import App
 
+    from pages.ui.early import import_pages
     from pages.ui.entry import AddressScript
     from pages.ui.guard import GuardHeaders, unexpected
 
+    import_pages()
     around = [Middleware(GuardHeaders), Middleware(AddressScript, pages=PAGES)]
     app = App(__file__, middleware=around, on_script_error=unexpected)

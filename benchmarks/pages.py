@@ -6,9 +6,7 @@ task and model, opens the panels of the paper page, and moves w between two mode
 not in it. Run ``python -m benchmarks.pages [--examples 100] [--models 3] [--store FOLDER]``; it fails when an
 interaction after the first draw takes more than 1 s.
 
-Processor seconds of first draws at the paper's size on two shared cores, in brackets those where pages read records:
-home 4.6 (7.6), competition 3.9 (14.8), paper 3.2 (14.9), Fig. 2 0.3 (0.3), Tables 1, 2 5.7 (7.6), Table 7 1.2 (6.0),
-fusion 5.5 (7.7); 7 more where no labels are kept yet, once for a store.
+docs/BENCHMARKS.md has what it gave.
 """
 
 from __future__ import annotations
@@ -120,6 +118,8 @@ def measure(study: Study) -> Timings:
     if len(models) > 1:
         _draw(app.selectbox(key="who").set_value(models[1]).run, app, timings, "first competition of another model")
         _draw(app.selectbox(key="who").set_value(models[0]).run, app, timings, "competition: model, seen")
+    _draw(lambda: app.switch_page(_PAGES["dynamics"]).run(), app, timings, "first dynamics")
+    _draw(app.toggle(key="bands").set_value(False).run, app, timings, "dynamics: without bands")
     _draw(lambda: app.switch_page(_PAGES["paper"]).run(), app, timings, "first paper")
     _draw(app.slider(key="eps").set_value(0.01).run, app, timings, "paper: epsilon")
     for panel in app.segmented_control(key="panel").options:

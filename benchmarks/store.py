@@ -5,10 +5,7 @@ reading every record, ``compete`` over all of them with its noise floors, which 
 the same again, and reading all labels that are kept. Run ``python -m benchmarks.store [--json]``; it fails when the
 import or ``compete`` takes more processor seconds, or the store more bytes, than they may.
 
-The base model's 4,080 cells when each result was a JSON file and a row of SQLite: import 16.0 s (42.4 s by the clock),
-80.5 MB in 4,081 files, list 0.43 s, read 3.03 s, compete 2.89 s. All 57,000 cells then: import 186 s, 740 MB in 57,001
-files, compete 49 s. All 59,160 as files of results, on two shared cores: import 5.3 s, 60 MB in 57 files, list 1.5 s,
-compete 8.5 s (17.2 s where it read records one by one) and 6.1 s once the labels are kept.
+docs/BENCHMARKS.md has what it gave, and what the store before it took.
 """
 
 from __future__ import annotations

@@ -1,0 +1,23 @@
+"""Importing all that pages draw with while the server starts, so that no visitor waits for it.
+
+It draws nothing and opens no store. A page's own script, ``page.py``, is left to the visit that asks for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import pages
+
+__all__ = ["import_pages"]
+
+
+def import_pages() -> None:
+    """Imports every module of the pages but their scripts."""
+    for found in pkgutil.iter_modules(pages.__path__):
+        if found.ispkg:
+            package = importlib.import_module(f"pages.{found.name}")
+            for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+                if not module.name.endswith(".page"):
+                    importlib.import_module(module.name)
