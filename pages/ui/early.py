@@ -6,6 +6,7 @@ It draws nothing and opens no store. A page's own script, ``page.py``, is left t
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 
 import pages
@@ -13,8 +14,20 @@ import pages
 __all__ = ["import_pages"]
 
 
+_SAYS_NO_RUNTIME = logging.getLogger("streamlit.runtime.caching.cache_data_api")
+"""It says of each kept function that no server runs yet, and asks again for the server when one is called."""
+
+
 def import_pages() -> None:
     """Imports every module of the pages but their scripts."""
+    _SAYS_NO_RUNTIME.disabled = True
+    try:
+        _import_all()
+    finally:
+        _SAYS_NO_RUNTIME.disabled = False
+
+
+def _import_all() -> None:
     for found in pkgutil.iter_modules(pages.__path__):
         if found.ispkg:
             package = importlib.import_module(f"pages.{found.name}")

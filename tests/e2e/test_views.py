@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import TimeoutError, expect
@@ -202,3 +204,9 @@ def test_one_view_in_a_second_window_after_a_reload_and_on_the_way_back(app: App
         window.address_holds("task=mrpc")
         window.page.reload()
         window.says("names no model")
+
+
+@pytest.mark.usefixtures("clean_app")
+def test_a_server_starts_without_a_complaint(tmp_path: Path) -> None:
+    said = (tmp_path / "server.log").read_text()
+    assert not [line for line in said.splitlines() if re.match(r"\d{4}-\d\d-\d\d ", line)], said
