@@ -18,7 +18,7 @@ from icl_core.cli.listing import check_known, open_store, tell_damage
 from icl_core.cli.output import complain, emit, fraction, table, whole_number
 from icl_core.errors import ObservatoryError, StudyError
 from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpoints, shared_weights
-from icl_core.evaluation.store import CellSummary, Store, uncollected
+from icl_core.evaluation.store import CellSummary, Store
 from icl_core.evaluation.study import most_alike
 from icl_core.evaluation.told import CellFacts, facts_of, result_sentences
 from icl_core.models.parameter_fusion import FUSED_FAMILY
@@ -60,11 +60,6 @@ def add_commands(add: Any) -> None:
 
 def _compete(options: argparse.Namespace) -> int:
     store = open_store(options)
-    with uncollected():
-        return _compare(store, options)
-
-
-def _compare(store: Store, options: argparse.Namespace) -> int:
     found = [
         summary
         for summary in store.summaries()

@@ -124,7 +124,10 @@ def _splits(cells: Sequence[CellLabels], store: Store) -> ModelSplits | None:
 
     @functools.cache
     def read(checkpoint: CheckpointRef, label_setting: LabelSetting) -> Predictions:
-        return _scores(asked.get((checkpoint, label_setting), ()), store)
+        if (checkpoint, label_setting) not in asked:
+            who = f"{checkpoint.model} at {checkpoint.revision}"
+            raise StudyError(f"{who} has no test results with {label_setting} labels; evaluate it.")
+        return _scores(asked[checkpoint, label_setting], store)
 
     return ModelSplits(test, dev, read)
 
@@ -133,10 +136,8 @@ def _scores(cells: Sequence[CellLabels], store: Store) -> Predictions:
     """The scores from which these labels came.
 
     Raises:
-        StudyError: there are none, or they are not there any more.
+        StudyError: they are not there any more.
     """
-    if not cells:
-        raise StudyError("A member has no test results under its label setting; evaluate it.")
     found = store.find_many(cell.spec for cell in cells)
     for cell in cells:
         if cell.spec not in found or found[cell.spec].key.digest != cell.key.digest:

@@ -61,7 +61,7 @@ from icl_core.records import CellKey, CellRecord, CellSpec, CheckpointRef, Label
 from icl_core.registry.names import training_order
 from icl_core.settings import store_path
 
-__all__ = ["PREDICTED", "TOLERANCE_NATS", "CellStatus", "CellSummary", "PutReport", "Store", "files_of", "uncollected"]
+__all__ = ["PREDICTED", "TOLERANCE_NATS", "CellStatus", "CellSummary", "PutReport", "Store", "files_of"]
 
 T = TypeVar("T")
 S = TypeVar("S", CellSpec, CellSpec | None)
@@ -266,7 +266,7 @@ class Store:
         generation = self.rows.generation()
         with self._lock:
             if generation != self._seen:
-                with uncollected():
+                with _uncollected():
                     self._catalogue = self._read_catalogue()
                 self._seen = generation
             return self._catalogue
@@ -697,7 +697,7 @@ class Store:
         specs: Iterable[CellSpec],
         read: Callable[[Path, Mapping[int, tuple[str, CellSpec]]], Iterator[tuple[int, R | str]]],
     ) -> dict[CellSpec, R]:
-        with self.rows.worded_errors(), uncollected():
+        with self.rows.worded_errors(), _uncollected():
             answers = {spec: digest for spec, digest in self._current_digests(specs).items() if digest}
             first = {digest: spec for spec, digest in reversed(answers.items())}
             found = self._read(first, read)
@@ -826,7 +826,7 @@ class Store:
         if listed_at == generation and all(versions_of(task) == known for task, known in versions.items()):
             return list(listed)
         rows = []
-        with uncollected():
+        with _uncollected():
             for spec in dict.fromkeys((*catalogue.by_spec, *catalogue.resolved)):
                 answer = catalogue.answer(spec, versions_of)
                 if answer and (cell := catalogue.cell(answer.digest)):
@@ -837,7 +837,7 @@ class Store:
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def _uncollected() -> Iterator[None]:
     """Looks for no garbage meanwhile: among many small objects that all stay, each look takes longer and finds none."""
     was_on = gc.isenabled()
     gc.disable()

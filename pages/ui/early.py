@@ -22,15 +22,11 @@ def import_pages() -> None:
     """Imports every module of the pages but their scripts."""
     _SAYS_NO_RUNTIME.disabled = True
     try:
-        _import_all()
+        for page in pkgutil.iter_modules(pages.__path__, "pages."):
+            if page.ispkg:
+                package = importlib.import_module(page.name)
+                for module in pkgutil.iter_modules(package.__path__, f"{page.name}."):
+                    if not module.name.endswith(".page"):
+                        importlib.import_module(module.name)
     finally:
         _SAYS_NO_RUNTIME.disabled = False
-
-
-def _import_all() -> None:
-    for found in pkgutil.iter_modules(pages.__path__):
-        if found.ispkg:
-            package = importlib.import_module(f"pages.{found.name}")
-            for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-                if not module.name.endswith(".page"):
-                    importlib.import_module(module.name)
