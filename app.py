@@ -40,14 +40,20 @@ def main() -> None:
 if __name__ == "__main__":  # also true under streamlit run and AppTest; false in a spawned worker
     main()
 elif __name__ == "app":  # the server imports this file once, by its name, for the application around the pages
+    import threading
+
     import pandas as pandas  # before any visit: Altair asks a half imported one, if another thread is at it, and fails
     from starlette.middleware import Middleware
     from streamlit.starlette import App
 
+    from icl_core.threads import take_one_thread
+    from pages.ui import cached
     from pages.ui.early import import_pages
     from pages.ui.entry import AddressScript
     from pages.ui.guard import GuardHeaders, unexpected
 
     import_pages()
+    take_one_thread()
+    threading.Thread(target=cached.list_results, name="list of results", daemon=True).start()
     around = [Middleware(GuardHeaders), Middleware(AddressScript, pages=PAGES)]
     app = App(__file__, middleware=around, on_script_error=unexpected)

@@ -33,6 +33,8 @@ from icl_core.registry.families import MODELS
 from icl_core.registry.paper import PAPER_MODELS
 from icl_core.registry.tasks import TASKS
 from icl_core.settings import DEFAULT_DEMO_SEEDS, project_path
+from icl_core.threads import take_one_thread
+from pages.ui.early import import_pages
 from tests.support.made_up import CURVES, made_up_record
 
 MOST_SECONDS = 1.0
@@ -100,6 +102,8 @@ def _draw(run: Callable[[], object], app: AppTest, timings: Timings, name: str) 
 def measure(study: Study) -> Timings:
     """Wall and processor seconds of each first draw (``first ...``) and of each interaction after it."""
     timings: Timings = {}
+    import_pages()  # as the server does before it listens
+    take_one_thread()
     models = list(dict.fromkeys(ref.model for ref in study.checkpoints))
     app = AppTest.from_file(str(project_path() / "app.py"), default_timeout=3600)
     app.query_params["model"] = models

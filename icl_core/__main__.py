@@ -18,6 +18,7 @@ from typing import Any
 from icl_core.cli.output import Command, OneSentenceParser, complain, folder
 from icl_core.errors import ObservatoryError, ends_process
 from icl_core.records import shown
+from icl_core.threads import take_one_thread
 
 __all__ = ["main"]
 
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_arguments(sys.argv[1:] if arguments is None else arguments)
         options = _parser().parse_args(arguments)
         _prepare(options)
+        take_one_thread()
         run: Command = options.run
         return run(options)
     except ObservatoryError as error:

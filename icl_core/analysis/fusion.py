@@ -27,6 +27,7 @@ from icl_core.analysis.predictions import (
     correct,
     first_highest,
     normalised_scores,
+    predicted_labels,
     select_scores,
 )
 from icl_core.analysis.statistics import (
@@ -59,6 +60,7 @@ __all__ = [
     "member_answers",
     "no_excess",
     "oracle_weights",
+    "own_answers",
     "weight_curve",
 ]
 
@@ -439,8 +441,26 @@ def fused_answers(data: FusionData, weights: FusionWeights, *, name: str = "fusi
     return _answers(name, predicted, data)
 
 
+def own_answers(
+    member: Member, tasks: Sequence[str], demo_seeds: Sequence[int], *, normalisation: Normalisation = "sum"
+) -> Answers:
+    """What a member answers that is fused with nothing; its predicted labels suffice.
+
+    Raises:
+        StudyError: the checkpoint, a task or a seed is missing.
+    """
+    test = member.model.test
+    predicted, found = {}, {}
+    for task in tasks:
+        (at,), seeds = _place(test, member, task, demo_seeds)
+        found[task] = test.setting(task, member.label_setting)
+        predicted[task] = predicted_labels(found[task], normalisation=normalisation)[at, seeds]
+    gold, row_ids = ({task: getattr(part, name) for task, part in found.items()} for name in ("gold", "row_ids"))
+    return Answers(member.name, predicted, gold, row_ids, tuple(demo_seeds))
+
+
 def member_answers(data: FusionData, index: int = 0) -> Answers:
-    """What one member answers alone."""
+    """What one member of several answers alone."""
     predicted = {name: first_highest(task.label_probs[index]) for name, task in data.tasks.items()}
     return _answers(data.members[index].name, predicted, data)
 

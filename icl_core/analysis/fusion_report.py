@@ -33,6 +33,7 @@ from icl_core.analysis.fusion import (
     label_probs,
     member_answers,
     oracle_weights,
+    own_answers,
     weight_curve,
 )
 from icl_core.analysis.gains import GainRow, gain_table
@@ -215,13 +216,12 @@ def _members(data: FusionData) -> list[Entry]:
 def _alone(member: Member, kind: EntryKind, name: str, data: FusionData) -> list[Entry]:
     """The member's own answers, or nothing where its results are missing or of other rows."""
     try:
-        found = collect_members([member], tasks=tuple(data.tasks), demo_seeds=data.demo_seeds,
-                                normalisation=data.normalisation)  # fmt: skip
+        answers = own_answers(member, tuple(data.tasks), data.demo_seeds, normalisation=data.normalisation)
     except StudyError:
         return []
-    if any(found.tasks[task].row_ids != part.row_ids for task, part in data.tasks.items()):
+    if any(answers.row_ids[task] != part.row_ids for task, part in data.tasks.items()):
         return []
-    return [Entry(name, kind, member_answers(found), (member.checkpoint,))]
+    return [Entry(name, kind, answers, (member.checkpoint,))]
 
 
 def _chosen_on_development(models: Sequence[ModelSplits], data: FusionData) -> list[Entry]:

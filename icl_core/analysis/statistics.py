@@ -174,9 +174,11 @@ def _draw_counts(n_items: int, n_replicates: int, rng: np.random.Generator) -> F
     return counts.reshape(n_replicates, n_items).astype(np.float32)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class TaskReplicates:
     """A task's values and how they move under resampling; K is any number of trajectories' points.
+
+    What follows from them is computed once: a task has a band of its own and a part in that of the mean.
 
     Attributes:
         value: (K, n_seeds) the measure.
@@ -191,6 +193,30 @@ class TaskReplicates:
     def mapped(self, change: Callable[[FloatArray], FloatArray]) -> TaskReplicates:
         """The same replicates of a linear map of the points (such as differences of neighbours on axis 0)."""
         return TaskReplicates(change(self.value), change(self.example_deviation), self.seed_counts)
+
+    @functools.cached_property
+    def mean_deviation(self) -> FloatArray:
+        """(K, n_replicates) the deviation of the mean over seeds under resampled examples."""
+        return np.asarray(self.example_deviation.mean(axis=1))
+
+    @functools.cached_property
+    def seed_deviations(self) -> FloatArray:
+        """(n_replicates, K): mean over resampled seeds minus the mean, scaled by sqrt(n / (n - 1)); 0 for one seed."""
+        n_seeds = self.value.shape[1]
+        scale = np.sqrt(n_seeds / max(n_seeds - 1, 1))
+        return np.asarray((self.seed_counts - 1) @ self.value.T / n_seeds * scale)
+
+    @functools.cached_property
+    def seed_variance(self) -> FloatArray:
+        """(K,) variance of the mean over seeds as their spread shows it; 0 for one seed."""
+        n_seeds = self.value.shape[1]
+        return np.asarray(self.value.var(axis=1, ddof=min(n_seeds - 1, 1)) / n_seeds)
+
+    @functools.cached_property
+    def explained_variance(self) -> FloatArray:
+        """(K,) the part of it that resampled examples explain."""
+        n_seeds = self.value.shape[1]
+        return np.asarray(self.example_deviation.var(axis=1).mean(axis=1) / (n_seeds - 1 or np.inf))
 
 
 def replicate_task(
@@ -227,31 +253,15 @@ def hierarchical_deviations(tasks: Sequence[TaskReplicates]) -> FloatArray:
     """
     if not tasks:
         raise StudyError("There is no task to resample; choose at least one.")
-    example_part = np.mean([task.example_deviation.mean(axis=1) for task in tasks], axis=0).T
-    seed_part = np.mean([_seed_deviations(task) for task in tasks], axis=0)
+    example_part = np.mean([task.mean_deviation for task in tasks], axis=0).T
+    seed_part = np.mean([task.seed_deviations for task in tasks], axis=0)
     return np.asarray(example_part + np.sqrt(_share_of_seeds(tasks)) * seed_part)
-
-
-def _seed_deviations(task: TaskReplicates) -> FloatArray:
-    """(n_replicates, K): mean over resampled seeds minus the mean, scaled by sqrt(n / (n - 1)); 0 for one seed."""
-    n_seeds = task.value.shape[1]
-    scale = np.sqrt(n_seeds / max(n_seeds - 1, 1))
-    return np.asarray((task.seed_counts - 1) @ task.value.T / n_seeds * scale)
-
-
-def _seed_variance(task: TaskReplicates) -> FloatArray:
-    """(K,) variance of the mean over seeds as their spread shows it; 0 for one seed."""
-    n_seeds = task.value.shape[1]
-    return np.asarray(task.value.var(axis=1, ddof=min(n_seeds - 1, 1)) / n_seeds)
 
 
 def _share_of_seeds(tasks: Sequence[TaskReplicates]) -> FloatArray:
     """(K,) share of the variance between seeds, pooled over tasks, that resampled examples do not explain."""
-    between = np.sum([_seed_variance(task) for task in tasks], axis=0)
-    explained = np.sum(
-        [task.example_deviation.var(axis=1).mean(axis=1) / (task.value.shape[1] - 1 or np.inf) for task in tasks],
-        axis=0,
-    )
+    between = np.sum([task.seed_variance for task in tasks], axis=0)
+    explained = np.sum([task.explained_variance for task in tasks], axis=0)
     share = 1 - np.divide(explained, between, out=np.ones(between.shape), where=between > 0)
     return np.asarray(np.clip(share, 0, 1))
 
@@ -261,7 +271,7 @@ def degrees_of_freedom(tasks: Sequence[TaskReplicates], deviations: FloatArray) 
 
     Only the spread between n seeds is uncertain, with n - 1 degrees a task; the examples are many.
     """
-    variances = np.array([_seed_variance(task) for task in tasks]) / len(tasks) ** 2
+    variances = np.array([task.seed_variance for task in tasks]) / len(tasks) ** 2
     n_free = np.array([[max(task.value.shape[1] - 1, 1)] for task in tasks])
     noise = (variances**2 / n_free).sum(axis=0)
     total = deviations.var(axis=0) ** 2

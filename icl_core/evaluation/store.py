@@ -201,6 +201,7 @@ class Store:
         self.notes = Notes(rows)
         self.damage: dict[str, str] = {}
         self._lock = threading.Lock()
+        self._listing = threading.Lock()
         self._catalogue, self._seen = Catalogue(), -1
         self._listed = _NOT_LISTED
         self._written: dict[str, tuple[Cell | None, ...]] = {}
@@ -818,13 +819,16 @@ class Store:
 
         Rows of the index that cannot be read are left out and noted in ``damage``.
         """
-        with self.rows.worded_errors():
+        with self._listing, self.rows.worded_errors():
             generation = self.rows.generation()  # asked first: the list may be newer than it says, never older
-            catalogue = self._known()
-        versions_of = functools.cache(current_versions)
-        listed_at, versions, listed = self._listed
-        if listed_at == generation and all(versions_of(task) == known for task, known in versions.items()):
-            return list(listed)
+            catalogue, versions_of = self._known(), functools.cache(current_versions)
+            listed_at, versions, listed = self._listed
+            if listed_at != generation or any(versions_of(task) != known for task, known in versions.items()):
+                listed = self._list(catalogue, versions_of)
+                self._listed = generation, {row.task: versions_of(row.task) for row in listed}, listed
+        return list(listed)
+
+    def _list(self, catalogue: Catalogue, versions_of: Versions) -> tuple[CellSummary, ...]:
         rows = []
         with _uncollected():
             for spec in dict.fromkeys((*catalogue.by_spec, *catalogue.resolved)):
@@ -832,8 +836,7 @@ class Store:
                 if answer and (cell := catalogue.cell(answer.digest)):
                     rows.append(CellSummary(spec, cell, versions_of(spec.task) == answer.versions))
             rows.sort(key=_place_in_list)
-        self._listed = generation, {row.task: versions_of(row.task) for row in rows}, tuple(rows)
-        return rows
+        return tuple(rows)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from icl_core.analysis.predictions import CellLabels
 from icl_core.data.datasets import DROP_WORDS, MAX_DEV, MAX_TEST, TaskData, load_task_data
-from icl_core.errors import DataError, ObservatoryError, StoreError
+from icl_core.errors import DataError, ObservatoryError
 from icl_core.evaluation.cell_work import cell_queries
 from icl_core.evaluation.store import CellStatus, Store
 from icl_core.models.hub import identify_checkpoint
@@ -186,20 +186,16 @@ class FilesNow:
 def current_status(store: Store, specs: Iterable[CellSpec]) -> dict[CellSpec, CellStatus]:
     """Which cells have a result on their files as they are now; a result on a file that is gone stays one."""
     status, files = store.status(specs), FilesNow(store.path / "hashes.json")
-    for spec, state in status.items():
-        is_own = spec.task.startswith(FILE_PREFIX) or spec.checkpoint.source in _OWN_SOURCES
-        if state == "complete" and is_own and _is_outdated(store, spec, files):
+    own = [
+        spec
+        for spec, state in status.items()
+        if state == "complete" and (spec.task.startswith(FILE_PREFIX) or spec.checkpoint.source in _OWN_SOURCES)
+    ]
+    for spec, labels in store.find_labels(own).items() if own else ():  # a damaged one is told by whoever reads it
+        key = files.key(facts_of(labels))
+        if key is not None and key != labels.key and not store.has(key):
             status[spec] = "missing"
     return status
-
-
-def _is_outdated(store: Store, spec: CellSpec, files: FilesNow) -> bool:
-    try:
-        record = store.find(spec)
-    except StoreError:  # a damaged cell is told by whoever reads its numbers
-        return False
-    key = None if record is None else files.key(facts_of(record))
-    return record is not None and key is not None and key != record.key and not store.has(key)
 
 
 def files_state(checkpoints: Iterable[CheckpointRef], tasks: Iterable[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from icl_core.evaluation.study import Study
@@ -24,9 +26,8 @@ def models(study: Study, found: cached.Collected, seen: Seen, view: View) -> Non
     """Occurrence, mean intensity against final ICL, and R of any models of the store."""
     stored = compared.stored_models()
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = several_of(
-            "Models compared", stored, default=_at_first(stored, list(found.predictions)), key="compare"
-        )
+        current = cached.models_with_results(study)
+        chosen = several_of("Models compared", stored, default=_at_first(stored, current), key="compare")
         shown = st.segmented_control(
             "Comparison", list(_VIEWS), default=_VIEWS[0], required=True, key="comparison", bind="query-params"
         )
@@ -47,10 +48,10 @@ def models(study: Study, found: cached.Collected, seen: Seen, view: View) -> Non
     )
 
 
-def _at_first(stored: list[str], current: list[str]) -> list[str]:
+def _at_first(stored: Sequence[str], current: Sequence[str]) -> list[str]:
     """The study's models, or where it has one alone, everything in the store up to a number of models, all seeds."""
     if len(current) > 1:
-        return current
+        return list(current)
     known = list(dict.fromkeys([*current, *stored]))
     groups = list(dict.fromkeys(suite.group_of(model) for model in known))[:MOST_AT_FIRST]
     return [model for model in known if suite.group_of(model) in groups]

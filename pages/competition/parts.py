@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +38,10 @@ __all__ = [
     "how_computed",
     "left_out",
     "look_controls",
+    "model_control",
     "observe",
     "panels",
+    "view_controls",
 ]
 
 MOST_EPSILON = 0.1
@@ -113,13 +115,16 @@ def epsilon_controls() -> float:
     return epsilon
 
 
-def view_controls(found: cached.Collected) -> tuple[str, View]:
-    """Whose trajectories, over which tasks, under which measure."""
-    models = list(found.predictions)
-    model = models[0] if len(models) == 1 else one_of("Model", models, key="who")
+def model_control(models: Sequence[str]) -> str:
+    """Whose trajectories."""
+    return models[0] if len(models) == 1 else one_of("Model", list(models), key="who")
+
+
+def view_controls(found: cached.Collected, model: str) -> View:
+    """Over which tasks, under which measure."""
     task = controls.task_control(found.predictions[model].tasks)
     measure, normalisation = controls.measure_controls()
-    return model, View(measure, normalisation, task)
+    return View(measure, normalisation, task)
 
 
 def look_controls(found: cached.Collected, model: str) -> tuple[Quantity, ScaleName]:

@@ -27,6 +27,7 @@ __all__ = [
     "finding",
     "grid",
     "left_out",
+    "models_or_stop",
     "offer_results",
     "remarks",
     "results_or_stop",
@@ -72,26 +73,43 @@ def study_or_stop() -> Study:
         end_page()
 
 
+def models_or_stop(study: Study) -> tuple[str, ...]:
+    """The study's models that have results of it; where none has, what to do, and the page ends. None is read."""
+    models = cached.models_with_results(study)
+    if not models:
+        results_or_stop(study)
+    _say_without(study, models)
+    return models
+
+
 def results_or_stop(study: Study) -> cached.Collected:
     """The study's results; where there are none, what to do, with one button, and the page ends."""
     found = cached.collected(study)
     for model, problem in found.problems.items():
         st.warning(f"**{plain(model)}** is not shown. {plain(problem)}")
-    models = list(dict.fromkeys(ref.model for ref in study.checkpoints))
-    without = [model for model in models if model not in found.predictions and model not in found.problems]
-    if without and found.predictions:
-        st.info(f"Not shown, without results under these options: **{plain(joined(without, most=6))}**.")
-    elif not found.predictions and not found.problems:
-        total = sum(pair[1] for pair in cached.completeness(study).values())
-        st.info(f"Nothing of this study is computed yet: {count(total, 'cell')} are missing.")
-    if without or not found.predictions:
-        offer_results(models)
+    is_offered = _say_without(study, [*found.predictions, *found.problems])
     if not found.predictions:
+        if not is_offered:
+            offer_results(list(found.problems))
         if st.button("Evaluate this study", type="primary", key="evaluate-study"):
             st.switch_page("pages/evaluate/page.py", query_params={})
         end_page()
     remarks(found.told)
     return found
+
+
+def _say_without(study: Study, having: Sequence[str]) -> bool:
+    """Names the study's models without results, and the options under which they have some; False if there are none."""
+    models = list(dict.fromkeys(ref.model for ref in study.checkpoints))
+    without = [model for model in models if model not in having]
+    if without and having:
+        st.info(f"Not shown, without results under these options: **{plain(joined(without, most=6))}**.")
+    elif without:
+        total = sum(pair[1] for pair in cached.completeness(study).values())
+        st.info(f"Nothing of this study is computed yet: {count(total, 'cell')} are missing.")
+    if without:
+        offer_results(models)
+    return bool(without)
 
 
 def offer_results(models: Sequence[str]) -> None:

@@ -57,6 +57,9 @@ __all__ = [
     "excluded_curves",
     "generation",
     "in_order",
+    "list_results",
+    "models_with_results",
+    "of_model",
     "paired",
     "predicted",
     "state_of_files",
@@ -79,10 +82,27 @@ class _Opened:
     lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
 
-@st.cache_resource(show_spinner="Opening the store")
+_STORES: dict[Path, _Opened] = {}
+_OPENING = threading.Lock()
+
+
 def _open(path: Path) -> _Opened:
-    opened = Store.open(path)
-    return _Opened(opened, opened.trouble)
+    """The store in a folder, one for all visitors."""
+    with _OPENING:
+        if path not in _STORES:
+            opened = Store.open(path)
+            _STORES[path] = _Opened(opened, opened.trouble)
+        return _STORES[path]
+
+
+def list_results() -> None:
+    """Lists what is in the store, if there is one, in a thread of the server before its first visit.
+
+    What is wrong with the store is left to the visit, which says it.
+    """
+    if (settings.store_path() / "index").is_dir():
+        with suppress(ObservatoryError, OSError):
+            _open(settings.store_path()).store.summaries()
 
 
 def _opened() -> _Opened:
@@ -213,19 +233,29 @@ def ask_hub(model: str) -> None:
     store().notes.put("checkpoints", model, json.dumps(refs))
 
 
+Counts = dict[CheckpointRef, tuple[int, int]]
+
+
 @st.cache_data(max_entries=16, show_spinner="Counting what is stored")
-def _completeness(study: str, generation: str, files: str) -> dict[CheckpointRef, tuple[int, int]]:
-    states = current_status(store(), study_cells(study_from_json(study)))
-    counts: dict[CheckpointRef, tuple[int, int]] = {}
-    for spec, state in states.items():
+def _completeness(study: str, generation: str, files: str) -> tuple[Counts, tuple[str, ...]]:
+    """Counts, and the models with any result of the study, on whichever state of their files."""
+    specs = study_cells(study_from_json(study))
+    counts: Counts = {}
+    for spec, state in current_status(store(), specs).items():
         done, total = counts.get(spec.checkpoint, (0, 0))
         counts[spec.checkpoint] = (done + (state == "complete"), total + 1)
-    return counts
+    models = dict.fromkeys(spec.checkpoint.model for spec, s in store().status(specs).items() if s == "complete")
+    return counts, tuple(models)
 
 
-def completeness(study: Study) -> dict[CheckpointRef, tuple[int, int]]:
+def completeness(study: Study) -> Counts:
     """For each checkpoint of the study how many cells are stored for its files as they are, and of how many."""
-    return _completeness(study_to_json(study), generation(), state_of_files(study))
+    return _completeness(study_to_json(study), generation(), state_of_files(study))[0]
+
+
+def models_with_results(study: Study) -> tuple[str, ...]:
+    """The models of which the index lists results of the study, in the study's order; none of them is read."""
+    return _completeness(study_to_json(study), generation(), state_of_files(study))[1]
 
 
 def state_of_files(study: Study) -> str:
@@ -290,10 +320,14 @@ def collected(study: Study, *, split: Split = "test") -> Collected:
     return Collected(predictions, problems, tuple(told))
 
 
+def of_model(study: Study, model: str) -> Study:
+    """The part of a study that concerns one model."""
+    return dataclasses.replace(study, checkpoints=tuple(ref for ref in study.checkpoints if ref.model == model))
+
+
 def _json_of(study: Study, model: str) -> str:
-    """The part of a study that concerns one model, as the key of what is computed from it."""
-    refs = tuple(ref for ref in study.checkpoints if ref.model == model)
-    return study_to_json(dataclasses.replace(study, checkpoints=refs))
+    """The same as the key of what is computed from it."""
+    return study_to_json(of_model(study, model))
 
 
 def predicted(study: Study, model: str, *, normalisation: Normalisation) -> Predictions:

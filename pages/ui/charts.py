@@ -171,7 +171,7 @@ def ability_chart(
     lines = (
         alt.Chart(rows_data(kept))
         .mark_line(strokeWidth=2, interpolate="linear")
-        .encode(x, y, _colour(palette), _dash(rows, palette), detail="model:N")
+        .encode(x, y, _colour(palette), _dash(rows, palette), detail=alt.Detail("model:N"))
     )
     layers: list[Any] = [lines, *phase_shades(phases, axis, palette), *_boundaries(boundaries, axis, palette)]
     if references:
@@ -196,7 +196,7 @@ def _bands(rows: Sequence[Row], palette: Palette) -> Any:
     return (
         alt.Chart(rows_data(rows))
         .mark_area(opacity=0.14, interpolate="linear")
-        .encode(alt.X("x:Q"), alt.Y("low:Q"), alt.Y2("high:Q"), _colour(palette), detail="model:N")
+        .encode(alt.X("x:Q"), alt.Y("low:Q"), alt.Y2("high:Q"), _colour(palette), detail=alt.Detail("model:N"))
     )
 
 
@@ -244,7 +244,7 @@ def felt_points(rows: Sequence[Row], x: Any, y: Any, tooltip: Sequence[alt.Toolt
 def room_for_labels(axis: XAxis, palette: Palette, *, room: Any = LABEL_ROOM) -> Any:
     """An unseen mark to the right of the plot, so that panels with longer and shorter labels keep one width."""
     spot = alt.Chart(rows_data([{"x": axis.domain[1]}])).mark_point(xOffset=room, size=1, opacity=0)
-    return spot.encode(alt.X("x:Q"), tooltip=alt.value(None))
+    return spot.encode(alt.X("x:Q"), tooltip=alt.TooltipValue(None))
 
 
 def margin_words(
@@ -282,7 +282,11 @@ def margin_words(
         (placed[len(ends) :], {"fontSize": 11, "dx": 8}),
     ):
         words = alt.Chart(rows_data(part)).mark_text(align="left", limit=room, **mark)  # type: ignore[arg-type]
-        layers.append(words.encode(alt.X("x:Q"), alt.Y("place:Q"), _ink(), text="text:N", tooltip=alt.value(None)))
+        layers.append(
+            words.encode(
+                alt.X("x:Q"), alt.Y("place:Q"), _ink(), text=alt.Text("text:N"), tooltip=alt.TooltipValue(None)
+            )
+        )
     return layers
 
 
@@ -346,7 +350,9 @@ def free_words(
                 opacity: Any = {"expr": f"{shown} ? 1 : 0"}
                 mark: Any = {"align": align, "baseline": "middle", "dx": dx, "fontSize": 12, "opacity": opacity}
                 words = alt.Chart(rows_data(mine)).mark_text(**mark, fontStyle="italic" if italic else "normal")
-                layers.append(words.encode(x, alt.Y("place:Q"), _ink(), text="text:N", tooltip=alt.value(None)))
+                layers.append(
+                    words.encode(x, alt.Y("place:Q"), _ink(), text=alt.Text("text:N"), tooltip=alt.TooltipValue(None))
+                )
     return layers
 
 
@@ -381,7 +387,7 @@ def names_above(rows: Sequence[Row], palette: Palette) -> list[Any]:
             align="left", baseline="bottom", dx=2, color=palette.soft, fontSize=11, clip=False
         )
         if rows[line::2]:
-            layers.append(mine.encode(alt.X("x:Q"), y=alt.value(-8 - 14 * line), text="name:N"))
+            layers.append(mine.encode(alt.X("x:Q"), y=alt.value(-8 - 14 * line), text=alt.Text("name:N")))
     return layers
 
 
@@ -550,7 +556,7 @@ def grid_chart(rows: Sequence[Row], palette: Palette, *, row_height: int = 26) -
     ink = alt.condition("datum.state == 'complete'", alt.value(palette.background), alt.value(palette.ink))
     fits: Any = {"expr": "bandwidth('x') < 34 ? 0 : 1"}
     said = base.transform_filter("datum.text !== ''")
-    words = said.mark_text(fontSize=11, opacity=fits).encode(text="text:N", color=ink)
+    words = said.mark_text(fontSize=11, opacity=fits).encode(text=alt.Text("text:N"), color=ink)
     height = max(row_height, row_height * len(models))
     return configured(alt.layer(cells, words).properties(height=height), palette)
 

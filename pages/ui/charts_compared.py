@@ -53,7 +53,7 @@ def occurrence_chart(
     words = (  # to the right of the plot: beside a bar's end they would read as the value of a dot
         alt.Chart(rows_data(said))
         .mark_text(align="left", dx=9, color=palette.ink)
-        .encode(alt.X("edge:Q"), alt.Y("family:N", sort=order), text="said:N", tooltip=alt.value(None))
+        .encode(alt.X("edge:Q"), alt.Y("family:N", sort=order), text=alt.Text("said:N"), tooltip=alt.TooltipValue(None))
     )
     dots = (
         alt.Chart(rows_data(runs))
@@ -182,7 +182,7 @@ def accumulated_chart(
     lines = [
         alt.Chart(rows_data(part))
         .mark_line(interpolate="step-after", strokeWidth=width, color=palette.icl, opacity=opacity)
-        .encode(axis.encode(), y, dash, detail="run:N")
+        .encode(axis.encode(), y, dash, detail=alt.Detail("run:N"))
         for part, width, opacity in ((means, 2, 1), ([row for row in rows if row["thin"]], 1, 0.35))
         if part
     ]

@@ -83,7 +83,7 @@ def accumulation_chart(
     thin = [
         alt.Chart(rows_data([row for row in series if row.get("thin")]))
         .mark_line(color=colour, strokeWidth=1, opacity=0.4, interpolate=shape)
-        .encode(axis.encode(), y, detail="run:N")
+        .encode(axis.encode(), y, detail=alt.Detail("run:N"))
         for series, colour, shape in looks
         if any(row.get("thin") for row in series)
     ]
@@ -139,7 +139,7 @@ def plane_chart(rows: Sequence[Row], palette: Palette, *, epsilon: float, height
     named = [
         alt.Chart(rows_data([row]))
         .mark_text(align=row["align"], baseline=base, dx=dx, dy=dy, color=palette.soft, fontSize=11)
-        .encode(x, y, text="text:N")
+        .encode(x, y, text=alt.Text("text:N"))
         for row, base, dx, dy in corners_of_words
     ]
     points = alt.Chart(rows_data(rows)).encode(x, y, tooltip=_interval_tooltip())

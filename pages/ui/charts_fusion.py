@@ -100,7 +100,7 @@ def weight_chart(
             alt.Tooltip("w:Q", title="w", format=".2f"),
             alt.Tooltip("value:Q", title="Value", format=".1%"),
         ]
-        layers.append(thin.encode(alt.X("w:Q"), alt.Y("value:Q"), detail="task:N"))
+        layers.append(thin.encode(alt.X("w:Q"), alt.Y("value:Q"), detail=alt.Detail("task:N")))
         layers.append(felt_points(tasks, alt.X("w:Q"), alt.Y("value:Q"), tip))
     layers += _levels(levels, palette, domain=(low, high), height=height)
     layers += _marks(marks, palette, top=high)
@@ -123,8 +123,8 @@ def _levels(rows: Sequence[Row], palette: Palette, *, domain: tuple[float, float
     room = alt.Chart(rows_data([{"w": 1}])).mark_point(xOffset=WORD_ROOM, size=1, opacity=0)
     return [
         rule.encode(alt.Y("value:Q"), color=colour, tooltip=tip),
-        words.encode(alt.X("w:Q"), alt.Y("place:Q"), text="label:N", color=colour, tooltip=tip),
-        room.encode(alt.X("w:Q"), tooltip=alt.value(None)),
+        words.encode(alt.X("w:Q"), alt.Y("place:Q"), text=alt.Text("label:N"), color=colour, tooltip=tip),
+        room.encode(alt.X("w:Q"), tooltip=alt.TooltipValue(None)),
     ]
 
 
@@ -174,7 +174,11 @@ def _flags(rows: Sequence[Row], palette: Palette, *, top: float) -> list[Any]:
         pole = mine.mark_rule(strokeDash=[1, 3], opacity=0.8)
         ink = alt.Stroke("ink:N", scale=None)
         layers.append(pole.encode(alt.X("w:Q"), ink, y=alt.value(height - 6), y2=alt.value(0)))
-        layers.append(words.encode(alt.X("w:Q"), fill, y=alt.value(height), text="label:N", tooltip=alt.value(None)))
+        layers.append(
+            words.encode(
+                alt.X("w:Q"), fill, y=alt.value(height), text=alt.Text("label:N"), tooltip=alt.TooltipValue(None)
+            )
+        )
     if placed:
         pole = alt.Chart(rows_data(placed)).mark_rule(strokeDash=[1, 3], opacity=0.8)
         ink = alt.Stroke("ink:N", scale=None)

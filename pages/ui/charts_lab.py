@@ -169,7 +169,7 @@ def _markers(rows: Sequence[Row], axis: XAxis, palette: Palette, *, look: Look) 
     lines = list(marker_lines(rows, axis))
     n_lines = max([look.marker_rows, *(line + 1 for _, line in lines)])
     top = alt.Chart(rows_data([{"x": axis.domain[0]}])).mark_point(size=1, opacity=0)
-    layers: list[Any] = [top.encode(alt.X("x:Q"), y=alt.value(-4 - 14 * n_lines), tooltip=alt.value(None))]
+    layers: list[Any] = [top.encode(alt.X("x:Q"), y=alt.value(-4 - 14 * n_lines), tooltip=alt.TooltipValue(None))]
     if not rows:
         return layers
     tip = [alt.Tooltip("text:N", title=" "), alt.Tooltip("x:Q", title="Step", format=",.0f")]
@@ -181,7 +181,7 @@ def _markers(rows: Sequence[Row], axis: XAxis, palette: Palette, *, look: Look) 
     for row, line in lines:
         mark: Any = {"align": "left", "baseline": "bottom", "fontSize": 11, "dx": 2}
         words = alt.Chart(rows_data([row])).mark_text(**mark, color=palette.ink, clip=False)
-        layers.append(words.encode(alt.X("x:Q"), y=alt.value(-8 - 14 * line), text="text:N"))
+        layers.append(words.encode(alt.X("x:Q"), y=alt.value(-8 - 14 * line), text=alt.Text("text:N")))
     return layers
 
 
@@ -254,7 +254,7 @@ def attention_chart(rows: Sequence[Row], palette: Palette, *, n_layers: int, n_h
     first = [row for row in placed if row["head"] == 0 and row["key"] == 0]
     side = [{"x": -0.15, "y": row["y"] + 0.5, "text": row["query_name"]} for row in first]
     mark = {"align": "right", "baseline": "middle", "fontSize": 11, "color": palette.soft}
-    layers.append(alt.Chart(rows_data(side)).mark_text(**mark).encode(x, y, text="text:N"))
+    layers.append(alt.Chart(rows_data(side)).mark_text(**mark).encode(x, y, text=alt.Text("text:N")))
     height = min(720, round(24 * tall * min(1.0, 8 / n_tokens)))
     return configured(alt.layer(*layers).properties(height=height), palette)
 
@@ -314,7 +314,7 @@ def _cross(chance: Row, palette: Palette, x: alt.X, y: alt.Y) -> list[Any]:
     return [
         alt.Chart(row).mark_rule(**rule).encode(x),
         alt.Chart(row).mark_rule(**rule).encode(y),
-        alt.Chart(row).mark_text(**word).encode(x=x, y=alt.value(0), text="text:N"),
+        alt.Chart(row).mark_text(**word).encode(x=x, y=alt.value(0), text=alt.Text("text:N")),
     ]
 
 
@@ -383,7 +383,7 @@ def sweep_chart(rows: Sequence[Row], palette: Palette, *, title: str, row_height
         alt.Color("flip:Q", scale=ramp, legend=None)
     )
     contrast = ink_on_ramp(palette, "flip")
-    words = base.mark_text(fontSize=13).encode(text="text:N", color=contrast)
+    words = base.mark_text(fontSize=13).encode(text=alt.Text("text:N"), color=contrast)
     n_rows = len({row["n_classes"] for row in rows})
     return configured(alt.layer(cells, words).properties(height=max(60, row_height * n_rows)), palette)
 
@@ -433,15 +433,15 @@ def _fan_frame(palette: Palette, n_steps: int, title: str, thresholds: Sequence[
         align="right", baseline="bottom", fontSize=12, fontWeight=600, color=palette.ink
     )
     layers: list[Any] = [
-        seeds.encode(x, y, _outcome_colour(palette), _outcome_dash(), detail="seed:N"),
+        seeds.encode(x, y, _outcome_colour(palette), _outcome_dash(), detail=alt.Detail("seed:N")),
         middle.encode(x, y),
-        words.encode(alt.X("x:Q"), y=alt.value(-4), text="text:N"),
+        words.encode(alt.X("x:Q"), y=alt.value(-4), text=alt.Text("text:N")),
     ]
     if thresholds:
         data = rows_data([{**row, "x": n_steps} for row in thresholds])
         rule = alt.Chart(data).mark_rule(strokeDash=[3, 3], color=palette.soft).encode(alt.Y("value:Q"))
         levels = alt.Chart(data).mark_text(align="left", dx=6, fontSize=11, color=palette.soft)
-        layers += [rule, levels.encode(alt.X("x:Q"), alt.Y("value:Q"), text="text:N")]
+        layers += [rule, levels.encode(alt.X("x:Q"), alt.Y("value:Q"), text=alt.Text("text:N"))]
     return configured(alt.layer(*layers).properties(height=height), palette)
 
 
@@ -484,7 +484,7 @@ def _outcome_frame(palette: Palette) -> Figure:
         alt.Y("outcome:N", sort=list(OUTCOME_TITLES), title=None, axis=alt.Axis(labelFontSize=13)),
     )
     bars = base.mark_bar(height={"band": 0.62}).encode(_outcome_colour(palette))
-    words = base.mark_text(align="left", dx=6, fontSize=13, color=palette.ink).encode(text="text:N")
+    words = base.mark_text(align="left", dx=6, fontSize=13, color=palette.ink).encode(text=alt.Text("text:N"))
     return configured(alt.layer(bars, words).properties(height=120), palette)
 
 

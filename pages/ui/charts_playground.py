@@ -51,8 +51,10 @@ def _empty_bars(labels: tuple[str, ...], palette: Palette, *, role: str, height:
     x = alt.X("probability:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%", tickCount=3))
     opacity = alt.condition("datum.winner", alt.value(1.0), alt.value(0.45))
     bars = base.mark_bar(color=colour, cornerRadiusEnd=2, height={"band": 0.62}).encode(x, opacity=opacity)
-    words = base.mark_text(align="left", dx=5, color=palette.ink).encode(x, text="text:N")
-    room = base.mark_point(xOffset=NUMBER_ROOM, size=1, opacity=0).encode(x=alt.datum(1), tooltip=alt.value(None))
+    words = base.mark_text(align="left", dx=5, color=palette.ink).encode(x, text=alt.Text("text:N"))
+    room = base.mark_point(xOffset=NUMBER_ROOM, size=1, opacity=0).encode(
+        x=alt.datum(1), tooltip=alt.TooltipValue(None)
+    )
     return configured(alt.layer(bars, words, room).properties(height=height), palette)
 
 
@@ -119,6 +121,6 @@ def _empty_tokens(n_lines: int, palette: Palette) -> Figure:
     boxes = base.mark_rect(color=palette.grid, cornerRadius=2).encode(alt.X2("end:Q"), opacity=shade)
     dimmed = alt.condition("datum.part == 'query'", alt.value(1.0), alt.value(0.5))
     mark = base.mark_text(align="left", font=MONOSPACE, fontSize=12, color=palette.ink, limit=COLUMNS * 9)
-    text = mark.encode(alt.X("start:Q", axis=None), text="text:N", opacity=dimmed)
+    text = mark.encode(alt.X("start:Q", axis=None), text=alt.Text("text:N"), opacity=dimmed)
     figure = alt.layer(boxes, text)
     return configured(figure.properties(height=LINE_HEIGHT * n_lines, width=CHARACTER_WIDTH * (COLUMNS + 4)), palette)

@@ -61,7 +61,8 @@ def remembered(draw: Callable[P, Figure]) -> Callable[P, Figure]:
         with debug_mode(False):
             return draw(*args, **kwargs)
 
-    kept: Callable[P, Figure] = st.cache_data(max_entries=256, show_spinner=False)(unchecked)
+    by_text: Any = {list: repr}  # rows of plain values; Streamlit would hash them value by value
+    kept: Callable[P, Figure] = st.cache_data(max_entries=256, show_spinner=False, hash_funcs=by_text)(unchecked)
     return kept
 
 

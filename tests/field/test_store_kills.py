@@ -1,4 +1,4 @@
-"""The store under kill -9 at random moments of writing, joining, importing and rebuilding."""
+"""The store under kill -9 at random moments of writing, joining, importing, rebuilding and deriving labels."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from icl_core.analysis.predictions import NORMALISATIONS, labels_of
 from icl_core.evaluation import bundle as bundle_module
 from icl_core.evaluation.bundle import export_bundle, import_bundle
 from icl_core.evaluation.codec import encode_record
+from icl_core.evaluation.predicted import VERSION, clear_predicted
 from icl_core.evaluation.store import Store, files_of
 from icl_core.evaluation.upkeep import rebuild_store, verify_store
 from tests.support.records import record_of
@@ -26,7 +28,7 @@ CHECKPOINTS = list(dict.fromkeys(record.spec.checkpoint for record in RECORDS))
 TEXTS = {record.key.digest: encode_record(record) for record in RECORDS}
 N_KILLS = int(os.environ.get("ICL_OBSERVATORY_KILLS", "6"))
 """More of them, as for a release, are asked for in the environment."""
-LONGEST_LIFE_S = 1.0
+LONGEST_LIFE_S = 0.3
 _LOG = logging.getLogger(__name__)
 
 
@@ -56,6 +58,18 @@ def rebuild(path: Path, bundle: Path, log: int) -> None:
     write(path, bundle, log)
 
 
+def derive(path: Path, bundle: Path, log: int) -> None:
+    """Predicted labels of all results, some of which were derived before."""
+    write(path, bundle, log)
+    opened = Store.open(path)
+    for file in sorted(path.glob("predicted/*"))[::2]:
+        file.unlink()
+    while True:  # until it is killed
+        for normalisation in NORMALISATIONS:
+            opened.find_labels([record.spec for record in RECORDS], normalisation=normalisation)
+        clear_predicted(path / "predicted", ())
+
+
 def stored_texts(path: Path) -> dict[str, str]:
     opened = Store.open(path)
     found = {record.key.digest: opened.get(record.key) for record in RECORDS}
@@ -74,7 +88,21 @@ def assert_whole(path: Path, reported: set[str], *, is_rebuilt: bool) -> None:
     assert verify_store(path).n_cells == len(stored)
     if files := files_of(path):
         assert len(pd.read_parquet(path / "results", columns=["sha256"])) == len(stored)
-    owned = {path / "results" / file for file in files} | set(path.glob("damaged/*"))
+    for normalisation in NORMALISATIONS:  # what is kept of them says the same, whole or not
+        opened = Store.open(path)
+        found = opened.find_labels([record.spec for record in RECORDS], normalisation=normalisation)
+        assert {labels.key.digest for labels in found.values()} == stored.keys()
+        for spec, record in opened.find_many(found).items():
+            columns = {"n_tokens": record.n_tokens, "content_free": record.content_free}
+            assert (
+                found[spec].predicted.tolist()
+                == labels_of(record.loglikelihoods, normalisation=normalisation, **columns).tolist()
+            )
+    clear_predicted(path / "predicted", files)
+    derived = {
+        path / "predicted" / f"{Path(file).stem}-{each}-{VERSION}.parquet" for file in files for each in NORMALISATIONS
+    }
+    owned = {path / "results" / file for file in files} | set(path.glob("damaged/*")) | derived
     others = {file for file in path.rglob("*") if file.is_file() and file.parent.name != "index"} - owned
     assert all(file.name.endswith(".tmp") for file in others), "those of the dead go when the next run begins"
 
@@ -92,7 +120,7 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_said_to_be_stored(
     path, log = tmp_path / "store", tmp_path / "log"
     file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     for _ in range(3):
-        work = chance.choice((write, bring_in, rebuild))
+        work = chance.choice((write, bring_in, rebuild, derive))
         child = fork.Process(target=work, args=(path, tmp_path / "bundle", file))
         child.start()
         time.sleep(chance.uniform(0, LONGEST_LIFE_S))
