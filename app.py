@@ -47,13 +47,12 @@ elif __name__ == "app":  # the server imports this file once, by its name, for t
     from streamlit.starlette import App
 
     from icl_core.threads import take_one_thread
-    from pages.ui import cached
-    from pages.ui.early import import_pages
+    from pages.ui.early import import_pages, look_ahead
     from pages.ui.entry import AddressScript
     from pages.ui.guard import GuardHeaders, unexpected
 
     import_pages()
     take_one_thread()
-    threading.Thread(target=cached.list_results, name="list of results", daemon=True).start()
+    threading.Thread(target=look_ahead, name="look ahead", daemon=True).start()
     around = [Middleware(GuardHeaders), Middleware(AddressScript, pages=PAGES)]
     app = App(__file__, middleware=around, on_script_error=unexpected)

@@ -96,10 +96,7 @@ def _open(path: Path) -> _Opened:
 
 
 def list_results() -> None:
-    """Lists what is in the store, if there is one, in a thread of the server before its first visit.
-
-    What is wrong with the store is left to the visit, which says it.
-    """
+    """Lists what is in the store, if there is one; what is wrong with it is left to the visit, which says it."""
     if (settings.store_path() / "index").is_dir():
         with suppress(ObservatoryError, OSError):
             _open(settings.store_path()).store.summaries()

@@ -1,6 +1,6 @@
-"""Importing all that pages draw with while the server starts, so that no visitor waits for it.
+"""What the server does before its first visit, so that no visitor waits for it: imports, and the list of results.
 
-It draws nothing and opens no store. A page's own script, ``page.py``, is left to the visit that asks for it.
+It draws nothing. A page's own script, ``page.py``, is left to the visit that asks for it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import logging
 import pkgutil
 
 import pages
+from pages.ui import cached
 
-__all__ = ["import_pages"]
+__all__ = ["import_pages", "look_ahead"]
 
 
 _SAYS_NO_RUNTIME = logging.getLogger("streamlit.runtime.caching.cache_data_api")
@@ -30,3 +31,9 @@ def import_pages() -> None:
                         importlib.import_module(module.name)
     finally:
         _SAYS_NO_RUNTIME.disabled = False
+
+
+def look_ahead() -> None:
+    """What may go on in a thread while the server listens already."""
+    cached.list_results()
+    importlib.import_module("scipy.stats")  # correlations need it, and it takes its time
