@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from icl_core.evaluation.study import Study, study_digest
-from icl_core.records import CheckpointRef
+from icl_core.records import SHARED_OPTIONS, CheckpointRef
 from pages.ui.controls import View
 from pages.ui.words import checkpoint_name, in_points, legible, task_title
 
@@ -61,17 +61,9 @@ def short_digest(study: Study) -> str:
 
 
 def _study_columns(study: Study) -> dict[str, Value]:
-    return {
-        "study": short_digest(study),
-        "n_shots": study.n_shots,
-        "test_rows": study.n_test,
-        "demo_seeds": ", ".join(map(str, study.demo_seeds)),
-        "template": study.template,
-        "label_word_set": study.label_word_set,
-        "alphabet": study.alphabet,
-        "sampling": study.sampling,
-        "dtype": study.dtype,
-    }
+    options = {"alphabet": study.alphabet, **{name: getattr(study, name) for name in SHARED_OPTIONS}}
+    seeds = ", ".join(map(str, study.demo_seeds))
+    return {"study": short_digest(study), "test_rows": study.n_test, "demo_seeds": seeds, **options}
 
 
 def _short(key: str, value: Value) -> str:
