@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-import streamlit as st
-
 from icl_core.analysis.comparison import (
     FamilyOccurrence,
     ModelSummary,
@@ -26,7 +24,7 @@ from icl_core.analysis.predictions import Normalisation, collect_predictions
 from icl_core.analysis.statistics import Measure
 from icl_core.errors import ObservatoryError
 from icl_core.evaluation.exclusions import excluded_checkpoints
-from icl_core.evaluation.study import Study, study_cells, study_from_json, study_to_json
+from icl_core.evaluation.study import Study, study_cells
 from icl_core.records import CheckpointRef
 from icl_core.registry.families import FAMILIES
 from pages.ui import cached, rows, selection, suite
@@ -83,11 +81,10 @@ def study_of_model(choice: selection.Choice, model: str) -> Study:
     return selection.study_of(dataclasses.replace(choice, model=(model,), local=""))
 
 
-@st.cache_data(max_entries=512, show_spinner="Reading the results of one more model")
+@cached.kept(cached.state_of_model, max_entries=512, show_spinner="Reading the results of one more model")
 def _trajectory(
-    study: str, measure: Measure, normalisation: Normalisation, tasks: tuple[str, ...], state: str
+    asked: Study, measure: Measure, normalisation: Normalisation, tasks: tuple[str, ...]
 ) -> tuple[ModelTrajectory | str, dict[str, str]]:
-    asked = study_from_json(study)
     model = asked.checkpoints[0].model
     excluded = excluded_checkpoints(cached.store(), asked.checkpoints)
     left_out = {f"{model} {checkpoint_name(ref)}": reason for ref, reason in excluded.items()}
@@ -136,8 +133,8 @@ def compare(choice: selection.Choice, models: Sequence[str], *, view: View) -> C
             continue
         tasks = study.tasks if view.task is None else (view.task,)
         n_test = _n_test(study.n_test, stored[model].n_test, common)
-        asked = study_to_json(dataclasses.replace(study, checkpoints=refs, n_test=n_test))
-        found, without = _trajectory(asked, view.measure, view.normalisation, tasks, stored[model].state)
+        asked = dataclasses.replace(study, checkpoints=refs, n_test=n_test)
+        found, without = _trajectory(asked, view.measure, view.normalisation, tasks)
         left_out |= without
         if isinstance(found, str):
             problems[model] = found

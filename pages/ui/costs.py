@@ -15,7 +15,7 @@ from icl_core.errors import StoppedError
 from icl_core.evaluation.cost import Estimate, estimate, estimate_from_plain, takes_long
 from icl_core.evaluation.job_table import Job
 from icl_core.evaluation.jobs import read_result, study_of_job, submit_estimate
-from icl_core.evaluation.study import Study, study_from_json, study_to_json
+from icl_core.evaluation.study import Study
 from pages.ui import cached, jobs
 from pages.ui.words import plain
 
@@ -24,13 +24,12 @@ __all__ = ["cost_of"]
 QUICK_SECONDS = 5.0
 
 
-@st.cache_data(max_entries=32, show_spinner="Counting tokens on a sample of the prompts")
-def _quick(study: str, device: str, generation: str, files: str) -> Estimate | None:
+@cached.kept(cached.state_of_store, max_entries=32, show_spinner="Counting tokens on a sample of the prompts")
+def _quick(study: Study, device: str) -> Estimate | None:
     """What can be counted in a few seconds without the Hub; None where that is not enough."""
     end = time.monotonic() + QUICK_SECONDS
     try:
-        asked = study_from_json(study)
-        return estimate(asked, cached.store(), device=device, should_stop=lambda: time.monotonic() > end)
+        return estimate(study, cached.store(), device=device, should_stop=lambda: time.monotonic() > end)
     except StoppedError:
         return None
 
@@ -52,7 +51,7 @@ def cost_of(study: Study, *, key: str, device: str = "auto", ask_hub: bool = Fal
     """
     known = None
     if not takes_long(study):
-        known = _quick(study_to_json(study), device, cached.generation(), cached.state_of_files(study))
+        known = _quick(study, device)
     asked = [job for job in jobs.listed(quiet=True) if _is_of(job, study, device)]
     answer, is_old = _answered(asked, known)
     known = answer or known
