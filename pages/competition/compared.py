@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from icl_core.evaluation.study import Study
-from pages.competition.parts import Seen
+from pages.competition.computed import ModelCompetition
 from pages.ui import blocks, cached, compared, selection, side_by_side, suite
 from pages.ui.axes import Quantity, ScaleName
 from pages.ui.controls import View, quantity_control
@@ -22,23 +21,23 @@ MOST_AT_FIRST = 12
 _VIEWS = ("Intensity and ICL", "Occurrence", "R over training", "R and ICL", "By factor")
 
 
-def models(study: Study, found: cached.Collected, seen: Seen, view: View) -> None:
+def models(competing: ModelCompetition) -> None:
     """Occurrence, mean intensity against final ICL, and R of any models of the store."""
     stored = compared.stored_models()
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        current = cached.models_with_results(study)
+        current = cached.models_with_results(competing.study)
         chosen = several_of("Models compared", stored, default=_at_first(stored, current), key="compare")
         shown = st.segmented_control(
             "Comparison", list(_VIEWS), default=_VIEWS[0], required=True, key="comparison", bind="query-params"
         )
         axis = quantity_control("Axis of training", default="share", key="compare_x")
-    side = _side(chosen, view, axis, epsilon=seen.result.epsilon)
+    side = _side(chosen, competing.view, axis, epsilon=competing.result.epsilon)
     if not side.summaries:
         st.info("None of these models has TR and TL at two checkpoints or more under this study's options.")
     else:
         draw = _draw(side, str(shown))
         columns = side_by_side.SMALL if shown == "R and ICL" else 1
-        side_by_side.summary_table(side, selection.current_choice(), draw, view=view, columns=columns)
+        side_by_side.summary_table(side, selection.current_choice(), draw, view=competing.view, columns=columns)
     for model, problem in side.found.problems.items():
         st.caption(f"{plain(model)} is not shown: {plain(problem)}")
     blocks.left_out(side.found.left_out)

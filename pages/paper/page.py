@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.competition.parts import epsilon_controls
 from pages.paper import figures, fill, parts, tables
 from pages.ui import frame
+from pages.ui.controls import epsilon_control
 from pages.ui.words import reported
 
 PANELS = {**figures.PANELS, **tables.PANELS}
@@ -24,7 +24,7 @@ with reported():
         bind="query-params",
         label_visibility="collapsed",
     )
-    epsilon = epsilon_controls()
+    epsilon = epsilon_control()
     view, look = parts.view_controls()
     body = st.container()
     chosen, further = parts.stand_ins()

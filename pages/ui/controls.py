@@ -1,4 +1,4 @@
-"""The choices of the analysis, shared by the pages that analyse: measure, normalisation, task, axis.
+"""The choices of the analysis, shared by the pages that analyse: measure, normalisation, task, axis, epsilon.
 
 They stand beside the chart they change and are in the URL; each is made once for all pages.
 """
@@ -11,18 +11,21 @@ from typing import cast
 
 import streamlit as st
 
+from icl_core.analysis.competition import EPSILON_PAPER, EPSILON_REFERENCE_CODE
 from icl_core.analysis.predictions import NORMALISATIONS, Normalisation
 from icl_core.analysis.statistics import MEASURES, Measure
 from pages.ui.axes import Quantity, ScaleName
-from pages.ui.pickers import one_of
+from pages.ui.pickers import mirror, one_of
 from pages.ui.words import task_title
 
 __all__ = [
     "MEASURE_TITLES",
+    "MOST_EPSILON",
     "NORMALISATION_TITLES",
     "QUANTITY_TITLES",
     "View",
     "axis_controls",
+    "epsilon_control",
     "measure_controls",
     "normalisation_control",
     "quantity_control",
@@ -31,6 +34,8 @@ __all__ = [
 
 MEASURE_TITLES = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "macro_f1": "Macro F1"}
 NORMALISATION_TITLES = {"sum": "Sum of tokens", "per_token": "Mean per token", "calibrated": "Calibrated"}
+MOST_EPSILON = 0.1
+_EPSILONS = {"paper 0.01": EPSILON_PAPER, "reference code 0.0001": EPSILON_REFERENCE_CODE}
 QUANTITY_TITLES = {"step": "Steps", "tokens": "Tokens", "share": "Share"}
 _ALL = "Mean over tasks"
 
@@ -101,3 +106,43 @@ def quantity_control(label: str, *, default: Quantity, key: str) -> Quantity:
         bind="query-params",
     )
     return cast(Quantity, chosen)
+
+
+def _set_epsilon(value: float) -> None:
+    st.session_state["eps"] = value
+
+
+def _from_number(typed: float) -> None:
+    if 0 <= typed <= MOST_EPSILON:
+        _set_epsilon(typed)
+    else:
+        st.session_state["eps_refused"] = f"Epsilon is a fraction from 0 to {MOST_EPSILON:g}, so {typed:g} is not used."
+
+
+def epsilon_control() -> float:
+    """The smallest change that counts: slider, number, and the two published values."""
+    with st.container(horizontal=True, vertical_alignment="bottom", key="epsilon-controls"):
+        epsilon = st.slider(
+            "epsilon: smallest change",
+            0.0,
+            MOST_EPSILON,
+            EPSILON_PAPER,
+            step=0.0001,
+            format="%.4f",
+            key="eps",
+            bind="query-params",
+            help="A fraction: 0.01 is one percentage point. The paper says 0.01; its code compares percentages with "
+            "0.01, which is 0.0001 here.",
+        )
+        st.number_input(  # without limits: a browser would keep what it refused in the box, whatever counts
+            f"epsilon ({100 * epsilon:.2f} %)",
+            step=0.0001,
+            format="%.4f",
+            width=150,
+            **mirror("eps_number", epsilon, _from_number),
+        )
+        for name, value in _EPSILONS.items():
+            st.button(name, key=f"preset-{value}", on_click=_set_epsilon, args=(value,))
+    if refused := st.session_state.pop("eps_refused", ""):
+        st.warning(refused)
+    return epsilon

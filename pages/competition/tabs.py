@@ -12,39 +12,37 @@ from icl_core.analysis.drilldown import PredictionChange, changed_predictions
 from icl_core.errors import ObservatoryError
 from icl_core.evaluation.study import Study
 from icl_core.records import ABILITY_BY_SETTING
-from pages.competition.parts import MOST_EPSILON, Seen, drawn, intervals
+from pages.competition import compared
+from pages.competition.chart import drawn
+from pages.competition.computed import ModelCompetition
 from pages.ui import blocks, cached, charts_competition, frame, rows, selection
 from pages.ui.charts import PICK
-from pages.ui.controls import View
+from pages.ui.controls import MOST_EPSILON
 from pages.ui.facts import Facts, of_view, points_of
 from pages.ui.pickers import one_of
+from pages.ui.tabs import Tab
 from pages.ui.words import count, p_value, percent, plain, task_title
 
-__all__ = ["PARTS", "pick_interval"]
+__all__ = ["TABS"]
 
 GRID = tuple(round(index * MOST_EPSILON / 80, 6) for index in range(81))
 MOST_CHANGES = 500
 
 
-def _places(found: cached.Collected, seen: Seen) -> dict[Any, float]:
-    return rows.positions(found.predictions[seen.model].checkpoints, "step")
-
-
-def _pick_interval() -> None:
-    """Copies a clicked point into the picker of the interval, which is in the URL."""
-    picked = st.session_state["plane"].selection.get(PICK) or []
-    if picked:
-        name = st.session_state["interval_names"][int(picked[0]["interval"])]
-        selection.show(interval=name, part="What changed")
-
-
-def plane(study: Study, found: cached.Collected, seen: Seen, view: View) -> None:
+def plane(competing: ModelCompetition) -> None:
     """Changes of TR against changes of TL."""
-    parts = intervals(seen, _places(found, seen))
-    figure = charts_competition.plane_chart(parts, frame.palette(), epsilon=seen.result.epsilon)
+    parts = competing.intervals(competing.steps)
+    figure = charts_competition.plane_chart(parts, frame.palette(), epsilon=competing.result.epsilon)
+    names = [row["text"] for row in parts]
+
+    def pick() -> None:
+        """Copies a clicked point into the picker of the interval, which is in the address."""
+        if picked := st.session_state["plane"].selection.get(PICK):
+            selection.show(interval=names[int(picked[0]["interval"])], part="What changed")
+
     left, right = st.columns([3, 2], vertical_alignment="center")
     with left:
-        blocks.chart(figure, key="plane", alt="Changes of TR against changes of TL", on_pick=_pick_interval)
+        blocks.chart(figure, key="plane", alt="Changes of TR against changes of TL", on_pick=pick)
     with right:
         st.markdown(
             "Each point is an interval between two checkpoints. In the shaded corners one ability rises and the other "
@@ -52,21 +50,27 @@ def plane(study: Study, found: cached.Collected, seen: Seen, view: View) -> None
         )
 
 
-def against_epsilon(study: Study, found: cached.Collected, seen: Seen, view: View) -> None:
+def against_epsilon(competing: ModelCompetition) -> None:
     """Ratio and mean intensity against epsilon, with what noise alone gives."""
+    view = competing.view
     kind: dict[str, Any] = {"measure": view.measure, "normalisation": view.normalisation, "task": view.task}
-    curves = cached.against_epsilon(study, seen.model, GRID, **kind)
+    curves = cached.against_epsilon(competing.study, competing.model, GRID, **kind)
     if curves is None:
         return
     columns = st.columns(2)
     measures = (
-        ("Competition ratio", curves.ratio, seen.floor.observed_ratio, seen.floor.p_ratio),
-        ("Mean intensity", curves.mean_intensity, seen.floor.observed_mean_intensity, seen.floor.p_mean_intensity),
+        ("Competition ratio", curves.ratio, competing.floor.observed_ratio, competing.floor.p_ratio),
+        (
+            "Mean intensity",
+            curves.mean_intensity,
+            competing.floor.observed_mean_intensity,
+            competing.floor.p_mean_intensity,
+        ),
     )
     for column, (title, curve, observed, p) in zip(columns, measures, strict=True):
         with column:
             figure = charts_competition.epsilon_chart(
-                rows.epsilon_rows(curves.epsilon, curve), frame.palette(), epsilon=seen.result.epsilon, title=title
+                rows.epsilon_rows(curves.epsilon, curve), frame.palette(), epsilon=competing.result.epsilon, title=title
             )
             blocks.chart(figure, key=f"epsilon-{title}", alt=f"{title} against epsilon with the range of noise alone")
             shown = percent(observed) if title == "Competition ratio" else f"{observed:.2f}"
@@ -78,10 +82,15 @@ def against_epsilon(study: Study, found: cached.Collected, seen: Seen, view: Vie
     )
 
 
-def tasks(study: Study, found: cached.Collected, seen: Seen, view: View) -> None:
+def tasks(competing: ModelCompetition) -> None:
     """Each task's own trajectories: another quantity than competition on the mean."""
-    curves = cached.curves(study, seen.model, measure=view.measure, normalisation=view.normalisation)
-    places = _places(found, seen)
+    view = competing.view
+    try:
+        curves = cached.curves(competing.study, competing.model, measure=view.measure, normalisation=view.normalisation)
+    except ObservatoryError as error:
+        st.info(plain(str(error)))
+        return
+    places = competing.steps
     lines: list[dict[str, Any]] = []
     for task in curves.tasks:
         tr, tl = (curves.curves[setting] for setting in ("random", "abstract"))
@@ -89,7 +98,7 @@ def tasks(study: Study, found: cached.Collected, seen: Seen, view: View) -> None
         values = [
             [float(curve.by_task[task].value[curve.checkpoints.index(ref)]) for ref in shared] for curve in (tr, tl)
         ]
-        result = competition(*values, epsilon=seen.result.epsilon)
+        result = competition(*values, epsilon=competing.result.epsilon)
         lines += [{**row, "task": task_title(task)} for row in rows.interval_rows(result, shared, places)]
     figure = charts_competition.heat_map(lines, frame.palette())
     blocks.chart(figure, key="heat", alt="Competition of each task in each interval")
@@ -99,21 +108,20 @@ def tasks(study: Study, found: cached.Collected, seen: Seen, view: View) -> None
     )
 
 
-def pick_interval(found: cached.Collected, seen: Seen) -> None:
-    """Which interval's answers are compared; drawn while its tab is closed too, so that a click can set it."""
-    parts = intervals(seen, _places(found, seen))
+def pick_interval(competing: ModelCompetition) -> int:
+    """Which interval's answers are compared."""
+    parts = competing.intervals(competing.steps)
     names = [row["text"] for row in parts]
-    st.session_state["interval_names"] = names
     largest = max(parts, key=lambda row: abs(row["delta_tl"]))
-    one_of("Interval", names, default=names[largest["interval"]], key="interval")
+    return names.index(one_of("Interval", names, default=names[largest["interval"]], key="interval"))
 
 
-def changed(study: Study, found: cached.Collected, seen: Seen, view: View) -> None:
+def changed(competing: ModelCompetition, interval: int) -> None:
     """Which queries changed their answer in one interval, under TR and under TL."""
-    chosen = st.session_state["interval"]
-    at = st.session_state["interval_names"].index(chosen)
-    before, after = seen.pair.checkpoints[at : at + 2]
-    predictions = cached.predicted(study, seen.model, normalisation=view.normalisation)
+    study, view = competing.study, competing.view
+    chosen = competing.intervals(competing.steps)[interval]["text"]
+    before, after = competing.pair.checkpoints[interval : interval + 2]
+    predictions = cached.predicted(study, competing.model, normalisation=view.normalisation)
     changes: list[PredictionChange] = []
     for task in [view.task] if view.task else predictions.tasks:
         for setting in ("random", "abstract"):
@@ -121,7 +129,7 @@ def changed(study: Study, found: cached.Collected, seen: Seen, view: View) -> No
                 predictions, before, after, task=task, label_setting=setting, normalisation=view.normalisation
             )
     counted = [_balance(changes, task, ability) for task in predictions.tasks for ability in ("TR", "TL")]
-    of = Facts(study, {"model": seen.model, "label_score": view.normalisation, "interval": chosen})
+    of = Facts(study, {"model": competing.model, "label_score": view.normalisation, "interval": chosen})
     left, right = st.columns([2, 3])
     with left:
         balance = [row for row in counted if row["changed"]]
@@ -160,19 +168,20 @@ def _change_row(change: PredictionChange, study: Study, predictions: Any) -> dic
     }
 
 
-def table(study: Study, found: cached.Collected, seen: Seen, view: View) -> None:
+def table(competing: ModelCompetition) -> None:
     """The intervals as a table, with downloads of the three panels."""
-    parts = intervals(seen, _places(found, seen))
-    of = Facts(study, {"model": seen.model, **of_view(view), **points_of(seen.result.epsilon)})
-    blocks.table(parts, name="intervals", of=of, draw=partial(drawn, seen))
+    parts = competing.intervals(competing.steps)
+    settings = {"model": competing.model, **of_view(competing.view), **points_of(competing.result.epsilon)}
+    of = Facts(competing.study, settings)
+    blocks.table(parts, name="intervals", of=of, draw=partial(drawn, competing))
 
 
-def _safe_tasks(study: Study, found: cached.Collected, seen: Seen, view: View) -> None:
-    try:
-        tasks(study, found, seen, view)
-    except ObservatoryError as error:
-        st.info(plain(str(error)))
-
-
-PARTS = (plane, against_epsilon, _safe_tasks, changed, table)
-"""The tabs' contents, in their order."""
+TABS: tuple[Tab[ModelCompetition], ...] = (
+    Tab("Changes", plane),
+    Tab("Epsilon", against_epsilon),
+    Tab("Tasks", tasks),
+    Tab("What changed", changed, pick=pick_interval),
+    Tab("Table and downloads", table),
+    Tab("Models compared", compared.models),
+)
+"""In their order."""

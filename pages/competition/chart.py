@@ -1,0 +1,84 @@
+"""The three panels of the competition page over one axis of training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from icl_core.analysis.competition import CLEAR_CERTAINTY
+from pages.competition.computed import ModelCompetition
+from pages.ui import blocks, charts, charts_competition, frame, rows
+from pages.ui.sheet import Panel
+from pages.ui.theme import Palette
+from pages.ui.words import checkpoint_name, count, percent
+
+__all__ = ["drawn", "panels"]
+
+
+def panels(competing: ModelCompetition) -> None:
+    """Trajectories with competing intervals shaded, C^S as bars, and R over ICL; one axis for all three."""
+    trajectories, intensity, accumulation = (figure for _, figure in drawn(competing, frame.palette()))
+    n = int(competing.result.indicator.sum())
+    blocks.chart(
+        trajectories, key="trajectories", alt=f"TR, TL and ICL of {competing.model}; {count(n, 'interval')} shaded"
+    )
+    blocks.chart(
+        intensity,
+        key="intensity",
+        alt=f"Competition intensity of each interval, mean {competing.result.mean_intensity:.2f}",
+    )
+    blocks.chart(
+        accumulation, key="accumulation", alt="Accumulated competition intensity R and ICL accuracy over training"
+    )
+    if competing.result.cumulative_by_checkpoint is None:
+        st.caption("No competition at this epsilon: R is 0/0 and is not drawn.")
+    st.caption(
+        "Shaded: TR and TL move in opposite directions, both by more than epsilon; saturated where "
+        f"{percent(CLEAR_CERTAINTY, 0)} of resamples agree. Bars: fall over rise (Eq. 3). R: share of the summed "
+        "intensity so far (Eq. 4)."
+    )
+
+
+def drawn(competing: ModelCompetition, palette: Palette) -> list[Panel]:
+    """The three panels in the colours of a palette."""
+    parts = competing.intervals(competing.places)
+    shades = [
+        {
+            "x": row["x"],
+            "x2": row["x2"],
+            "strength": 0.85 if clear else 0.35,
+            "text": f"{row['text']}: competes in {percent(row['certainty'], 0)} of resamples",
+        }
+        for row, clear in zip(parts, competing.floor.clear, strict=True)
+        if row["competes"]
+    ]
+    curve_rows = rows.curve_rows(competing.curves, competing.places)
+    trajectories = charts.ability_chart(
+        curve_rows,
+        competing.axis,
+        palette,
+        style=charts.Style(height=240, x_labels=False, title=competing.title),
+        references=rows.reference_rows(competing.curves)[:1],
+        phases=shades,
+        boundaries=rows.phase_rows(competing.model, competing.places, competing.axis.quantity),
+    )
+    accuracy = [row for row in curve_rows if row["ability"] == "ICL"]
+    icl = [{"x": row["x"], "value": row["value"], "text": f"ICL at {row['checkpoint']}"} for row in accuracy]
+    accumulation = charts_competition.accumulation_chart(accumulated(competing), icl, competing.axis, palette)
+    return [
+        ("", trajectories),
+        ("", charts_competition.intensity_chart(parts, competing.axis, palette)),
+        ("", accumulation),
+    ]
+
+
+def accumulated(competing: ModelCompetition) -> list[dict[str, Any]]:
+    """R at each checkpoint; nothing where it is undefined."""
+    values = competing.result.cumulative_by_checkpoint
+    if values is None:
+        return []
+    return [
+        {"x": competing.places[ref], "value": float(value), "text": f"R at {checkpoint_name(ref)}"}
+        for ref, value in zip(competing.pair.checkpoints, values, strict=True)
+    ]

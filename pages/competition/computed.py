@@ -1,0 +1,93 @@
+"""What the competition page shows of one model at one epsilon, computed once for the panels and the tabs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from icl_core.analysis.competition import Competition, EpsilonCurves, NoiseFloor, competition, noise_floor_of
+from icl_core.analysis.predictions import Predictions
+from icl_core.analysis.trajectories import AbilityCurves
+from icl_core.errors import StudyError
+from icl_core.evaluation.study import Study
+from icl_core.records import CheckpointRef
+from pages.ui import cached, controls, rows
+from pages.ui.axes import Quantity, ScaleName, XAxis, x_axis
+from pages.ui.controls import View
+from pages.ui.words import count
+
+__all__ = ["ModelCompetition", "compute"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCompetition:
+    """Competition of TR and TL in one model.
+
+    Attributes:
+        study: of which the model is a part.
+        view: tasks and measure.
+        model: whose trajectories.
+        curves: ICL, TR and TL.
+        pair: TR and TL at the checkpoints that are complete in both.
+        result: Eqs. 1-4 at the chosen epsilon.
+        floor: the same under noise alone.
+        at_epsilon: the null's range at this epsilon.
+        places: of the checkpoints on the axis of training.
+        steps: of the checkpoints on an axis of steps.
+        axis: of training.
+        title: of the measure.
+    """
+
+    study: Study
+    view: View
+    model: str
+    curves: AbilityCurves
+    pair: cached.Paired
+    result: Competition
+    floor: NoiseFloor
+    at_epsilon: EpsilonCurves
+    places: Mapping[CheckpointRef, float]
+    steps: Mapping[CheckpointRef, float]
+    axis: XAxis
+    title: str
+
+    def intervals(self, places: Mapping[CheckpointRef, float]) -> list[dict[str, Any]]:
+        """One row for each interval, with its certainty."""
+        certainty = self.floor.interval_certainty.tolist()
+        return rows.interval_rows(self.result, self.pair.checkpoints, places, certainty=certainty)
+
+
+def compute(
+    study: Study, predictions: Predictions, *, view: View, axis: tuple[Quantity, ScaleName], epsilon: float
+) -> ModelCompetition:
+    """Everything that the page shows of a model at this epsilon.
+
+    Raises:
+        StudyError: fewer than two checkpoints have TR and TL.
+    """
+    model = predictions.model
+    kind: dict[str, Any] = {"measure": view.measure, "normalisation": view.normalisation, "task": view.task}
+    pair = cached.paired(study, model, **kind)
+    at_epsilon = cached.against_epsilon(study, model, (epsilon,), **kind)
+    if pair.replicates is None or at_epsilon is None:
+        raise StudyError(
+            f"{model} has {count(len(pair.checkpoints), 'checkpoint')} with both TR and TL; competition needs at least "
+            "two to have an interval. Evaluate more checkpoints."
+        )
+    quantity, scale = axis
+    places = rows.positions(predictions.checkpoints, quantity)
+    return ModelCompetition(
+        study=study,
+        view=view,
+        model=model,
+        curves=cached.curves(study, model, **kind),
+        pair=pair,
+        result=competition(pair.tr, pair.tl, epsilon=epsilon),
+        floor=noise_floor_of(pair.replicates, epsilon=epsilon),
+        at_epsilon=at_epsilon,
+        places=places,
+        steps=rows.positions(predictions.checkpoints, "step"),
+        axis=x_axis(list(places.values()), quantity=quantity, scale=scale),
+        title=controls.MEASURE_TITLES[view.measure],
+    )
