@@ -4,44 +4,27 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.dynamics import details, parts
-from pages.ui import blocks, facts, frame
+from pages.dynamics import chart, computed, controls, sentences
+from pages.dynamics.tabs import TABS
+from pages.ui import blocks, frame
+from pages.ui.tabs import draw_tabs
 from pages.ui.words import reported
 
 frame.heading("Dynamics", "How do ICL, TR and TL develop over pre-training?")
 with reported():
     study = blocks.study_or_stop()
     found = blocks.results_or_stop(study)
-    room = st.container()
+    finding = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom", key="dynamics-controls"):
-        view = parts.view_controls(found)
-        look = parts.look_controls(found)
-    drawn = parts.curves_of(study, found, view)
-    if drawn:
-        with room:
-            parts.finding(drawn, view)
-        draw, chart_rows = parts.main_chart(study, found, drawn, view, look)
-        parts.notes_below(found, drawn, study)
-        tabs = st.tabs(
-            ["Tasks", "Predicted labels", "One checkpoint", "Table and downloads"],
-            key="tab",
-            on_change="rerun",
-            bind="query-params",
-        )
-        with tabs[0]:
-            if tabs[0].open:
-                details.small_multiples(found, study, view, look)
-        with tabs[1]:
-            if tabs[1].open:
-                details.label_shares(found, study, view)
-        with tabs[2]:
-            details.pick_checkpoint(found)
-            if tabs[2].open:
-                details.checkpoint(found, study, view)
-        with tabs[3]:
-            if tabs[3].open:
-                of = facts.Facts(study, {**facts.of_view(view), "axis": look.quantity})
-                blocks.table(chart_rows, name="curves", of=of, draw=draw)
-        parts.how_computed(drawn, view)
+        view = controls.view_controls(found)
+        style = controls.style_controls(found)
+    shown = computed.compute(study, found, view, style)
+    if shown.curves:
+        with finding:
+            sentences.finding(shown)
+        chart.panels(shown)
+        sentences.left_out(shown)
+        draw_tabs(TABS, shown, key="tab")
+        sentences.how_computed(shown)
     else:
-        parts.nothing_complete(found, study)
+        sentences.nothing_complete(study)

@@ -1,4 +1,4 @@
-"""What stands below the curves: a small chart a task, predicted labels, one checkpoint's confusion and answers."""
+"""What stands below the curves: a small chart per task, predicted labels, one checkpoint, the table."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ from icl_core.analysis.drilldown import label_shares as shares_of
 from icl_core.analysis.predictions import Predictions, predicted_labels
 from icl_core.evaluation.study import Study
 from icl_core.records import ABILITY_BY_SETTING, LABEL_SETTINGS, CheckpointRef, LabelSetting
-from pages.dynamics.parts import Look
+from pages.dynamics.chart import layout_of
+from pages.dynamics.computed import ShownCurves
 from pages.ui import blocks, cached, charts, frame, rows
 from pages.ui.axes import x_axis
 from pages.ui.controls import View
-from pages.ui.facts import Facts, who
+from pages.ui.facts import Facts, of_view, who
 from pages.ui.pickers import one_of
+from pages.ui.tabs import Tab
 from pages.ui.words import checkpoint_name, legible, plain, task_title
 
-__all__ = ["checkpoint", "label_shares", "pick_checkpoint", "small_multiples"]
+__all__ = ["TABS"]
 
 MOST_ROWS = 400
 MOST_BESIDE = 3
 """Models whose small charts stand below one another; of more, one at a time."""
 
 
-def small_multiples(found: cached.Collected, study: Study, view: View, look: Look) -> None:
-    """One small chart a task, those first whose ICL ends farthest above chance; shared axes."""
-    models = list(found.predictions)
-    for model in models if len(models) <= MOST_BESIDE else [_model(found)]:
-        curves = cached.curves(study, model, measure=view.measure, normalisation=view.normalisation)
+def small_multiples(shown: ShownCurves) -> None:
+    """One small chart per task, those first whose ICL ends farthest above chance; shared axes."""
+    view, style = shown.view, shown.style
+    models = list(shown.found.predictions)
+    for model in models if len(models) <= MOST_BESIDE else [_model(shown.found)]:
+        curves = cached.curves(shown.study, model, measure=view.measure, normalisation=view.normalisation)
         if "gold" not in curves.curves:
             continue
         gold = curves.curves["gold"].by_task
@@ -39,14 +42,14 @@ def small_multiples(found: cached.Collected, study: Study, view: View, look: Loo
             st.markdown(f"**{plain(model)}**")
         st.caption("ICL, TR and TL on each task, those first whose ICL ends farthest above chance (dotted).")
         columns = st.columns(3)
-        places = rows.positions(found.predictions[model].checkpoints, look.quantity)
+        places = rows.positions(shown.found.predictions[model].checkpoints, style.quantity)
         for index, task in enumerate(order):
             part = rows.curve_rows(curves, places, task=task)
             figure = charts.ability_chart(
                 part,
-                x_axis(list(places.values()), quantity=look.quantity, scale=look.scale),
+                x_axis(list(places.values()), quantity=style.quantity, scale=style.scale),
                 frame.palette(),
-                style=charts.Style(height=150, bands=look.bands, labels=False, domain=(0.0, 1.0), title=""),
+                style=charts.Style(height=150, bands=style.bands, labels=False, domain=(0.0, 1.0), title=""),
                 references=[{"value": curves.chance_by_task[task], "text": ""}],
             )
             with columns[index % 3]:
@@ -65,9 +68,10 @@ def _task(predictions: Predictions, view: View) -> str:
     return one_of("Task", predictions.tasks, format_func=task_title, key="task_shown")
 
 
-def label_shares(found: cached.Collected, study: Study, view: View) -> None:
+def label_shares(shown: ShownCurves) -> None:
     """How often each label is predicted, in each setting, beside the gold shares."""
-    predictions = cached.predicted(study, _model(found), normalisation=view.normalisation)
+    view = shown.view
+    predictions = cached.predicted(shown.study, _model(shown.found), normalisation=view.normalisation)
     task = _task(predictions, view)
     columns = st.columns(3)
     for column, setting in zip(columns, LABEL_SETTINGS, strict=True):
@@ -101,16 +105,16 @@ def _checkpoints(found: cached.Collected) -> dict[str, tuple[str, CheckpointRef]
     }
 
 
-def pick_checkpoint(found: cached.Collected) -> None:
-    """Which checkpoint is looked into; drawn while its tab is closed too, so that a click can set it."""
-    names = list(_checkpoints(found))
-    one_of("Checkpoint", names, default=names[-1], key="at")
+def pick_checkpoint(shown: ShownCurves) -> str:
+    """Which checkpoint is looked into."""
+    names = list(_checkpoints(shown.found))
+    return one_of("Checkpoint", names, default=names[-1], key="at")
 
 
-def checkpoint(found: cached.Collected, study: Study, view: View) -> None:
+def checkpoint(shown: ShownCurves, chosen: str) -> None:
     """Confusion and single answers at the picked checkpoint."""
-    chosen = st.session_state["at"]
-    model, ref = _checkpoints(found)[chosen]
+    study, view = shown.study, shown.view
+    model, ref = _checkpoints(shown.found)[chosen]
     predictions = cached.predicted(study, model, normalisation=view.normalisation)
     with st.container(horizontal=True):
         task = _task(predictions, view)
@@ -165,3 +169,19 @@ def _answers(
     blocks.grid(listed, name="answers", of=of, height=300, alt=f"Answers on {task}")
     if not texts:
         st.caption("The texts are not on this machine; rows are named by their place in the dataset.")
+
+
+def table(shown: ShownCurves) -> None:
+    """The rows of the curves, with downloads of the charts."""
+    layout = layout_of(shown)
+    of = Facts(shown.study, {**of_view(shown.view), "axis": shown.style.quantity})
+    blocks.table(layout.rows, name="curves", of=of, draw=layout.drawn)
+
+
+TABS: tuple[Tab[ShownCurves], ...] = (
+    Tab("Tasks", small_multiples),
+    Tab("Predicted labels", label_shares),
+    Tab("One checkpoint", checkpoint, pick=pick_checkpoint),
+    Tab("Table and downloads", table),
+)
+"""In their order."""

@@ -1,0 +1,42 @@
+"""The controls of the dynamics page: what is looked at, and how the curves are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from pages.ui import cached, controls, rows
+from pages.ui.axes import Quantity, ScaleName
+from pages.ui.controls import View
+
+__all__ = ["CurveStyle", "style_controls", "view_controls"]
+
+
+@dataclass(frozen=True, slots=True)
+class CurveStyle:
+    """How the curves are drawn."""
+
+    quantity: Quantity
+    scale: ScaleName
+    bands: bool
+    overlaid: bool
+
+
+def view_controls(found: cached.Collected) -> View:
+    """Task, measure and normalisation."""
+    tasks = list(dict.fromkeys(task for predictions in found.predictions.values() for task in predictions.tasks))
+    task = controls.task_control(tasks)
+    measure, normalisation = controls.measure_controls()
+    return View(measure, normalisation, task)
+
+
+def style_controls(found: cached.Collected) -> CurveStyle:
+    """Axis, bands, and how several models share the page."""
+    refs = [ref for predictions in found.predictions.values() for ref in predictions.checkpoints]
+    quantity, scale = controls.axis_controls(rows.quantities(refs))
+    bands = st.toggle("Bands", value=True, key="bands", bind="query-params")
+    overlaid = False
+    if len(found.predictions) > 1:
+        overlaid = st.toggle("Overlay models", key="overlay", bind="query-params")
+    return CurveStyle(quantity, scale, bands, overlaid)
