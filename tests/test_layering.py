@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = (
-    ("errors", "owners", "plain", "records", "sequences", "settings", "units"),
+    ("errors", "owners", "plain", "records", "sequences", "settings", "threads", "units"),
     ("registry",),
     ("data", "models", "analysis"),
     ("scoring", "pretraining"),
@@ -24,7 +24,7 @@ LAYERS = (
 """A part of icl_core imports from itself and from earlier layers."""
 NEVER = {("pretraining", "analysis"), ("evaluation", "pretraining")}
 """(who, whom) that the order of the layers would allow."""
-BASE_ORDER = ("errors", "owners", "plain", "sequences", "units", "records", "settings")
+BASE_ORDER = ("errors", "owners", "plain", "sequences", "threads", "units", "records", "settings")
 
 PAGE_SIDE = (
     *(

@@ -20,7 +20,7 @@ from pages.ui.sheet import Draw
 from pages.ui.theme import Figure, Palette
 from pages.ui.words import percent, plain
 
-__all__ = ["CURVES", "RUNS_KEY", "Shown", "axis_of", "curve_rows", "draw"]
+__all__ = ["CURVES", "RUNS_KEY", "ChosenRuns", "axis_of", "curve_rows", "draw"]
 
 RUNS_KEY = "labrun"
 CURVES = {
@@ -41,7 +41,7 @@ MOST_RUNS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ChosenRuns:
     """What is chosen: configurations, the axis they share, and which curves."""
 
     groups: list[Group]
@@ -55,7 +55,8 @@ def empty() -> None:
 
 
 def draw(
-    groups: Sequence[Group], draw_parts: Callable[[Shown, Sequence[Group], Draw | None, list[dict[str, Any]]], None]
+    groups: Sequence[Group],
+    draw_parts: Callable[[ChosenRuns, Sequence[Group], Draw | None, list[dict[str, Any]]], None],
 ) -> None:
     """Everything of the tab; ``draw_parts`` draws what stands below the main chart."""
     if not groups:
@@ -74,7 +75,7 @@ def draw(
     how_computed(shown)
 
 
-def choose(groups: Sequence[Group]) -> Shown:
+def choose(groups: Sequence[Group]) -> ChosenRuns:
     """The pickers above the chart: which runs, which curves, which scale."""
     by_title = {group.title: group for group in groups}
     with st.container(horizontal=True, vertical_alignment="bottom", key="lab-controls"):
@@ -102,7 +103,7 @@ def choose(groups: Sequence[Group]) -> Shown:
             "Scale", ["symlog", "linear"], default="symlog", required=True, key="scale", bind="query-params"
         )
     shown = [by_title[title] for title in chosen]
-    return Shown(shown, axis_of(shown, cast(ScaleName, scale)), [title for title in CURVES if title in titles])
+    return ChosenRuns(shown, axis_of(shown, cast(ScaleName, scale)), [title for title in CURVES if title in titles])
 
 
 def _at_first(groups: Sequence[Group]) -> list[str]:
@@ -129,7 +130,7 @@ def curve_rows(group: Group, titles: Sequence[str], names: dict[str, str] | None
     return rows
 
 
-def curves(shown: Shown) -> tuple[Draw | None, list[dict[str, Any]]]:
+def curves(shown: ChosenRuns) -> tuple[Draw | None, list[dict[str, Any]]]:
     """The main chart, a facet for each configuration; returns what draws all of them in other colours, and all rows."""
     n = len(shown.groups)
     columns = [st.container()] if n == 1 else [column for _ in range((n + 1) // 2) for column in st.columns(2)]
@@ -190,7 +191,7 @@ def _marker_rows(group: Group) -> list[dict[str, Any]]:
     ]
 
 
-def _caption(shown: Shown) -> None:
+def _caption(shown: ChosenRuns) -> None:
     most = max(len(group.runs) for group in shown.groups)
     band = (
         "Lines: mean over seeds; bands: lowest to highest seed; markers: median seed."
@@ -203,7 +204,7 @@ def _caption(shown: Shown) -> None:
     )
 
 
-def how_computed(shown: Shown) -> None:
+def how_computed(shown: ChosenRuns) -> None:
     """Definitions, n and seeds behind the page."""
     with st.expander("How this is computed"):
         st.markdown(

@@ -302,7 +302,7 @@ def test_the_lab_loads_without_torch() -> None:
 
     from icl_core.settings import project_path
 
-    code = "import sys; import pages.lab.details, pages.lab.form, pages.lab.minimal; print('torch' in sys.modules)"
+    code = "import sys; import pages.lab.tabs, pages.lab.form, pages.lab.minimal; print('torch' in sys.modules)"
     shown = subprocess.run(
         [sys.executable, "-c", code], cwd=project_path(), capture_output=True, text=True, check=True, timeout=120
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +13,16 @@ from icl_core.pretraining.lab.config import KNOBS, config_digest, config_to_json
 from icl_core.pretraining.lab.runs import LabRun, chance
 from icl_core.pretraining.lab.summary import SWEEPS, Group, Sweep, sweeps, transience_spread
 from pages.lab import found, trained, wording
-from pages.lab.trained import CURVES, Shown
+from pages.lab.trained import CURVES, ChosenRuns
 from pages.ui import blocks, cached, charts, charts_lab, exports, frame, selection
 from pages.ui.charts_lab import Look
 from pages.ui.facts import Facts
 from pages.ui.pickers import one_of, step_of
 from pages.ui.sheet import Draw
+from pages.ui.tabs import Tab, draw_tabs
 from pages.ui.words import count, percent, plain
 
-__all__ = ["Context", "draw", "token_names"]
+__all__ = ["DrawnRuns", "draw", "token_names"]
 
 LOSSES = {"Training": "loss", "Train": "loss_train", "ICL": "loss_icl", "CIWL": "loss_ciwl", "Flip": "loss_flip",
           "IWL": "loss_iwl"}  # fmt: skip
@@ -36,23 +37,18 @@ SWEEP_TITLES = {knob.name: knob.title for knob in KNOBS}
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
-    """What every tab is drawn from."""
+class DrawnRuns:
+    """The chosen runs, all there are, and what is drawn of them: every tab draws from it."""
 
-    shown: Shown
+    shown: ChosenRuns
     groups: tuple[Group, ...]
     drawn: Draw | None
     rows: list[dict[str, Any]]
 
 
-def draw(shown: Shown, groups: Sequence[Group], drawn: Draw | None, rows: list[dict[str, Any]]) -> None:
-    """The tabs; only the open one is computed."""
-    context = Context(shown, tuple(groups), drawn, rows)
-    tabs = st.tabs(list(PARTS), key="labpart", on_change="rerun", bind="query-params")
-    for tab, body in zip(tabs, PARTS.values(), strict=True):
-        with tab:
-            if tab.open:
-                body(context)
+def draw(shown: ChosenRuns, groups: Sequence[Group], drawn: Draw | None, rows: list[dict[str, Any]]) -> None:
+    """The tabs."""
+    draw_tabs(TABS, DrawnRuns(shown, tuple(groups), drawn, rows), key="labpart")
 
 
 def _columns(n: int) -> list[Any]:
@@ -64,7 +60,7 @@ def _named(group: Group, n: int) -> None:
         st.markdown(f"**{plain(group.title)}**")
 
 
-def _pick_run(context: Context) -> LabRun | None:
+def _pick_run(context: DrawnRuns) -> LabRun | None:
     """One run of those shown: a configuration and a seed."""
     runs = {
         f"{group.title}, seed {run.config.init_seed}": run
@@ -80,7 +76,7 @@ def _pick_run(context: Context) -> LabRun | None:
 # Losses and heads
 
 
-def losses(context: Context) -> None:
+def losses(context: DrawnRuns) -> None:
     """Losses on every set, and how strongly the best heads attend as ICL needs it."""
     groups = context.shown.groups
     for names, title, unit, words in (
@@ -117,7 +113,7 @@ def token_names(n_pairs: int) -> list[str]:
 
 
 @st.fragment
-def attention(context: Context) -> None:
+def attention(context: DrawnRuns) -> None:
     """The mean attention maps of one run at a step that the slider scrubs through."""
     run = _pick_run(context)
     if run is None or not len(run.attention_steps):
@@ -167,7 +163,7 @@ def _head_words(run: LabRun, step: int) -> str:
 # Portrait and transience
 
 
-def portrait(context: Context) -> None:
+def portrait(context: DrawnRuns) -> None:
     """Flip against CIWL, and how much of each peak is lost again."""
     groups = [group for group in context.shown.groups if len(group.runs[0].curves["step"])]
     if not groups:
@@ -217,7 +213,7 @@ def _transience(groups: list[Group]) -> None:
 # Sweeps
 
 
-def swept(context: Context) -> None:
+def swept(context: DrawnRuns) -> None:
     """Final Flip over the number of classes and noise, and over classes and copies, from whatever has been trained."""
     columns = st.columns(2)
     for column, knob in zip(columns, SWEEPS, strict=True):
@@ -250,7 +246,7 @@ def _sweep(sweep: Sweep) -> None:
 # Grafting
 
 
-def grafting(context: Context) -> None:
+def grafting(context: DrawnRuns) -> None:
     """Half of a network of one step joined to the other half of the finished one."""
     run = _pick_run(context)
     if run is None or run.grafts is None:
@@ -283,7 +279,7 @@ def grafting(context: Context) -> None:
 # Claims
 
 
-def claims(context: Context) -> None:
+def claims(context: DrawnRuns) -> None:
     """What the papers say beside what the runs on this machine show."""
     rows = [
         {
@@ -312,7 +308,7 @@ _OUTCOMES = {"reproduced": "✓ reproduced", "not reproduced": "✗ not reproduc
 # Bridge to the other pages
 
 
-def bridge(context: Context) -> None:
+def bridge(context: DrawnRuns) -> None:
     """TR, TL and ICL of one run in the main paper's sense, and the way to its competition panels."""
     run = _pick_run(context)
     if run is None or "tr" not in run.curves:
@@ -359,7 +355,7 @@ def _study(model: str) -> None:
 # Table
 
 
-def downloads(context: Context) -> None:
+def downloads(context: DrawnRuns) -> None:
     """The rows behind the curves, the configurations and their names."""
     if context.drawn is not None:
         configs = [json.loads(config_to_json(run.config)) for group in context.shown.groups for run in group.runs]
@@ -387,14 +383,14 @@ def _origin(run: LabRun) -> str:
     return plain(", ".join(said))
 
 
-PARTS: dict[str, Callable[[Context], None]] = {
-    "Losses and heads": losses,
-    "Attention": attention,
-    "Portrait": portrait,
-    "Sweeps": swept,
-    "Grafting": grafting,
-    "Claims": claims,
-    "TR and TL": bridge,
-    "Table and downloads": downloads,
-}
-"""Title and body of each tab."""
+TABS: tuple[Tab[DrawnRuns], ...] = (
+    Tab("Losses and heads", losses),
+    Tab("Attention", attention),
+    Tab("Portrait", portrait),
+    Tab("Sweeps", swept),
+    Tab("Grafting", grafting),
+    Tab("Claims", claims),
+    Tab("TR and TL", bridge),
+    Tab("Table and downloads", downloads),
+)
+"""In their order."""
