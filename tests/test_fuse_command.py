@@ -48,6 +48,12 @@ def test_tables_and_json_say_the_same(fuse: Fuse, made_up: Study) -> None:
     assert len(data["pairs"]["value"]) == 10 and "TR member / TL member" in text
     assert {gain["measure"] for gain in data["gains"]} == {"accuracy", "balanced_accuracy"}
     assert {gain["kind"] for gain in data["gains"]} >= {"best gold", "control", "member", "fusion"}
+    assert [row["weight_kind"] for row in data["table_1"]][:4] == ["adaptive", "pooled", "fixed", "oracle"]
+    roles = {row["name"]: row["roles"] for row in data["table_1"]}
+    assert roles["fusion, pooled"] == ["TR", "TL"] and roles["TL alone: someone-model step990"] == ["TL"]
+    assert {tuple(gain["roles"]) for gain in data["gains"] if gain["kind"] == "control"} == {("ICL", "ICL")}
+    assert (data["weight_kind"], data["tr"]["role"], data["tl"]["role"]) == ("adaptive", "TR", "TL")
+    assert [len(row["roles"]) for row in data["table_3"]] == [len(row["members"]) for row in data["table_3"]]
     for weights in data["weights"].values():
         assert sum(weights) == pytest.approx(1)
 
@@ -104,8 +110,8 @@ def test_mixed_parameters_are_computed_once_and_listed(fuse: Fuse, tmp_path: Pat
     code, output, errors = fuse(*call)
     assert code == 0 and "6 of 6 cells computed" in errors
     rows = {row["name"]: row for row in json.loads(output)["table_1"]}
-    mixed = {name.split("w=")[1]: row for name, row in rows.items() if row["kind"] == "parameter fusion"}
-    assert mixed["1"]["accuracy"] == rows["run step-0 gold"]["accuracy"]
-    assert mixed["0"]["accuracy"] == rows["run step-1000 gold"]["accuracy"]
-    assert mixed["0.5"]["tflops"] == pytest.approx(rows["fusion, fixed"]["tflops"] / 2)
+    mixed = {row["mixed_weight"]: row for row in rows.values() if row["kind"] == "parameter fusion"}
+    assert mixed[1]["accuracy"] == rows["run step-0 gold"]["accuracy"]
+    assert mixed[0]["accuracy"] == rows["run step-1000 gold"]["accuracy"]
+    assert mixed[0.5]["tflops"] == pytest.approx(rows["fusion, fixed"]["tflops"] / 2)
     assert "0 of 6 cells computed, 6 were stored" in fuse(*call)[2]

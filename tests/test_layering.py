@@ -67,6 +67,7 @@ PAGE_SIDE = (
         for part in ("registry", "analysis")
         for p in sorted((ROOT / "icl_core" / part).glob("[a-z]*.py"))
     ),
+    *(f"analysis.fusion.{p.stem}" for p in sorted((ROOT / "icl_core" / "analysis" / "fusion").glob("[a-z]*.py"))),
 )
 """Modules of icl_core that load without torch, transformers and streamlit."""
 
@@ -179,7 +180,9 @@ def test_the_core_never_draws_and_never_imports_pages(path):
     assert not roots & {"streamlit", "altair", "pages", "app", "tests", "benchmarks"}
 
 
-@pytest.mark.parametrize("path", [p for p in CORE_FILES if p.parent.name == "analysis"], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [p for p in CORE_FILES if part_of(f"{module_of(p)}.") == "analysis"], ids=lambda p: p.name
+)
 def test_analysis_knows_arrays_alone(path):
     roots = {module.split(".")[0] for module, _ in imports_of(tree_of(path))}
     assert not roots & {"torch", "transformers", "tokenizers", "datasets", "huggingface_hub", "diskcache"}
@@ -272,6 +275,16 @@ def test_no_table_of_words_is_written_in_two_modules():
 
 def is_export(node: ast.AST) -> bool:
     return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+
+
+def test_no_meaning_is_read_from_the_title_of_a_fusion():
+    """Kind, roles and weights are fields; a title or a name is made of them and taken apart by nobody."""
+    apart = {"endswith", "partition", "removeprefix", "removesuffix", "rpartition", "rsplit", "split", "startswith"}
+    for path in [p for p in ALL_FILES if "fusion" in p.relative_to(ROOT).parts or p.name in ("fuse.py", "tables.py")]:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Subscript) or (isinstance(node, ast.Attribute) and node.attr in apart):
+                read = node.value.attr if isinstance(node.value, ast.Attribute) else ""
+                assert read not in ("title", "name"), f"{path}, line {node.lineno}"
 
 
 # What is never used

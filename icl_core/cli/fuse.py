@@ -12,22 +12,22 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from icl_core.analysis.fusion import FusionWeights, Member, ModelSplits
-from icl_core.analysis.fusion_report import (
-    ROLES,
+from icl_core.analysis.fusion.comparison import (
+    GAIN_MEASURES,
     Entry,
+    EntryAnswers,
     Gain,
-    PairGrid,
     Table1Row,
-    choose_member,
-    choose_members,
     fusion_entries,
     gains_over,
-    pair_grid,
+    main_fusion,
     table_1,
 )
+from icl_core.analysis.fusion.grids import AblationRow, PairGrid, ablation_grid, pair_grid
+from icl_core.analysis.fusion.members import ROLE_BY_SETTING, FusionMember, MemberResults, ModelSplits
+from icl_core.analysis.fusion.selection import choose_member, choose_members
+from icl_core.analysis.fusion.weights import FusionWeights
 from icl_core.analysis.predictions import NORMALISATIONS
-from icl_core.analysis.selection import AblationRow, ablation_grid
 from icl_core.analysis.statistics import MEASURES
 from icl_core.cli.listing import open_store
 from icl_core.cli.output import complain, emit, table
@@ -104,7 +104,7 @@ def _fuse(options: argparse.Namespace) -> int:
         others=tuple(results.others.values()),
         mixed=results.mixed_of(pair[0].checkpoint, pair[1].checkpoint),
     )
-    refs = {ref.model: ref for entry in entries for ref in entry.checkpoints}
+    refs = {ref.model: ref for each in entries for ref in each.entry.checkpoints}
     flops = flops_of_prompts(study, store, checkpoints=tuple(refs.values()))
     left_out = _left_out(results)
     for sentence in left_out:
@@ -124,14 +124,14 @@ class _Further:
 
 def _further(text: str) -> _Further:
     role, _, rest = text.partition(":")
-    setting = next((setting for setting, name in ROLES.items() if name == role.strip().upper()), None)
+    setting = next((setting for setting, name in ROLE_BY_SETTING.items() if name == role.strip().upper()), None)
     model, _, checkpoint = rest.strip().partition("@")
     if setting is None or not model:
         raise StudyError(f"{text!r} names no further member; give it as TR:model, TL:model@step or ICL:model.")
     return _Further(setting, model, checkpoint or "best")
 
 
-def _further_member(results: FusionResults, asked: _Further, options: argparse.Namespace) -> Member:
+def _further_member(results: FusionResults, asked: _Further, options: argparse.Namespace) -> MemberResults:
     model = _splits(results, asked.model)
     checkpoint = _checkpoint(model.test.checkpoints, asked.checkpoint)
     return choose_member(model, asked.label_setting, checkpoint=checkpoint, normalisation=options.normalisation)
@@ -150,7 +150,9 @@ def _splits(results: FusionResults, model: str) -> ModelSplits:
     return results.models[model]
 
 
-def _members(results: FusionResults, models: Sequence[str], options: argparse.Namespace) -> tuple[Member, Member]:
+def _members(
+    results: FusionResults, models: Sequence[str], options: argparse.Namespace
+) -> tuple[MemberResults, MemberResults]:
     tr, tl = _splits(results, models[0]), _splits(results, models[-1])
     return choose_members(
         tr,
@@ -185,7 +187,7 @@ def _weights(text: str) -> list[float]:
     return weights
 
 
-def _mix(study: Study, store: Store, pair: tuple[Member, Member], options: argparse.Namespace) -> None:
+def _mix(study: Study, store: Store, pair: tuple[MemberResults, MemberResults], options: argparse.Namespace) -> None:
     from icl_core.evaluation.run import run_study
 
     asked = mixing_study(study, pair[0].checkpoint, pair[1].checkpoint, _weights(options.mix))
@@ -200,28 +202,34 @@ def _mix(study: Study, store: Store, pair: tuple[Member, Member], options: argpa
 
 def _show(
     options: argparse.Namespace,
-    entries: Sequence[Entry],
+    entries: Sequence[EntryAnswers],
     rows: Sequence[Table1Row],
-    members: Sequence[Member],
+    members: Sequence[MemberResults],
     *,
     left_out: Sequence[str],
 ) -> None:
-    ours = next(entry for entry in entries if entry.kind == "fusion")  # adaptive, or fixed without development results
-    baselines = [entry for entry in entries if entry is not ours and entry.kind != "upper bound"]
-    measures = tuple(dict.fromkeys((options.measure, "accuracy", "balanced_accuracy")))
-    gains = gains_over(ours, baselines, measures=measures)
+    main = main_fusion([each.entry for each in entries])
+    ours = next(each for each in entries if each.entry == main)
+    baselines = [each for each in entries if each is not ours and each.entry.kind != "upper bound"]
+    gains = gains_over(ours, baselines, measures=tuple(dict.fromkeys((options.measure, *GAIN_MEASURES))))
     data: dict[str, Any] = {
-        "tr": _facts(members[0]),
-        "tl": _facts(members[1]),
-        "members": [_facts(member) for member in members],
+        "tr": _member_facts(members[0].member),
+        "tl": _member_facts(members[1].member),
+        "members": [_member_facts(each.member) for each in members],
         "left_out": list(left_out),
-        "fusion": ours.name,
+        "fusion": main.title,
+        "weight_kind": main.weight_kind,
         "weights": {name: w.tolist() for name, w in ours.weights.by_task.items()} if ours.weights is not None else {},
         "equal_for_want_of_excess": list(ours.weights.equal_for_want_of_excess) if ours.weights is not None else [],
-        "table_1": [asdict(row) for row in rows],
-        "gains": [asdict(gain) for gain in gains],
+        "table_1": [_table_1_facts(row) for row in rows],
+        "gains": [_gain_facts(gain) for gain in gains],
     }
-    text = [_table_1_words(rows), "", f"Gain of {ours.name} in percentage points:", _gain_words(gains, options.by_task)]
+    text = [
+        _table_1_words(rows),
+        "",
+        f"Gain of {main.title} in percentage points:",
+        _gain_words(gains, options.by_task),
+    ]
     if ours.weights is not None and len(members) > 2:
         text += ["", "Weights of the members:", _weight_words(ours.weights, members)]
     models = members[0].model, members[1].model
@@ -229,7 +237,8 @@ def _show(
         found = ablation_grid(*models, measure=options.measure, normalisation=options.normalisation)
         data["table_3"] = [
             {"tr": row.tr_rule, "tl": row.tl_rule, "value": row.scores.mean, "spread": row.scores.spread,
-             "n_draws": row.n_draws, "members": row.members}
+             "n_draws": row.n_draws, "members": [each.title for each in row.members],
+             "roles": [each.role for each in row.members]}
             for row in found
         ]  # fmt: skip
         text += ["", _table_3_words(found)]
@@ -240,17 +249,45 @@ def _show(
     emit(options, data, "\n".join(text))
 
 
-def _facts(member: Member) -> dict[str, Any]:
+def _member_facts(member: FusionMember) -> dict[str, Any]:
     ref = member.checkpoint
-    return {"model": ref.model, "revision": ref.revision, "step": ref.step, "label_setting": member.label_setting}
+    return {
+        "role": member.role,
+        "model": ref.model,
+        "revision": ref.revision,
+        "step": ref.step,
+        "label_setting": member.label_setting,
+    }
+
+
+def _entry_facts(entry: Entry) -> dict[str, Any]:
+    """What tells an entry from the others, beside its title."""
+    return {
+        "kind": entry.kind,
+        "weight_kind": entry.weight_kind,
+        "mixed_weight": entry.mixed_weight,
+        "roles": list(entry.roles),
+    }
+
+
+def _table_1_facts(row: Table1Row) -> dict[str, Any]:
+    return {"name": row.entry.title, **_entry_facts(row.entry), **_without_entry(row, "entry")}
+
+
+def _gain_facts(gain: Gain) -> dict[str, Any]:
+    return {"baseline": gain.baseline.title, **_entry_facts(gain.baseline), **_without_entry(gain, "baseline")}
+
+
+def _without_entry(record: Table1Row | Gain, entry: str) -> dict[str, Any]:
+    return {name: value for name, value in asdict(record).items() if name != entry}
 
 
 def _table_1_words(rows: Sequence[Table1Row]) -> str:
     header = ("model", "what", "TFLOPs", "accuracy", "+-", "balanced")
     lines = [
         (
-            row.name,
-            row.kind,
+            row.entry.title,
+            row.entry.kind,
             "" if row.tflops is None else f"{row.tflops:.3g}",
             f"{100 * row.accuracy:.2f}",
             "" if row.accuracy_spread is None else f"{100 * row.accuracy_spread:.2f}",
@@ -261,8 +298,8 @@ def _table_1_words(rows: Sequence[Table1Row]) -> str:
     return table(header, lines)
 
 
-def _weight_words(weights: FusionWeights, members: Sequence[Member]) -> str:
-    header = ("task", *(member.name for member in members))
+def _weight_words(weights: FusionWeights, members: Sequence[MemberResults]) -> str:
+    header = ("task", *(each.title for each in members))
     return table(header, [(task, *(f"{w:.2f}" for w in each)) for task, each in weights.by_task.items()])
 
 
@@ -270,7 +307,7 @@ def _gain_words(gains: Sequence[Gain], by_task: bool) -> str:
     header = ("against", "measure", "task", "gain", "from", "to", "p seeds", "p queries", "seeds", "queries")
     lines = [
         (
-            gain.baseline,
+            gain.baseline.title,
             gain.measure,
             row.task or "mean",
             f"{100 * row.gain:+.2f}",

@@ -1,6 +1,6 @@
 """From the store to what a fusion needs: both splits of the models, mixed parameters, further models, costs.
 
-It weighs, chooses and compares nothing (``analysis.fusion_report`` does) and computes no cell.
+It weighs, chooses and compares nothing (``analysis.fusion`` does) and computes no cell.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from icl_core.analysis.fusion import ModelSplits
+from icl_core.analysis.fusion.members import MemberResults, ModelSplits
 from icl_core.analysis.predictions import CellLabels, Normalisation, Predictions, collect_predictions
 from icl_core.errors import CheckpointError, StudyError
 from icl_core.evaluation.exclusions import excluded_checkpoints
@@ -43,13 +43,15 @@ class FusionResults:
     others: Mapping[str, ModelSplits]
     problems: Mapping[str, str]
 
-    def mixed_of(self, tr: CheckpointRef, tl: CheckpointRef) -> tuple[ModelSplits, ...]:
-        """The results of mixed parameters of these two checkpoints."""
+    def mixed_of(self, tr: CheckpointRef, tl: CheckpointRef) -> dict[float, MemberResults]:
+        """The results of mixed parameters of these two checkpoints under gold labels, by w."""
         try:
             name = fused_checkpoint(tr, tl, weight=0.5).model
         except CheckpointError:
-            return ()
-        return (self.mixed[name],) if name in self.mixed else ()
+            return {}
+        model = self.mixed.get(name)
+        refs = () if model is None else model.test.checkpoints
+        return {fusion_parents(ref).weight: MemberResults(model, ref, "gold") for ref in refs if model is not None}
 
 
 def fusion_study(study: Study) -> Study:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from icl_core.analysis.fusion import label_probs
+from icl_core.analysis.fusion.equations import label_probs
 from icl_core.analysis.predictions import Normalisation, SettingScores
 from icl_core.data.datasets import load_task_data
 from icl_core.data.encoding import EncodedCell, encode_cell

@@ -6,54 +6,60 @@ It holds no arithmetic of its own. Every argument that changes a result is in th
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
 
-from icl_core.analysis.fusion import Member, ModelSplits, WeightCurve, collect_members, weight_curve
-from icl_core.analysis.fusion_report import (
+from icl_core.analysis.fusion.comparison import (
     GAIN_MEASURES,
-    ROLES,
     Entry,
+    EntryAnswers,
+    EntryKind,
     EntryScore,
     Gain,
-    PairGrid,
-    choose_member,
-    choose_members,
     fusion_entries,
     gains_over,
-    pair_grid,
+    main_fusion,
+    prompt_tflops,
     scored_entries,
+)
+from icl_core.analysis.fusion.gains import Diversity, QueryDifference, answer_differences, diversity
+from icl_core.analysis.fusion.grids import AblationRow, PairGrid, ablation_grid, pair_grid
+from icl_core.analysis.fusion.members import (
+    ROLE_BY_SETTING,
+    FusionMember,
+    MemberResults,
+    ModelSplits,
+    collect_members,
     shared_tasks,
 )
-from icl_core.analysis.gains import Diversity, QueryDifference, answer_differences, diversity
+from icl_core.analysis.fusion.selection import choose_member, choose_members
+from icl_core.analysis.fusion.weights import WeightCurve, WeightKind, weight_curve
 from icl_core.analysis.predictions import Normalisation
-from icl_core.analysis.selection import AblationRow, ablation_grid
 from icl_core.analysis.statistics import Measure
-from icl_core.errors import CheckpointError, StudyError
+from icl_core.errors import StudyError
 from icl_core.evaluation.cost import flops_of_prompts
 from icl_core.evaluation.fusion_data import FusionResults, collect_results
 from icl_core.evaluation.study import Study, study_from_json, study_to_json
-from icl_core.models.parameter_fusion import fusion_parents
 from icl_core.records import CheckpointRef, LabelSetting
 from pages.ui import cached
 
 __all__ = [
     "Asked",
+    "Comparison",
     "Further",
-    "Line",
-    "Shown",
+    "Menu",
     "ablation",
+    "comparison",
+    "costs",
     "differences",
-    "flops",
     "gains",
     "grid",
     "has_mixed",
     "label_words",
     "member_diversity",
     "menu",
-    "shown",
 ]
 
 
@@ -68,7 +74,7 @@ class Further:
     @property
     def role(self) -> str:
         """TR, TL or ICL."""
-        return ROLES[self.label_setting]
+        return ROLE_BY_SETTING[self.label_setting]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,46 +117,25 @@ class Menu:
         return self.by_setting["abstract"]
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One entry of the comparison with its numbers.
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """One fusion beside all that it has to beat: what the first screen needs, small enough for every move of a slider.
 
     Attributes:
-        entry: names, kind, checkpoints and weights; its answers are left out where lines are cached.
-        score: under the measure asked for.
-        weight: mean over tasks of the first of two members' weight; None for what is no fusion of two.
-        weights_by_task: of a fusion, one weight a member.
-        mixed_weight: w of mixed parameters.
-    """
-
-    name: str
-    kind: str
-    checkpoints: tuple[CheckpointRef, ...]
-    score: EntryScore
-    weight: float | None
-    weights_by_task: Mapping[str, tuple[float, ...]]
-    mixed_weight: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """Everything that the first screen needs, small enough to be read on every move of a slider.
-
-    Attributes:
-        members: role and checkpoint of each; the TR and the TL member come first.
+        members: the TR and the TL member come first.
         tasks: names.
         curve: the measure against w; None for more than two members.
-        lines: fusions and baselines.
-        equal_for_want: tasks where no member is above chance on the development set.
+        lines: fusions and baselines, under the measure asked for.
+        equal_for_want: tasks on which no member is above chance on the development set.
         chance: mean over tasks.
         n_seeds, n_examples: of the test results (examples over all tasks).
         has_dev: whether weights and choices could be made on the development set.
     """
 
-    members: tuple[tuple[str, CheckpointRef], ...]
+    members: tuple[FusionMember, ...]
     tasks: tuple[str, ...]
     curve: WeightCurve | None
-    lines: tuple[Line, ...]
+    lines: tuple[EntryScore, ...]
     equal_for_want: tuple[str, ...]
     chance: float
     n_seeds: int
@@ -159,21 +144,28 @@ class Shown:
 
     @property
     def tr(self) -> CheckpointRef:
-        """The TR member."""
-        return self.members[0][1]
+        """The TR member's checkpoint."""
+        return self.members[0].checkpoint
 
     @property
     def tl(self) -> CheckpointRef:
-        """The TL member."""
-        return self.members[1][1]
+        """The TL member's checkpoint."""
+        return self.members[1].checkpoint
 
-    def of_kind(self, *kinds: str) -> tuple[Line, ...]:
+    @property
+    def main(self) -> EntryScore:
+        """The fusion that is the page's result: adaptive weights, or equal ones without development results."""
+        entry = main_fusion([line.entry for line in self.lines])
+        return next(line for line in self.lines if line.entry == entry)
+
+    def of_kind(self, *kinds: EntryKind) -> tuple[EntryScore, ...]:
         """The lines of these kinds."""
-        return tuple(line for line in self.lines if line.kind in kinds)
+        return tuple(line for line in self.lines if line.entry.kind in kinds)
 
-    def named(self, name: str) -> Line | None:
-        """The line of this name."""
-        return next((line for line in self.lines if line.name == name), None)
+    def fusion(self, weight_kind: WeightKind) -> EntryScore | None:
+        """The fusion of the members' predictions under these weights."""
+        fusions = self.of_kind("fusion", "upper bound")
+        return next((line for line in fusions if line.entry.weight_kind == weight_kind), None)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading results of both splits")  # large, and never changed
@@ -193,7 +185,7 @@ def _menu(study: str, generation: str) -> tuple[dict[str, Menu], dict[str, str]]
                 for index, ref in enumerate(test.checkpoints)
                 if any(scores.present[index].all() for (_, kind), scores in test.settings.items() if kind == setting)
             )
-            for setting in ROLES
+            for setting in ROLE_BY_SETTING
         }
         if present["random"] or present["abstract"]:
             found[model] = Menu(present, splits.dev is not None)
@@ -211,7 +203,7 @@ def _splits(results: FusionResults, model: str) -> ModelSplits:
     return results.models[model]
 
 
-def _members(asked: Asked, results: FusionResults) -> tuple[Member, ...]:
+def _members(asked: Asked, results: FusionResults) -> tuple[MemberResults, ...]:
     pair = choose_members(
         _splits(results, asked.tr_model),
         _splits(results, asked.tl_model),
@@ -232,7 +224,7 @@ def _members(asked: Asked, results: FusionResults) -> tuple[Member, ...]:
 
 
 @st.cache_data(max_entries=8, show_spinner="Lining up fusions and baselines")
-def _entries(asked: Asked, generation: str) -> tuple[Entry, ...]:
+def _entries(asked: Asked, generation: str) -> tuple[EntryAnswers, ...]:
     results = _results(asked.study, asked.normalisation, generation)
     members = _members(asked, results)
     return fusion_entries(
@@ -244,24 +236,23 @@ def _entries(asked: Asked, generation: str) -> tuple[Entry, ...]:
 
 
 @st.cache_data(max_entries=32, show_spinner="Computing accuracy against w")
-def _shown(asked: Asked, generation: str) -> Shown:
+def _comparison(asked: Asked, generation: str) -> Comparison:
     results = _results(asked.study, asked.normalisation, generation)
     members = _members(asked, results)
     entries = _entries(asked, generation)
-    tasks = shared_tasks([(member.model, member.label_setting) for member in members])
+    tasks = shared_tasks([(each.model, each.label_setting) for each in members])
     data = collect_members(members, tasks=tasks, normalisation=asked.normalisation)
-    scores = scored_entries(entries, measure=asked.measure)
-    first = next((entry.weights for entry in entries if entry.weights is not None), None)
-    return Shown(
-        members=tuple((ROLES[member.label_setting], member.checkpoint) for member in members),
+    first = next((each.weights for each in entries if each.weights is not None), None)
+    return Comparison(
+        members=tuple(each.member for each in members),
         tasks=tasks,
         curve=weight_curve(data, measure=asked.measure) if len(members) == 2 else None,
-        lines=tuple(_line(entry, score) for entry, score in zip(entries, scores, strict=True)),
+        lines=scored_entries(entries, measure=asked.measure),
         equal_for_want=first.equal_for_want_of_excess if first is not None else (),
-        chance=sum(task.chance for task in data.tasks.values()) / len(data.tasks),
+        chance=data.chance,
         n_seeds=len(data.demo_seeds),
-        n_examples=sum(task.gold.size for task in data.tasks.values()),
-        has_dev=any(entry.weights is not None and entry.weights.kind == "adaptive" for entry in entries),
+        n_examples=data.n_examples,
+        has_dev=any(each.entry.weight_kind == "adaptive" for each in entries),
     )
 
 
@@ -276,81 +267,68 @@ def has_mixed(asked: Asked) -> bool:
     """Whether mixed parameters of the TR and the TL member are evaluated, in any proportion.
 
     Raises:
-        StudyError: as ``shown``.
+        StudyError: as ``comparison``.
     """
     return _has_mixed(asked, cached.generation())
 
 
-def _line(entry: Entry, score: EntryScore) -> Line:
-    is_fusion = entry.weights is not None and entry.kind in ("fusion", "upper bound")
-    weights = {t: tuple(w.tolist()) for t, w in entry.weights.by_task.items()} if is_fusion and entry.weights else {}
-    firsts = [each[0] for each in weights.values() if len(each) == 2]
-    return Line(
-        name=entry.name,
-        kind=entry.kind,
-        checkpoints=entry.checkpoints,
-        score=score,
-        weight=sum(firsts) / len(firsts) if firsts else None,
-        weights_by_task=weights,
-        mixed_weight=_mixed_weight(entry.checkpoints[0]),
-    )
-
-
-def _mixed_weight(ref: CheckpointRef) -> float | None:
-    try:
-        return fusion_parents(ref).weight
-    except CheckpointError:
-        return None
-
-
-def shown(asked: Asked) -> Shown:
-    """The first screen.
+def comparison(asked: Asked) -> Comparison:
+    """One fusion beside all that it has to beat.
 
     Raises:
         StudyError: results are missing or do not line up; the sentence says which.
     """
-    return _shown(asked, cached.generation())
+    return _comparison(asked, cached.generation())
 
 
-def _entry(asked: Asked, name: str, generation: str) -> Entry:
-    found = next((entry for entry in _entries(asked, generation) if entry.name == name), None)
+def _answers(asked: Asked, entry: Entry, generation: str) -> EntryAnswers:
+    found = next((each for each in _entries(asked, generation) if each.entry == entry), None)
     if found is None:
-        raise StudyError(f"There is nothing called {name} among these fusions and baselines.")
+        raise StudyError(f"There is nothing called {entry.title} among these fusions and baselines.")
     return found
 
 
 @st.cache_data(max_entries=128, show_spinner="Testing the gain")
-def _gain(asked: Asked, name: str, baseline: str, generation: str) -> tuple[Gain, ...]:
-    entry, other = (_entry(asked, each, generation) for each in (name, baseline))
-    return gains_over(entry, [other], measures=tuple(dict.fromkeys((asked.measure, *GAIN_MEASURES))))
+def _gain(asked: Asked, entry: Entry, baseline: Entry, generation: str) -> tuple[Gain, ...]:
+    ours, theirs = (_answers(asked, each, generation) for each in (entry, baseline))
+    return gains_over(ours, [theirs], measures=tuple(dict.fromkeys((asked.measure, *GAIN_MEASURES))))
 
 
-def gains(asked: Asked, name: str, baseline: str) -> dict[str, Gain]:
+def gains(asked: Asked, entry: Entry, baseline: Entry) -> dict[str, Gain]:
     """The gain of one entry over another by measure: accuracy, balanced accuracy, and the one asked for."""
-    return {gain.measure: gain for gain in _gain(asked, name, baseline, cached.generation())}
+    return {gain.measure: gain for gain in _gain(asked, entry, baseline, cached.generation())}
+
+
+def _pair(asked: Asked, generation: str) -> tuple[ModelSplits, ModelSplits]:
+    results = _results(asked.study, asked.normalisation, generation)
+    return _splits(results, asked.tr_model), _splits(results, asked.tl_model)
 
 
 @st.cache_data(max_entries=16, show_spinner="Fusing checkpoints chosen in other ways")
 def _ablation(asked: Asked, generation: str) -> tuple[AblationRow, ...]:
-    results = _results(asked.study, asked.normalisation, generation)
-    models = results.models[asked.tr_model], results.models[asked.tl_model]
-    return ablation_grid(*models, measure=asked.measure, normalisation=asked.normalisation)
+    return ablation_grid(*_pair(asked, generation), measure=asked.measure, normalisation=asked.normalisation)
 
 
 def ablation(asked: Asked) -> tuple[AblationRow, ...]:
-    """Table 3 for these models."""
+    """Table 3 for these models.
+
+    Raises:
+        StudyError: a model has no results in the study, or results are missing or do not line up.
+    """
     return _ablation(asked, cached.generation())
 
 
 @st.cache_data(max_entries=8, show_spinner="Fusing every pair of checkpoints")
 def _grid(asked: Asked, generation: str) -> PairGrid:
-    results = _results(asked.study, asked.normalisation, generation)
-    models = results.models[asked.tr_model], results.models[asked.tl_model]
-    return pair_grid(*models, measure=asked.measure, normalisation=asked.normalisation)
+    return pair_grid(*_pair(asked, generation), measure=asked.measure, normalisation=asked.normalisation)
 
 
 def grid(asked: Asked) -> PairGrid:
-    """Every TR checkpoint fused with every TL checkpoint."""
+    """Every TR checkpoint fused with every TL checkpoint.
+
+    Raises:
+        StudyError: as ``ablation``.
+    """
     return _grid(asked, cached.generation())
 
 
@@ -359,37 +337,40 @@ def _flops(asked: Asked, refs: tuple[CheckpointRef, ...], generation: str) -> di
     return flops_of_prompts(study_from_json(asked.study), cached.store(), checkpoints=refs)
 
 
-def flops(asked: Asked, found: Shown) -> dict[str, float]:
-    """Operations of one whole prompt by model name; 0 where a model's shape is not known."""
-    refs = {ref.model: ref for line in found.lines for ref in line.checkpoints}
-    return _flops(asked, tuple(refs.values()), cached.generation())
+def costs(asked: Asked, entries: Sequence[Entry]) -> dict[Entry, float | None]:
+    """10^12 operations of one whole prompt of each entry; None if a model's shape is not known."""
+    refs = {ref.model: ref for entry in entries for ref in entry.checkpoints}
+    flops = _flops(asked, tuple(refs.values()), cached.generation())
+    return {entry: prompt_tflops(entry, flops) for entry in entries}
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _differences(asked: Asked, name: str, baseline: str, task: str, generation: str) -> tuple[QueryDifference, ...]:
-    entry, other = (_entry(asked, each, generation) for each in (name, baseline))
-    return answer_differences(entry.answers, other.answers, task=task)
+def _differences(
+    asked: Asked, entry: Entry, baseline: Entry, task: str, generation: str
+) -> tuple[QueryDifference, ...]:
+    ours, theirs = (_answers(asked, each, generation) for each in (entry, baseline))
+    return answer_differences(ours.answers, theirs.answers, task=task)
 
 
-def differences(asked: Asked, name: str, baseline: str, *, task: str) -> tuple[QueryDifference, ...]:
+def differences(asked: Asked, entry: Entry, baseline: Entry, *, task: str) -> tuple[QueryDifference, ...]:
     """The queries of a task that two entries answer differently."""
-    return _differences(asked, name, baseline, task, cached.generation())
+    return _differences(asked, entry, baseline, task, cached.generation())
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _diversity(asked: Asked, generation: str) -> dict[tuple[str, str], Diversity]:
-    members = [entry for entry in _entries(asked, generation) if entry.kind == "member"]
-    return {(a.name, b.name): diversity(a.answers, b.answers) for a, b in itertools.combinations(members, 2)}
+def _diversity(asked: Asked, generation: str) -> dict[tuple[Entry, Entry], Diversity]:
+    members = [each for each in _entries(asked, generation) if each.entry.kind == "member"]
+    return {(a.entry, b.entry): diversity(a.answers, b.answers) for a, b in itertools.combinations(members, 2)}
 
 
-def member_diversity(asked: Asked) -> dict[tuple[str, str], Diversity]:
-    """How differently the members answer, by pair of names."""
+def member_diversity(asked: Asked) -> dict[tuple[Entry, Entry], Diversity]:
+    """How differently the members answer, by pair."""
     return _diversity(asked, cached.generation())
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _words(asked: Asked, task: str, generation: str) -> tuple[str, ...]:
-    return _results(asked.study, asked.normalisation, generation).models[asked.tr_model].test.label_words[task]
+    return _pair(asked, generation)[0].test.label_words[task]
 
 
 def label_words(asked: Asked, task: str) -> tuple[str, ...]:

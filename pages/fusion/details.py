@@ -9,19 +9,19 @@ from typing import Any
 
 import streamlit as st
 
-from icl_core.analysis.fusion_report import Gain
+from icl_core.analysis.fusion.comparison import EntryKind, EntryScore, Gain
 from icl_core.errors import ObservatoryError, StudyError
 from icl_core.evaluation import jobs as table
 from icl_core.evaluation.fusion_data import mixing_study
 from icl_core.evaluation.study import n_cells, study_from_json, validate_study
 from pages.fusion import compute, parts, wording
-from pages.fusion.compute import Asked, Line, Shown
+from pages.fusion.compute import Asked, Comparison
 from pages.ui import blocks, cached, charts_fusion, controls, frame, jobs
 from pages.ui.facts import Facts
 from pages.ui.pickers import one_of
 from pages.ui.words import checkpoint_name, count, in_percent, in_points, legible, percent, plain, task_title
 
-__all__ = ["Context", "draw", "how_computed"]
+__all__ = ["Screen", "draw", "how_computed"]
 
 MOST_QUERIES = 200
 MOST_WEIGHTS = 21
@@ -31,64 +31,65 @@ BALANCED = {
     f"balanced {name}": st.column_config.NumberColumn(f"bal. {name}", format="%+.1f") for name in ("gain", "from", "to")
 }
 P = st.column_config.NumberColumn(format="%.2g")
+BASELINES: tuple[EntryKind, ...] = ("best gold", "control", "gold", "member", "parameter fusion", "other model")
+"""What a fusion may be compared with, the best single checkpoint first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
-    """What every tab is drawn from."""
+class Screen:
+    """What every tab is drawn from: the question, its answer, and how the controls above the chart stand."""
 
     asked: Asked
-    shown: Shown
-    view: parts.Look
+    found: Comparison
+    view: parts.TasksDrawn
     weight: float | None
 
     @property
-    def fusion(self) -> Line:
-        """The fusion that is the page's result: adaptive weights, or equal ones without development results."""
-        return wording.best_of(self.shown)
+    def fusion(self) -> EntryScore:
+        """The fusion that is the page's result."""
+        return self.found.main
 
     def facts(self, **further: str | float) -> Facts:
         """What decides the numbers of a table: what decides all of the page's, and what the tab adds."""
-        of = parts.facts_of(self.asked, self.shown)
+        of = parts.facts_of(self.asked, self.found)
         return Facts(of.study, {**of.settings, **further})
 
     @property
-    def baselines(self) -> list[Line]:
-        """Everything that the fusion may be compared with; the best single checkpoint first."""
-        order = ("best gold", "control", "gold", "member", "parameter fusion", "other model")
-        lines = [line for line in self.shown.lines if line.kind in order]
-        fixed = [line for line in self.shown.of_kind("fusion") if line.name != self.fusion.name]
-        return [*sorted(lines, key=lambda line: order.index(line.kind)), *fixed]
+    def baselines(self) -> list[EntryScore]:
+        """Everything that the fusion may be compared with; other fusions come last."""
+        lines = sorted(self.found.of_kind(*BASELINES), key=lambda line: BASELINES.index(line.entry.kind))
+        return [*lines, *(line for line in self.found.of_kind("fusion") if line is not self.fusion)]
 
 
-def draw(names: Sequence[str], context: Context) -> None:
+def draw(names: Sequence[str], screen: Screen) -> None:
     """The tabs; only the open one is computed."""
-    bodies: tuple[Callable[[Context], None], ...] = (tasks, cost, chosen, queries, mixed, downloads)
+    bodies: tuple[Callable[[Screen], None], ...] = (tasks, cost, chosen, queries, mixed, downloads)
     for tab, body in zip(
         st.tabs(names, key="fusion_part", on_change="rerun", bind="query-params"), bodies, strict=True
     ):
         with tab:
             if tab.open:
-                body(context)
+                body(screen)
 
 
-def _baseline(context: Context, key: str) -> Line:
-    lines = {line.name: line for line in context.baselines}
+def _baseline(screen: Screen, key: str) -> EntryScore:
+    lines = {line.entry.title: line for line in screen.baselines}
     return lines[one_of("Against", list(lines), format_func=legible, key=key)]
 
 
 # Tasks
 
 
-def tasks(context: Context) -> None:
+def tasks(screen: Screen) -> None:
     """Gain on every task against one baseline, with both p-values."""
-    baseline = _baseline(context, "against")
-    found = compute.gains(context.asked, context.fusion.name, baseline.name)
+    baseline = _baseline(screen, "against")
+    ours, theirs = screen.fusion.entry, baseline.entry
+    found = compute.gains(screen.asked, ours, theirs)
     blocks.grid(
-        gain_rows(context, found),
+        gain_rows(screen, found),
         name="gains",
-        of=context.facts(baseline=baseline.name, **({} if context.weight is None else {"at_w": context.weight})),
-        alt=f"Gain of {context.fusion.name} over {baseline.name} by task",
+        of=screen.facts(baseline=theirs.title, **({} if screen.weight is None else {"at_w": screen.weight})),
+        alt=f"Gain of {ours.title} over {theirs.title} by task",
         column_config={
             **dict.fromkeys(("fused", "baseline", "at w"), PERCENT),
             **dict.fromkeys(("gain", "from", "to"), POINTS),
@@ -98,28 +99,24 @@ def tasks(context: Context) -> None:
         },
     )
     st.caption(
-        f"{plain(context.fusion.name)} against {plain(baseline.name)}; gains in percentage points with 95 % intervals "
+        f"{plain(ours.title)} against {plain(theirs.title)}; gains in percentage points with 95 % intervals "
         "(paired bootstrap), p over seeds (paired t-test, as in the paper) and over queries (sign flips); bal.: under "
         "balanced accuracy. A gain under accuracy that is gone under balanced accuracy is label bias."
     )
 
 
-def gain_rows(context: Context, found: dict[str, Gain]) -> list[dict[str, Any]]:
+def gain_rows(screen: Screen, gains: dict[str, Gain]) -> list[dict[str, Any]]:
     """One row for the mean and one for each task."""
-    asked, shown = context.asked, context.shown
-    main = found[asked.measure]
-    other = found["balanced_accuracy" if asked.measure != "balanced_accuracy" else "accuracy"]
+    asked = screen.asked
+    main = gains[asked.measure]
+    other = gains["balanced_accuracy" if asked.measure != "balanced_accuracy" else "accuracy"]
     name = "balanced" if asked.measure != "balanced_accuracy" else "accuracy"
     rows = []
     for row, second in zip((main.mean, *main.tasks), (other.mean, *other.tasks), strict=True):
-        along_w = {}
-        if context.weight is not None:
-            own = context.fusion.weight if row.task is None else context.fusion.weights_by_task[row.task][0]
-            along_w = {"w": own, "at w": in_percent(parts.value_at(shown, context.weight, row.task))}
         rows.append(
             {
                 "task": "mean" if row.task is None else task_title(row.task),
-                **along_w,
+                **_along_w(screen, row.task),
                 "fused": in_percent(row.value),
                 "baseline": in_percent(row.baseline),
                 "gain": in_points(row.gain),
@@ -137,29 +134,37 @@ def gain_rows(context: Context, found: dict[str, Gain]) -> list[dict[str, Any]]:
     return rows
 
 
+def _along_w(screen: Screen, task: str | None) -> dict[str, float | None]:
+    """The fusion's own w and the measure at the chosen one; nothing with more than two members."""
+    weights, curve = screen.fusion.weights, screen.found.curve
+    if screen.weight is None or curve is None or weights is None:
+        return {}
+    own = weights.mean_w if task is None else float(weights.by_task[task][0])
+    return {"w": own, "at w": in_percent(curve.at(screen.weight, task=task))}
+
+
 # Cost
 
 
-def cost(context: Context) -> None:
+def cost(screen: Screen) -> None:
     """Table 1: accuracy beside the operations of one prompt, and the gain over every baseline."""
-    asked, shown = context.asked, context.shown
-    flops = compute.flops(asked, shown)
-    rows = table_1_rows(shown, flops)
-    groups = {line.name: wording.group_of(line) for line in shown.lines}
-    drawn = [{**row, "kind": groups[row["name"]]} for row in rows if row["tflops"]]
+    asked, found = screen.asked, screen.found
+    costs = compute.costs(asked, [line.entry for line in found.lines])
+    rows = [_cost_row(line, costs[line.entry]) for line in found.lines]
+    drawn = [
+        {**row, "kind": wording.group_of(line), "label": row["name"]}
+        for row, line in zip(rows, found.lines, strict=True)
+        if row["tflops"]
+    ]
     if drawn:
         figure = charts_fusion.cost_chart(drawn, frame.palette(), title=controls.MEASURE_TITLES[asked.measure])
         blocks.chart(figure, key="cost", alt="Accuracy against TFLOPs of one prompt")
     else:
         st.info("The cost of a prompt is not known: no configuration of these models is on this machine.")
     blocks.grid(
-        [
-            {key: row[key] for key in ("name", "kind", "tflops")}
-            | {key: in_percent(row[key]) for key in ("value", "low", "high")}
-            for row in rows
-        ],
+        [{**row, **{key: in_percent(row[key]) for key in ("value", "low", "high")}} for row in rows],
         name="cost",
-        of=context.facts(),
+        of=screen.facts(),
         height=320,
         column_config={
             **dict.fromkeys(("value", "low", "high"), PERCENT),
@@ -172,32 +177,26 @@ def cost(context: Context) -> None:
         "95 % intervals beside the value."
     )
     if st.toggle("Test the gain over every baseline", key="all_gains", bind="query-params"):
-        blocks.grid(all_gain_rows(context), name="every-gain", of=context.facts(), alt="Gain over every baseline",
+        blocks.grid(all_gain_rows(screen), name="every-gain", of=screen.facts(), alt="Gain over every baseline",
                      column_config={**dict.fromkeys(("gain", "from", "to"), POINTS),
                                     **dict.fromkeys(("p seeds", "p queries"), P)})  # fmt: skip
 
 
-def table_1_rows(shown: Shown, flops: dict[str, float]) -> list[dict[str, Any]]:
-    """One row for each line with its cost, None where it is not known."""
-    rows = []
-    for line in shown.lines:
-        costs = [flops.get(ref.model) or 0.0 for ref in line.checkpoints]
-        tflops = sum(costs) / 1e12 if all(costs) else None
-        score = line.score
-        rows.append({"name": line.name, "kind": line.kind, "tflops": tflops, "value": score.value, "low": score.low,
-                     "high": score.high, "label": line.name})  # fmt: skip
-    return rows
+def _cost_row(line: EntryScore, tflops: float | None) -> dict[str, Any]:
+    entry = line.entry
+    numbers = {"value": line.value, "low": line.low, "high": line.high}
+    return {"name": entry.title, "kind": entry.kind, "tflops": tflops, **numbers}
 
 
-def all_gain_rows(context: Context) -> list[dict[str, Any]]:
+def all_gain_rows(screen: Screen) -> list[dict[str, Any]]:
     """The mean gain over every baseline under both measures."""
     rows = []
-    for line in context.baselines:
-        for measure, gain in compute.gains(context.asked, context.fusion.name, line.name).items():
+    for line in screen.baselines:
+        for measure, gain in compute.gains(screen.asked, screen.fusion.entry, line.entry).items():
             row = gain.mean
             rows.append(
                 {
-                    "baseline": line.name,
+                    "baseline": line.entry.title,
                     "measure": measure.replace("_", " "),
                     "gain": in_points(row.gain),
                     "from": in_points(row.low),
@@ -212,10 +211,10 @@ def all_gain_rows(context: Context) -> list[dict[str, Any]]:
 # Selection
 
 
-def chosen(context: Context) -> None:
+def chosen(screen: Screen) -> None:
     """Table 3, and every pair of checkpoints."""
-    asked = context.asked
-    if not context.shown.has_dev:
+    asked = screen.asked
+    if not screen.found.has_dev:
         st.info("How members are chosen is compared with the development set, which is not evaluated yet.")
         return
     left, right = st.columns([2, 3])
@@ -233,7 +232,7 @@ def chosen(context: Context) -> None:
             ],
             name="selection",
             of=Facts(
-                context.facts().study,
+                screen.facts().study,
                 {
                     "TR model": asked.tr_model,
                     "TL model": asked.tl_model,
@@ -253,7 +252,7 @@ def chosen(context: Context) -> None:
                 "tr": checkpoint_name(tr),
                 "tl": checkpoint_name(tl),
                 "value": float(found.value[i, j]),
-                "chosen": tr == context.shown.tr and tl == context.shown.tl,
+                "chosen": tr == screen.found.tr and tl == screen.found.tl,
             }
             for i, tr in enumerate(found.tr)
             for j, tl in enumerate(found.tl)
@@ -270,27 +269,25 @@ def chosen(context: Context) -> None:
 # Queries
 
 
-def queries(context: Context) -> None:
+def queries(screen: Screen) -> None:
     """Diversity of the members, and the queries that the fusion gained and lost."""
-    asked = context.asked
+    asked = screen.asked
     pairs = compute.member_diversity(asked)
     for (one, two), found in pairs.items():
-        who = "The two members" if len(pairs) == 1 else f"{plain(one)} and {plain(two)}"
+        who = "The two members" if len(pairs) == 1 else f"{plain(one.title)} and {plain(two.title)}"
         st.markdown(
             f"{who} agree on **{percent(found.agreement)}** of queries and are both wrong on "
             f"**{percent(found.double_fault)}**; a perfect choice between them would reach "
             f"{percent(found.either_right)}."
         )
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        baseline = _baseline(context, "queries_against")
-        task = context.view.task or one_of(
-            "Task", list(context.shown.tasks), format_func=task_title, key="queries_task"
-        )
+        baseline = _baseline(screen, "queries_against")
+        task = screen.view.task or one_of("Task", list(screen.found.tasks), format_func=task_title, key="queries_task")
     words = compute.label_words(asked, task)
     texts = cached.texts(task, study_from_json(asked.study).data_dir, "test")
-    listed = compute.differences(asked, context.fusion.name, baseline.name, task=task)
+    listed = compute.differences(asked, screen.fusion.entry, baseline.entry, task=task)
     gained, lost = (sum(each.outcome == outcome for each in listed) for outcome in ("gained", "lost"))
-    st.markdown(f"Against {plain(baseline.name)}: **{gained}** gained, **{lost}** lost.")
+    st.markdown(f"Against {plain(baseline.entry.title)}: **{gained}** gained, **{lost}** lost.")
     blocks.grid(
         [
             {
@@ -304,7 +301,7 @@ def queries(context: Context) -> None:
             for each in listed[:MOST_QUERIES]
         ],
         name="queries",
-        of=context.facts(baseline=baseline.name, task=task_title(task)),
+        of=screen.facts(baseline=baseline.entry.title, task=task_title(task)),
         height=300,
         alt="Queries that fusion and baseline answer differently",
     )
@@ -315,36 +312,37 @@ def queries(context: Context) -> None:
 # Mixed parameters
 
 
-def mixed(context: Context) -> None:
+def mixed(screen: Screen) -> None:
     """Accuracy of mixed parameters so far, and the evaluation of further weights."""
-    asked, shown = context.asked, context.shown
-    done = sorted(shown.of_kind("parameter fusion"), key=lambda line: line.mixed_weight or 0.0)
+    asked, found = screen.asked, screen.found
+    done = sorted(found.of_kind("parameter fusion"), key=lambda line: line.entry.mixed_weight or 0.0)
     if done:
         blocks.grid(
             [
                 {
-                    "w": line.mixed_weight,
-                    "value": in_percent(line.score.value),
-                    "low": in_percent(line.score.low),
-                    "high": in_percent(line.score.high),
+                    "w": line.entry.mixed_weight,
+                    "value": in_percent(line.value),
+                    "low": in_percent(line.low),
+                    "high": in_percent(line.high),
                 }
                 for line in done
             ],
             name="mixed-parameters",
-            of=context.facts(),
+            of=screen.facts(),
             column_config={**dict.fromkeys(("value", "low", "high"), PERCENT)},
             alt="Mixed parameters under true labels",
         )
     else:
         st.markdown("The parameters of these two checkpoints have not been mixed and evaluated yet.")
-    adaptive = shown.named("fusion, pooled")
-    default = "0.5" if adaptive is None or adaptive.weight is None else f"0.5, {adaptive.weight:.2f}"
+    pooled = found.fusion("pooled")
+    adaptive = None if pooled is None or pooled.weights is None else pooled.weights.mean_w
+    default = "0.5" if adaptive is None else f"0.5, {adaptive:.2f}"
     text = st.text_input("Weights of the TR parameters", default, max_chars=200, key="mix_weights",
                          help="Numbers from 0 to 1 with commas; 0.5 is the paper's fixed weight, the other one its "
                          "adaptive weight (Eq. 6, pooled over tasks).")  # fmt: skip
     try:
         weights = _weights(text)
-        study = mixing_study(study_from_json(asked.study), shown.tr, shown.tl, weights)
+        study = mixing_study(study_from_json(asked.study), found.tr, found.tl, weights)
         validate_study(study)
     except ObservatoryError as error:
         st.error(plain(str(error)))
@@ -377,18 +375,18 @@ def _weights(text: str) -> list[float]:
 # Downloads
 
 
-def downloads(context: Context) -> None:
+def downloads(screen: Screen) -> None:
     """The curve's rows and the chart."""
-    task = context.view.task
+    task = screen.view.task
     blocks.table(
-        parts.value_rows(context.shown, task) if context.weight is None else parts.curve_rows(context.shown, task),
+        parts.value_rows(screen.found, task) if screen.weight is None else parts.curve_rows(screen.found, task),
         name="fusion",
-        of=context.facts(shown="mean over tasks" if task is None else task_title(task)),
-        draw=partial(parts.drawn, context.asked, context.shown, context.view, context.weight),
+        of=screen.facts(shown="mean over tasks" if task is None else task_title(task)),
+        draw=partial(parts.drawn, screen.asked, screen.found, screen.view, screen.weight),
     )
 
 
-def how_computed(asked: Asked, shown: Shown) -> None:
+def how_computed(asked: Asked, found: Comparison) -> None:
     """The equations behind the page."""
     with st.expander("How this is computed"):
         st.latex(r"\hat y = \arg\max_y\; w\,P_{TR}^{\mathrm{random}}(y|x) + (1-w)\,P_{TL}^{\mathrm{abstract}}(y|x)")
@@ -403,6 +401,6 @@ def how_computed(asked: Asked, shown: Shown) -> None:
             "averaged first (pooled); an accuracy below chance counts as no excess. Checkpoints are chosen on the "
             "development set, ties go to the earlier step. The **equal ensemble** averages the two checkpoints that "
             "are best under true labels: what plain ensembling gives for "
-            f"the same cost. {count(shown.n_seeds, 'seed')}, {shown.n_examples:,} queries; label score: "
+            f"the same cost. {count(found.n_seeds, 'seed')}, {found.n_examples:,} queries; label score: "
             f"{asked.normalisation}."
         )

@@ -6,7 +6,7 @@ import streamlit as st
 
 from icl_core.errors import StudyError
 from pages.fusion import compute, details, parts
-from pages.fusion.compute import Asked, Shown
+from pages.fusion.compute import Asked, Comparison
 from pages.ui import blocks, cached, frame
 from pages.ui.words import reported
 
@@ -14,13 +14,13 @@ TABS = ["Tasks", "Cost", "Selection", "Queries", "Mixed parameters", "Table and 
 
 
 @st.fragment
-def laboratory(asked: Asked, shown: Shown) -> None:
+def laboratory(asked: Asked, found: Comparison) -> None:
     """Slider, chart and tabs: moving w reruns these alone."""
     with reported(st.stop):
-        view, weight = parts.look(shown)
-        parts.chart(asked, shown, view, weight)
-        parts.notes(shown)
-        details.draw(TABS, details.Context(asked, shown, view, weight))
+        view, weight = parts.tasks_and_weight(found)
+        parts.chart(asked, found, view, weight)
+        parts.notes(found)
+        details.draw(TABS, details.Screen(asked, found, view, weight))
 
 
 frame.heading("Fusion", "Does combining a TR-strong and a TL-strong checkpoint help, beyond ensembling?")
@@ -29,13 +29,13 @@ with reported():
     room = st.container()
     asked = parts.ask(study)
     try:
-        shown = compute.shown(asked)
-        parts.keep_members(shown)
+        found = compute.comparison(asked)
+        parts.keep_members(found)
         with room:
-            parts.finding(asked, shown)
+            parts.finding(asked, found)
     except StudyError as error:
         parts.missing(error)
     else:
         blocks.remarks(cached.collected(study).told)
-        laboratory(asked, shown)
-        details.how_computed(asked, shown)
+        laboratory(asked, found)
+        details.how_computed(asked, found)

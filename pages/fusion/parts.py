@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
-from icl_core.analysis.fusion_report import ROLES
+from icl_core.analysis.fusion.comparison import EntryScore
+from icl_core.analysis.fusion.members import ROLE_BY_SETTING
+from icl_core.analysis.fusion.weights import WeightKind
 from icl_core.errors import StudyError
 from icl_core.evaluation.study import Study, study_from_json, study_to_json
 from icl_core.records import LABEL_SETTINGS, CheckpointRef
 from pages.fusion import compute, wording
-from pages.fusion.compute import Asked, Further, Line, Menu, Shown
+from pages.fusion.compute import Asked, Comparison, Further, Menu
 from pages.ui import blocks, charts_fusion, controls, frame, selection
 from pages.ui.facts import Facts, who
 from pages.ui.pickers import one_of, several_of
@@ -22,7 +23,7 @@ from pages.ui.theme import Palette
 from pages.ui.words import checkpoint_name, count, end_page, legible, percent, plain, task_title
 
 __all__ = [
-    "Look",
+    "TasksDrawn",
     "ask",
     "chart",
     "curve_rows",
@@ -30,10 +31,9 @@ __all__ = [
     "facts_of",
     "finding",
     "keep_members",
-    "look",
     "missing",
     "notes",
-    "value_at",
+    "tasks_and_weight",
     "value_rows",
 ]
 
@@ -43,8 +43,8 @@ LAST_MEMBERS = "last_members"
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What of it is drawn."""
+class TasksDrawn:
+    """Which tasks the chart draws: the mean or one task, and whether each task has a line beside the mean."""
 
     task: str | None
     every_task: bool
@@ -96,7 +96,7 @@ def _further(found: dict[str, Menu], pair: tuple[str, str], *, by_hand: bool) ->
     options = {
         f"{legible(model)} ({role})": (model, setting)
         for model, menu in found.items()
-        for setting, role in ROLES.items()
+        for setting, role in ROLE_BY_SETTING.items()
         if menu.by_setting[setting] and (menu.has_dev or by_hand)
         if by_hand or (model, role) not in ((pair[0], "TR"), (pair[1], "TL"))
     }
@@ -130,10 +130,10 @@ def _checkpoint(label: str, key: str, refs: tuple[CheckpointRef, ...]) -> Checkp
     return names[one_of(label, list(names), default=list(names)[-1], key=key)]
 
 
-def keep_members(shown: Shown) -> None:
+def keep_members(found: Comparison) -> None:
     """Keeps which checkpoints are shown, so that choosing by hand begins with them."""
-    at = zip(("tr_at", "tl_at", *(f"further_at_{i}" for i in range(MOST_FURTHER))), shown.members, strict=False)
-    st.session_state[LAST_MEMBERS] = {key: checkpoint_name(ref) for key, (_, ref) in at}
+    at = zip(("tr_at", "tl_at", *(f"further_at_{i}" for i in range(MOST_FURTHER))), found.members, strict=False)
+    st.session_state[LAST_MEMBERS] = {key: checkpoint_name(member.checkpoint) for key, member in at}
 
 
 def _begin_with_shown() -> None:
@@ -160,29 +160,27 @@ def _ask_for_dev() -> None:
     st.session_state["setting"] = list(LABEL_SETTINGS)
 
 
-def look(shown: Shown) -> tuple[Look, float | None]:
-    """The mean or one task, whether each task has its own line, and the chosen w; no w with more than two members."""
-    if shown.curve is None:
-        return Look(controls.task_control(shown.tasks), every_task=False), None
+def tasks_and_weight(found: Comparison) -> tuple[TasksDrawn, float | None]:
+    """Which tasks are drawn, and the chosen w; no w with more than two members."""
+    if found.curve is None:
+        return TasksDrawn(controls.task_control(found.tasks), every_task=False), None
     left, middle, right = st.columns([5, 3, 2], vertical_alignment="bottom")
     with left:
         weight = _weight_slider()
     with middle:
-        task = controls.task_control(shown.tasks)
+        task = controls.task_control(found.tasks)
     with right:
         every = st.toggle("Each task", key="each", bind="query-params", disabled=task is not None)
-    return Look(task, every and task is None), weight
+    return TasksDrawn(task, every and task is None), weight
 
 
-def finding(asked: Asked, shown: Shown) -> None:
+def finding(asked: Asked, found: Comparison) -> None:
     """The page's sentence."""
-    best = wording.best_of(shown)
-    against = {}
-    for kind in ("best gold", "control"):
-        baseline = next(iter(shown.of_kind(kind)), None)
-        if baseline is not None:
-            against[kind] = compute.gains(asked, best.name, baseline.name)
-    blocks.finding(wording.finding(asked, shown, best, against))
+    against = {
+        line.entry.kind: compute.gains(asked, found.main.entry, line.entry)
+        for line in found.of_kind("best gold", "control")
+    }
+    blocks.finding(wording.finding(asked, found, against))
 
 
 def _weight_slider() -> float:
@@ -202,77 +200,72 @@ def _weight_slider() -> float:
     )
 
 
-def chart(asked: Asked, shown: Shown, view: Look, weight: float | None) -> None:
+def chart(asked: Asked, found: Comparison, view: TasksDrawn, weight: float | None) -> None:
     """The measure against w, or by line for more than two members."""
     title = controls.MEASURE_TITLES[asked.measure]
-    ((_, figure),) = drawn(asked, shown, view, weight, frame.palette())
+    ((_, figure),) = drawn(asked, found, view, weight, frame.palette())
     if weight is None:
         blocks.chart(figure, key="values", alt=f"{title} of fusions, members and baselines")
-        _weights_table(asked, shown)
+        _weights_table(asked, found)
         return
     blocks.chart(figure, key="weights", alt=f"{title} against w, with members, fusions and what has to be beaten")
-    st.markdown(wording.at_weight(shown, weight, value_at(shown, weight, view.task), view.task))
+    assert found.curve is not None
+    st.markdown(wording.at_weight(found, weight, found.curve.at(weight, task=view.task), view.task))
 
 
-def drawn(asked: Asked, shown: Shown, view: Look, weight: float | None, palette: Palette) -> list[Panel]:
+def drawn(asked: Asked, found: Comparison, view: TasksDrawn, weight: float | None, palette: Palette) -> list[Panel]:
     """The chart in the colours of a palette."""
     title = controls.MEASURE_TITLES[asked.measure]
-    if weight is None:
-        return [("", charts_fusion.value_chart(value_rows(shown, view.task), palette, title=title))]
-    lines = [line for line in shown.lines if view.task is None or view.task in line.score.by_task]
+    if weight is None or found.curve is None:
+        return [("", charts_fusion.value_chart(value_rows(found, view.task), palette, title=title))]
     figure = charts_fusion.weight_chart(
-        curve_rows(shown, view.task),
-        [row for line in lines for row in _mark_rows(line, view.task)],
-        [row for line in lines for row in _level_rows(shown, line, view.task)],
+        curve_rows(found, view.task),
+        [row for line in found.lines for row in _mark_rows(line, view.task)],
+        [row for line in found.lines for row in _level_rows(found, line, view.task)],
         palette,
-        tasks=_task_rows(shown) if view.every_task else [],
+        tasks=_task_rows(found) if view.every_task else [],
         title=title,
     )
-    return [("", charts_fusion.at_weight(figure, {"w": weight, "value": value_at(shown, weight, view.task)}))]
+    chosen = {"w": weight, "value": found.curve.at(weight, task=view.task)}
+    return [("", charts_fusion.at_weight(figure, chosen))]
 
 
-def facts_of(asked: Asked, shown: Shown) -> Facts:
+def facts_of(asked: Asked, found: Comparison) -> Facts:
     """What decides the numbers of the page: its study, its members, and how they are scored."""
     scored = {"measure": asked.measure, "label_score": asked.normalisation}
-    return Facts(study_from_json(asked.study), {**scored, **who(shown.members)})
+    return Facts(
+        study_from_json(asked.study), {**scored, **who([(each.role, each.checkpoint) for each in found.members])}
+    )
 
 
-def _weights_table(asked: Asked, shown: Shown) -> None:
+def _weights_table(asked: Asked, found: Comparison) -> None:
     """The members' weights by task."""
-    best = wording.best_of(shown)
-    names = [f"{role} {legible(ref.model)} {checkpoint_name(ref)}" for role, ref in shown.members]
+    title, weights = found.main.entry.title, found.main.weights
+    assert weights is not None  # a fusion has them
+    names = [
+        f"{each.role} {legible(each.checkpoint.model)} {checkpoint_name(each.checkpoint)}" for each in found.members
+    ]
     blocks.grid(
         [
-            {"task": task_title(task), **dict(zip(names, weights, strict=True))}
-            for task, weights in best.weights_by_task.items()
+            {"task": task_title(task), **dict(zip(names, of_task.tolist(), strict=True))}
+            for task, of_task in weights.by_task.items()
         ],
         name="weights",
-        of=facts_of(asked, shown),
+        of=facts_of(asked, found),
         column_config=dict.fromkeys(names, st.column_config.NumberColumn(format="%.2f")),
-        alt=f"Weights of {best.name} by task",
+        alt=f"Weights of {title} by task",
     )
-    st.caption(f"Weights of {plain(best.name)}; in each row they sum to 1.")
+    st.caption(f"Weights of {plain(title)}; in each row they sum to 1.")
 
 
-def value_rows(shown: Shown, task: str | None) -> list[dict[str, Any]]:
-    """One row a line with its interval."""
-    return [
-        {"name": line.name, "kind": wording.group_of(line), **_numbers(line, task)}
-        for line in shown.lines
-        if task is None or task in line.score.by_task
-    ]
+def value_rows(found: Comparison, task: str | None) -> list[dict[str, Any]]:
+    """One row for each line, with its interval."""
+    return [{"name": line.entry.title, "kind": wording.group_of(line), **_numbers(line, task)} for line in found.lines]
 
 
-def value_at(shown: Shown, weight: float, task: str | None) -> float:
-    """The measure at a w of the grid, of two members."""
-    assert shown.curve is not None
-    at = int(np.argmin(np.abs(shown.curve.weight - weight)))
-    return float((shown.curve.value if task is None else shown.curve.by_task[task])[at])
-
-
-def curve_rows(shown: Shown, task: str | None) -> list[dict[str, Any]]:
+def curve_rows(found: Comparison, task: str | None) -> list[dict[str, Any]]:
     """The curve; a single task has no band of its own along w."""
-    curve = shown.curve
+    curve = found.curve
     assert curve is not None
     values, lows, highs = (curve.value, curve.low, curve.high) if task is None else (curve.by_task[task],) * 3
     return [
@@ -281,83 +274,75 @@ def curve_rows(shown: Shown, task: str | None) -> list[dict[str, Any]]:
     ]
 
 
-def _task_rows(shown: Shown) -> list[dict[str, Any]]:
-    assert shown.curve is not None
+def _task_rows(found: Comparison) -> list[dict[str, Any]]:
+    assert found.curve is not None
     return [
         {"w": round(float(w), 4), "value": float(value), "task": task_title(task)}
-        for task, values in shown.curve.by_task.items()
-        for w, value in zip(shown.curve.weight[::5], values[::5], strict=True)
+        for task, values in found.curve.by_task.items()
+        for w, value in zip(found.curve.weight[::5], values[::5], strict=True)
     ]
 
 
-def _numbers(line: Line, task: str | None) -> dict[str, float]:
-    value, low, high = (line.score.value, line.score.low, line.score.high) if task is None else line.score.by_task[task]
-    return {"value": value, "low": low, "high": high}
+def _numbers(line: EntryScore, task: str | None) -> dict[str, float]:
+    return dict(zip(("value", "low", "high"), line.of(task), strict=True))
 
 
-_MARK_LABELS = {
-    "fusion, adaptive": "adaptive",
-    "fusion, pooled": "pooled",
-    "fusion, fixed": "fixed",
-    "fusion, oracle": "oracle (upper bound)",
-}
+_MARK_LABELS: dict[WeightKind, str] = {"oracle": "oracle (upper bound)"}
+"""What stands beside a fusion's mark, if it is more than the kind of its weights."""
 
 
-def _mark_rows(line: Line, task: str | None) -> list[dict[str, Any]]:
+def _mark_rows(line: EntryScore, task: str | None) -> list[dict[str, Any]]:
     """Members, fusions and mixed parameters: what has a place on the axis of w."""
-    name = line.name
-    if line.kind == "member":
-        role = name[:2]
-        return [
-            {**_numbers(line, task), "w": float(role == "TR"), "kind": role, "name": name, "label": f"{role} alone"}
-        ]
-    if line.weight is not None:
-        w = line.weight if task is None else line.weights_by_task[task][0]
-        label = _MARK_LABELS.get(name, "")
-        return [{**_numbers(line, task), "w": w, "kind": line.kind, "name": wording.mark_name(line), "label": label}]
-    if line.kind == "parameter fusion" and line.mixed_weight is not None:
-        return [{**_numbers(line, task), "w": line.mixed_weight, "kind": line.kind, "name": name, "label": ""}]
-    return []
+    entry = line.entry
+    row = {**_numbers(line, task), "kind": entry.kind, "name": wording.mark_name(line), "label": ""}
+    if entry.kind == "member":
+        (role,) = entry.roles
+        return [{**row, "w": float(role == "TR"), "kind": role, "label": f"{role} alone"}]
+    if line.weights is not None and entry.weight_kind is not None:
+        w = line.weights.mean_w if task is None else float(line.weights.by_task[task][0])
+        return [{**row, "w": w, "label": _MARK_LABELS.get(entry.weight_kind, entry.weight_kind)}]
+    return [] if entry.mixed_weight is None else [{**row, "w": entry.mixed_weight}]
 
 
-def _level_rows(shown: Shown, line: Line, task: str | None) -> list[dict[str, Any]]:
+def _level_rows(found: Comparison, line: EntryScore, task: str | None) -> list[dict[str, Any]]:
     """What is compared with as a horizontal line."""
-    label = wording.level_label(line)
+    entry, label = line.entry, wording.level_label(line)
     if label is None:
         return []
-    strong = line.kind in ("best gold", "control")
-    if line.kind == "gold" and any(line.checkpoints == best.checkpoints for best in shown.of_kind("best gold")):
-        return []
-    return [{**_numbers(line, task), "name": line.name, "label": label, "strong": strong}]
+    best = {ref for each in found.of_kind("best gold") for ref in each.entry.checkpoints}
+    if entry.kind == "gold" and best & set(entry.checkpoints):
+        return []  # it is drawn as the best one
+    strong = entry.kind in ("best gold", "control")
+    return [{**_numbers(line, task), "name": entry.title, "label": label, "strong": strong}]
 
 
-def notes(shown: Shown) -> None:
-    """What the marks are, what the bands are, and where weights are equal for want of better."""
-    if shown.curve is None:
+def notes(found: Comparison) -> None:
+    """What the marks are, what the bands are, and where no member earned a weight."""
+    if found.curve is None:
         st.caption(
-            f"{len(shown.members)} members, their probabilities weighed and added; whiskers: 95 %, bootstrap over "
-            f"{count(shown.n_seeds, 'seed')} and {shown.n_examples:,} queries; chance is {percent(shown.chance)}. "
+            f"{len(found.members)} members, their probabilities weighed and added; whiskers: 95 %, bootstrap over "
+            f"{count(found.n_seeds, 'seed')} and {found.n_examples:,} queries; chance is {percent(found.chance)}. "
             "Mixed parameters and the tables of selection are of the first two members."
         )
-        _equal_for_want(shown)
+        _equal_for_want(found)
         return
-    adaptive = "; adaptive weights differ by task, so it need not lie on the curve" if shown.has_dev else ""
+    adaptive = "; adaptive weights differ by task, so it need not lie on the curve" if found.has_dev else ""
     st.caption(
         f"Diamonds: fusions of the predictions at their mean weight{adaptive}. Hollow: oracle, chosen on the test set, "
         "an upper bound and no result. Circle and square: the members alone. Triangles: mixed parameters. Dashed: "
         "single checkpoints under true labels, and the equal ensemble of the two that are best on dev, the control for "
-        f"plain ensembling. Bands: 95 %, bootstrap over {count(shown.n_seeds, 'seed')} and {shown.n_examples:,} "
-        f"queries; chance is {percent(shown.chance)}."
+        f"plain ensembling. Bands: 95 %, bootstrap over {count(found.n_seeds, 'seed')} and {found.n_examples:,} "
+        f"queries; chance is {percent(found.chance)}."
     )
-    _equal_for_want(shown)
+    _equal_for_want(found)
 
 
-def _equal_for_want(shown: Shown) -> None:
-    if shown.equal_for_want:
+def _equal_for_want(found: Comparison) -> None:
+    if found.equal_for_want:
         st.caption(
             "No member is above chance on the development set of "
-            f"{plain(', '.join(task_title(task) for task in shown.equal_for_want))}: all weigh "
-            f"1/{len(shown.members)} there."
+            f"{plain(', '.join(task_title(task) for task in found.equal_for_want))}: all weigh "
+            f"1/{len(found.members)} there."
         )
 
 

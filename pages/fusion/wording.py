@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from icl_core.analysis.fusion_report import Gain
-from icl_core.analysis.gains import GainRow
-from pages.fusion.compute import Asked, Line, Shown
+from icl_core.analysis.fusion.comparison import EntryKind, EntryScore, Gain
+from icl_core.analysis.fusion.gains import GainRow
+from pages.fusion.compute import Asked, Comparison
 from pages.ui.controls import MEASURE_TITLES
 from pages.ui.words import checkpoint_name, legible, p_value, percent, plain, points, signed, task_title
 
-__all__ = ["at_weight", "best_of", "finding", "gain_text", "group_of", "level_label", "mark_name", "tests_text"]
+__all__ = ["at_weight", "finding", "gain_text", "group_of", "level_label", "mark_name", "tests_text"]
 
 
 def gain_text(row: GainRow) -> str:
@@ -28,21 +28,27 @@ def tests_text(row: GainRow) -> str:
     return ", ".join(parts)
 
 
-def finding(asked: Asked, shown: Shown, best: Line, against: Mapping[str, Mapping[str, Gain]]) -> str:
+def finding(asked: Asked, found: Comparison, against: Mapping[EntryKind, Mapping[str, Gain]]) -> str:
     """What the fusion reaches, and what it gains over the best single checkpoint and over plain ensembling."""
-    *firsts, last = [f"{plain(ref.model)} {plain(checkpoint_name(ref))} ({role})" for role, ref in shown.members]
+    *firsts, last = [
+        f"{plain(each.checkpoint.model)} {plain(checkpoint_name(each.checkpoint))} ({each.role})"
+        for each in found.members
+    ]
     members = f"{', '.join(firsts)} and {last}"
-    how = "adaptive weights" if best.name.endswith("adaptive") else "equal weights"
-    value = f"**{percent(best.score.value)}** {MEASURE_TITLES[asked.measure].lower()}"
+    how = "adaptive weights" if found.main.entry.weight_kind == "adaptive" else "equal weights"
+    value = f"**{percent(found.main.value)}** {MEASURE_TITLES[asked.measure].lower()}"
     first = f"{members}, fused with {how}, reach {value}"
-    words = {"best gold": "the best single checkpoint under true labels", "control": "the equal ensemble of two"}
+    words: dict[EntryKind, str] = {
+        "best gold": "the best single checkpoint under true labels",
+        "control": "the equal ensemble of two",
+    }
     parts = []
     for kind, by_measure in against.items():
         row = by_measure[asked.measure].mean
         parts.append(f"against {words[kind]} **{gain_text(row)}**; {tests_text(row)}")
     if not parts:
-        lines = [line for line in shown.lines if line.kind == "gold"]
-        alone = " and ".join(f"{percent(line.score.value)} ({plain(line.name)})" for line in lines)
+        lines = found.of_kind("gold")
+        alone = " and ".join(f"{percent(line.value)} ({plain(line.entry.title)})" for line in lines)
         return f"{first}{f'; single checkpoints reach {alone}' if alone else ''}."
     other = "balanced_accuracy" if asked.measure != "balanced_accuracy" else "accuracy"
     also = ", ".join(f"{points(by_measure[other].mean.gain)}" for by_measure in against.values())
@@ -61,49 +67,40 @@ def _verdict(rows: list[GainRow]) -> str:
     return "No gain over the best single checkpoint is clear of its 95 % interval."
 
 
-def at_weight(shown: Shown, weight: float, value: float, task: str | None) -> str:
+def at_weight(found: Comparison, weight: float, value: float, task: str | None) -> str:
     """The live line under the chart."""
     where = "" if task is None else f" on {plain(task_title(task))}"
     parts = [f"At **w = {weight:.2f}**{where}: **{percent(value)}**"]
-    for kind, words in (("best gold", "the best single checkpoint"), ("control", "the equal ensemble")):
-        line = next(iter(shown.of_kind(kind)), None)
-        if line is not None:
-            base = line.score.value if task is None else line.score.by_task[task][0]
-            parts.append(f"{points(value - base)} against {words}")
+    words: dict[EntryKind, str] = {"best gold": "the best single checkpoint", "control": "the equal ensemble"}
+    for line in found.of_kind("best gold", "control"):
+        parts.append(f"{points(line.lead_of(value, task=task))} against {words[line.entry.kind]}")
     return ", ".join(parts) + "."
 
 
-def best_of(shown: Shown) -> Line:
-    """The fusion that is the page's result: adaptive weights, or equal ones without development results."""
-    line = shown.named("fusion, adaptive") or shown.named("fusion, fixed")
-    assert line is not None
-    return line
-
-
-def group_of(line: Line) -> str:
-    """The colour group of a line where every line is drawn."""
-    if line.kind == "member":
-        role = line.name.split(" ")[0]
+def group_of(line: EntryScore) -> str:
+    """The colour group of a line if every line is drawn."""
+    kind, (role, *_) = line.entry.kind, line.entry.roles
+    if kind == "member":
         return role if role in ("TR", "TL") else "single, gold"
     groups = {"gold": "single, gold", "best gold": "single, gold", "other model": "single, gold"}
-    return {**groups, "control": "equal ensemble"}.get(line.kind, line.kind)
+    return {**groups, "control": "equal ensemble"}.get(kind, kind)
 
 
-def mark_name(line: Line) -> str:
-    """A fusion's full name, with its weight."""
-    weight = f", mean w {line.weight:.2f}" if line.weight is not None else ""
-    return f"{line.name}{weight}"
+def mark_name(line: EntryScore) -> str:
+    """A fusion's title, with its mean weight."""
+    mean = None if line.weights is None else line.weights.mean_w
+    return line.entry.title if mean is None else f"{line.entry.title}, mean w {mean:.2f}"
 
 
-def level_label(line: Line) -> str | None:
-    """The short name of a horizontal line, on two lines where it is long; None for what is none."""
-    if line.kind == "best gold":
+def level_label(line: EntryScore) -> str | None:
+    """The short name of a horizontal line, on two lines if it is long; None for what is none."""
+    kind, ref = line.entry.kind, line.entry.checkpoints[0]
+    if kind == "best gold":
         return "best single\n(dev), gold"
-    if line.kind == "control":
+    if kind == "control":
         return "equal\nensemble, gold"
-    if line.kind == "gold":
-        ref = line.checkpoints[0]
+    if kind == "gold":
         return f"{checkpoint_name(ref)}, gold"
-    if line.kind == "other model":
-        return f"{legible(line.checkpoints[0].model)},\ngold"
+    if kind == "other model":
+        return f"{legible(ref.model)},\ngold"
     return None

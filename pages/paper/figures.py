@@ -14,7 +14,7 @@ from icl_core.registry.families import MODELS
 from icl_core.registry.paper import FIGURES, INTENSITY_ICL_R, PAPER_MODELS
 from icl_core.registry.tasks import TASKS
 from pages.paper.fill import Filling, fillings
-from pages.paper.parts import Seen, differences_of, number, roles
+from pages.paper.parts import PaperView, differences_of, number, roles
 from pages.ui import controls, selection, side_by_side, suite
 from pages.ui.sheet import together
 from pages.ui.words import count, joined, plain
@@ -34,7 +34,7 @@ def _panel(item: str) -> Iterator[None]:
     yield
 
 
-def _missing(item: str, seen: Seen) -> None:
+def _missing(item: str, seen: PaperView) -> None:
     """What of a figure is missing, with the study that would fill it."""
     wanted = list(dict.fromkeys(role for group in FIGURES[item].groups for role in group.models))
     _, absent = roles(seen, wanted)
@@ -47,7 +47,7 @@ def _missing(item: str, seen: Seen) -> None:
     differences_of(item)
 
 
-def study_choice(seen: Seen, models: Sequence[str]) -> selection.Choice:
+def study_choice(seen: PaperView, models: Sequence[str]) -> selection.Choice:
     """The study's options for other models with all three label settings; the paper's grid for its own models."""
     own = all(model in MODELS for model in models)
     checkpoints = "paper" if own and seen.choice.checkpoints == "all" else seen.choice.checkpoints
@@ -60,7 +60,7 @@ def study_choice(seen: Seen, models: Sequence[str]) -> selection.Choice:
     )
 
 
-def wanted_choice(seen: Seen, models: Sequence[str]) -> selection.Choice:
+def wanted_choice(seen: PaperView, models: Sequence[str]) -> selection.Choice:
     """The same to evaluate what is missing: models of the paper are evaluated on its 16 tasks, whatever is shown."""
     choice = study_choice(seen, models)
     return dataclasses.replace(choice, task=tuple(TASKS)) if any(model in MODELS for model in models) else choice
@@ -70,7 +70,7 @@ def _nobody() -> None:
     st.info("None of these models has results under this study's options.")
 
 
-def _abilities(seen: Seen) -> None:
+def _abilities(seen: PaperView) -> None:
     """Fig. 1: the three abilities of each model."""
     with _panel("Fig. 1"):
         here, _ = roles(seen, FIGURES["Fig. 1"].groups[0].models)
@@ -86,7 +86,7 @@ def _abilities(seen: Seen) -> None:
     _missing("Fig. 1", seen)
 
 
-def _intensity_and_occurrence(seen: Seen) -> None:
+def _intensity_and_occurrence(seen: PaperView) -> None:
     """Fig. 2: mean intensity against final ICL, and how often TR and TL compete."""
     with _panel("Fig. 2 right"):
         right = side_by_side.scatter(seen.side)
@@ -105,7 +105,7 @@ def _intensity_and_occurrence(seen: Seen) -> None:
             _nobody()
 
 
-def _against_r(seen: Seen) -> None:
+def _against_r(seen: PaperView) -> None:
     """Fig. 3: R and ICL of each model."""
     with _panel("Fig. 3"):
         if seen.side.summaries:
@@ -116,7 +116,7 @@ def _against_r(seen: Seen) -> None:
     _missing("Fig. 3", seen)
 
 
-def _factor(seen: Seen, item: str) -> None:
+def _factor(seen: PaperView, item: str) -> None:
     """Figs. 4 to 6: R of the models of each group over one axis, and their mean intensities."""
     with _panel(item):
         for index, group in enumerate(FIGURES[item].groups):
@@ -140,7 +140,7 @@ def _factor(seen: Seen, item: str) -> None:
     _missing(item, seen)
 
 
-PANELS: dict[str, Callable[[Seen], None]] = {
+PANELS: dict[str, Callable[[PaperView], None]] = {
     "Fig. 1": _abilities,
     "Fig. 2": _intensity_and_occurrence,
     "Fig. 3": _against_r,

@@ -17,7 +17,7 @@ from pages.ui.side_by_side import SideBySide, correlation_words
 from pages.ui.words import count, joined, plain, points
 
 __all__ = [
-    "Seen",
+    "PaperView",
     "difference_words",
     "differences_of",
     "finding",
@@ -34,7 +34,7 @@ MOST_FURTHER = 36
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PaperView:
     """What all panels share.
 
     Attributes:
@@ -83,12 +83,12 @@ def view_controls() -> tuple[View, tuple[Quantity, ScaleName]]:
 
 def observe(
     view: View, look: tuple[Quantity, ScaleName], epsilon: float, *, chosen: Mapping[str, str], further: Sequence[str]
-) -> Seen:
+) -> PaperView:
     """The trajectories of everything shown, each read once."""
     choice = selection.current_choice()
     found = compared.compare(choice, [*chosen.values(), *further], view=view)
     summaries = compared.summaries_of(found, epsilon=epsilon)
-    return Seen(choice, view, epsilon, chosen, SideBySide(found, summaries, look, _names(chosen)))
+    return PaperView(choice, view, epsilon, chosen, SideBySide(found, summaries, look, _names(chosen)))
 
 
 def _names(chosen: Mapping[str, str]) -> dict[str, str]:
@@ -101,13 +101,13 @@ def _names(chosen: Mapping[str, str]) -> dict[str, str]:
     return names
 
 
-def roles(seen: Seen, wanted: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+def roles(seen: PaperView, wanted: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Of the paper's models those that have a trajectory here, by role, and those that have none."""
     here = {role: seen.stand_ins[role] for role in wanted if seen.stand_ins.get(role) in seen.side.found.trajectories}
     return here, [role for role in wanted if role not in here]
 
 
-def finding(seen: Seen) -> None:
+def finding(seen: PaperView) -> None:
     """How much of the paper is here, and its one number beside ours."""
     here, _ = roles(seen, tuple(PAPER_MODELS))
     itself = [role for role, model in here.items() if role == model]
@@ -149,7 +149,7 @@ def differences_of(item: str) -> None:
                 )
 
 
-def how_computed(seen: Seen) -> None:
+def how_computed(seen: PaperView) -> None:
     """Options, sizes, exclusions."""
     with st.expander("How this is computed"):
         choice = seen.choice

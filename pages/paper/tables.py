@@ -9,6 +9,8 @@ from typing import Any
 import streamlit as st
 
 from icl_core.analysis.comparison import ModelTrajectory, subsample, summarise
+from icl_core.analysis.fusion.comparison import EntryScore, mixed_counterpart
+from icl_core.analysis.fusion.weights import WeightKind
 from icl_core.errors import ObservatoryError, StudyError
 from icl_core.evaluation.study import study_to_json
 from icl_core.registry.paper import (
@@ -25,12 +27,12 @@ from icl_core.registry.paper import (
 from pages.fusion import compute
 from pages.paper.figures import study_choice, wanted_choice
 from pages.paper.fill import Filling, fillings
-from pages.paper.parts import Seen, difference_words, differences_of, number, roles
+from pages.paper.parts import PaperView, difference_words, differences_of, number, roles
 from pages.ui import blocks, compared, selection
 from pages.ui.facts import Facts, of_view, points_of
 from pages.ui.words import count, interval, joined, legible, percent, plain
 
-__all__ = ["PANELS", "mixed_line", "ratio_of", "roles_under", "table_7_choices"]
+__all__ = ["PANELS", "ratio_of", "roles_under", "table_7_choices"]
 
 ABSENT = "not in this store"
 
@@ -45,16 +47,15 @@ def _row(name: str, reported: Reported, ours: float | None, *, said: str = "", w
     }
 
 
-def _facts(seen: Seen) -> Facts:
+def _facts(seen: PaperView) -> Facts:
     """What decides this store's numbers in the tables."""
     roles_played = "; ".join(f"{role}: {legible(model)}" for role, model in seen.stand_ins.items())
     rows: dict[str, str | int | float] = {"test_rows": seen.choice.examples, "demo_seeds": seen.choice.seeds}
     return Facts(None, {**of_view(seen.view), **points_of(seen.epsilon), **rows, "stand_ins": roles_played})
 
 
-def _table(lines: Sequence[dict[str, Any]], alt: str, seen: Seen) -> None:
+def _table(lines: Sequence[dict[str, Any]], seen: PaperView, *, name: str, alt: str) -> None:
     config: Any = {"": st.column_config.TextColumn(width="medium")}
-    name = alt.partition(",")[0].partition(":")[0].lower().replace(" ", "-")
     blocks.grid(lines, name=name, of=_facts(seen), column_config=config, height=min(560, 38 + 35 * len(lines)), alt=alt)
 
 
@@ -82,7 +83,7 @@ def ratio_of(trajectory: ModelTrajectory, table: Table7, column: str, *, epsilon
     return summarise(trajectory, epsilon=epsilon).competition.ratio
 
 
-def _table_7_part(name: str, table: Table7, seen: Seen) -> dict[selection.Choice, list[str]]:
+def _table_7_part(name: str, table: Table7, seen: PaperView) -> dict[selection.Choice, list[str]]:
     """Draws one part; gives the models that are missing by the options under which they would be evaluated."""
     st.header(f"{name}: {table.title}", anchor=False)
     gaps: dict[selection.Choice, list[str]] = {}
@@ -95,11 +96,12 @@ def _table_7_part(name: str, table: Table7, seen: Seen) -> dict[selection.Choice
             lines.append({**_row(f"{PAPER_MODELS[role]}, {column}", cell, ours, why=why), "note": cell.note})
             if ours is None:
                 gaps.setdefault(choice, []).append(role)
-    _table(lines, f"{name}: competition ratio, reported and here", seen)
+    alt = f"{name}: competition ratio, reported and here"
+    _table(lines, seen, name=name.lower().replace(" ", "-"), alt=alt)
     return gaps
 
 
-def _filling(choice: selection.Choice, absent: Sequence[str], seen: Seen) -> Filling:
+def _filling(choice: selection.Choice, absent: Sequence[str], seen: PaperView) -> Filling:
     """What would fill one gap of Table 7, with words for the options in which it differs from the study's."""
     models = tuple(seen.stand_ins.get(role, role) for role in absent)
     wanted = wanted_choice(dataclasses.replace(seen, choice=choice), models)
@@ -109,7 +111,7 @@ def _filling(choice: selection.Choice, absent: Sequence[str], seen: Seen) -> Fil
     return Filling(f"table-7-{choice.checkpoints}-{choice.shots}-{choice.alphabet}", words, wanted)
 
 
-def roles_under(seen: Seen, choice: selection.Choice, wanted: tuple[str, ...]) -> dict[str, ModelTrajectory]:
+def roles_under(seen: PaperView, choice: selection.Choice, wanted: tuple[str, ...]) -> dict[str, ModelTrajectory]:
     """The trajectories of the paper's models under other options, of those that have one."""
     played = {role: seen.stand_ins[role] for role in wanted if role in seen.stand_ins}
     found = compared.compare(choice, tuple(played.values()), view=seen.view).trajectories
@@ -127,7 +129,7 @@ def _ratio_or_why(
         return None, f"needs {int(column) + 1} checkpoints, has {len(trajectory.checkpoints)}"
 
 
-def sensitivity(seen: Seen) -> None:
+def sensitivity(seen: PaperView) -> None:
     """Table 7: the competition ratio with fewer checkpoints, other shots, other symbols."""
     st.caption("Competition ratio. The paper's are multiples of one over the number of intervals.")
     gaps: dict[selection.Choice, list[str]] = {}
@@ -141,7 +143,7 @@ def sensitivity(seen: Seen) -> None:
 # Tables 1 to 3: fusion
 
 
-def _asked(seen: Seen, pair: tuple[str, str]) -> compute.Asked:
+def _asked(seen: PaperView, pair: tuple[str, str]) -> compute.Asked:
     """The fusion page's question for one pair of stand-ins; all pairs are read with one study."""
     models = tuple(dict.fromkeys(seen.stand_ins[role] for role in _fusion_roles() if role in seen.stand_ins))
     study = selection.study_of(study_choice(seen, models))
@@ -153,7 +155,7 @@ def _fusion_roles() -> tuple[str, ...]:
     return tuple(dict.fromkeys(role for pair in TABLE_3_COLUMNS for role in pair))
 
 
-def _pairs(seen: Seen) -> Mapping[tuple[str, str], tuple[str, str]]:
+def _pairs(seen: PaperView) -> Mapping[tuple[str, str], tuple[str, str]]:
     """Store models by the pair of roles that they play, of pairs whose both roles are played."""
     return {
         (tr, tl): (seen.stand_ins[tr], seen.stand_ins[tl])
@@ -166,59 +168,59 @@ def _pair_title(tr: str, tl: str) -> str:
     return f"{PAPER_MODELS[tr]} TR + {PAPER_MODELS[tl]} TL"
 
 
-def _fused(entry: Table1Entry, seen: Seen, problems: dict[str, str]) -> list[dict[str, Any]]:
+def _fused(entry: Table1Entry, seen: PaperView, problems: dict[str, str]) -> list[dict[str, Any]]:
     """Two lines, fixed and adaptive weights."""
     title = entry.title or _pair_title(entry.tr, entry.tl)
     mixed = entry.kind == "parameter fusion"
     here = entry.tr in seen.stand_ins and entry.tl in seen.stand_ins
-    lines = None
+    found = None
     if here:
         asked = _asked(seen, (seen.stand_ins[entry.tr], seen.stand_ins[entry.tl]))
         try:
-            lines = None if mixed and not compute.has_mixed(asked) else compute.shown(asked)
+            found = None if mixed and not compute.has_mixed(asked) else compute.comparison(asked)
         except ObservatoryError as error:
             problems[title] = str(error)
+    why = ABSENT if not here else "not evaluated yet: fusion page, Mixed parameters" if mixed else "not computed"
+    reported: dict[WeightKind, Reported | None] = {"fixed": entry.fixed, "adaptive": entry.adaptive}
     out = []
-    for kind, reported in (("fixed", entry.fixed), ("adaptive", entry.adaptive)):
-        line = None
-        if lines is not None:
-            line = mixed_line(lines, kind) if mixed else lines.named(f"fusion, {kind}")
-        said = f"{percent(line.score.value)} ({interval(line.score.low, line.score.high)})" if line else ""
-        why = ABSENT if not here else "not evaluated yet: fusion page, Mixed parameters" if mixed else "not computed"
-        if line is not None and mixed:
-            said += f", w = {line.mixed_weight:.2f}"
-        if reported is not None:
-            value = line.score.value if line else None
+    for kind, theirs in reported.items():
+        if theirs is not None:
             name = f"{PAPER_MODELS[entry.tr]} mixed parameters, {kind}" if mixed else f"{title}, {kind}"
-            out.append(_row(name, reported, value, said=said, why=why))
-            out[-1]["TFLOPs reported"] = number(entry.tflops)
+            line = _our_line(found, kind, mixed=mixed)
+            row = _row(name, theirs, line.value if line else None, said=_said(line), why=why)
+            out.append({**row, "TFLOPs reported": number(entry.tflops)})
     return out
 
 
-def mixed_line(shown: compute.Shown, kind: str) -> compute.Line | None:
-    """Mixed parameters with the paper's fixed weight 1/2, or with the adaptive one, pooled over tasks (Eq. 6)."""
-    pooled = shown.named("fusion, pooled")
-    wanted = 0.5 if kind == "fixed" else pooled.weight if pooled else None
-    near = [line for line in shown.of_kind("parameter fusion") if line.mixed_weight is not None and wanted is not None]
-    # The fusion page offers the adaptive weight with two digits.
-    return next((line for line in near if abs(line.mixed_weight - wanted) < 0.0051), None)  # type: ignore[operator]
+def _our_line(found: compute.Comparison | None, kind: WeightKind, *, mixed: bool) -> EntryScore | None:
+    if found is None:
+        return None
+    return mixed_counterpart(found.lines, kind) if mixed else found.fusion(kind)
 
 
-def _gold(entry: Table1Entry, seen: Seen) -> dict[str, Any]:
+def _said(line: EntryScore | None) -> str:
+    """The value with its interval, and w of mixed parameters."""
+    if line is None:
+        return ""
+    w = line.entry.mixed_weight
+    return f"{percent(line.value)} ({interval(line.low, line.high)}){'' if w is None else f', w = {w:.2f}'}"
+
+
+def _gold(entry: Table1Entry, seen: PaperView) -> dict[str, Any]:
     summary = seen.side.summaries.get(seen.stand_ins.get(entry.tr, ""))
     assert entry.accuracy is not None  # gold lines have one
     line = _row(f"{PAPER_MODELS[entry.tr]} gold", entry.accuracy, summary.final_icl if summary else None)
     return {**line, "TFLOPs reported": number(entry.tflops)}
 
 
-def accuracies(seen: Seen) -> None:
+def accuracies(seen: PaperView) -> None:
     """Tables 1 and 2: accuracy of single models, of mixed parameters and of fused predictions."""
     st.header("Tables 1, 2: fusion and the models that it has to beat", anchor=False)
     problems: dict[str, str] = {}
     lines = []
     for entry in TABLE_1:
         lines += [_gold(entry, seen)] if entry.kind == "gold" else _fused(entry, seen, problems)
-    _table(lines, "Tables 1 and 2, reported and here", seen)
+    _table(lines, seen, name="tables-1-and-2", alt="Tables 1 and 2, reported and here")
     st.caption(
         "Reported: mean over 16 datasets ± over five seeds; * t-test, p < 0.05. Ours: 95 % interval, bootstrap over "
         "seeds and queries; members chosen and weighed on the development set; mixed parameters are evaluated from the "
@@ -228,7 +230,7 @@ def accuracies(seen: Seen) -> None:
     differences_of("Tables 1, 2")
 
 
-def _fusion_gaps(seen: Seen, problems: Mapping[str, str]) -> None:
+def _fusion_gaps(seen: PaperView, problems: Mapping[str, str]) -> None:
     for title, problem in problems.items():
         st.info(f"{plain(title)}: {plain(problem)}")
     _, absent = roles(seen, _fusion_roles())
@@ -239,7 +241,7 @@ def _fusion_gaps(seen: Seen, problems: Mapping[str, str]) -> None:
         fillings([Filling("fusion", words, wanted_choice(seen, models), dev=True)])
 
 
-def ablation(seen: Seen) -> None:
+def ablation(seen: PaperView) -> None:
     """Table 3: adaptive fusion by how its checkpoints are chosen."""
     st.header("Table 3: which checkpoints are fused", anchor=False)
     pairs = _pairs(seen)
@@ -258,7 +260,7 @@ def ablation(seen: Seen) -> None:
             why = "not computed" if (tr, tl) in pairs else ABSENT
             line = _row(f"{title}: {' / '.join(rules)}", cells[at], ours.get(rules), why=why)
             lines.append({**line, "note": cells[at].note})
-    _table(lines, "Table 3, reported and here", seen)
+    _table(lines, seen, name="table-3", alt="Table 3, reported and here")
     computed = len(pairs) - len(problems)
     st.caption(
         "Accuracy of the adaptive fusion; rows name the choice of the TR and of the TL checkpoint. "
@@ -268,7 +270,7 @@ def ablation(seen: Seen) -> None:
     differences_of("Table 3")
 
 
-def code_differences(seen: Seen) -> None:
+def code_differences(seen: PaperView) -> None:
     """Every point in which the paper and its code do not agree, and which of them is shown here."""
     st.header("Paper and code", anchor=False)
     blocks.grid(
@@ -291,7 +293,7 @@ def code_differences(seen: Seen) -> None:
     )
 
 
-PANELS: dict[str, Callable[[Seen], None]] = {
+PANELS: dict[str, Callable[[PaperView], None]] = {
     "Tables 1, 2": accuracies,
     "Table 3": ablation,
     "Table 7": sensitivity,

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from icl_core.analysis.fusion import fuse
+from icl_core.analysis.fusion.equations import fuse
 from icl_core.analysis.predictions import Normalisation
 from icl_core.data.unknown import ReadWord, mostly_unknown
 from icl_core.errors import DataError

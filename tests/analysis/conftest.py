@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import settings
 
-from icl_core.analysis.fusion import FusionData, Member, ModelSplits, collect_members
+from icl_core.analysis.fusion.members import FusionData, MemberResults, ModelSplits, collect_members
 from icl_core.analysis.predictions import collect_predictions
 from icl_core.records import CellKey, CellRecord, CellSpec, CheckpointRef, digest_of
 
@@ -154,4 +154,4 @@ def splits() -> ModelSplits:
 
 @pytest.fixture(scope="session")
 def data(splits: ModelSplits) -> FusionData:
-    return collect_members([Member(splits, _ref(10), "random"), Member(splits, _ref(20), "abstract")])
+    return collect_members([MemberResults(splits, _ref(10), "random"), MemberResults(splits, _ref(20), "abstract")])

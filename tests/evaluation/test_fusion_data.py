@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icl_core.analysis.fusion import ModelSplits
-from icl_core.analysis.fusion_report import choose_members, fusion_entries, pair_grid
+from icl_core.analysis.fusion.comparison import fusion_entries
+from icl_core.analysis.fusion.grids import pair_grid
+from icl_core.analysis.fusion.members import ModelSplits
+from icl_core.analysis.fusion.selection import choose_members
 from icl_core.analysis.predictions import NORMALISATIONS, Normalisation, collect_predictions
 from icl_core.errors import CheckpointError, StudyError
 from icl_core.evaluation.cost import flops_of_prompts
@@ -48,9 +50,10 @@ def test_mixed_parameters_and_other_models_are_found(store: Store) -> None:
     fill(store, dataclasses.replace(half, checkpoints=refs_of("four", (5,)), n_shots=8))
     results = collect_results(STUDY, store)
     assert list(results.models) == ["one"]
-    (mixed,) = results.mixed_of(tr, tl)
-    assert [ref.revision for ref in mixed.test.checkpoints] == ["w=0.25", "w=0.5"]
-    assert results.mixed_of(tl, tr) == () and results.mixed_of(fused_checkpoint(tr, tl, weight=1), tl) == ()
+    mixed = results.mixed_of(tr, tl)
+    assert [(w, each.checkpoint.revision) for w, each in mixed.items()] == [(0.25, "w=0.25"), (0.5, "w=0.5")]
+    assert {each.label_setting for each in mixed.values()} == {"gold"}
+    assert results.mixed_of(tl, tr) == {} == results.mixed_of(fused_checkpoint(tr, tl, weight=1), tl)
     assert list(results.others) == ["two"]
     assert [ref.step for ref in results.others["two"].test.checkpoints] == [7]
 
@@ -66,7 +69,7 @@ def test_scores_read_when_asked_give_what_all_scores_give(normalisation: Normali
     assert [member.checkpoint for member in lazy[:2]] == [member.checkpoint for member in plain[:2]]
     entries = [fusion_entries(each[:2], normalisation=normalisation) for each in (lazy, plain)]
     for one, two in zip(*entries, strict=True):
-        assert (one.name, one.kind, one.checkpoints) == (two.name, two.kind, two.checkpoints)
+        assert one.entry == two.entry
         assert all(np.array_equal(one.answers.predicted[task], two.answers.predicted[task]) for task in STUDY.tasks)
         if one.weights and two.weights:
             assert all(np.array_equal(one.weights.by_task[task], two.weights.by_task[task]) for task in STUDY.tasks)

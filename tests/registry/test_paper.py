@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from icl_core.analysis.selection import TABLE_3_RULES
+from icl_core.analysis.fusion.grids import TABLE_3_RULES
 from icl_core.registry.families import MODELS
 from icl_core.registry.paper import (
     CODE_DIFFERENCES,

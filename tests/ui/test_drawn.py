@@ -16,7 +16,7 @@ import pytest
 import vl_convert
 from streamlit.testing.v1 import AppTest
 
-from icl_core.analysis.gains import GainRow
+from icl_core.analysis.fusion.gains import GainRow
 from icl_core.evaluation.store import Store
 from pages.fusion import wording
 from pages.ui import charts, charts_competition, charts_fusion, frame, sheet, words

@@ -140,6 +140,26 @@ def test_mixed_parameters_are_set_beside_the_papers(
     assert rows["Pythia-2.8B mixed parameters, fixed"]["this store"] == "not in this store"
 
 
+@pytest.mark.parametrize("panel", ["Tables 1, 2", "Table 3"])
+def test_a_stand_in_without_results_under_these_options_is_said(
+    panel: str, open_page: Callable[..., AppTest], several: Study, store_folder: Path
+) -> None:
+    store = Store.open(store_folder)
+    elsewhere = dataclasses.replace(several, checkpoints=refs_of("elsewhere"), n_shots=several.n_shots // 2)
+    fill(store, fusion_study(several))
+    fill(store, elsewhere)
+    store.close()
+    app = open_page("paper", model="pythia-1b", panel=panel, **{"as_pythia-2.8b": "elsewhere"})
+    assert not app.exception
+    assert "elsewhere has no results in this study; evaluate it first" in words(app).replace("\\", "")
+    by_row = app.dataframe[0].value.set_index("")["this store"]
+    fused = {
+        "Tables 1, 2": "Pythia-1B TR + Pythia-1B TL, adaptive",
+        "Table 3": "Pythia-1B TR + Pythia-1B TL: TR-best / TL-best",
+    }
+    assert by_row[fused[panel]].split(" (")[0].endswith(" %"), "the other pairs are shown"
+
+
 def test_the_button_takes_exactly_the_missing_study_to_evaluate(
     open_page: Callable[..., AppTest], several: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:

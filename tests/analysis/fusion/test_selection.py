@@ -1,25 +1,18 @@
-"""Checkpoints chosen on the development set; the rows of the ablation."""
+"""Checkpoints chosen on the development set, or given by hand."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from icl_core.analysis.fusion import (
-    Member,
-    ModelSplits,
-    answer_scores,
-    collect_members,
-    development_weights,
-    fused_answers,
-    member_answers,
-)
+from icl_core.analysis.fusion.members import ModelSplits
+from icl_core.analysis.fusion.selection import choose_members, equal_gold_ensemble, select_checkpoint
 from icl_core.analysis.predictions import collect_predictions
-from icl_core.analysis.selection import ablation_grid, equal_gold_ensemble, select_checkpoint
 from icl_core.errors import StudyError
-from icl_core.records import CellRecord
+from icl_core.records import CellRecord, CheckpointRef
 
 Make = Callable[..., CellRecord]
 
@@ -66,16 +59,13 @@ def test_equal_ensemble_takes_the_two_best_under_gold_over_all_models(make_recor
     assert {best.label_setting, second.label_setting} == {"gold"}
 
 
-def test_ablation_grid_follows_its_rules(splits: ModelSplits) -> None:
-    rows = {(row.tr_rule, row.tl_rule): row for row in ablation_grid(splits, splits, n_draws=4)}
-    tr, tl = select_checkpoint(splits, "TR-best"), select_checkpoint(splits, "TL-best")
-    assert tr is not None and tl is not None
-    alone = collect_members([Member(splits, tr, "random")])
-    assert rows["TR-best", "none"].scores.mean == pytest.approx(answer_scores(member_answers(alone)).mean)
-    both = collect_members([Member(splits, tr, "random"), Member(splits, tl, "abstract")])
-    fused = answer_scores(fused_answers(both, development_weights(both))).mean
-    assert rows["TR-best", "TL-best"].scores.mean == pytest.approx(fused)
-    assert rows["random", "random"].n_draws == 4 and rows["TR-best", "TL-best"].n_draws == 1
-    again = {(row.tr_rule, row.tl_rule): row for row in ablation_grid(splits, splits, n_draws=4)}
-    assert again["random", "random"].scores.mean == rows["random", "random"].scores.mean
-    assert len(rows) == 9
+def test_members_are_chosen_on_the_development_set_or_by_hand(
+    splits: ModelSplits, make_ref: Callable[..., CheckpointRef]
+) -> None:
+    tr, tl = choose_members(splits, splits)
+    assert tr.checkpoint == select_checkpoint(splits, "TR-best") and tr.label_setting == "random"
+    assert tl.checkpoint == select_checkpoint(splits, "TL-best") and tl.label_setting == "abstract"
+    by_hand = choose_members(splits, splits, tr=make_ref(10), tl=make_ref(20))
+    assert [each.checkpoint.step for each in by_hand] == [10, 20]
+    with pytest.raises(StudyError, match="no development results"):
+        choose_members(dataclasses.replace(splits, dev=None), splits)

@@ -8,16 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icl_core.analysis.fusion import (
-    FusionData,
-    Member,
-    ModelSplits,
-    collect_members,
-    equal_weights,
-    fused_answers,
-    member_answers,
-)
-from icl_core.analysis.gains import _query_differences, answer_differences, diversity, gain_table
+from icl_core.analysis.fusion.answers import fused_answers, member_answers
+from icl_core.analysis.fusion.gains import _query_differences, answer_differences, diversity, gain_table
+from icl_core.analysis.fusion.members import FusionData, MemberResults, ModelSplits, collect_members
+from icl_core.analysis.fusion.weights import fixed_weights
 from icl_core.analysis.predictions import collect_predictions
 from icl_core.errors import StudyError
 from icl_core.records import CellRecord
@@ -28,7 +22,7 @@ Make = Callable[..., CellRecord]
 def answers_of(make: Make, predicted: list[list[int]], gold: list[int]) -> Any:
     cells = [make(labels, gold, demo_seed=seed) for seed, labels in zip((13, 21, 42), predicted, strict=False)]
     test = collect_predictions(cells)["m-1"]
-    return member_answers(collect_members([Member(ModelSplits(test), test.checkpoints[0], "gold")]))
+    return member_answers(collect_members([MemberResults(ModelSplits(test), test.checkpoints[0], "gold")]))
 
 
 def test_gain_hand_worked(make_record: Make) -> None:
@@ -52,7 +46,7 @@ def test_gain_hand_worked(make_record: Make) -> None:
 
 
 def test_query_weights_of_the_sign_flip_add_up_to_the_gain(data: FusionData) -> None:
-    fused, base = fused_answers(data, equal_weights(data)), member_answers(data, 0)
+    fused, base = fused_answers(data, fixed_weights(data)), member_answers(data, 0)
     for measure in ("accuracy", "balanced_accuracy"):
         for row in gain_table(fused, base, measure=measure, n_replicates=20)[1:]:  # type: ignore[arg-type]
             assert row.task is not None

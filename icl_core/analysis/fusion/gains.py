@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from icl_core.analysis.drilldown import ChangeOfAnswer, change_of_answer
-from icl_core.analysis.fusion import Answers, answer_scores
+from icl_core.analysis.fusion.answers import Answers, answer_scores
 from icl_core.analysis.statistics import Measure, hierarchical_band, paired_t_test, replicate_task, sign_flip_test
 from icl_core.errors import StudyError
 
@@ -112,7 +112,7 @@ def gain_table(
 
 
 def _refuse_unpaired_answers(answers: Answers, baseline: Answers) -> None:
-    who = f"{answers.name} and {baseline.name}"
+    who = f"{answers.title} and {baseline.title}"
     if tuple(answers.predicted) != tuple(baseline.predicted):
         raise StudyError(f"{who} have different tasks: {list(answers.predicted)} and {list(baseline.predicted)}.")
     if answers.demo_seeds != baseline.demo_seeds:

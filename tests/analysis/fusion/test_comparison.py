@@ -1,0 +1,190 @@
+"""The comparison of a fusion with its baselines: who is in it, what each line holds, Table 1."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from icl_core.analysis.fusion.answers import answer_scores
+from icl_core.analysis.fusion.answers import fused_answers as fused
+from icl_core.analysis.fusion.comparison import (
+    Entry,
+    EntryScore,
+    fusion_entries,
+    gains_over,
+    main_fusion,
+    mixed_counterpart,
+    prompt_tflops,
+    scored_entries,
+    table_1,
+)
+from icl_core.analysis.fusion.members import FusionMember, MemberResults, ModelSplits, collect_members
+from icl_core.analysis.fusion.selection import choose_member, choose_members, select_checkpoint
+from icl_core.analysis.fusion.weights import FusionWeights, WeightKind, development_weights
+from icl_core.errors import StudyError
+from icl_core.records import CheckpointRef
+
+Pair = tuple[MemberResults, MemberResults]
+
+
+@pytest.fixture
+def pair(splits: ModelSplits, make_ref: Callable[..., CheckpointRef]) -> Pair:
+    return choose_members(splits, splits, tr=make_ref(10), tl=make_ref(20))
+
+
+def test_every_line_is_there_and_adds_its_members(pair: Pair, make_splits: Callable[..., ModelSplits]) -> None:
+    mixed = make_splits("mixed")
+    by_w = dict(
+        zip((0.0, 0.5, 1.0), (MemberResults(mixed, ref, "gold") for ref in mixed.test.checkpoints), strict=True)
+    )
+    found = fusion_entries(pair, others=(make_splits("m-2"),), mixed=by_w)
+    entries = [each.entry for each in found]
+    kinds = [entry.kind for entry in entries]
+    assert kinds[:6] == ["fusion", "fusion", "fusion", "upper bound", "member", "member"]
+    assert {kind: kinds.count(kind) for kind in set(kinds[6:])} == {
+        **{"gold": 2, "best gold": 1, "control": 1, "parameter fusion": 3, "other model": 1}
+    }
+    assert len(set(entries)) == len(entries) == len({entry.title for entry in entries})
+    assert [entry.weight_kind for entry in entries[:4]] == ["adaptive", "pooled", "fixed", "oracle"]
+    assert all(
+        entry.roles == ("TR", "TL") and [ref.step for ref in entry.checkpoints] == [10, 20] for entry in entries[:4]
+    )
+    assert [(each.entry.weight_kind, each.weights.kind) for each in found if each.weights] == [
+        (kind, kind) for kind in ("adaptive", "pooled", "fixed", "oracle")
+    ]
+    assert [entry.mixed_weight for entry in entries if entry.kind == "parameter fusion"] == [0.0, 0.5, 1.0]
+    assert main_fusion(entries) == entries[0]
+    control = next(entry for entry in entries if entry.kind == "control")
+    best = next(entry for entry in entries if entry.kind == "best gold")
+    assert len(control.checkpoints) == 2 and control.checkpoints[0] == best.checkpoints[0]
+    assert (control.weight_kind, control.roles) == ("fixed", ("ICL", "ICL"))
+    assert next(entry for entry in entries if entry.kind == "other model").checkpoints[0].step == 20
+
+
+def test_three_members_are_weighed_over_all(pair: Pair, splits: ModelSplits) -> None:
+    third = choose_member(splits, "gold")
+    assert third.checkpoint == select_checkpoint(splits, "ICL-best") and third.label_setting == "gold"
+    entries = fusion_entries((*pair, third))
+    assert [each.entry.kind for each in entries][:6] == ["fusion"] * 3 + [
+        "member"
+    ] * 3  # no oracle over several weights
+    assert [each.entry.roles for each in entries[3:6]] == [("TR",), ("TL",), ("ICL",)]
+    assert [each.entry.title.split(":")[0] for each in entries[3:6]] == ["TR alone", "TL alone", "ICL alone"]
+    data = collect_members((*pair, third))
+    expected = development_weights(data)
+    assert entries[0].weights is not None and entries[0].entry.roles == ("TR", "TL", "ICL")
+    for task, weights in entries[0].weights.by_task.items():
+        assert (
+            weights == pytest.approx(expected.by_task[task]) and len(weights) == 3 and sum(weights) == pytest.approx(1)
+        )
+    assert answer_scores(entries[0].answers).mean == pytest.approx(answer_scores(fused(data, expected)).mean)
+    with pytest.raises(StudyError, match="takes part twice"):
+        fusion_entries((*pair, pair[0]))
+
+
+def test_without_development_results_nothing_is_chosen(splits: ModelSplits, pair: Pair) -> None:
+    blind = dataclasses.replace(splits, dev=None)
+    entries = fusion_entries([dataclasses.replace(member, model=blind) for member in pair])
+    assert [each.entry.kind for each in entries] == ["fusion", "upper bound", "member", "member", "gold", "gold"]
+    assert main_fusion([each.entry for each in entries]) == entries[0].entry
+    assert (entries[0].entry.weight_kind, entries[0].entry.title) == ("fixed", "fusion, fixed")
+
+
+def test_a_baseline_of_other_rows_is_left_out(pair: Pair, make_splits: Callable[..., ModelSplits]) -> None:
+    foreign = make_splits("m-3", row_ids=tuple(f"other:{i}" for i in range(6)))
+    assert not [each for each in fusion_entries(pair, others=(foreign,)) if each.entry.kind == "other model"]
+
+
+def test_scores_and_table_1_are_those_of_the_answers(pair: Pair) -> None:
+    entries = fusion_entries(pair)
+    for entry, score in zip(entries, scored_entries(entries, n_replicates=50), strict=True):
+        assert score.value == pytest.approx(answer_scores(entry.answers).mean)
+        assert score.low <= score.value <= score.high
+        by_task = answer_scores(entry.answers).by_task
+        assert {task: triple[0] for task, triple in score.by_task.items()} == pytest.approx(by_task)
+        assert score.entry == entry.entry and score.weights is entry.weights
+        assert score.of("a") == score.by_task["a"] and score.of(None) == (score.value, score.low, score.high)
+        assert score.lead_of(0.5, task="a") == 0.5 - score.by_task["a"][0]
+    rows = {row.entry.title: row for row in table_1(entries, {"m-1": 2e12})}
+    assert rows["fusion, adaptive"].tflops == pytest.approx(4.0)
+    assert rows["fusion, fixed"].accuracy == pytest.approx(answer_scores(entries[2].answers).mean)
+    assert rows["TR alone: m-1 step10"].tflops == pytest.approx(2.0)
+    assert all(row.tflops is None for row in table_1(entries, {"m-1": 0.0}))
+
+
+def test_gains_come_under_both_measures(pair: Pair) -> None:
+    entries = fusion_entries(pair)
+    gains = gains_over(entries[0], entries[4:6], n_replicates=20)
+    assert [(gain.baseline, gain.measure) for gain in gains] == [
+        (entry.entry, measure) for entry in entries[4:6] for measure in ("accuracy", "balanced_accuracy")
+    ]
+    first = gains[0]
+    difference = answer_scores(entries[0].answers).mean - answer_scores(entries[4].answers).mean
+    assert first.mean.gain == pytest.approx(difference)
+    assert np.mean([row.gain for row in first.tasks]) == pytest.approx(difference)
+
+
+def test_the_cost_of_a_prompt_is_that_of_all_members(make_ref: Callable[..., CheckpointRef]) -> None:
+    one, other = (FusionMember(make_ref(0, name), "gold") for name in ("m-1", "m-2"))
+    both = Entry("control", (one, other), "fixed")
+    assert prompt_tflops(both, {"m-1": 2e12, "m-2": 3e12}) == 5.0
+    assert prompt_tflops(Entry("gold", (one,)), {"m-1": 2e12}) == 2.0
+    for unknown in ({"m-1": 2e12}, {"m-1": 2e12, "m-2": 0.0}, {}):
+        assert prompt_tflops(both, unknown) is None
+
+
+def test_two_weight_files_of_one_revision_are_two_members(splits: ModelSplits, pair: Pair) -> None:
+    """Quantised files lie side by side on one revision: names alone took the second for the first."""
+    files = [dataclasses.replace(pair[0].checkpoint, weight_file=f"model-{kind}.gguf") for kind in ("q4", "q8")]
+    predictions = {
+        split: dataclasses.replace(part, checkpoints=(*files, part.checkpoints[2]))
+        for split, part in (("test", splits.test), ("dev", splits.development()))
+    }
+    model = ModelSplits(predictions["test"], predictions["dev"])
+    members = [MemberResults(model, ref, "random") for ref in files]
+    entries = [each.entry for each in fusion_entries(members)]
+    assert [entry.title for entry in entries if entry.kind == "member"] == [
+        f"TR alone: m-1 model-{kind}.gguf" for kind in ("q4", "q8")
+    ]
+    assert [entry.checkpoints for entry in entries if entry.kind == "gold"] == [(ref,) for ref in files]
+
+
+@pytest.mark.parametrize(
+    ("weight_kind", "stored", "found"),
+    [
+        ("fixed", (0.25, 0.5), 0.5),
+        ("fixed", (0.25, 0.51), None),
+        ("adaptive", (0.5, 0.31), 0.31),
+        ("adaptive", (0.5, 0.3126), 0.3126),
+        ("adaptive", (0.5, 0.32), None),
+    ],
+)
+def test_mixed_parameters_beside_a_fusion_have_its_weight_to_two_digits(
+    weight_kind: WeightKind, stored: tuple[float, ...], found: float | None, make_ref: Callable[..., CheckpointRef]
+) -> None:
+    member = FusionMember(make_ref(0), "gold")
+    by_task = {"a": np.array([0.2, 0.8]), "b": np.array([0.425, 0.575])}  # the mean is 0.3125
+    scores = [EntryScore(Entry("parameter fusion", (member,), mixed_weight=w), w, w, w, {}) for w in stored]
+    assert mixed_counterpart(scores, "adaptive") is None, "no pooled fusion tells the weight"
+    pooled = EntryScore(Entry("fusion", (member, member), "pooled"), 0, 0, 0, {}, FusionWeights("pooled", by_task))
+    counterpart = mixed_counterpart([pooled, *scores], weight_kind)
+    assert (counterpart and counterpart.entry.mixed_weight) == found
+
+
+def test_titles_are_made_from_the_values(make_ref: Callable[..., CheckpointRef]) -> None:
+    tr, tl, gold = (FusionMember(make_ref(10), setting) for setting in ("random", "abstract", "gold"))
+    quantised = FusionMember(dataclasses.replace(make_ref(0, "m-2"), weight_file="q4.gguf"), "gold")
+    titles = {
+        Entry("fusion", (tr, tl), "adaptive"): "fusion, adaptive",
+        Entry("upper bound", (tr, tl), "oracle"): "fusion, oracle",
+        Entry("member", (tl,)): "TL alone: m-1 step10",
+        Entry("gold", (gold,)): "m-1 step10 gold",
+        Entry("best gold", (gold,)): "best on dev, gold: m-1 step10",
+        Entry("control", (gold, quantised), "fixed"): "equal ensemble, gold: m-1 step10 + m-2 q4.gguf",
+        Entry("parameter fusion", (gold,), mixed_weight=0.5): "m-1 step10",
+        Entry("other model", (quantised,)): "m-2 q4.gguf gold",
+    }
+    assert {entry: entry.title for entry in titles} == titles
