@@ -1,6 +1,6 @@
 """What the fusion page shows, computed once for a state of the store: reruns of the page read small results only.
 
-It holds no arithmetic of its own. Every argument that changes a result is in the cache key.
+It holds no arithmetic of its own. Every argument that changes a result is in the key under which it is kept.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import streamlit as st
 
 from icl_core.analysis.fusion.comparison import (
     GAIN_MEASURES,
@@ -41,7 +39,7 @@ from icl_core.analysis.statistics import Measure
 from icl_core.errors import StudyError
 from icl_core.evaluation.cost import flops_of_prompts
 from icl_core.evaluation.fusion_data import FusionResults, collect_results
-from icl_core.evaluation.study import Study, study_from_json, study_to_json
+from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef, LabelSetting
 from pages.ui import cached
 
@@ -82,14 +80,14 @@ class Asked:
     """Which fusion is looked at, and how; all of it is in the cache keys.
 
     Attributes:
-        study: as canonical JSON.
+        study: whose results.
         tr_model, tl_model: names.
         tr, tl: the members by hand, None for those that are best on the development set.
         measure, normalisation: of the analysis.
         further: members beside these two.
     """
 
-    study: str
+    study: Study
     tr_model: str
     tl_model: str
     tr: CheckpointRef | None
@@ -168,14 +166,24 @@ class Comparison:
         return next((line for line in fusions if line.entry.weight_kind == weight_kind), None)
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading results of both splits")  # large, and never changed
-def _results(study: str, normalisation: Normalisation, generation: str) -> FusionResults:
-    return collect_results(study_from_json(study), cached.store(), normalisation=normalisation)
+def _state_of_study(study: Study) -> str:
+    """All results may take part: those of further models are baselines."""
+    return cached.generation()
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
-def _menu(study: str, generation: str) -> tuple[dict[str, Menu], dict[str, str]]:
-    results = _results(study, "sum", generation)
+def _state(asked: Asked) -> str:
+    return _state_of_study(asked.study)
+
+
+@cached.kept(_state_of_study, is_shared=True, max_entries=4, show_spinner="Reading results of both splits")
+def _results(study: Study, normalisation: Normalisation) -> FusionResults:
+    return collect_results(study, cached.store(), normalisation=normalisation)
+
+
+@cached.kept(_state_of_study, max_entries=8, show_spinner=False)
+def menu(study: Study) -> tuple[dict[str, Menu], dict[str, str]]:
+    """What can be chosen, by model, and models that cannot be used, with the reason."""
+    results = _results(study, "sum")
     found = {}
     for model, splits in results.models.items():
         test = splits.test
@@ -190,11 +198,6 @@ def _menu(study: str, generation: str) -> tuple[dict[str, Menu], dict[str, str]]
         if present["random"] or present["abstract"]:
             found[model] = Menu(present, splits.dev is not None)
     return found, dict(results.problems)
-
-
-def menu(study: Study) -> tuple[dict[str, Menu], dict[str, str]]:
-    """What can be chosen, by model, and models that cannot be used, with the reason."""
-    return _menu(study_to_json(study), cached.generation())
 
 
 def _splits(results: FusionResults, model: str) -> ModelSplits:
@@ -223,9 +226,9 @@ def _members(asked: Asked, results: FusionResults) -> tuple[MemberResults, ...]:
     return (*pair, *further)
 
 
-@st.cache_data(max_entries=8, show_spinner="Lining up fusions and baselines")
-def _entries(asked: Asked, generation: str) -> tuple[EntryAnswers, ...]:
-    results = _results(asked.study, asked.normalisation, generation)
+@cached.kept(_state, of=Asked, max_entries=8, show_spinner="Lining up fusions and baselines")
+def _entries(asked: Asked) -> tuple[EntryAnswers, ...]:
+    results = _results(asked.study, asked.normalisation)
     members = _members(asked, results)
     return fusion_entries(
         members,
@@ -235,11 +238,16 @@ def _entries(asked: Asked, generation: str) -> tuple[EntryAnswers, ...]:
     )
 
 
-@st.cache_data(max_entries=32, show_spinner="Computing accuracy against w")
-def _comparison(asked: Asked, generation: str) -> Comparison:
-    results = _results(asked.study, asked.normalisation, generation)
+@cached.kept(_state, of=Asked, max_entries=32, show_spinner="Computing accuracy against w")
+def comparison(asked: Asked) -> Comparison:
+    """One fusion beside all that it has to beat.
+
+    Raises:
+        StudyError: results are missing or do not line up; the sentence says which.
+    """
+    results = _results(asked.study, asked.normalisation)
     members = _members(asked, results)
-    entries = _entries(asked, generation)
+    entries = _entries(asked)
     tasks = shared_tasks([(each.model, each.label_setting) for each in members])
     data = collect_members(members, tasks=tasks, normalisation=asked.normalisation)
     first = next((each.weights for each in entries if each.weights is not None), None)
@@ -256,123 +264,84 @@ def _comparison(asked: Asked, generation: str) -> Comparison:
     )
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
-def _has_mixed(asked: Asked, generation: str) -> bool:
-    results = _results(asked.study, asked.normalisation, generation)
-    members = _members(asked, results)
-    return bool(results.mixed_of(members[0].checkpoint, members[1].checkpoint))
-
-
+@cached.kept(_state, of=Asked, max_entries=32, show_spinner=False)
 def has_mixed(asked: Asked) -> bool:
     """Whether mixed parameters of the TR and the TL member are evaluated, in any proportion.
 
     Raises:
         StudyError: as ``comparison``.
     """
-    return _has_mixed(asked, cached.generation())
+    results = _results(asked.study, asked.normalisation)
+    members = _members(asked, results)
+    return bool(results.mixed_of(members[0].checkpoint, members[1].checkpoint))
 
 
-def comparison(asked: Asked) -> Comparison:
-    """One fusion beside all that it has to beat.
-
-    Raises:
-        StudyError: results are missing or do not line up; the sentence says which.
-    """
-    return _comparison(asked, cached.generation())
-
-
-def _answers(asked: Asked, entry: Entry, generation: str) -> EntryAnswers:
-    found = next((each for each in _entries(asked, generation) if each.entry == entry), None)
+def _answers(asked: Asked, entry: Entry) -> EntryAnswers:
+    found = next((each for each in _entries(asked) if each.entry == entry), None)
     if found is None:
         raise StudyError(f"There is nothing called {entry.title} among these fusions and baselines.")
     return found
 
 
-@st.cache_data(max_entries=128, show_spinner="Testing the gain")
-def _gain(asked: Asked, entry: Entry, baseline: Entry, generation: str) -> tuple[Gain, ...]:
-    ours, theirs = (_answers(asked, each, generation) for each in (entry, baseline))
-    return gains_over(ours, [theirs], measures=tuple(dict.fromkeys((asked.measure, *GAIN_MEASURES))))
-
-
+@cached.kept(_state, of=Asked, max_entries=128, show_spinner="Testing the gain")
 def gains(asked: Asked, entry: Entry, baseline: Entry) -> dict[str, Gain]:
     """The gain of one entry over another by measure: accuracy, balanced accuracy, and the one asked for."""
-    return {gain.measure: gain for gain in _gain(asked, entry, baseline, cached.generation())}
+    ours, theirs = (_answers(asked, each) for each in (entry, baseline))
+    measures = tuple(dict.fromkeys((asked.measure, *GAIN_MEASURES)))
+    return {gain.measure: gain for gain in gains_over(ours, [theirs], measures=measures)}
 
 
-def _pair(asked: Asked, generation: str) -> tuple[ModelSplits, ModelSplits]:
-    results = _results(asked.study, asked.normalisation, generation)
+def _pair(asked: Asked) -> tuple[ModelSplits, ModelSplits]:
+    results = _results(asked.study, asked.normalisation)
     return _splits(results, asked.tr_model), _splits(results, asked.tl_model)
 
 
-@st.cache_data(max_entries=16, show_spinner="Fusing checkpoints chosen in other ways")
-def _ablation(asked: Asked, generation: str) -> tuple[AblationRow, ...]:
-    return ablation_grid(*_pair(asked, generation), measure=asked.measure, normalisation=asked.normalisation)
-
-
+@cached.kept(_state, of=Asked, max_entries=16, show_spinner="Fusing checkpoints chosen in other ways")
 def ablation(asked: Asked) -> tuple[AblationRow, ...]:
     """Table 3 for these models.
 
     Raises:
         StudyError: a model has no results in the study, or results are missing or do not line up.
     """
-    return _ablation(asked, cached.generation())
+    return ablation_grid(*_pair(asked), measure=asked.measure, normalisation=asked.normalisation)
 
 
-@st.cache_data(max_entries=8, show_spinner="Fusing every pair of checkpoints")
-def _grid(asked: Asked, generation: str) -> PairGrid:
-    return pair_grid(*_pair(asked, generation), measure=asked.measure, normalisation=asked.normalisation)
-
-
+@cached.kept(_state, of=Asked, max_entries=8, show_spinner="Fusing every pair of checkpoints")
 def grid(asked: Asked) -> PairGrid:
     """Every TR checkpoint fused with every TL checkpoint.
 
     Raises:
         StudyError: as ``ablation``.
     """
-    return _grid(asked, cached.generation())
+    return pair_grid(*_pair(asked), measure=asked.measure, normalisation=asked.normalisation)
 
 
-@st.cache_data(max_entries=32, show_spinner="Counting the tokens of a prompt")
-def _flops(asked: Asked, refs: tuple[CheckpointRef, ...], generation: str) -> dict[str, float]:
-    return flops_of_prompts(study_from_json(asked.study), cached.store(), checkpoints=refs)
+@cached.kept(_state, of=Asked, max_entries=32, show_spinner="Counting the tokens of a prompt")
+def _flops(asked: Asked, refs: tuple[CheckpointRef, ...]) -> dict[str, float]:
+    return flops_of_prompts(asked.study, cached.store(), checkpoints=refs)
 
 
 def costs(asked: Asked, entries: Sequence[Entry]) -> dict[Entry, float | None]:
     """10^12 operations of one whole prompt of each entry; None if a model's shape is not known."""
     refs = {ref.model: ref for entry in entries for ref in entry.checkpoints}
-    flops = _flops(asked, tuple(refs.values()), cached.generation())
+    flops = _flops(asked, tuple(refs.values()))
     return {entry: prompt_tflops(entry, flops) for entry in entries}
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
-def _differences(
-    asked: Asked, entry: Entry, baseline: Entry, task: str, generation: str
-) -> tuple[QueryDifference, ...]:
-    ours, theirs = (_answers(asked, each, generation) for each in (entry, baseline))
+@cached.kept(_state, of=Asked, max_entries=32, show_spinner=False)
+def differences(asked: Asked, entry: Entry, baseline: Entry, *, task: str) -> tuple[QueryDifference, ...]:
+    """The queries of a task that two entries answer differently."""
+    ours, theirs = (_answers(asked, each) for each in (entry, baseline))
     return answer_differences(ours.answers, theirs.answers, task=task)
 
 
-def differences(asked: Asked, entry: Entry, baseline: Entry, *, task: str) -> tuple[QueryDifference, ...]:
-    """The queries of a task that two entries answer differently."""
-    return _differences(asked, entry, baseline, task, cached.generation())
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def _diversity(asked: Asked, generation: str) -> dict[tuple[Entry, Entry], Diversity]:
-    members = [each for each in _entries(asked, generation) if each.entry.kind == "member"]
-    return {(a.entry, b.entry): diversity(a.answers, b.answers) for a, b in itertools.combinations(members, 2)}
-
-
+@cached.kept(_state, of=Asked, max_entries=32, show_spinner=False)
 def member_diversity(asked: Asked) -> dict[tuple[Entry, Entry], Diversity]:
     """How differently the members answer, by pair."""
-    return _diversity(asked, cached.generation())
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def _words(asked: Asked, task: str, generation: str) -> tuple[str, ...]:
-    return _pair(asked, generation)[0].test.label_words[task]
+    members = [each for each in _entries(asked) if each.entry.kind == "member"]
+    return {(a.entry, b.entry): diversity(a.answers, b.answers) for a, b in itertools.combinations(members, 2)}
 
 
 def label_words(asked: Asked, task: str) -> tuple[str, ...]:
     """The label words of a task."""
-    return _words(asked, task, cached.generation())
+    return _pair(asked)[0].test.label_words[task]

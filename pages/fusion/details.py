@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,15 +12,16 @@ from icl_core.analysis.fusion.comparison import EntryKind, EntryScore, Gain
 from icl_core.errors import ObservatoryError, StudyError
 from icl_core.evaluation import jobs as table
 from icl_core.evaluation.fusion_data import mixing_study
-from icl_core.evaluation.study import n_cells, study_from_json, validate_study
+from icl_core.evaluation.study import n_cells, validate_study
 from pages.fusion import compute, parts, wording
 from pages.fusion.compute import Asked, Comparison
 from pages.ui import blocks, cached, charts_fusion, controls, frame, jobs
 from pages.ui.facts import Facts
 from pages.ui.pickers import one_of
+from pages.ui.tabs import Tab
 from pages.ui.words import checkpoint_name, count, in_percent, in_points, legible, percent, plain, task_title
 
-__all__ = ["Screen", "draw", "how_computed"]
+__all__ = ["TABS", "Screen", "how_computed"]
 
 MOST_QUERIES = 200
 MOST_WEIGHTS = 21
@@ -59,17 +59,6 @@ class Screen:
         """Everything that the fusion may be compared with; other fusions come last."""
         lines = sorted(self.found.of_kind(*BASELINES), key=lambda line: BASELINES.index(line.entry.kind))
         return [*lines, *(line for line in self.found.of_kind("fusion") if line is not self.fusion)]
-
-
-def draw(names: Sequence[str], screen: Screen) -> None:
-    """The tabs; only the open one is computed."""
-    bodies: tuple[Callable[[Screen], None], ...] = (tasks, cost, chosen, queries, mixed, downloads)
-    for tab, body in zip(
-        st.tabs(names, key="fusion_part", on_change="rerun", bind="query-params"), bodies, strict=True
-    ):
-        with tab:
-            if tab.open:
-                body(screen)
 
 
 def _baseline(screen: Screen, key: str) -> EntryScore:
@@ -284,7 +273,7 @@ def queries(screen: Screen) -> None:
         baseline = _baseline(screen, "queries_against")
         task = screen.view.task or one_of("Task", list(screen.found.tasks), format_func=task_title, key="queries_task")
     words = compute.label_words(asked, task)
-    texts = cached.texts(task, study_from_json(asked.study).data_dir, "test")
+    texts = cached.texts(task, asked.study.data_dir, "test")
     listed = compute.differences(asked, screen.fusion.entry, baseline.entry, task=task)
     gained, lost = (sum(each.outcome == outcome for each in listed) for outcome in ("gained", "lost"))
     st.markdown(f"Against {plain(baseline.entry.title)}: **{gained}** gained, **{lost}** lost.")
@@ -342,7 +331,7 @@ def mixed(screen: Screen) -> None:
                          "adaptive weight (Eq. 6, pooled over tasks).")  # fmt: skip
     try:
         weights = _weights(text)
-        study = mixing_study(study_from_json(asked.study), found.tr, found.tl, weights)
+        study = mixing_study(asked.study, found.tr, found.tl, weights)
         validate_study(study)
     except ObservatoryError as error:
         st.error(plain(str(error)))
@@ -384,6 +373,17 @@ def downloads(screen: Screen) -> None:
         of=screen.facts(shown="mean over tasks" if task is None else task_title(task)),
         draw=partial(parts.drawn, screen.asked, screen.found, screen.view, screen.weight),
     )
+
+
+TABS: tuple[Tab[Screen], ...] = (
+    Tab("Tasks", tasks),
+    Tab("Cost", cost),
+    Tab("Selection", chosen),
+    Tab("Queries", queries),
+    Tab("Mixed parameters", mixed),
+    Tab("Table and downloads", downloads),
+)
+"""In their order."""
 
 
 def how_computed(asked: Asked, found: Comparison) -> None:

@@ -8,9 +8,8 @@ from icl_core.errors import StudyError
 from pages.fusion import compute, details, parts
 from pages.fusion.compute import Asked, Comparison
 from pages.ui import blocks, cached, frame
+from pages.ui.tabs import draw_tabs
 from pages.ui.words import reported
-
-TABS = ["Tasks", "Cost", "Selection", "Queries", "Mixed parameters", "Table and downloads"]
 
 
 @st.fragment
@@ -20,7 +19,7 @@ def laboratory(asked: Asked, found: Comparison) -> None:
         view, weight = parts.tasks_and_weight(found)
         parts.chart(asked, found, view, weight)
         parts.notes(found)
-        details.draw(TABS, details.Screen(asked, found, view, weight))
+        draw_tabs(details.TABS, details.Screen(asked, found, view, weight), key="fusion_part")
 
 
 frame.heading("Fusion", "Does combining a TR-strong and a TL-strong checkpoint help, beyond ensembling?")

@@ -11,7 +11,7 @@ from icl_core.analysis.fusion.comparison import EntryScore
 from icl_core.analysis.fusion.members import ROLE_BY_SETTING
 from icl_core.analysis.fusion.weights import WeightKind
 from icl_core.errors import StudyError
-from icl_core.evaluation.study import Study, study_from_json, study_to_json
+from icl_core.evaluation.study import Study
 from icl_core.records import LABEL_SETTINGS, CheckpointRef
 from pages.fusion import compute, wording
 from pages.fusion.compute import Asked, Comparison, Further, Menu
@@ -88,7 +88,7 @@ def ask(study: Study) -> Asked:
         further = _further(found, (tr_model, tl_model), by_hand=by_hand)
     if not has_dev:
         _offer_dev(tr_model, tl_model, found)
-    return Asked(study_to_json(study), tr_model, tl_model, tr, tl, measure, normalisation, further)
+    return Asked(study, tr_model, tl_model, tr, tl, measure, normalisation, further)
 
 
 def _further(found: dict[str, Menu], pair: tuple[str, str], *, by_hand: bool) -> tuple[Further, ...]:
@@ -233,9 +233,7 @@ def drawn(asked: Asked, found: Comparison, view: TasksDrawn, weight: float | Non
 def facts_of(asked: Asked, found: Comparison) -> Facts:
     """What decides the numbers of the page: its study, its members, and how they are scored."""
     scored = {"measure": asked.measure, "label_score": asked.normalisation}
-    return Facts(
-        study_from_json(asked.study), {**scored, **who([(each.role, each.checkpoint) for each in found.members])}
-    )
+    return Facts(asked.study, {**scored, **who([(each.role, each.checkpoint) for each in found.members])})
 
 
 def _weights_table(asked: Asked, found: Comparison) -> None:

@@ -12,7 +12,6 @@ from icl_core.analysis.comparison import ModelTrajectory, subsample, summarise
 from icl_core.analysis.fusion.comparison import EntryScore, mixed_counterpart
 from icl_core.analysis.fusion.weights import WeightKind
 from icl_core.errors import ObservatoryError, StudyError
-from icl_core.evaluation.study import study_to_json
 from icl_core.registry.paper import (
     CODE_DIFFERENCES,
     PAPER_MODELS,
@@ -148,7 +147,7 @@ def _asked(seen: PaperView, pair: tuple[str, str]) -> compute.Asked:
     models = tuple(dict.fromkeys(seen.stand_ins[role] for role in _fusion_roles() if role in seen.stand_ins))
     study = selection.study_of(study_choice(seen, models))
     tr, tl = pair
-    return compute.Asked(study_to_json(study), tr, tl, None, None, seen.view.measure, seen.view.normalisation)
+    return compute.Asked(study, tr, tl, None, None, seen.view.measure, seen.view.normalisation)
 
 
 def _fusion_roles() -> tuple[str, ...]:
