@@ -99,10 +99,26 @@ def test_files_that_a_document_names_are_there(path: Path) -> None:
     """In code, such as `docs/LOG.md`: a path below a folder of the project, or a document beside the others."""
     named = re.findall(r"`((?:docs|icl_core|pages|tests|cache|benchmarks)/[\w./-]+|[A-Z_]+\.md)`", path.read_text())
     made = re.compile(r"cache/(?:results|index|uploads|lab|converted|trained|jobs)\b")  # in a store, as it is used
-    assert [name for name in named if not made.match(name) and not _is_there(name, path.parent)] == []
+    named = [name for name in named if "NAME" not in name and not made.match(name)]
+    assert [name for name in named if not _is_there(name, path.parent)] == []
 
 
 def _is_there(name: str, folder: Path) -> bool:
     """A file or folder; also a name of a module after its file's: ``pages/ui/words.plain``."""
     places = [at / name for at in (ROOT, folder)]
     return any(place.exists() or place.with_suffix(".py").exists() for place in places)
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_the_python_of_the_readme_gives_a_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ICL_OBSERVATORY_STORE", str(tmp_path))
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(block, "README.md", "exec"), names)
+    assert 0.0 <= float(capsys.readouterr().out) <= 1.0
+    names["store"].close()  # type: ignore[attr-defined]
