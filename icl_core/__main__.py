@@ -1,4 +1,6 @@
-"""Command line: ``python -m icl_core COMMAND``, the same functions as the pages.
+"""Command line: ``python -m icl_core COMMAND`` or ``icl-observatory COMMAND``, the same functions as the pages.
+
+``icl-observatory`` alone starts the app, in a process that is Streamlit's from then on.
 
 Errors are one sentence on standard error, cut where a name makes it endless, and exit code 2; an interrupt is 130. It
 computes nothing itself.
@@ -7,6 +9,7 @@ computes nothing itself.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import re
 import sys
@@ -16,11 +19,30 @@ from pathlib import Path
 from typing import Any
 
 from icl_core.cli.output import Command, OneSentenceParser, complain, folder
-from icl_core.errors import ObservatoryError, ends_process
+from icl_core.errors import INSTALL, ObservatoryError, ends_process, in_words
 from icl_core.records import shown
+from icl_core.settings import project_path
 from icl_core.threads import take_one_thread
 
-__all__ = ["main"]
+__all__ = ["main", "start"]
+
+
+def start() -> int:
+    """The console script: starts the app if no command is named, else runs the command and gives its exit code.
+
+    As with ``make run``, the shipped results are brought into the store first. The server listens where
+    ``.streamlit/config.toml`` says, on this machine alone; ``STREAMLIT_SERVER_PORT`` names another port than 8501.
+    """
+    if sys.argv[1:]:
+        return main()
+    if importlib.util.find_spec("streamlit") is None:
+        complain(f"error: The app needs the Python package streamlit, which is not installed; {INSTALL}.")
+        return 2
+    if code := main(["import", "--embedded"]):
+        return code
+    sys.stdout.flush()
+    command = [sys.executable, "-P", "-m", "streamlit", "run", str(project_path() / "app.py")]  # -P: no module of "."
+    os.execv(command[0], command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         complain(f"error: {shown(error.filename or 'the system', most=200)}: {error.strerror or shown(error)}.")
         return 2
+    except ModuleNotFoundError as error:
+        complain(f"error: {in_words(error)}")
+        return 2
     except BaseException as error:
         if ends_process(error) or os.environ.get("ICL_OBSERVATORY_DEBUG"):
             raise
@@ -58,7 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from icl_core.cli import compete, doctor, evaluate, exchange, fuse, lab, listing, score, train
 
-    parser = OneSentenceParser(prog="python -m icl_core", description="How in-context learning emerges.")
+    parser = OneSentenceParser(
+        prog="python -m icl_core",
+        description="How in-context learning emerges.",
+        epilog="icl-observatory stands for python -m icl_core; without a command it starts the app.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, run: Command, help: str) -> Any:

@@ -5,6 +5,7 @@ command line show it as it is. Nothing here formats tracebacks or logs.
 """
 
 __all__ = [
+    "INSTALL",
     "AmbiguousLabelsError",
     "CheckpointError",
     "DataError",
@@ -18,6 +19,10 @@ __all__ = [
     "ends_process",
     "in_words",
 ]
+
+
+INSTALL = "`make run` installs what is used in the source, pip install 'icl-observatory[app,export,models]' elsewhere"
+"""What to do about a Python package that is missing."""
 
 
 class ObservatoryError(Exception):
@@ -74,10 +79,15 @@ def in_words(error: BaseException) -> str:
 
     >>> in_words(KeyError("width"))
     "It stopped on an unexpected KeyError: 'width'."
+    >>> in_words(ModuleNotFoundError("No module named 'torch'", name="torch.nn")).partition(";")[0]
+    'It needs the Python package torch, which is not installed'
     """
     if isinstance(error, MemoryError):
         return "It stopped for want of memory; free some, or choose a smaller one."
     if isinstance(error, RecursionError):
         return "It stopped since something in its files is nested too deeply."
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        return f"It needs the Python package {package}, which is not installed; {INSTALL}."
     said = (str(error).strip() or "it said nothing").splitlines()[0].rstrip(".")[:500]
     return f"It stopped on an unexpected {type(error).__name__}: {said}."

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from icl_core import __main__ as command_line
 from icl_core.cli.score import _requests
 from icl_core.evaluation import jobs
 from icl_core.evaluation.bundle import embedded_bundles, read_manifest
@@ -286,3 +287,37 @@ def test_no_time_is_told_from_a_model_of_quite_another_size(cli: Cli, folder: Pa
     assert "12 to compute" in output and "The time cannot be told for tiny-llama: the nearest model measured" in output
     data = json.loads(cli(*evaluate(folder, "--dry-run", "--json"), store=store)[1])
     assert data["seconds"] is None and data["is_calibrated"] is False
+
+
+# The console script
+
+
+def test_the_script_runs_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(command_line, "_quieten", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["icl-observatory", "tasks"])
+    assert command_line.start() == 0 and "financial_phrasebank" in capsys.readouterr().out
+
+
+def test_the_script_alone_brings_the_shipped_results_and_starts_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    began: list[list[str]] = []
+    monkeypatch.setattr(sys, "argv", ["icl-observatory"])
+    monkeypatch.setattr(command_line, "main", lambda arguments: began.append(arguments) or 0)
+    monkeypatch.setattr(os, "execv", lambda program, command: began.append(command))
+    command_line.start()
+    assert began == [
+        ["import", "--embedded"],
+        [sys.executable, "-P", "-m", "streamlit", "run", str(project_path() / "app.py")],
+    ]
+
+
+def test_a_package_that_is_missing_is_named(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    code, output, errors = cli("evaluate", "--model", "tiny-base", "--checkpoints", "2", "--tasks", "tiny_polarity")
+    assert (code, output, errors.count("\n")) == (2, "", 1)
+    assert "needs the Python package torch, which is not installed" in errors and "pip install" in errors
+    monkeypatch.setattr(sys, "argv", ["icl-observatory"])
+    monkeypatch.setattr(command_line.importlib.util, "find_spec", lambda name: None)
+    assert command_line.start() == 2
+    assert "needs the Python package streamlit, which is not installed" in capfd.readouterr().err

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from icl_core import settings
 from icl_core.cli.output import emit, table
-from icl_core.errors import ObservatoryError
+from icl_core.errors import INSTALL, ObservatoryError
 from icl_core.evaluation.jobs import list_jobs
 from icl_core.evaluation.upkeep import verify_store
 from icl_core.models.hub import checkpoint_folder, embedded_members, list_checkpoints, resolve_checkpoint
@@ -64,7 +64,7 @@ def _packages() -> Iterator[_Finding]:
         try:
             yield _Finding(name, "good", importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
-            yield _Finding(name, "bad", "not installed; run make run or pip install -r requirements.txt")
+            yield _Finding(name, "bad", f"not installed; {INSTALL}")
 
 
 def _device() -> Iterator[_Finding]:

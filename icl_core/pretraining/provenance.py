@@ -8,7 +8,8 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+
+from icl_core.settings import is_installed, project_path
 
 __all__ = ["git_revision", "one_thread"]
 
@@ -27,10 +28,12 @@ def one_thread() -> Iterator[None]:
 
 
 def git_revision() -> str:
-    """The commit of the code that trains, "" outside a git checkout."""
+    """The commit of the code that trains, "" for an installed copy, which may lie in a checkout of something else."""
+    if is_installed():
+        return ""
     command = ["git", "rev-parse", "HEAD"]
     try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=project_path(), capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return ""
     return done.stdout.strip()

@@ -185,6 +185,11 @@ def _charts(draw: Draw, columns: int, name: str, of: Facts) -> None:
 
     title = "; ".join([name, *(f"{key}: {value}" for key, value in of.columns.items())])
     download("Chart as JSON", lambda: exports.as_json(figure()), name, ".vl.json", of=of)
+    if not exports.can_draw():
+        st.caption(
+            "Charts as HTML and SVG need more packages: `pip install 'icl-observatory[export]'`.", width="content"
+        )
+        return
     download("Chart as HTML", lambda: exports.as_html(figure(), PAPER, title=title), name, ".html", of=of)
     download("SVG", lambda: exports.as_svg(figure()), name, ".svg", of=of)
 

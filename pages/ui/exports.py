@@ -12,6 +12,7 @@ import csv
 import functools
 import hashlib
 import html
+import importlib.util
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from typing import Any
 from pages.ui.theme import Figure, Palette
 from pages.ui.words import legible
 
-__all__ = ["as_csv", "as_html", "as_json", "as_svg"]
+__all__ = ["as_csv", "as_html", "as_json", "as_svg", "can_draw"]
 
 _FORMULA = tuple("=+-@＝＋－＠")
 """First characters of a formula, also as full-width ones, which some spreadsheets take for the same."""
@@ -68,6 +69,11 @@ def _cell(value: Any) -> Any:
 def as_json(figure: Figure) -> bytes:
     """A chart's Vega-Lite specification with its rows."""
     return json.dumps(figure).encode()
+
+
+def can_draw() -> bool:
+    """Whether the packages are there that ``as_html`` and ``as_svg`` need, the extra ``export``."""
+    return all(importlib.util.find_spec(name) for name in ("vl_convert", "fontTools", "brotli"))
 
 
 def as_html(figure: Figure, palette: Palette, *, title: str) -> bytes:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import streamlit as st
-from fontTools.pens.svgPathPen import SVGPathPen
-from fontTools.pens.transformPen import TransformPen
-from fontTools.ttLib import TTFont
+
+if TYPE_CHECKING:
+    from fontTools.ttLib import TTFont
 
 __all__ = ["outlined"]
 
@@ -57,7 +57,10 @@ def _become(text: ElementTree.Element, shape: str, words: str) -> None:
 
 
 def _shape_of(text: ElementTree.Element) -> str | None:
-    """The outlines of a text's lines; None where the font lacks a sign."""
+    """The outlines of a text's lines; None if the font lacks a sign."""
+    from fontTools.pens.svgPathPen import SVGPathPen
+    from fontTools.pens.transformPen import TransformPen
+
     font, glyphs = _font(
         "monospace" in text.get("font-family", ""),
         text.get("font-style", "normal") == "italic",
@@ -87,6 +90,8 @@ def _weight(name: str) -> int:
 @functools.cache
 def _font(is_code: bool, is_italic: bool, weight: int) -> tuple[TTFont, Any]:
     """A font, and its glyphs at a weight."""
+    from fontTools.ttLib import TTFont
+
     media = Path(st.__file__).parent / "static" / "static" / "media"
     name = f"Source{'Code' if is_code else 'Sans'}VF-{'Italic' if is_italic else 'Upright'}"
     (path,) = media.glob(f"{name}*.woff2")

@@ -326,3 +326,17 @@ def test_the_way_out_of_an_empty_page(open_page: Callable[..., AppTest]) -> None
     app.button(key="evaluate-study").click().run()
     assert_whole(app, "Evaluate")
     assert app.session_state["model"] == ["pythia-410m"]
+
+
+def test_without_the_export_packages_a_page_says_what_they_give(
+    fill_store: Callable[..., Study], open_page: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = fill_store()
+    query = {"model": study.checkpoints[0].model, "tab": "Table and downloads"}
+    files = ("Chart as HTML", "SVG")
+    assert {button.label for button in open_page("dynamics", **query).get("download_button")} >= {"CSV", *files}
+    monkeypatch.setattr("pages.ui.exports.can_draw", lambda: False)
+    app = open_page("dynamics", **query)
+    labels = {button.label for button in app.get("download_button")}
+    assert "Chart as JSON" in labels and not labels & set(files)
+    assert "pip install 'icl-observatory[export]'" in words(app)
