@@ -10,7 +10,7 @@ from typing import Any
 
 _NAMES_BY_MODULE = {
     "analysis.competition": ("competition", "noise_floor"),
-    "analysis.fusion": ("adaptive_weights", "fuse"),
+    "analysis.fusion.equations": ("adaptive_weights", "fuse"),
     "analysis.predictions": ("collect_predictions",),
     "analysis.trajectories": ("ability_curves", "paired_predictions"),
     "errors": ("ObservatoryError",),

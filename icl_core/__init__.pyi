@@ -1,7 +1,7 @@
 from icl_core.analysis.competition import competition as competition
 from icl_core.analysis.competition import noise_floor as noise_floor
-from icl_core.analysis.fusion import adaptive_weights as adaptive_weights
-from icl_core.analysis.fusion import fuse as fuse
+from icl_core.analysis.fusion.equations import adaptive_weights as adaptive_weights
+from icl_core.analysis.fusion.equations import fuse as fuse
 from icl_core.analysis.predictions import collect_predictions as collect_predictions
 from icl_core.analysis.trajectories import ability_curves as ability_curves
 from icl_core.analysis.trajectories import paired_predictions as paired_predictions

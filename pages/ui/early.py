@@ -10,7 +10,6 @@ import logging
 import pkgutil
 
 import pages
-from pages.ui import cached
 
 __all__ = ["import_pages", "look_ahead"]
 
@@ -35,5 +34,7 @@ def import_pages() -> None:
 
 def look_ahead() -> None:
     """What may go on in a thread while the server listens already."""
+    from pages.ui import cached  # imported with the others by then, and not before that logger is silent
+
     cached.list_results()
     importlib.import_module("scipy.stats")  # correlations need it, and it takes its time
