@@ -38,7 +38,7 @@ from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study
 from icl_core.models.checkpoints import LoadedCheckpoint, load_checkpoint
-from icl_core.models.hub import list_checkpoints, local_checkpoints
+from icl_core.models.listing import list_checkpoints, local_checkpoints
 from icl_core.records import CellSpec, EncodedRequest, LabelScores
 from icl_core.registry.tasks import get_task, list_tasks
 from icl_core.scoring import engine, reference

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib.metadata
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = (
-    ("errors", "owners", "plain", "records", "sequences", "settings", "units"),
+    ("errors", "owners", "plain", "records", "sequences", "settings", "threads", "units"),
     ("registry",),
     ("data", "models", "analysis"),
     ("scoring", "pretraining"),
@@ -24,7 +26,7 @@ LAYERS = (
 """A part of icl_core imports from itself and from earlier layers."""
 NEVER = {("pretraining", "analysis"), ("evaluation", "pretraining")}
 """(who, whom) that the order of the layers would allow."""
-BASE_ORDER = ("errors", "owners", "plain", "sequences", "units", "records", "settings")
+BASE_ORDER = ("errors", "owners", "plain", "sequences", "threads", "units", "records", "settings")
 
 PAGE_SIDE = (
     *(
@@ -38,7 +40,9 @@ PAGE_SIDE = (
         "data.prompts",
         "data.label_settings",
         "models.hub",
+        "models.identity",
         "models.listing",
+        "models.resolving",
     ),
     *(
         f"evaluation.{name}"
@@ -211,6 +215,35 @@ def test_whatever_pages_import_loads_without_torch_and_does_not_draw():
     )
     told = subprocess.run([sys.executable, "-c", code, *sorted(wanted)], cwd=ROOT, capture_output=True, text=True)
     assert told.returncode == 0, told.stderr
+
+
+# Requirements
+
+
+@pytest.mark.parametrize(
+    ("roots", "lists"),
+    [
+        (("icl_core", "pages", "app.py"), ("requirements.txt",)),
+        (("benchmarks",), ("requirements.txt", "requirements-bench.txt")),
+        (("tests",), ("requirements.txt", "requirements-dev.txt")),
+    ],
+    ids=lambda names: names[0],
+)
+def test_whatever_is_imported_is_pinned(roots, lists):
+    """A library that comes only because another one needs it is gone when that one no longer does."""
+    lines = [line for name in lists for line in (ROOT / name).read_text(encoding="utf-8").splitlines()]
+    pinned = {plain_name(line.split("==")[0]) for line in lines if "==" in line}
+    own = {"icl_core", "pages", "app", "tests", "benchmarks", *sys.stdlib_module_names}
+    files = [path for root in roots for path in ([ROOT / root] if root == "app.py" else (ROOT / root).rglob("*.py"))]
+    imported = {module.split(".")[0] for path in files for module, _ in imports_of(tree_of(path))} - own
+    distributions = importlib.metadata.packages_distributions()
+    missing = {name for name in imported if not {plain_name(d) for d in distributions.get(name, [name])} & pinned}
+    assert missing == set()
+
+
+def plain_name(distribution: str) -> str:
+    """The name of a distribution as package indices compare it: ``lm-eval`` of ``lm_eval``."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 # Public names

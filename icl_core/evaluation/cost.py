@@ -45,14 +45,8 @@ from icl_core.evaluation.study import Study, n_cells, study_cells, study_from_js
 from icl_core.evaluation.told import current_status, row_sentences
 from icl_core.models.files import NO_CONTEXT_LIMIT, context_length_of, read_json
 from icl_core.models.gguf_file import gguf_config, read_gguf_header
-from icl_core.models.hub import (
-    conversion_of,
-    download_size,
-    identify_checkpoint,
-    is_known,
-    resolve_checkpoint,
-    tokenizer_folder,
-)
+from icl_core.models.identity import identify_checkpoint
+from icl_core.models.resolving import conversion_of, download_size, is_known, resolve_checkpoint, tokenizer_folder
 from icl_core.models.tokenizing import count_tokens
 from icl_core.plain import from_plain
 from icl_core.records import CellSpec, CheckpointRef, LabelSetting

@@ -45,7 +45,8 @@ from icl_core.evaluation.shapes import ModelShape, shape_of_config, work_flops
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, study_from_json, validate_study
 from icl_core.evaluation.told import CellFacts, cut_sentences, facts_of
-from icl_core.models.hub import conversion_of, duplicate_weights, identify_checkpoint, shared_files
+from icl_core.models.identity import duplicate_weights, identify_checkpoint, shared_files
+from icl_core.models.resolving import conversion_of
 from icl_core.records import (
     CellKey,
     CellRecord,

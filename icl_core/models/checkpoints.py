@@ -19,19 +19,19 @@ from icl_core import settings
 from icl_core.errors import CheckpointError, UnknownNameError
 from icl_core.models.building import BUILDING, DTYPES, model_from_state_dict, native_config
 from icl_core.models.files import file_hashes, file_stamp, read_config
-from icl_core.models.hub import (
+from icl_core.models.identity import identify_checkpoint
+from icl_core.models.parameter_fusion import fusion_parents, mix_parameters, refuse_different_configurations
+from icl_core.models.resolving import (
     CONVERTER_VERSION,
     ResolvedCheckpoint,
     checkpoint_files,
     checkpoint_folder,
     conversion_of,
     converted_folder,
-    identify_checkpoint,
     is_known,
     resolve_checkpoint,
     tokenizer_folder,
 )
-from icl_core.models.parameter_fusion import fusion_parents, mix_parameters, refuse_different_configurations
 from icl_core.models.sealed import clear_leftovers, put_sealed, working_folder
 from icl_core.models.tokenizing import BoundedTokenizer, check_tokenizer_file
 from icl_core.models.weights import first_line, read_state_dict

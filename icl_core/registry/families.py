@@ -1,6 +1,6 @@
 """The model families whose pre-training checkpoints can be evaluated, as data.
 
-It does not ask the network or the disk: what a repository really holds is listed by ``models.hub``, and no name
+It does not ask the network or the disk: what a repository really holds is listed by ``models.listing``, and no name
 generated here is trusted before that. Sources: the model cards and repositories given per entry, and arXiv 2406.14022
 with its code (https://github.com/RUCAIBox/Competitive-ICL) for the checkpoint grids.
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from icl_core.models.hub import embedded_manifest
+from icl_core.models.listing import embedded_manifest
 from icl_core.pretraining.members import MEMBERS, Member, member_and_seed
 from icl_core.registry.families import FAMILIES, MODELS, Phase
 from pages.ui.words import short_number

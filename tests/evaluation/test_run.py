@@ -31,7 +31,7 @@ from icl_core.evaluation.run_progress import ProgressInfo
 from icl_core.evaluation.run_report import RunReport
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, study_to_json
-from icl_core.models.hub import local_checkpoints
+from icl_core.models.listing import local_checkpoints
 from icl_core.records import CellSpec, EncodedRequest
 from icl_core.scoring import reference
 from icl_core.settings import project_path

@@ -21,7 +21,7 @@ from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells
 from icl_core.evaluation.told import current_status, row_sentences
-from icl_core.models.hub import local_checkpoints
+from icl_core.models.listing import local_checkpoints
 from icl_core.registry.task_files import read_task_file
 from icl_core.registry.tasks import get_task, split_task_names, task_name
 from tests.support.rows import csv_text, plain_rows, read, used_rows, write

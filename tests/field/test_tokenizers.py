@@ -27,7 +27,8 @@ from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells
 from icl_core.models import checkpoints, tokenizing
 from icl_core.models.checkpoints import load_tokenizer
-from icl_core.models.hub import identify_checkpoint, list_checkpoints, local_checkpoints
+from icl_core.models.identity import identify_checkpoint
+from icl_core.models.listing import list_checkpoints, local_checkpoints
 from icl_core.models.tokenizing import BoundedTokenizer
 from icl_core.models.worker import Worker
 from icl_core.registry.tasks import embedded_tasks, get_task

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from icl_core import __main__ as command_line
-from icl_core.models.hub import local_checkpoints
+from icl_core.models.listing import local_checkpoints
 from icl_core.pretraining import members
 from icl_core.pretraining.members import Member
 

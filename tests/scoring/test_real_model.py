@@ -16,7 +16,7 @@ import pytest
 
 from icl_core.data.encoding import encode_requests
 from icl_core.models.checkpoints import LoadedCheckpoint, load_checkpoint
-from icl_core.models.hub import local_checkpoints
+from icl_core.models.listing import local_checkpoints
 from icl_core.scoring import reference
 from icl_core.scoring.engine import EngineOptions, choose_path, score_requests
 
