@@ -53,7 +53,7 @@ PAGE_SIDE = (
             "rows",
             "catalogue",
             "segments",
-            "claims",
+            "reservations",
             "notes",
             "store",
             "bundle",
