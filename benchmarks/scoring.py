@@ -38,7 +38,7 @@ from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study
 from icl_core.models.checkpoints import LoadedCheckpoint, load_checkpoint
-from icl_core.models.hub import list_checkpoints, local_checkpoints
+from icl_core.models.listing import list_checkpoints, local_checkpoints
 from icl_core.records import CellSpec, EncodedRequest, LabelScores
 from icl_core.registry.tasks import get_task, list_tasks
 from icl_core.scoring import engine, reference
@@ -148,7 +148,7 @@ def compare(
     }
     if (harness := _harness(checkpoint)) is not None:
         contestants["lm_eval"] = lambda: _harness_scores(harness, few)
-    engine.choose_path(model, requests)
+    engine.choose_method(model, requests)
     memory = peak_memory(model, requests)
     peaks = list[npt.NDArray[np.float64]]()
     times, answers = {name: list[float]() for name in contestants}, dict[str, Any]()
@@ -165,7 +165,7 @@ def compare(
     rates = np.median(peaks, axis=0)
     shares = np.median([flops / took / peak for took, peak in zip(times["engine"], peaks, strict=True)], axis=0)
     result: dict[str, float | int | str] = {
-        "path": engine.choose_path(model, requests),
+        "method": engine.choose_method(model, requests),
         "n_queries": len(requests),
         "n_labels": len(requests[0].continuation_ids),
         "engine_seconds": seconds["engine"],
@@ -418,7 +418,7 @@ def tiny_study(n_repeats: int) -> dict[str, float]:
     config = LlamaConfig(**sizes, vocab_size=237, max_position_embeddings=96, tie_word_embeddings=True)
     model = LlamaForCausalLM(config).eval()
     cells = [_tiny_cell(seed, n_labels) for seed in range(9) for n_labels in (2, 2, 3, 4, 2, 3, 4, 6)]
-    engine.choose_path(model, cells[0])
+    engine.choose_method(model, cells[0])
     answers: dict[str, list[Any]] = {}
 
     def run() -> None:

@@ -340,8 +340,9 @@ class CellRecord:
         context_cut: most tokens of an input text, None where nothing was cut.
         n_shortened: number of inputs (demonstrations and queries) that were cut.
         provenance: how it was computed, no part of the key: device, library versions, wall time (s), date, and what
-            decides the last bits in half precision: ``path`` of scoring, ``token_budget`` (most tokens in a forward
-            pass beside a prefix; none on the plain path) and ``n_threads``. What a record does not say is unknown.
+            decides the last bits in half precision: ``path`` (the method of scoring), ``token_budget`` (most tokens in
+            a forward pass beside a prefix; none by the plain method) and ``n_threads``. What a record does not say is
+            unknown.
     """
 
     spec: CellSpec

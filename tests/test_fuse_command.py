@@ -13,7 +13,7 @@ from icl_core.evaluation.fusion_data import fusion_study
 from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study
-from icl_core.models.hub import local_checkpoints
+from icl_core.models.listing import local_checkpoints
 from tests.support.made_up import fill, made_up_study
 from tests.support.tiny_models import save_task_file, save_trajectory
 

@@ -18,7 +18,8 @@ from icl_core.cli.output import emit, table
 from icl_core.errors import INSTALL, ObservatoryError
 from icl_core.evaluation.jobs import list_jobs
 from icl_core.evaluation.upkeep import verify_store
-from icl_core.models.hub import checkpoint_folder, embedded_members, list_checkpoints, resolve_checkpoint
+from icl_core.models.listing import embedded_members, list_checkpoints
+from icl_core.models.resolving import checkpoint_folder, resolve_checkpoint
 from icl_core.registry.tasks import embedded_tasks
 from icl_core.units import byte_count
 

@@ -24,8 +24,7 @@ from icl_core.evaluation.job_table import Job
 from icl_core.evaluation.job_worker import work
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import ATTENTIONS, DTYPES, Study, validate_study
-from icl_core.models.hub import embedded_members, listing_of
-from icl_core.models.listing import Listing
+from icl_core.models.listing import Listing, embedded_members, listing_of
 from icl_core.records import LABEL_SETTINGS, CheckpointRef
 from icl_core.registry.families import MODELS, get_family, get_model, known_checkpoints
 from icl_core.registry.names import label_of

@@ -19,8 +19,7 @@ from icl_core.evaluation.store import CellSummary, Store
 from icl_core.evaluation.study import shared_options
 from icl_core.evaluation.told import CellFacts, facts_of, result_sentences
 from icl_core.evaluation.upkeep import StoreReport, backup_store, rebuild_store, verify_store
-from icl_core.models.hub import embedded_members, lab_runs, list_checkpoints, listing_of
-from icl_core.models.listing import Listing
+from icl_core.models.listing import Listing, embedded_members, lab_runs, list_checkpoints, listing_of
 from icl_core.records import CheckpointRef, Split, shown, text_fault
 from icl_core.registry.families import FAMILIES, MODELS, checkpoint_faults, get_family, known_checkpoints
 from icl_core.registry.names import home_of, order_question

@@ -144,7 +144,7 @@ def _request(line: str, where: str) -> Request:
 
 def _checkpoint(options: argparse.Namespace) -> CheckpointRef:
     """The one checkpoint that ``--model``, ``--gguf-file`` and ``--revision`` name."""
-    from icl_core.models.hub import list_checkpoints, local_checkpoints
+    from icl_core.models.listing import list_checkpoints, local_checkpoints
     from icl_core.registry.families import choose_checkpoints
 
     path = Path(options.model).expanduser()

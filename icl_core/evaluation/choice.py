@@ -1,6 +1,6 @@
 """From what a person names to the checkpoints of a study: named for the store, in one order, with all that is left out.
 
-It lists nothing (``models.hub`` does) and computes nothing. A model of one's own is known by its path; its name is
+It lists nothing (``models.listing`` does) and computes nothing. A model of one's own is known by its path; its name is
 decided here, before anything is stored under it, and is never that of another path or of a published model.
 """
 
@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from icl_core.errors import StudyError, UnknownNameError
-from icl_core.models.hub import published_names
-from icl_core.models.listing import Listing, Skipped, path_name, renamed
+from icl_core.models.listing import Listing, Skipped, path_name, published_names, renamed
 from icl_core.records import CheckpointRef, text_fault
 from icl_core.registry.families import choose_checkpoints, nearest_checkpoints, way_of
 from icl_core.registry.names import counted_in, home_of, label_of, order_question, training_order

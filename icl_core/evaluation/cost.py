@@ -45,14 +45,8 @@ from icl_core.evaluation.study import Study, n_cells, study_cells, study_from_js
 from icl_core.evaluation.told import current_status, row_sentences
 from icl_core.models.files import NO_CONTEXT_LIMIT, context_length_of, read_json
 from icl_core.models.gguf_file import gguf_config, read_gguf_header
-from icl_core.models.hub import (
-    conversion_of,
-    download_size,
-    identify_checkpoint,
-    is_known,
-    resolve_checkpoint,
-    tokenizer_folder,
-)
+from icl_core.models.identity import identify_checkpoint
+from icl_core.models.resolving import conversion_of, download_size, is_known, resolve_checkpoint, tokenizer_folder
 from icl_core.models.tokenizing import count_tokens
 from icl_core.plain import from_plain
 from icl_core.records import CellSpec, CheckpointRef, LabelSetting
@@ -172,12 +166,8 @@ def estimate(
     """
     validate_study(study)
     cells = study_cells(study)
-    status = current_status(store, cells)
-    new = [spec for spec in cells if status[spec] == "missing"]
+    by_checkpoint = _missing_by_checkpoint(store, cells)
     counted = _Counting(study, store, device=_device_kind(device), offline=data_offline)
-    by_checkpoint: dict[CheckpointRef, list[CellSpec]] = {}
-    for spec in new:
-        by_checkpoint.setdefault(spec.checkpoint, []).append(spec)
     works: list[WorkCount] = []
     for done, (ref, specs) in enumerate(by_checkpoint.items()):
         if should_stop():
@@ -209,6 +199,15 @@ def estimate(
         basis=tuple(counted.basis),
         rows=counted.rows(),
     )
+
+
+def _missing_by_checkpoint(store: Store, cells: Sequence[CellSpec]) -> dict[CheckpointRef, list[CellSpec]]:
+    status = current_status(store, cells)
+    missing: dict[CheckpointRef, list[CellSpec]] = {}
+    for spec in cells:
+        if status[spec] == "missing":
+            missing.setdefault(spec.checkpoint, []).append(spec)
+    return missing
 
 
 def estimate_from_plain(data: Any) -> tuple[Estimate, int] | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from icl_core.evaluation.store import Store
-from icl_core.models.hub import duplicate_weights, shared_files
+from icl_core.models.identity import duplicate_weights, shared_files
 from icl_core.plain import from_plain
 from icl_core.records import CheckpointIdentity, CheckpointRef, canonical_json, shown
 from icl_core.registry.families import checkpoint_faults

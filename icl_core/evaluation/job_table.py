@@ -69,6 +69,9 @@ CREATE TABLE IF NOT EXISTS jobs (
 )
 """
 
+_COLUMNS = {"units_per_second": "cells_per_second"}
+"""Columns of the stored table that are called otherwise than their fields."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -85,7 +88,7 @@ class Job:
         host, pid, pid_started: place, id and start of its process, as in ``owners.Owner``.
         cancel_asked: when cancelling was asked for, s since 1970.
         done, total: units of work: cells of a study or a bundle, steps of a training, checkpoints of an estimate.
-        cells_per_second: recent rate over units that were really computed, None before the first.
+        units_per_second: recent rate over units that were really computed, None before the first.
         eta_seconds: expected seconds to the end at the last heartbeat, None where unknown.
         current: the unit in work.
         message: one sentence: the outcome, the error, or what is going on.
@@ -108,7 +111,7 @@ class Job:
     cancel_asked: float | None
     done: int
     total: int
-    cells_per_second: float | None
+    units_per_second: float | None
     eta_seconds: float | None
     current: str
     message: str
@@ -166,7 +169,7 @@ def job_table(folder: Path, *, to_write: bool = True) -> Iterator[sqlite3.Connec
 def _job(row: sqlite3.Row) -> Job | None:
     """The job of a row, None where it holds what no job can."""
     try:
-        job = from_plain(Job, {field.name: row[field.name] for field in fields(Job)})
+        job = from_plain(Job, {field.name: row[_COLUMNS.get(field.name, field.name)] for field in fields(Job)})
     except ValueError:
         return None
     numbers = [value for value in plain_fields(job).values() if isinstance(value, float)]
@@ -190,7 +193,7 @@ def job_of(table: sqlite3.Connection, job_id: int) -> Job:
 
 def update(table: sqlite3.Connection, job_id: int, **values: object) -> None:
     """Sets fields of a job, by their names."""
-    assignments = ", ".join(f"{name} = ?" for name in values)
+    assignments = ", ".join(f"{_COLUMNS.get(name, name)} = ?" for name in values)
     table.execute(f"UPDATE jobs SET {assignments} WHERE id = ?", (*values.values(), job_id))
 
 

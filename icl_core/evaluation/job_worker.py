@@ -90,7 +90,7 @@ class JobContext:
         """Says how many units of how many are done, what is in work, and when the end is expected."""
         with self._lock:
             self._news |= {"done": done, "total": total, "current": current}
-            self._news |= {"cells_per_second": units_per_second, "eta_seconds": eta_seconds}
+            self._news |= {"units_per_second": units_per_second, "eta_seconds": eta_seconds}
 
     def report_alike(self, done: int, total: int, *, current: str = "") -> None:
         """Says the same of units that take equally long: rate and time left follow from the time since the first."""
@@ -101,11 +101,6 @@ class JobContext:
         rate = n_done / seconds if seconds > 0 and n_done > 0 else None
         left = None if rate is None else (total - done) / rate
         self.report(done, total, current=current, units_per_second=rate, eta_seconds=left)
-
-    def say(self, message: str) -> None:
-        """Shows one sentence about what is going on."""
-        with self._lock:
-            self._news["message"] = message
 
     def _beat_until_end(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):

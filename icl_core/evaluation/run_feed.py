@@ -1,12 +1,12 @@
-"""The cells of one checkpoint on their way to the engine: claimed a few ahead, looked for once more, and encoded.
+"""The cells of one checkpoint on their way to the engine: reserved a few ahead, looked for once more, and encoded.
 
 It scores and stores nothing, and knows no run; what it works with is handed in.
 
 Threads: the run makes a feed, and the engine goes through it in its encoding thread. So ``__iter__`` and all that it
-calls run there: claims and the store, each safe from any thread (the encoding thread has a connection of its own, which
-is closed at the end); the encodings, which no other thread may use meanwhile; and the rate, a number that may be a cell
-old. ``ready``, ``stored`` and ``failed`` are deques that the encoding thread only appends to and the run's thread only
-takes from, which needs no lock. A cell is in ``ready`` before its requests are handed out.
+calls run there: reservations and the store, each safe from any thread (the encoding thread has a connection of its own,
+which is closed at the end); the encodings, which no other thread may use meanwhile; and the rate, a number that may be
+a cell old. ``ready``, ``stored`` and ``failed`` are deques: the encoding thread only appends to them and the run's
+thread only takes from them, which needs no lock. A cell is in ``ready`` before its requests are handed out.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from typing import Any, NamedTuple
 
 from icl_core.data.datasets import TaskData
 from icl_core.errors import CheckpointError, ends_process
-from icl_core.evaluation.claims import Claims
 from icl_core.evaluation.encodings import Encodings, PreparedCell
+from icl_core.evaluation.reservations import OwnReservations
 from icl_core.evaluation.store import Store
 from icl_core.records import CellKey, CellSpec, CheckpointIdentity, EncodedRequest
 
 __all__ = ["Encoder", "Feed", "Ready"]
 
-CLAIM_AHEAD_SECONDS = 2.0
-MOST_CLAIMED = 32
-"""Cells are claimed for about so many seconds ahead, at most so many: each claim waits for the disk."""
+RESERVE_AHEAD_SECONDS = 2.0
+MOST_RESERVED = 32
+"""Cells are reserved for about so many seconds ahead, at most so many: each reservation waits for the disk."""
 
 
 class Ready(NamedTuple):
-    """A claimed cell with its token ids."""
+    """A reserved cell with its token ids."""
 
     spec: CellSpec
     key: CellKey
@@ -60,11 +60,11 @@ class Encoder:
 
 
 class Feed:
-    """The requests of the cells that a run could claim.
+    """The requests of the cells that a run could reserve.
 
     Attributes:
         ready: cells handed to the engine, in order; the run takes them out as their scores come.
-        stored: cells that another process finished between looking and claiming.
+        stored: cells that another process finished between looking and reserving.
         failed: cells that cannot be encoded, with the reason.
     """
 
@@ -73,7 +73,7 @@ class Feed:
         missing: Sequence[tuple[CellSpec, CellKey]],
         *,
         encoder: Encoder,
-        claims: Claims,
+        reservations: OwnReservations,
         store: Store,
         cells_per_second: Callable[[], float | None],
     ) -> None:
@@ -82,11 +82,11 @@ class Feed:
         Args:
             missing: what is to be computed, in order.
             encoder: makes their token ids.
-            claims: of the run, which gives them back.
+            reservations: of the run, which gives them back.
             store: where a cell may be by now.
-            cells_per_second: the run's recent rate, None before the first cell; says how many to claim at once.
+            cells_per_second: the run's recent rate, None before the first cell; says how many to reserve at once.
         """
-        self._missing, self._encoder, self._claims, self._store = list(missing), encoder, claims, store
+        self._missing, self._encoder, self._reservations, self._store = list(missing), encoder, reservations, store
         self._cells_per_second = cells_per_second
         self.ready: deque[Ready] = deque()
         self.stored: deque[tuple[CellSpec, CellKey]] = deque()
@@ -95,7 +95,7 @@ class Feed:
     def __iter__(self) -> Iterator[list[EncodedRequest]]:
         """The requests of one cell after another, in the thread that iterates."""
         try:
-            for spec, key in self._claimed():
+            for spec, key in self._reserved():
                 if self._store.has(key):
                     self.stored.append((spec, key))
                 elif (prepared := self._prepared(spec, key)) is not None:
@@ -115,11 +115,11 @@ class Feed:
             self.failed.append((spec, key, error))
             return None
 
-    def _claimed(self) -> Iterator[tuple[CellSpec, CellKey]]:
-        """Claims a few cells at a time and hands out those that this run got."""
+    def _reserved(self) -> Iterator[tuple[CellSpec, CellKey]]:
+        """Reserves a few cells at a time and hands out those that this run got."""
         left = self._missing
         while left:
-            n_ahead = round(CLAIM_AHEAD_SECONDS * (self._cells_per_second() or 0.0))
-            some, left = left[: (n := max(1, min(n_ahead, MOST_CLAIMED)))], left[n:]
-            mine = set(self._claims.take(key for _, key in some))
+            n_ahead = round(RESERVE_AHEAD_SECONDS * (self._cells_per_second() or 0.0))
+            some, left = left[: (n := max(1, min(n_ahead, MOST_RESERVED)))], left[n:]
+            mine = set(self._reservations.take(key for _, key in some))
             yield from ((spec, key) for spec, key in some if key in mine)

@@ -1,22 +1,26 @@
 """How a run stands: which cells are finished, what became of them, and when the rest will be.
 
-It computes, claims and stores no cell. Threads: all of it belongs to the run's own thread, in which it also calls
+It computes, reserves and stores no cell. Threads: all of it belongs to the run's own thread, in which it also calls
 ``on_progress``; only ``cells_per_second`` may be asked from another one, as the feed does.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
+from icl_core.errors import ObservatoryError, in_words
 from icl_core.evaluation.rates import Pace
 from icl_core.evaluation.run_report import Failure, cell_name
 from icl_core.records import CellSpec, CheckpointRef
 
 __all__ = ["OnProgress", "Progress", "ProgressInfo"]
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +120,12 @@ class Progress:
                 self._to_do[spec.checkpoint] -= 1
         self.report(cell_name(specs[-1]))
 
-    def fail(self, what: str, message: str, specs: Sequence[CellSpec]) -> None:
-        """Counts cells as failed, with the reason."""
-        self.failures.append(Failure(what, message, len(specs)))
+    def fail(self, what: str, error: BaseException, specs: Sequence[CellSpec]) -> None:
+        """Counts cells as failed, with the reason; an error that is none of the project's own goes to the log too."""
+        is_own = isinstance(error, ObservatoryError)
+        if not is_own:
+            _LOG.error("%s failed", what, exc_info=error)
+        self.failures.append(Failure(what, str(error) if is_own else in_words(error), len(specs)))
         if specs:
             self.finish(specs, "failed")
 

@@ -41,10 +41,10 @@ from icl_core.evaluation.catalogue import (
     text_of_cells,
 )
 from icl_core.evaluation.cells import current_versions
-from icl_core.evaluation.claims import ClaimRows
 from icl_core.evaluation.codec import NewerFormatError, check_record, differing_fields
 from icl_core.evaluation.notes import Notes
 from icl_core.evaluation.predicted import clear_predicted, read_labels
+from icl_core.evaluation.reservations import Reservations
 from icl_core.evaluation.rows import Rows
 from icl_core.evaluation.segments import (
     checked_rows,
@@ -188,7 +188,7 @@ class Store:
     Attributes:
         path: folder that holds ``results/`` and ``index/``.
         rows: the index; for upkeep.py, everyone else goes through the methods.
-        claims: which process computes which cell.
+        reservations: which process computes which cell.
         notes: small texts beside the results.
         damage: what reading has met that cannot be used, by digest of the result or name of the file or index row,
             each with its sentence; readers leave it out, and whoever shows results says how much that is.
@@ -197,7 +197,7 @@ class Store:
     def __init__(self, rows: Rows) -> None:
         self.path = rows.path
         self.rows = rows
-        self.claims = ClaimRows(rows)
+        self.reservations = Reservations(rows)
         self.notes = Notes(rows)
         self.damage: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -255,10 +255,10 @@ class Store:
             return self.rows.generation()
 
     def clear_leftovers(self) -> int:
-        """Removes what killed processes have left: claims and temporary files. Returns how many that were."""
+        """Removes what killed processes have left: reservations and temporary files. Returns how many that were."""
         kept = self.path.glob(f"{PREDICTED}/.*.tmp")
         temporary = (*self.results.glob("*/.*.tmp"), *kept, *self.path.glob("hashes.json.*"))
-        return clear_leftovers(temporary) + self.claims.clear()
+        return clear_leftovers(temporary) + self.reservations.clear()
 
     # What there is
 
@@ -426,9 +426,9 @@ class Store:
         by_model: dict[str, list[int]] = {}
         for at in new.values():
             by_model.setdefault(batch[at].spec.checkpoint.model, []).append(at)
-        return outcomes, [self._write_batch(model, batch, mine, rows) for model, mine in by_model.items()]
+        return outcomes, [self._write_batch(model, batch, mine=mine, rows=rows) for model, mine in by_model.items()]
 
-    def _write_batch(self, model: str, batch: Sequence[CellRecord], mine: list[int], rows: pa.Table | None) -> str:
+    def _write_batch(self, model: str, batch: Sequence[CellRecord], *, mine: list[int], rows: pa.Table | None) -> str:
         """Writes some records of a batch as a file of their model and indexes it; gives its name; inside a write."""
         records = [batch[at] for at in mine]
         table = table_of(records) if rows is None else rows.take(pa.array(mine)).combine_chunks()

@@ -18,7 +18,7 @@ from icl_core.data.datasets import DROP_WORDS, MAX_DEV, MAX_TEST, TaskData, load
 from icl_core.errors import DataError, ObservatoryError
 from icl_core.evaluation.cell_work import cell_queries
 from icl_core.evaluation.store import CellStatus, Store
-from icl_core.models.hub import identify_checkpoint
+from icl_core.models.identity import identify_checkpoint
 from icl_core.records import CellKey, CellRecord, CellSpec, CheckpointIdentity, CheckpointRef, digest_of
 from icl_core.registry.tasks import FILE_PREFIX, get_task, own_file, shown_task
 

@@ -18,6 +18,7 @@ from icl_core.errors import StoreError
 from icl_core.evaluation.catalogue import is_resolution
 from icl_core.evaluation.codec import NewerFormatError
 from icl_core.evaluation.index import DATABASE, database_fault, integrity_faults, is_damage, read_rows, remedy
+from icl_core.evaluation.reservations import ROW_PREFIX
 from icl_core.evaluation.rows import Rows
 from icl_core.evaluation.segments import checked_rows, is_sound, place_file
 from icl_core.evaluation.store import Store, files_of
@@ -163,7 +164,7 @@ def backup_store(target: Path, path: Path | None = None) -> int:
         with store.rows.worded_errors():
             rows = store.rows.all("")
         copy = Rows.open(target)
-        copy.write(lambda: _make_alike(copy, {name: rows[name] for name in rows if not name.startswith("claim/")}))
+        copy.write(lambda: _make_alike(copy, {name: rows[name] for name in rows if not name.startswith(ROW_PREFIX)}))
         copy.close()
     except (OSError, StoreError) as error:
         raise StoreError(

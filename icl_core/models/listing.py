@@ -1,25 +1,44 @@
-"""Which checkpoints a folder or GGUF file of one's own holds, and what beside them is no checkpoint or a second copy.
+"""Which checkpoints exist of a registered model, the embedded suite, a run of the lab, or a folder of the user's own.
 
-It reads names, configurations and, where two may be copies, bytes; it loads nothing and asks no network. Layouts: what
+Of a folder it also says what beside them is no checkpoint or a second copy. It reads names, configurations and, where
+two may be copies, bytes; it loads nothing, and what the Hub holds it has from ``hub``. Layouts of folders: what
 ``Trainer`` of transformers writes (transformers issue 19241: the final model in the root of its own checkpoints).
 """
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from icl_core.errors import CheckpointError
+from icl_core.errors import CheckpointError, UnknownNameError
 from icl_core.models.files import CONFIG_NAME, choose_weight_files, read_json, refuse_adapters, remap_of
+from icl_core.models.hub import hub_checkpoints, model_at
 from icl_core.records import CheckpointRef, text_fault
+from icl_core.registry.families import MODELS
 from icl_core.registry.names import Reading, gguf_stem, read_name, training_order
+from icl_core.settings import BASE_MEMBER, lab_runs_path, store_path, suite_path
 
-__all__ = ["Listing", "Skipped", "local_checkpoints", "local_listing", "path_name", "renamed"]
+__all__ = [
+    "Listing",
+    "Skipped",
+    "embedded_manifest",
+    "embedded_members",
+    "lab_runs",
+    "list_checkpoints",
+    "listing_of",
+    "local_checkpoints",
+    "local_listing",
+    "path_name",
+    "published_names",
+    "renamed",
+]
 
 _ROOT, _ROOT_WORDS = ".", "the folder itself"
 _STATE_NAME = "trainer_state.json"
@@ -75,6 +94,100 @@ class _Found:
     step: int | None
     tokens: int | None = None
     doubt: str = ""
+
+
+def list_checkpoints(model_or_location: str, *, offline: bool = False) -> tuple[CheckpointRef, ...]:
+    """The checkpoints of ``listing_of`` alone."""
+    return listing_of(model_or_location, offline=offline).checkpoints
+
+
+def listing_of(model_or_location: str, *, offline: bool = False) -> Listing:
+    """The checkpoints that exist, ascending by step, those whose name tells no step last, and what is no checkpoint.
+
+    Args:
+        model_or_location: a registered model, a member of the embedded suite, a run of the lab, a path (folder or GGUF
+            file), or any Hub id.
+        offline: ask the local Hub cache only, and list what is completely there.
+
+    Raises:
+        UnknownNameError: nothing of this name is known.
+        CheckpointError: the Hub cannot be reached, or there is nothing to load.
+    """
+    if fault := text_fault(model_or_location):
+        raise CheckpointError(f"The model {model_or_location!a} cannot be used: it {fault}; rename it.")
+    if model_or_location in MODELS:
+        return Listing(hub_checkpoints(MODELS[model_or_location], offline=offline))
+    if model_or_location in embedded_members():
+        return Listing(_embedded_checkpoints(model_or_location))
+    if model_or_location in (runs := lab_runs()):
+        return Listing(_lab_checkpoints(runs[model_or_location]))
+    if _is_path(model_or_location):
+        return local_listing(Path(model_or_location))
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", model_or_location) and not model_or_location.startswith("."):
+        return Listing(hub_checkpoints(model_at(model_or_location), offline=offline))
+    known = [*embedded_members(), *MODELS]
+    near = ", ".join(difflib.get_close_matches(model_or_location, known, n=5, cutoff=0.4) or known[:8])
+    raise UnknownNameError(
+        f"Unknown model {model_or_location!r}: no registered model (nearest: {near}), no path, and no Hub id."
+    )
+
+
+def _is_path(text: str) -> bool:
+    try:
+        return Path(text).expanduser().exists()
+    except (OSError, RuntimeError):
+        return False
+
+
+def published_names() -> frozenset[str]:
+    """Names that a model of one's own cannot have: registered models and their Hub ids, the suite's, the lab's."""
+    places = (place for model in MODELS.values() for place in (model.name, model.location, *model.aliases))
+    return frozenset((*places, *embedded_members(), *lab_runs()))
+
+
+def embedded_members() -> tuple[str, ...]:
+    """Names of the shipped models of the tiny suite, the base first; empty where none is shipped."""
+    names = (path.parent.name for path in suite_path().glob("*/manifest.json"))
+    return tuple(sorted(names, key=lambda name: (name != BASE_MEMBER, name)))
+
+
+def embedded_manifest(member: str) -> Mapping[str, Any]:
+    """How a shipped model of the tiny suite was trained; empty for any other name."""
+    return dict(read_json(suite_path() / member / "manifest.json")) if member in embedded_members() else {}
+
+
+def _embedded_checkpoints(member: str) -> tuple[CheckpointRef, ...]:
+    kept = embedded_manifest(member).get("checkpoints", [])
+    refs = (
+        CheckpointRef("tiny", member, entry["folder"], "embedded", member, entry["step"], entry.get("tokens_seen"))
+        for entry in kept
+    )
+    return tuple(sorted(refs, key=training_order))
+
+
+def lab_runs() -> dict[str, Path]:
+    """Folders of the lab's complete runs that have weights, by the runs' names; one's own before shipped ones."""
+    found = {}
+    for root in (lab_runs_path(), store_path() / "lab"):
+        for path in sorted(root.glob("*/manifest.json")):
+            manifest = read_json(path)
+            if manifest.get("checkpoints"):
+                found[str(manifest["name"])] = path.parent
+    return found
+
+
+def _lab_checkpoints(folder: Path) -> tuple[CheckpointRef, ...]:
+    manifest = read_json(folder / "manifest.json")
+    refs = (
+        CheckpointRef(
+            "lab", manifest["name"], entry["folder"], "embedded", folder.name, entry["step"], entry["tokens_seen"]
+        )
+        for entry in manifest["checkpoints"]
+    )
+    return tuple(sorted(refs, key=training_order))
+
+
+# --- a folder or file of the user's own ----------------------------------------------------------------------------
 
 
 def local_checkpoints(path: Path) -> tuple[CheckpointRef, ...]:

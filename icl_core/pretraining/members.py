@@ -13,7 +13,7 @@ from typing import Any
 
 from icl_core.errors import UnknownNameError
 
-__all__ = ["MEMBERS", "Member", "Mixture", "TrainingPhase", "get_member", "member_and_seed"]
+__all__ = ["MEMBERS", "Mixture", "SuiteMember", "TrainingPhase", "get_member", "member_and_seed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class TrainingPhase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class SuiteMember:
     """One training run's configuration, seeds apart.
 
     Attributes:
@@ -118,7 +118,7 @@ def _two_phases(first: Mixture, second: Mixture, *, label_noise: float = 0.0) ->
     )
 
 
-_BASE = Member(
+_BASE = SuiteMember(
     name="tiny-base",
     title="Base: knowledge first, then lists",
     factor="",
@@ -127,11 +127,11 @@ _BASE = Member(
 )
 
 
-def _variant(name: str, title: str, factor: str, **knobs: Any) -> Member:
+def _variant(name: str, title: str, factor: str, **knobs: Any) -> SuiteMember:
     return replace(_BASE, name=name, title=title, factor=factor, **knobs)
 
 
-MEMBERS: Mapping[str, Member] = MappingProxyType(
+MEMBERS: Mapping[str, SuiteMember] = MappingProxyType(
     {
         member.name: member
         for member in (
@@ -180,7 +180,7 @@ SHIPPED_SEED = 1
 """Training seed of the runs whose weights are shipped; their models are called as the members are."""
 
 
-def get_member(name: str) -> Member:
+def get_member(name: str) -> SuiteMember:
     """The member of that name.
 
     Raises:

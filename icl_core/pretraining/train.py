@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from icl_core.errors import StudyError
 from icl_core.pretraining.language import DOCUMENT_KINDS, make_document, vocabulary
-from icl_core.pretraining.members import Member, TrainingPhase
+from icl_core.pretraining.members import SuiteMember, TrainingPhase
 from icl_core.pretraining.provenance import git_revision, one_thread
 from icl_core.pretraining.tokenizer import make_tokenizer
 
@@ -50,7 +50,7 @@ def _document_order(n_documents: int, n_draws: int, seed: tuple[int, ...]) -> In
     return np.concatenate(passes)[:n_draws]
 
 
-def _document(member: Member, phase: TrainingPhase, seed: tuple[int, ...]) -> IntArray:
+def _document(member: SuiteMember, phase: TrainingPhase, seed: tuple[int, ...]) -> IntArray:
     rng = np.random.Generator(np.random.PCG64(seed))
     shares = [getattr(phase.mixture, kind) for kind in DOCUMENT_KINDS]
     return make_document(
@@ -62,7 +62,7 @@ def _document(member: Member, phase: TrainingPhase, seed: tuple[int, ...]) -> In
     )
 
 
-def training_batches(member: Member, *, seed: int) -> Iterator[IntArray]:
+def training_batches(member: SuiteMember, *, seed: int) -> Iterator[IntArray]:
     """All batches of a run in order, one a step.
 
     Each document is a function of (seed, phase, document index) alone, so two members with one
@@ -107,7 +107,7 @@ def _set_previous_token_prior(model: LlamaForCausalLM, strength: float) -> None:
         attention.k_proj.bias[rows] = strength * torch.cat([angle.cos(), angle.sin()])
 
 
-def build_model(member: Member, *, seed: int) -> LlamaForCausalLM:
+def build_model(member: SuiteMember, *, seed: int) -> LlamaForCausalLM:
     """The untrained model of a member: an ordinary LlamaForCausalLM in float32.
 
     Every parameter is set here from the seed: ones for norms, normal with ``init_std`` for matrices,
@@ -167,7 +167,7 @@ def save_checkpoint(model: LlamaForCausalLM, path: Path) -> None:
     make_tokenizer(model.config.max_position_embeddings).save_pretrained(path)
 
 
-def _optimizer(model: LlamaForCausalLM, member: Member) -> torch.optim.Optimizer:
+def _optimizer(model: LlamaForCausalLM, member: SuiteMember) -> torch.optim.Optimizer:
     import torch
 
     return torch.optim.AdamW(
@@ -179,14 +179,14 @@ def _optimizer(model: LlamaForCausalLM, member: Member) -> torch.optim.Optimizer
     )
 
 
-def _learning_rate(member: Member, step: int) -> float:
+def _learning_rate(member: SuiteMember, step: int) -> float:
     """Linear warm-up, then constant, then linear down to a tenth over the decay steps at the end."""
     left = (member.n_steps - step) / member.n_decay_steps if member.n_decay_steps else 1.0
     return member.learning_rate * min(1.0, step / member.n_warmup_steps, 0.1 + 0.9 * left)
 
 
 def _training_step(
-    model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, batch: IntArray, *, step: int, member: Member
+    model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, batch: IntArray, *, step: int, member: SuiteMember
 ) -> float:
     """One update on all next-token predictions of a batch; the mean loss in nats a token before it."""
     import torch
@@ -206,7 +206,7 @@ def _training_step(
     return value
 
 
-def _manifest(member: Member, seed: int, model: LlamaForCausalLM) -> dict[str, Any]:
+def _manifest(member: SuiteMember, seed: int, model: LlamaForCausalLM) -> dict[str, Any]:
     import torch
     import transformers
 
@@ -232,7 +232,7 @@ def _manifest(member: Member, seed: int, model: LlamaForCausalLM) -> dict[str, A
 
 
 def train_member(
-    member: Member,
+    member: SuiteMember,
     *,
     seed: int,
     out_path: Path,
@@ -270,7 +270,7 @@ def train_member(
 
 def _train(
     model: LlamaForCausalLM,
-    member: Member,
+    member: SuiteMember,
     *,
     seed: int,
     out_path: Path,
@@ -280,7 +280,7 @@ def _train(
     """All steps of a run; what is known of each kept checkpoint, or None when stopped."""
     optimizer = _optimizer(model, member)
     losses: list[float] = []
-    kept = [_keep(model, member, 0, losses, out_path=out_path)]
+    kept = [_keep(model, member, step=0, losses=losses, out_path=out_path)]
     for step, batch in enumerate(training_batches(member, seed=seed), start=1):
         if should_stop is not None and should_stop():
             return None
@@ -288,12 +288,14 @@ def _train(
         if on_progress is not None:
             on_progress(step, member.n_steps, losses[-1])
         if step in member.checkpoint_steps:
-            kept.append(_keep(model, member, step, losses, out_path=out_path))
+            kept.append(_keep(model, member, step=step, losses=losses, out_path=out_path))
             losses = []
     return kept
 
 
-def _keep(model: LlamaForCausalLM, member: Member, step: int, losses: list[float], *, out_path: Path) -> dict[str, Any]:
+def _keep(
+    model: LlamaForCausalLM, member: SuiteMember, *, step: int, losses: list[float], out_path: Path
+) -> dict[str, Any]:
     """Save a checkpoint; its step, tokens and mean training loss since the checkpoint before."""
     folder = f"step-{step}"
     save_checkpoint(model, out_path / folder)

@@ -1,7 +1,7 @@
-"""The plain prefix-cache path: transformers' own key/value cache, copied once for each row of a batch.
+"""The plain prefix-cache method: transformers' own key/value cache, copied once for each row of a batch.
 
 It works for every model that transformers' ``DynamicCache`` serves, whatever its attention; it copies the
-prefix's keys and values, which the packed path does not. It chooses no groups and checks no numbers.
+prefix's keys and values, which the packed method does not. It chooses no groups and checks no numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["prefill", "score_group"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _BatchRow:
     """A sequence to run: the rest of one context and the inner tokens of one or more of its choices.
 
     Attributes:
@@ -65,7 +65,7 @@ def score_group(
     cache = prefill(model, prefix_ids) if cache is None else cache
     values = {index: [0.0] * len(request.continuation_ids) for index, request in requests.items()}
 
-    def run_part(part: Sequence[_Row]) -> None:
+    def run_part(part: Sequence[_BatchRow]) -> None:
         for (index, choice), value in _score_rows(model, part, cache).items():
             values[index][choice] = value
 
@@ -77,7 +77,7 @@ def score_group(
     return values
 
 
-def _rows(requests: Mapping[int, EncodedRequest], n_prefix_tokens: int) -> list[_Row]:
+def _rows(requests: Mapping[int, EncodedRequest], n_prefix_tokens: int) -> list[_BatchRow]:
     """One row for each set of choices of a request that differ in their last token only."""
     rows = []
     for index, request in requests.items():
@@ -87,7 +87,7 @@ def _rows(requests: Mapping[int, EncodedRequest], n_prefix_tokens: int) -> list[
             by_inner.setdefault(ids[:-1], []).append(choice)
         for inner, choices in by_inner.items():
             targets = tuple(request.continuation_ids[choice] for choice in choices)
-            rows.append(_Row(suffix + inner, len(suffix), targets, tuple((index, choice) for choice in choices)))
+            rows.append(_BatchRow(suffix + inner, len(suffix), targets, tuple((index, choice) for choice in choices)))
     return rows
 
 
@@ -100,7 +100,7 @@ def prefill(model: torch.nn.Module, prefix_ids: tuple[int, ...]) -> DynamicCache
     return cache
 
 
-def _score_rows(model: torch.nn.Module, rows: Sequence[_Row], cache: DynamicCache) -> dict[tuple[int, int], float]:
+def _score_rows(model: torch.nn.Module, rows: Sequence[_BatchRow], cache: DynamicCache) -> dict[tuple[int, int], float]:
     """Log-likelihood (nats) of each (request, choice) of the rows; the cache is left as it is."""
     device = next(model.parameters()).device
     width = max(len(row.tokens) for row in rows)

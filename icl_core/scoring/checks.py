@@ -1,4 +1,4 @@
-"""What every scoring path does before and after the forward passes: refuse bad ids, refuse bad numbers.
+"""What every scoring method does before and after the forward passes: refuse bad ids, refuse bad numbers.
 
 It runs no model and knows nothing of tasks, labels or prompts.
 """

@@ -1,9 +1,9 @@
 """Scores the candidate labels of many queries exactly, computing each shared token once.
 
-It is given token ids and knows no tasks, labels or label settings. There are three ways to the same numbers:
+It is given token ids and knows no tasks, labels or label settings. Three methods give the same numbers:
 ``packed`` (each token once, the prefix not copied), ``cached`` (transformers' cache, the prefix copied for each row)
 and ``plain`` (``icl_core.scoring.reference``). Before anything is scored the model is examined on a few tokens
-(``icl_core.scoring.examination``): one that is no causal decoder is refused, and an architecture that a way does not
+(``icl_core.scoring.examination``): one that is no causal decoder is refused, and an architecture that a method does not
 serve is never scored by it.
 """
 
@@ -31,13 +31,13 @@ from icl_core.scoring.stream import (
     DEFAULT_OPTIONS,
     EngineOptions,
     HowScored,
+    Method,
     PackedStream,
-    Path,
     score_apart,
     with_limits,
 )
 
-__all__ = ["EngineOptions", "HowScored", "Path", "choose_path", "score_bursts", "score_requests"]
+__all__ = ["EngineOptions", "HowScored", "Method", "choose_method", "score_bursts", "score_requests"]
 
 Item = TypeVar("Item")
 Told = Callable[[HowScored], None]
@@ -58,17 +58,17 @@ def score_requests(
     Args:
         model: a causal language model. Modules that are no transformers model are recomputed in full.
         requests: token ids from the joint tokenisation, of one or more prompts, in any order.
-        options: limits and path.
-        told: is called once with the way by which they were scored.
+        options: limits and method.
+        told: is called once with the method by which they were scored.
 
     Returns:
         One LabelScores a request, in order.
 
     Raises:
         ScoringError: for a model that is no causal decoder, ids that it cannot take, numbers that are not finite, one
-            query that does not fit in memory, or a path asked for by name that does not agree with the reference.
+            query that does not fit in memory, or a method asked for by name that does not agree with the reference.
     """
-    ((scores,),) = _score_all(model, iter([requests]), options, told)
+    ((scores,),) = _score_all(model, iter([requests]), options=options, told=told)
     return scores
 
 
@@ -85,8 +85,8 @@ def score_bursts(
         model: as for ``score_requests``.
         cells: requests of each cell, made lazily: the iterable is advanced in a thread of its own. Small cells
             are computed together, so it may run some cells ahead of what is yielded.
-        options: limits and path.
-        told: is called before each yield, in the caller's thread, with the way by which its cells were scored.
+        options: limits and method.
+        told: is called before each yield, in the caller's thread, with the method by which its cells were scored.
 
     Yields:
         The scores of the cells that one forward pass has finished, in order; never an empty list.
@@ -94,7 +94,7 @@ def score_bursts(
     Raises:
         ScoringError: as for ``score_requests``; and whatever the iterable raises.
     """
-    return _score_all(model, _one_ahead(cells), options, told)
+    return _score_all(model, _one_ahead(cells), options=options, told=told)
 
 
 def _one_ahead(items: Iterable[Item]) -> Iterator[Item]:
@@ -108,9 +108,9 @@ def _one_ahead(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def _score_all(
-    model: torch.nn.Module, cells: Iterator[Sequence[EncodedRequest]], options: EngineOptions, told: Told
+    model: torch.nn.Module, cells: Iterator[Sequence[EncodedRequest]], *, options: EngineOptions, told: Told
 ) -> Generator[list[list[LabelScores]]]:
-    """Cells by the path chosen for them; the packed path takes all that it may, one after another."""
+    """Cells by the method chosen for them; the packed method takes all that it may, one after another."""
     requests = next(cells, None)
     while requests is not None and has_kinds(model):
         scores, how = _by_kind(model, requests, options)
@@ -118,28 +118,29 @@ def _score_all(
         yield [scores]
         requests = next(cells, None)
     while requests is not None:
-        path = choose_path(model, requests, options=options)
-        if path != "packed":
-            scores, how = _one_cell(model, requests, path, options)
+        method = choose_method(model, requests, options=options)
+        if method != "packed":
+            scores, how = _one_cell(model, requests, method=method, options=options)
             told(how)
             yield [scores]
             requests = next(cells, None)
             continue
-        run = _Run(model, requests, cells, options)
+        packed = _PackedCells(model, requests, rest=cells, options=options)
         limits = with_limits(cast(PreTrainedModel, model), options)
-        for burst in PackedStream(cast(PreTrainedModel, model), run, limits).bursts():
-            told(HowScored(path, limits.token_budget))
+        for burst in PackedStream(cast(PreTrainedModel, model), packed, limits).bursts():
+            told(HowScored(method, limits.token_budget))
             yield burst
-        requests = run.next
+        requests = packed.next
 
 
-class _Run:
-    """The cells from the first one on that are for the packed path, and then the one that is not, if there is one."""
+class _PackedCells:
+    """The cells from the first one on that are for the packed method, and then the one that is not, if there is one."""
 
     def __init__(
         self,
         model: torch.nn.Module,
         first: Sequence[EncodedRequest],
+        *,
         rest: Iterator[Sequence[EncodedRequest]],
         options: EngineOptions,
     ) -> None:
@@ -147,41 +148,41 @@ class _Run:
         self.next: Sequence[EncodedRequest] | None = first
 
     def __iter__(self) -> Iterator[Sequence[EncodedRequest]]:
-        while self.next is not None and choose_path(self._model, self.next, options=self._options) == "packed":
+        while self.next is not None and choose_method(self._model, self.next, options=self._options) == "packed":
             yield self.next
             self.next = next(self._rest, None)
 
 
-def choose_path(
+def choose_method(
     model: torch.nn.Module, requests: Sequence[EncodedRequest], *, options: EngineOptions = DEFAULT_OPTIONS
-) -> Path:
-    """The way by which requests like these are scored; the model is examined before the first of them.
+) -> Method:
+    """The method by which requests like these are scored; the model is examined before the first of them.
 
-    Requests that need several kinds of forward passes (``icl_core.scoring.lengths``) have no way in common but plain.
+    Requests that need several kinds of forward passes (``icl_core.scoring.lengths``) share no method but plain.
 
     Raises:
-        ScoringError: for requests that the model cannot take, a model that is no causal decoder, and if a path is asked
-            for by name and does not agree with the reference.
+        ScoringError: for requests that the model cannot take, a model that is no causal decoder, and if a method is
+            asked for by name and does not agree with the reference.
     """
     check_requests(model, requests)
     if not requests:
         return "plain"
     found = kinds(model, requests)
-    path: Path = "plain"
+    method: Method = "plain"
     if len(found) == 1:
         try:
             examination = _examination(model, requests, min(found))
-        except NotFiniteError:  # the plain path names the first request that has no number
+        except NotFiniteError:  # the plain method names the first request that has no number
             return "plain"
-        tried: tuple[Path, ...] = ("packed", "cached")
-        asked = [each for each in tried if options.path in ("auto", each)]
-        path = next((each for each in asked if examination.agrees(model, each)), "plain")
-    if options.path not in ("auto", path):
+        tried: tuple[Method, ...] = ("packed", "cached")
+        asked = [each for each in tried if options.method in ("auto", each)]
+        method = next((each for each in asked if examination.agrees(model, each)), "plain")
+    if options.method not in ("auto", method):
         raise ScoringError(
-            f"The {options.path} path does not agree with a full recompute on {type(model).__name__}: "
-            "leave the path to the engine."
+            f"The {options.method} method does not agree with a full recompute on {type(model).__name__}: "
+            "leave the method to the engine."
         )
-    return path
+    return method
 
 
 def _examination(model: torch.nn.Module, requests: Sequence[EncodedRequest], kind: Kind) -> Examination:
@@ -198,29 +199,29 @@ def _by_kind(
 ) -> tuple[list[LabelScores], HowScored]:
     """One cell of a model whose forward passes may be of several kinds: those of a kind go together."""
     check_requests(model, requests)
-    ways: set[HowScored] = set()
+    hows: set[HowScored] = set()
     values = [np.zeros(len(request.continuation_ids)) for request in requests]
     for parts in split_by_kind(model, requests).values():
         alike = [part for _, _, part in parts]
-        path = choose_path(model, alike, options=options)
+        method = choose_method(model, alike, options=options)
         try:
-            scores, how = _one_cell(model, alike, path, options)
+            scores, how = _one_cell(model, alike, method=method, options=options)
         except ScoringError:  # it counts requests of this kind; the reference names the request of the caller
             return reference.score_requests(model, requests), HowScored("plain", None)
-        ways.add(how)
+        hows.add(how)
         for (index, choices, _), score in zip(parts, scores, strict=True):
             values[index][choices] = score.loglikelihoods
-    budgets = [how.token_budget for how in ways if how.token_budget is not None]
-    joined = HowScored(" and ".join(sorted({how.path for how in ways})) or "plain", max(budgets, default=None))
+    budgets = [how.token_budget for how in hows if how.token_budget is not None]
+    joined = HowScored(" and ".join(sorted({how.method for how in hows})) or "plain", max(budgets, default=None))
     return label_scores(np.concatenate([*values, np.zeros(0)]), requests), joined
 
 
 def _one_cell(
-    model: torch.nn.Module, requests: Sequence[EncodedRequest], path: Path, options: EngineOptions
+    model: torch.nn.Module, requests: Sequence[EncodedRequest], *, method: Method, options: EngineOptions
 ) -> tuple[list[LabelScores], HowScored]:
-    limits = options if path == "plain" else with_limits(cast(PreTrainedModel, model), options)
-    how = HowScored(path, None if path == "plain" else limits.token_budget)
-    if path != "packed":
-        return score_apart(model, requests, path, limits), how
+    limits = options if method == "plain" else with_limits(cast(PreTrainedModel, model), options)
+    how = HowScored(method, None if method == "plain" else limits.token_budget)
+    if method != "packed":
+        return score_apart(model, requests, method=method, options=limits), how
     ((scores,),) = PackedStream(cast(PreTrainedModel, model), [requests], limits).bursts()
     return scores, how

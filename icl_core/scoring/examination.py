@@ -1,8 +1,8 @@
-"""Examines a loaded model before anything is scored: whether it is a causal decoder, and which paths give its numbers.
+"""Examines a loaded model before anything is scored: is it a causal decoder, and which methods give its numbers.
 
-A path is let in where it agrees with ``icl_core.scoring.reference`` on a few requests, in float32 at least: a model in
-lower precision is widened for that (``icl_core.scoring.precision``), since its own rounding would hide a wrong path. It
-scores no request of a caller.
+A method is let in if it agrees with ``icl_core.scoring.reference`` on a few requests, in float32 at least: a model in
+lower precision is widened for that (``icl_core.scoring.precision``), since its own rounding would hide a wrong method.
+It scores no request of a caller.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from icl_core.scoring.lengths import Kind, kinds, longest_run, most_tokens
 from icl_core.scoring.memory import run_halving
 from icl_core.scoring.passes import run
 from icl_core.scoring.precision import dtype_of, in_float32, is_low
-from icl_core.scoring.stream import DEFAULT_OPTIONS, PackedStream, Path, score_apart
+from icl_core.scoring.stream import DEFAULT_OPTIONS, Method, PackedStream, score_apart
 
 __all__ = ["Examination"]
 
@@ -37,7 +37,7 @@ TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3}
 
 TIMES_AS_FAR = 3.0
 ROUNDING = 0.05
-"""In low precision a path may be so many times as far from the float32 numbers as plain is, and so many nats more."""
+"""In low precision a method may be so many times as far from the float32 numbers as plain is, and so many nats more."""
 
 PROBE_TOKENS = 12
 """Shortest shared prefix of the probe: long enough that its requests are grouped."""
@@ -58,7 +58,7 @@ logger = logging.getLogger(__name__)
 
 
 class Examination:
-    """What was found on one model, for requests of one kind; each path is tried when it is first asked for."""
+    """What was found on one model, for requests of one kind; each method is tried when it is first asked for."""
 
     def __init__(self, model: torch.nn.Module, requests: Sequence[EncodedRequest], kind: Kind) -> None:
         """Observes the model.
@@ -72,7 +72,7 @@ class Examination:
         self._n_most = min((each for each in room if each is not None), default=None)
         self._n_prefix = self._n_needed(requests)
         self._kind = kind
-        self._agrees: dict[Path, bool] = {}
+        self._agrees: dict[Method, bool] = {}
         self._is_exact = True
         self._expected: npt.NDArray[np.float64] | None = None
         ids, others = _sequences(model, requests, self._n_prefix + SUFFIX_TOKENS - 1)
@@ -83,11 +83,11 @@ class Examination:
         """Whether it was made with enough tokens to show what the model does on these requests."""
         return self._n_needed(requests) <= self._n_prefix
 
-    def agrees(self, model: torch.nn.Module, path: Path) -> bool:
-        """Whether a path gives the model's numbers: those of the reference, each request alone."""
-        if path not in self._agrees:
-            self._agrees[path] = self._may(model, path) and self._compare(model, path)
-        return self._agrees[path]
+    def agrees(self, model: torch.nn.Module, method: Method) -> bool:
+        """Whether a method gives the model's numbers: those of the reference, each request alone."""
+        if method not in self._agrees:
+            self._agrees[method] = self._may(model, method) and self._compare(model, method)
+        return self._agrees[method]
 
     def _n_needed(self, requests: Sequence[EncodedRequest]) -> int:
         """Length of a prefix that exceeds each limit that the longest request exceeds, if there is room."""
@@ -127,39 +127,39 @@ class Examination:
                 ) from error
         return found[0]
 
-    def _may(self, model: torch.nn.Module, path: Path) -> bool:
-        """Whether a path can be compared, and what the comparison shows holds for all requests of the kind."""
+    def _may(self, model: torch.nn.Module, method: Method) -> bool:
+        """Whether a method can be compared, and what the comparison shows holds for all requests of the kind."""
         if not isinstance(model, PreTrainedModel) or any(self._behaviour) or not self._is_exact:
             return False
         if kinds(model, self._probe) != {self._kind}:
             return False
-        return packed.is_possible(model) if path == "packed" else not any(self._kind)
+        return packed.is_possible(model) if method == "packed" else not any(self._kind)
 
-    def _compare(self, model: PreTrainedModel, path: Path) -> bool:
+    def _compare(self, model: PreTrainedModel, method: Method) -> bool:
         name = type(model).__name__
         try:
             with _exactly(model):
                 if self._expected is None:
                     self._expected = _by_reference(model, self._probe)
-                difference = _largest(_by_path(model, self._probe, path) - self._expected)
+                difference = _largest(_by_method(model, self._probe, method) - self._expected)
                 allowed = TOLERANCE[dtype_of(model)]
             if difference <= allowed and is_low(dtype_of(model)):
-                difference, allowed = self._far_in_low_precision(model, path)
+                difference, allowed = self._far_in_low_precision(model, method)
         except Exception as error:
-            logger.info("%s cannot be scored by the %s path: %s", name, path, error)
+            logger.info("%s cannot be scored by the %s method: %s", name, method, error)
             return False
         if difference <= allowed:
             return True
-        logger.info("%s by the %s path is off by %g nats", name, path, difference)
+        logger.info("%s by the %s method is off by %g nats", name, method, difference)
         return False
 
-    def _far_in_low_precision(self, model: PreTrainedModel, path: Path) -> tuple[float, float]:
-        """How far from float32 a path is in the model's own dtype, and how far it may be (nats)."""
+    def _far_in_low_precision(self, model: PreTrainedModel, method: Method) -> tuple[float, float]:
+        """How far from float32 a method is in the model's own dtype, and how far it may be (nats)."""
         parts = [self._probe] if any(self._kind) else [self._probe, _more(self._probe)]
         with _exactly(model):
             exact = np.concatenate([self._expected, *(_by_reference(model, part) for part in parts[1:])])
         plain = np.concatenate([_by_reference(model, part) for part in parts])
-        found = _by_path(model, [request for part in parts for request in part], path)
+        found = _by_method(model, [request for part in parts for request in part], method)
         return _largest(found - exact), TIMES_AS_FAR * _largest(plain - exact) + ROUNDING
 
 
@@ -222,11 +222,11 @@ def _by_reference(model: PreTrainedModel, probe: Sequence[EncodedRequest]) -> np
     return np.concatenate([each.loglikelihoods for each in scores])
 
 
-def _by_path(model: PreTrainedModel, probe: list[EncodedRequest], path: Path) -> npt.NDArray[np.float64]:
-    if path == "packed":
+def _by_method(model: PreTrainedModel, probe: list[EncodedRequest], method: Method) -> npt.NDArray[np.float64]:
+    if method == "packed":
         ((scores,),) = PackedStream(model, [probe], DEFAULT_OPTIONS).bursts()
     else:
-        scores = score_apart(model, probe, path, DEFAULT_OPTIONS)
+        scores = score_apart(model, probe, method=method, options=DEFAULT_OPTIONS)
     return np.concatenate([each.loglikelihoods for each in scores])
 
 

@@ -176,7 +176,7 @@ def lay_out(queries: Sequence[Query], kept: Container[Prefix]) -> Layout:
     Returns:
         The row; every query's choices are covered by its targets.
     """
-    row = _Row()
+    row = _GrowingRow()
     counts: dict[Prefix, int] = {}
     for query in queries:
         counts[query.prefix] = counts.get(query.prefix, 0) + 1
@@ -203,7 +203,7 @@ def lay_out(queries: Sequence[Query], kept: Container[Prefix]) -> Layout:
 
 
 @dataclass(slots=True)
-class _Row:
+class _GrowingRow:
     """The packed row while it grows."""
 
     tokens: list[int] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The packed path: one row of tokens a batch, each token once, attention to a prefix without copying it.
+"""The packed method: one row of tokens a batch, each token once, attention to a prefix without copying it.
 
 A function registered with transformers' ``AttentionInterface``
 (https://huggingface.co/docs/transformers/attention_interface) takes the place of the model's attention while
@@ -225,7 +225,7 @@ def _packed_forward(
     """The attention function that transformers calls; arguments as in its ``AttentionInterface``."""
     changed = [name for name in UNSUPPORTED if kwargs.get(name) is not None]
     if changed:
-        raise NotImplementedError(f"the packed path has no {changed[0]}")
+        raise NotImplementedError(f"the packed method has no {changed[0]}")
     window = kwargs.get("sliding_window")
     return _current_row.get().layer(query, key, value, scale=scaling, window=window), None
 

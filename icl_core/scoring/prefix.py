@@ -1,7 +1,7 @@
 """Scores requests one after another that begin with the same demonstrations, whose keys and values it keeps.
 
 The engine computes a shared prefix once within a call; this keeps it between calls, for someone who asks one question
-after another. It changes no number: what the engine would not score by its cached path, the engine scores.
+after another. It changes no number: what the engine would not score by its cached method, the engine scores.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from icl_core.errors import ScoringError
 from icl_core.records import EncodedRequest, LabelScores
 from icl_core.scoring import cached
 from icl_core.scoring.checks import inference, label_scores
-from icl_core.scoring.engine import EngineOptions, choose_path, score_requests
+from icl_core.scoring.engine import EngineOptions, choose_method, score_requests
 from icl_core.sequences import n_common_of_all
 
 __all__ = ["KeptPrefixes"]
@@ -64,11 +64,11 @@ class KeptPrefixes:
         return label_scores([value for index in range(len(requests)) for value in values[index]], requests)
 
     def _may_keep(self, requests: Sequence[EncodedRequest]) -> bool:
-        """Whether the cached path gives this model's numbers; the engine decides by comparing."""
-        if choose_path(self._model, requests) == "plain":
+        """Whether the cached method gives this model's numbers; the engine decides by comparing."""
+        if choose_method(self._model, requests) == "plain":
             return False
         try:
-            return choose_path(self._model, requests, options=EngineOptions(path="cached")) == "cached"
+            return choose_method(self._model, requests, options=EngineOptions(method="cached")) == "cached"
         except ScoringError:
             return False
 

@@ -1,6 +1,6 @@
-"""Runs cells of requests through a model by one of three paths, within the memory there is.
+"""Runs cells of requests through a model by one of three methods, within the memory there is.
 
-It chooses no path and trusts the one it is told; ``icl_core.scoring.engine`` does the choosing.
+It chooses no method and trusts the one it is told; ``icl_core.scoring.engine`` does the choosing.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from icl_core.scoring.checks import inference, label_scores
 from icl_core.scoring.grouping import group_by_prefix
 from icl_core.scoring.layout import Query, make_queries
 
-__all__ = ["DEFAULT_OPTIONS", "EngineOptions", "HowScored", "PackedStream", "Path", "score_apart", "with_limits"]
+__all__ = ["DEFAULT_OPTIONS", "EngineOptions", "HowScored", "Method", "PackedStream", "score_apart", "with_limits"]
 
-Path = Literal["packed", "cached", "plain"]
+Method = Literal["packed", "cached", "plain"]
 
 ROW_BYTES = 32 * 2**20
 """Activations of one packed row on a CPU: longer rows are no faster, since elementwise operations leave the caches."""
@@ -30,18 +30,18 @@ ROW_BYTES = 32 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """How much the engine may hold at once, and which way it computes.
+    """How much the engine may hold at once, and by which method it computes.
 
     Attributes:
         token_budget: most tokens in one forward pass beside a prefix; None for what fits into ``memory_bytes``.
         memory_bytes: memory aimed at beside weights and prefixes; None for 256 MiB on a CPU, and a quarter of
             what is free on another device. Batches are halved where this still does not fit.
-        path: ``auto`` takes the first of ``packed``, ``cached``, ``plain`` that agrees with the reference.
+        method: ``auto`` takes the first of ``packed``, ``cached``, ``plain`` that agrees with the reference.
     """
 
     token_budget: int | None = None
     memory_bytes: int | None = None
-    path: Literal["auto"] | Path = "auto"
+    method: Literal["auto"] | Method = "auto"
 
 
 DEFAULT_OPTIONS = EngineOptions()
@@ -49,15 +49,15 @@ DEFAULT_OPTIONS = EngineOptions()
 
 @dataclass(frozen=True, slots=True)
 class HowScored:
-    """By which way cells were scored: in half precision it decides the last bits.
+    """By which method cells were scored: in half precision it decides the last bits.
 
     Attributes:
-        path: ``packed``, ``cached`` or ``plain``; joined by `` and `` where a cell needed several.
-        token_budget: most tokens in one forward pass beside a prefix, as in ``EngineOptions``; None on the plain path,
-            which passes each prompt alone.
+        method: ``packed``, ``cached`` or ``plain``; joined by `` and `` where a cell needed several.
+        token_budget: most tokens in one forward pass beside a prefix, as in ``EngineOptions``; None by the plain
+            method, which passes each prompt alone.
     """
 
-    path: str
+    method: str
     token_budget: int | None
 
 
@@ -69,10 +69,10 @@ def with_limits(model: PreTrainedModel, options: EngineOptions) -> EngineOptions
 
 
 def score_apart(
-    model: torch.nn.Module, requests: Sequence[EncodedRequest], path: Path, options: EngineOptions
+    model: torch.nn.Module, requests: Sequence[EncodedRequest], *, method: Method, options: EngineOptions
 ) -> list[LabelScores]:
-    """One cell by the plain or the cached path."""
-    if path == "plain":
+    """One cell by the plain or the cached method."""
+    if method == "plain":
         return reference.score_requests(model, requests)
     assert isinstance(model, PreTrainedModel)
     limits = with_limits(model, options)

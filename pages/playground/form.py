@@ -16,7 +16,7 @@ from icl_core.evaluation.playground import (
     task_demonstrations,
 )
 from icl_core.evaluation.study import MAX_SEED
-from icl_core.models.hub import embedded_members
+from icl_core.models.listing import embedded_members
 from icl_core.records import CheckpointRef, LabelSetting
 from icl_core.registry.tasks import get_task, list_tasks
 from pages.ui import cached

@@ -38,7 +38,7 @@ from icl_core.evaluation.exclusions import current_checkpoints, excluded_checkpo
 from icl_core.evaluation.store import CellSummary, Store
 from icl_core.evaluation.study import Study, study_cells
 from icl_core.evaluation.told import CellFacts, current_status, facts_of, files_state, result_sentences
-from icl_core.models.hub import embedded_members, list_checkpoints
+from icl_core.models.listing import embedded_members, list_checkpoints
 from icl_core.models.parameter_fusion import FUSED_FAMILY
 from icl_core.plain import from_plain
 from icl_core.records import CheckpointRef, Split

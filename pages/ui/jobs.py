@@ -186,8 +186,8 @@ def _words(now: Job) -> str:
         return _WAITING.get(now.kind, "Waiting")
     unit = _UNITS[now.kind]
     parts = [f"{now.done:,} of {count(now.total, unit)}"] if now.total else [plain(now.message) or "Starting"]
-    if now.cells_per_second:
-        parts.append(_rate(now.cells_per_second, unit))
+    if now.units_per_second:
+        parts.append(_rate(now.units_per_second, unit))
     if now.eta_seconds is not None and now.done < now.total:
         parts.append(f"{duration(now.eta_seconds)} to go")
     if now.cancel_asked is not None:

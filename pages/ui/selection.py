@@ -27,8 +27,7 @@ from icl_core.evaluation.study import (
     most_alike,
     shared_options,
 )
-from icl_core.models.hub import embedded_members
-from icl_core.models.listing import local_listing
+from icl_core.models.listing import embedded_members, local_listing
 from icl_core.records import LABEL_SETTINGS, SHARED_OPTIONS, Alphabet, CellSpec, CheckpointRef, Sampling
 from icl_core.registry.families import MODELS, choose_checkpoints
 from icl_core.registry.tasks import (

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from icl_core.models.hub import embedded_manifest
-from icl_core.pretraining.members import MEMBERS, Member, member_and_seed
+from icl_core.models.listing import embedded_manifest
+from icl_core.pretraining.members import MEMBERS, SuiteMember, member_and_seed
 from icl_core.registry.families import FAMILIES, MODELS, Phase
 from pages.ui.words import short_number
 
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-def member_of(model: str) -> Member | None:
+def member_of(model: str) -> SuiteMember | None:
     """The member of the suite that a model is a training run of; None for any other model."""
     found = member_and_seed(model)
     return MEMBERS[found[0]] if found else None
@@ -85,7 +85,7 @@ class Factor:
     Attributes:
         title: of the choice, with the paper's figure that looks at it.
         axis: what its levels are.
-        members: ``Member.factor`` of the members that vary it.
+        members: ``SuiteMember.factor`` of the members that vary it.
         base: how the base member is called among them; "" where its level is a number.
         said: what to know when reading it.
     """

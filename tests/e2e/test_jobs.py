@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 from icl_core.evaluation.job_table import Job
 from icl_core.evaluation.jobs import list_jobs
-from icl_core.models.hub import embedded_members
+from icl_core.models.listing import embedded_members
 from tests.e2e.conftest import App, Tab, running_app
 from tests.support.tiny_models import save_trajectory
 

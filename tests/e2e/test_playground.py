@@ -12,7 +12,7 @@ from icl_core.evaluation.bundle import ensure_embedded
 from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study
-from icl_core.models.hub import local_checkpoints
+from icl_core.models.listing import local_checkpoints
 from tests.e2e.conftest import App, Tab, running_app
 from tests.support.tiny_models import save_task_file, save_trajectory
 

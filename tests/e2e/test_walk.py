@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Locator, TimeoutError, expect
 
 from icl_core.evaluation.study import Study
-from icl_core.models.hub import embedded_members, list_checkpoints
+from icl_core.models.listing import embedded_members, list_checkpoints
 from icl_core.records import LABEL_SETTINGS
 from icl_core.registry.tasks import embedded_tasks
 from icl_core.settings import DEFAULT_DEMO_SEEDS

@@ -26,7 +26,7 @@ from icl_core.evaluation.rates import (
 from icl_core.evaluation.shapes import ModelShape, WorkCount, prompt_flops, shape_of_config, work_flops
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells
-from icl_core.models.hub import local_checkpoints
+from icl_core.models.listing import local_checkpoints
 from icl_core.records import CellRecord, CellSpec
 from icl_core.registry.families import checkpoint_ref, get_model
 from icl_core.registry.tasks import TASKS, get_task

@@ -10,7 +10,8 @@ import pytest
 from icl_core.data.datasets import TaskData, load_task_data
 from icl_core.evaluation.cell_work import all_requests, encode_spec
 from icl_core.evaluation.encodings import Encodings
-from icl_core.models.hub import identify_checkpoint, local_checkpoints
+from icl_core.models.identity import identify_checkpoint
+from icl_core.models.listing import local_checkpoints
 from icl_core.records import CellSpec, CheckpointIdentity
 from icl_core.registry.tasks import get_task
 from tests.support.tiny_models import save_task_file, save_trajectory, tiny_tokenizer

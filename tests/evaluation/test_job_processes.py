@@ -28,7 +28,7 @@ def test_job_runs_in_its_own_session_and_reports(store: Path) -> None:
     running = jobs.read_job(job_id, store_path=store)
     assert running.state == "running" and running.is_live and running.total == 40
     assert running.pid is not None and os.getsid(running.pid) == running.pid != os.getsid(0)
-    assert running.current.startswith("unit ") and running.cells_per_second == 2.0
+    assert running.current.startswith("unit ") and running.units_per_second == 2.0
     job = jobs.wait_for(job_id, timeout=20, store_path=store)
     assert (job.state, job.message, job.done, job.total) == ("done", "All 40 done.", 40, 40)
     assert not job.is_live and job.ended is not None and job.started is not None and job.ended > job.started

@@ -36,7 +36,7 @@ from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells
 from icl_core.models import worker as worker_module
-from icl_core.models.hub import local_checkpoints
+from icl_core.models.listing import local_checkpoints
 from icl_core.models.worker import Worker
 from icl_core.records import CheckpointRef
 from icl_core.settings import project_path

@@ -21,7 +21,7 @@ import pytest
 import torch
 
 from icl_core.errors import ScoringError, StoreError, StudyError, UnknownNameError
-from icl_core.evaluation import claims as claims_module
+from icl_core.evaluation import reservations, run_looking
 from icl_core.evaluation import run as run_module
 from icl_core.evaluation.encodings import Encodings
 from icl_core.evaluation.exclusions import excluded_checkpoints
@@ -31,7 +31,7 @@ from icl_core.evaluation.run_progress import ProgressInfo
 from icl_core.evaluation.run_report import RunReport
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, study_to_json
-from icl_core.models.hub import local_checkpoints
+from icl_core.models.listing import local_checkpoints
 from icl_core.records import CellSpec, EncodedRequest
 from icl_core.scoring import reference
 from icl_core.settings import project_path
@@ -382,7 +382,7 @@ def test_full_disk_stops_with_a_clear_word_and_loses_nothing(
 def test_two_runs_at_once_never_compute_one_cell_twice(
     study: Study, tmp_path: Path, forward_passes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(run_looking, "WAIT_SECONDS", 0.05)
     reports: list[RunReport] = []
 
     def work() -> None:
@@ -397,22 +397,22 @@ def test_two_runs_at_once_never_compute_one_cell_twice(
     assert all(report.n_computed + report.n_stored == 6 and not report.failures for report in reports)
 
 
-def test_cell_claimed_elsewhere_is_waited_for(study: Study, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "WAIT_SECONDS", 0.05)
-    monkeypatch.setattr(claims_module, "STALE_SECONDS", 4.0)
+def test_cell_reserved_elsewhere_is_waited_for(study: Study, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_looking, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(reservations, "STALE_SECONDS", 4.0)
     one = dataclasses.replace(study, checkpoints=study.checkpoints[:1])
     scratch = Store.open(store.path.parent / "scratch")
     run(one, scratch)
     stolen, abandoned, _ = (scratch.find(spec) for spec in study_cells(one))
     assert stolen is not None and abandoned is not None
-    assert store.claims.take(stolen.key, "another") and store.claims.take(abandoned.key, "a dead one")
+    assert store.reservations.take(stolen.key, "another") and store.reservations.take(abandoned.key, "a dead one")
 
     def finish_elsewhere() -> None:
         for _ in range(8):
             time.sleep(0.2)
-            store.claims.heartbeat(stolen.key, "another")
+            store.reservations.heartbeat(stolen.key, "another")
         store.put(stolen)
-        store.claims.release(stolen.key, "another")
+        store.reservations.release(stolen.key, "another")
 
     thread = threading.Thread(target=finish_elsewhere)
     thread.start()

@@ -15,7 +15,7 @@ from icl_core.records import CellKey, CellRecord, CellSpec
 
 
 class Parts:
-    """Claims, store and encoder that note what is asked of them."""
+    """Reservations, store and encoder that note what is asked of them."""
 
     def __init__(self, taken: set[CellKey], there: set[CellKey], errors: dict[CellSpec, BaseException]) -> None:
         self.taken, self.there, self.errors = taken, there, errors
@@ -47,7 +47,7 @@ def missing(make_record: Callable[..., CellRecord]) -> list[tuple[CellSpec, Cell
 
 def feed_of(missing: list[tuple[CellSpec, CellKey]], parts: Parts, *, rate: float | None = None) -> Feed:
     some = cast(Any, parts)
-    return Feed(missing, encoder=some, claims=some, store=some, cells_per_second=lambda: rate)
+    return Feed(missing, encoder=some, reservations=some, store=some, cells_per_second=lambda: rate)
 
 
 def test_cells_of_others_are_left_and_the_rest_is_sorted_by_what_became_of_it(missing) -> None:
@@ -70,8 +70,8 @@ def test_a_cell_is_ready_before_its_requests_are_handed_out(missing) -> None:
 
 
 @pytest.mark.parametrize(("rate", "asked"), [(None, [1] * 6), (1.0, [2, 2, 2]), (1e6, [4, 2])])
-def test_claims_reach_as_far_ahead_as_the_rate_says(rate, asked, missing, monkeypatch) -> None:
-    monkeypatch.setattr(run_feed, "MOST_CLAIMED", 4)
+def test_reservations_reach_as_far_ahead_as_the_rate_says(rate, asked, missing, monkeypatch) -> None:
+    monkeypatch.setattr(run_feed, "MOST_RESERVED", 4)
     parts = Parts(set(), set(), {})
     assert len(list(feed_of(missing, parts, rate=rate))) == 6
     assert parts.asked == asked

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from icl_core.errors import CheckpointError
 from icl_core.evaluation.run_progress import Progress, ProgressInfo
 from icl_core.records import CellSpec, CheckpointRef
 
@@ -26,7 +27,7 @@ def test_cells_are_counted_by_what_became_of_them() -> None:
     progress = begun(said)
     progress.finish(CELLS[:1], "stored")
     progress.finish(CELLS[1:2], "computed")
-    progress.fail("m step2", "It is damaged.", CELLS[2:])
+    progress.fail("m step2", CheckpointError("It is damaged."), CELLS[2:])
     assert [(done, total) for done, total, _ in said] == [(1, 4), (2, 4), (4, 4)]
     last = said[-1][2]
     assert (last.n_stored, last.n_computed, last.n_failed, last.eta_seconds) == (1, 1, 2, 0.0)

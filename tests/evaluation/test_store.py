@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from icl_core.errors import StoreError
-from icl_core.evaluation import cells, claims
+from icl_core.evaluation import cells, reservations
 from icl_core.evaluation.index import TextDisk, open_cache
 from icl_core.evaluation.rows import WRITE_ATTEMPTS, Rows
 from icl_core.evaluation.segments import table_of, write_segment
@@ -283,7 +283,7 @@ def test_the_generation_grows_with_results_and_resolutions_alone(tmp_store, make
     for action, grows in (
         (lambda: tmp_store.put(record), True),
         (lambda: tmp_store.put(record), False),
-        (lambda: tmp_store.claims.take(record.key, "me"), False),
+        (lambda: tmp_store.reservations.take(record.key, "me"), False),
         (lambda: tmp_store.notes.put("rates", "cpu", "1.5"), False),
         (lambda: tmp_store.resolve(dataclasses.replace(record.spec, data_dir="/data"), record.key), True),
         (lambda: tmp_store.resolve(dataclasses.replace(record.spec, data_dir="/data"), record.key), False),
@@ -439,19 +439,19 @@ def test_processes_on_one_new_store_lose_and_repeat_nothing(tmp_path, make_recor
     assert verify_store(tmp_path / "store").is_healthy
 
 
-def claim_all(path, keys, log_path, start):
+def reserve_all(path, keys, log_path, start):
     results = Store.open(path)
     start.wait()
-    log_path.write_text(json.dumps([key.demo_seed for key in keys if results.claims.take(key, log_path.name)]))
-    start.wait()  # the claims of a process that has ended are free
+    log_path.write_text(json.dumps([key.demo_seed for key in keys if results.reservations.take(key, log_path.name)]))
+    start.wait()  # the reservations of a process that has ended are free
 
 
-def test_each_cell_is_claimed_by_one_process(tmp_path, make_record):
+def test_each_cell_is_reserved_by_one_process(tmp_path, make_record):
     keys = [make_record(demo_seed=seed).key for seed in range(10)]
     logs, start = [tmp_path / f"log{i}" for i in range(3)], fork.Barrier(3)
     Store.open(tmp_path / "store")
     arguments = [(tmp_path / "store", keys, log, start) for log in logs]
-    assert run_children(claim_all, arguments) == [0, 0, 0]
+    assert run_children(reserve_all, arguments) == [0, 0, 0]
     assert sorted(seed for log in logs for seed in json.loads(log.read_text())) == list(range(10))
 
 
@@ -474,34 +474,36 @@ def test_an_index_that_is_locked_for_a_moment_opens(tmp_path, monkeypatch):
     assert len(refusals) == 1, "only a lock is waited for"
 
 
-def test_a_claim_is_renewed_given_back_and_taken_over_when_stale(tmp_store, make_record, monkeypatch):
+def test_a_reservation_is_renewed_given_back_and_taken_over_when_stale(tmp_store, make_record, monkeypatch):
     key = make_record().key
     now = [1000.0]
-    monkeypatch.setattr(claims.time, "time", lambda: now[0])
-    assert tmp_store.claims.take(key, "a") and tmp_store.claims.take(key, "a")
-    now[0] += claims.STALE_SECONDS - 1
-    assert not tmp_store.claims.take(key, "b")
-    assert tmp_store.claims.heartbeat(key, "a")
-    now[0] += claims.STALE_SECONDS - 1
-    assert not tmp_store.claims.take(key, "b")
+    monkeypatch.setattr(reservations.time, "time", lambda: now[0])
+    assert tmp_store.reservations.take(key, "a") and tmp_store.reservations.take(key, "a")
+    now[0] += reservations.STALE_SECONDS - 1
+    assert not tmp_store.reservations.take(key, "b")
+    assert tmp_store.reservations.heartbeat(key, "a")
+    now[0] += reservations.STALE_SECONDS - 1
+    assert not tmp_store.reservations.take(key, "b")
     now[0] += 2
-    assert tmp_store.claims.take(key, "b")
-    assert not tmp_store.claims.heartbeat(key, "a")
-    tmp_store.claims.release(key, "a")
-    assert not tmp_store.claims.take(key, "c")
-    tmp_store.claims.release(key, "b")
-    assert tmp_store.claims.take(key, "c")
+    assert tmp_store.reservations.take(key, "b")
+    assert not tmp_store.reservations.heartbeat(key, "a")
+    tmp_store.reservations.release(key, "a")
+    assert not tmp_store.reservations.take(key, "c")
+    tmp_store.reservations.release(key, "b")
+    assert tmp_store.reservations.take(key, "c")
 
 
-def test_a_writer_that_cannot_get_the_lock_says_so_and_counts(tmp_path, make_record):
+def test_a_writer_that_cannot_get_the_lock_says_so(tmp_path, make_record, monkeypatch):
     results = Store(Rows(tmp_path, open_cache(tmp_path / "index", timeout_s=0.01)))
     holder = database(tmp_path)
     holder.execute("BEGIN IMMEDIATE")
+    begin, begun = results.rows.cache.transact, []
+    monkeypatch.setattr(results.rows.cache, "transact", lambda: begun.append(1) or begin())
     with pytest.raises(StoreError, match="Another process has held"):
         results.put(make_record())
     holder.rollback()
     holder.close()
-    assert results.rows.n_timeouts == WRITE_ATTEMPTS
+    assert len(begun) == WRITE_ATTEMPTS
     assert results.put(make_record()) is True
 
 

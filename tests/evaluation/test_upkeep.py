@@ -133,13 +133,13 @@ def test_a_backup_is_a_store_and_is_added_to(filled, make_record, tmp_path):
     assert Store.open(target).find(records[0].spec) is not None
 
 
-def test_a_backup_has_each_result_once_after_joining_and_no_claims(filled, make_spec, tmp_path):
+def test_a_backup_has_each_result_once_after_joining_and_no_reservations(filled, make_spec, tmp_path):
     store, records = filled
     target = tmp_path / "backup"
     backup_store(target, store.path)
     store.resolve(make_spec(demo_seed=0, data_dir="/data"), records[0].key)
     store.notes.put("rates", "cpu", "1.5")
-    store.claims.take(records[0].key, "me")
+    store.reservations.take(records[0].key, "me")
     store.join(records[0].spec.checkpoint)
     assert backup_store(target, store.path) == 4
     assert len(pd.read_parquet(target / "results", columns=["sha256"])) == 4

@@ -20,7 +20,8 @@ from icl_core.errors import CheckpointError
 from icl_core.models.checkpoints import load_checkpoint
 from icl_core.models.files import choose_weight_files, count_parameters, read_json
 from icl_core.models.gguf_file import read_gguf_header
-from icl_core.models.hub import identify_checkpoint, local_checkpoints
+from icl_core.models.identity import identify_checkpoint
+from icl_core.models.listing import local_checkpoints
 from tests.support.sentences import assert_one_sentence
 from tests.support.tiny_gguf import write_gguf
 from tests.support.tiny_models import save_checkpoint, tiny_model

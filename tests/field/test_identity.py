@@ -26,8 +26,10 @@ from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells
 from icl_core.models import checkpoints, files, gguf_conversion
 from icl_core.models.checkpoints import load_checkpoint
-from icl_core.models.hub import converted_folder, identify_checkpoint, local_checkpoints
+from icl_core.models.identity import identify_checkpoint
+from icl_core.models.listing import local_checkpoints
 from icl_core.models.parameter_fusion import fused_checkpoint
+from icl_core.models.resolving import converted_folder
 from icl_core.records import CellRecord, CheckpointRef
 from icl_core.registry.tasks import get_task
 from icl_core.scoring import reference
@@ -356,13 +358,13 @@ def test_a_killed_conversion_leaves_nothing(gguf: Study, tmp_path: Path) -> None
     (ref,) = gguf.checkpoints
     script = (
         "import sys, time\n"
-        "from icl_core.models import checkpoints, hub\n"
+        "from icl_core.models import checkpoints, listing\n"
         "from pathlib import Path\n"
         "def waiting(*rest, **options):\n"
         "    print('converting', flush=True)\n"
         "    time.sleep(600)\n"
         "checkpoints.put_sealed = waiting\n"
-        "checkpoints.load_checkpoint(hub.local_checkpoints(Path(sys.argv[1]))[0], dtype='float32')\n"
+        "checkpoints.load_checkpoint(listing.local_checkpoints(Path(sys.argv[1]))[0], dtype='float32')\n"
     )
     command = [sys.executable, "-c", script, ref.location]
     with subprocess.Popen(command, cwd=project_path(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:

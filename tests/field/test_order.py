@@ -16,8 +16,8 @@ from icl_core.errors import CheckpointError, ObservatoryError, StudyError, Unkno
 from icl_core.evaluation.choice import choose
 from icl_core.evaluation.exclusions import excluded_checkpoints, note_identities
 from icl_core.evaluation.store import Store
-from icl_core.models.hub import duplicate_weights, listing_of, shared_files
-from icl_core.models.listing import Skipped, local_checkpoints, local_listing
+from icl_core.models.identity import duplicate_weights, shared_files
+from icl_core.models.listing import Skipped, listing_of, local_checkpoints, local_listing
 from icl_core.records import CheckpointIdentity, CheckpointRef
 from icl_core.registry.families import Model, RevisionRule, checkpoint_ref
 from icl_core.registry.names import order_question, read_name

@@ -21,7 +21,7 @@ from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells
 from icl_core.evaluation.told import current_status, row_sentences
-from icl_core.models.hub import local_checkpoints
+from icl_core.models.listing import local_checkpoints
 from icl_core.registry.task_files import read_task_file
 from icl_core.registry.tasks import get_task, split_task_names, task_name
 from tests.support.rows import csv_text, plain_rows, read, used_rows, write
@@ -142,17 +142,17 @@ def test_one_bad_file_leaves_the_other_tasks_as_they_are(cli: Cli, model: Path, 
 def test_an_unforeseen_error_in_one_task_is_that_tasks_failure(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from icl_core.evaluation import run
+    from icl_core.evaluation import run_rows
 
     tasks = [save_task_file(tmp_path / name) for name in ("a.jsonl", "b.jsonl")]
-    load = run.load_task_data
+    load = run_rows.load_task_data
 
     def fails_for_a(task: object, **options: object) -> object:
         if "a.jsonl" in task.name:  # type: ignore[attr-defined]
             raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
         return load(task, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(run, "load_task_data", fails_for_a)
+    monkeypatch.setattr(run_rows, "load_task_data", fails_for_a)
     report = run_study(study_of(model, *tasks), Store.open(tmp_path / "store"), device="cpu", offline=True)
     assert (report.n_computed, report.n_failed) == (1, 1) and "a.jsonl" in report.failures[0].what
 

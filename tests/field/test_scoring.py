@@ -15,7 +15,7 @@ from icl_core.__main__ import main
 from icl_core.errors import ScoringError
 from icl_core.records import EncodedRequest
 from icl_core.scoring import packed, reference
-from icl_core.scoring.engine import EngineOptions, HowScored, choose_path, score_bursts, score_requests
+from icl_core.scoring.engine import EngineOptions, HowScored, choose_method, score_bursts, score_requests
 from icl_core.scoring.prefix import KeptPrefixes
 from tests.support.architectures import N_VOCAB, save_tiny, tiny_model_of
 from tests.support.sentences import assert_one_sentence
@@ -51,11 +51,11 @@ def alone(model: torch.nn.Module, requests: Sequence[EncodedRequest]) -> np.ndar
 
 @pytest.mark.stands_for("transformers#12704", "BERT, RoBERTa and ELECTRA got accuracies that depend on padding")
 @pytest.mark.parametrize("name", ["bert", "roberta", "electra", "xlnet", "cpmant", "prophetnet"])
-@pytest.mark.parametrize("path", ["auto", "plain"])
-def test_a_model_that_looks_ahead_is_refused(name: str, path: str) -> None:
+@pytest.mark.parametrize("method", ["auto", "plain"])
+def test_a_model_that_looks_ahead_is_refused(name: str, method: str) -> None:
     model = tiny_model_of(name)
     with pytest.raises(ScoringError, match=f"{type(model).__name__} does not attend causally") as error:
-        score_requests(model, requests_of([9, 14]), options=EngineOptions(path=path))
+        score_requests(model, requests_of([9, 14]), options=EngineOptions(method=method))
     assert_one_sentence(str(error.value))
     with pytest.raises(ScoringError, match="does not attend causally"):
         list(score_bursts(model, [requests_of([9])]))
@@ -86,9 +86,9 @@ def test_a_model_that_rolls_dice_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     model = tiny_model_of("llama")
     norm = model.model.norm
     monkeypatch.setattr(norm, "forward", lambda x: torch.nn.functional.dropout(x, 0.1, training=True))
-    for path in ("auto", "plain"):
+    for method in ("auto", "plain"):
         with pytest.raises(ScoringError, match="LlamaForCausalLM gives other numbers each time") as error:
-            score_requests(model, requests_of([9]), options=EngineOptions(path=path))
+            score_requests(model, requests_of([9]), options=EngineOptions(method=method))
         assert_one_sentence(str(error.value))
 
 
@@ -96,7 +96,7 @@ def test_a_model_that_rolls_dice_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_follows_the_company_is_scored_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     model, requests = tiny_model_of("llama"), requests_of([9, 14, 20])
     monkeypatch.setattr(model.model.norm, "forward", lambda x: x + 0.1 * x.mean(0, keepdim=True))  # over the rows
-    assert choose_path(model, requests) == "plain"
+    assert choose_method(model, requests) == "plain"
     assert np.array_equal(values(score_requests(model, requests)), alone(model, requests))
 
 
@@ -112,11 +112,11 @@ def test_longrope_scores_alone_and_together_alike(name: str) -> None:
     for index, request in enumerate(requests):
         found = values(score_requests(model, [request]))
         assert np.allclose(found, expected[4 * index : 4 * index + 4], atol=1e-3)
-    sides = [choose_path(model, requests[index : index + 1]) for index in (0, 1)]
+    sides = [choose_method(model, requests[index : index + 1]) for index in (0, 1)]
     assert sides == (["packed", "packed"] if name == "phi3" else ["cached", "plain"])
     ways: list[HowScored] = []
     score_requests(model, requests, told=ways.append)
-    assert [how.path for how in ways] == ["packed" if name == "phi3" else "cached and plain"]
+    assert [how.method for how in ways] == ["packed" if name == "phi3" else "cached and plain"]
 
 
 @pytest.mark.stands_for("llama.cpp#24823", "a bad request beyond the bound is named by its place in the call")
@@ -171,17 +171,17 @@ def longrope_model(name: str) -> PreTrainedModel:
 
 @pytest.mark.stands_for("transformers#29067", "Falcon's ALiBi is dropped by another attention: .94 nats off, plain .03")
 @pytest.mark.parametrize("name", ["falcon", "codegen", "bloom", "phimoe", "doge"])
-def test_low_precision_does_not_let_a_wrong_path_in(name: str) -> None:
+def test_low_precision_does_not_let_a_wrong_method_in(name: str) -> None:
     exact, model, requests = tiny_model_of(name), tiny_model_of(name, torch.bfloat16), requests_of([9, 14, 30, 60])
     expected = alone(exact, requests)
     plain = np.abs(alone(model, requests) - expected).max()
     assert np.abs(values(score_requests(model, requests)) - expected).max() <= 2 * plain + 0.02
-    with pytest.raises(ScoringError, match="packed path does not agree"):
-        score_requests(model, requests, options=EngineOptions(path="packed"))
+    with pytest.raises(ScoringError, match="packed method does not agree"):
+        score_requests(model, requests, options=EngineOptions(method="packed"))
 
 
 @pytest.mark.stands_for("transformers#26869", "in half precision the logits of one input differ where float32 agrees")
-def test_a_path_that_is_wrong_in_low_precision_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_that_is_wrong_in_low_precision_only(monkeypatch: pytest.MonkeyPatch) -> None:
     model, requests = tiny_model_of("llama", torch.bfloat16), requests_of([9, 14])
     attend = packed.attend
 
@@ -190,7 +190,7 @@ def test_a_path_that_is_wrong_in_low_precision_only(monkeypatch: pytest.MonkeyPa
         return attended._replace(values=attended.values * (1.0 if query.dtype == torch.float32 else 3.0))
 
     monkeypatch.setattr(packed, "attend", spoiled)
-    assert choose_path(model, requests) == "cached"
+    assert choose_method(model, requests) == "cached"
 
 
 @pytest.mark.stands_for(
@@ -205,7 +205,7 @@ def test_examining_in_float32_widens_one_layer_at_a_time() -> None:
         n_wide.add(sum(any(p.dtype == torch.float32 for p in layer.parameters()) for layer in model.model.layers))
 
     hooks = [layer.mlp.register_forward_pre_hook(count) for layer in model.model.layers]
-    choose_path(model, requests_of([9, 14]))
+    choose_method(model, requests_of([9, 14]))
     for hook in hooks:
         hook.remove()
     assert n_wide == {0, 1}  # none in the model's own dtype
@@ -227,11 +227,11 @@ REPRESENTATIVE = {
 
 
 @pytest.mark.stands_for("transformers#29029", "the company and the padding of a prompt moved its logits")
-@pytest.mark.parametrize(("name", "path"), REPRESENTATIVE.items())
-def test_an_architecture_of_each_kind(name: str, path: str) -> None:
+@pytest.mark.parametrize(("name", "method"), REPRESENTATIVE.items())
+def test_an_architecture_of_each_kind(name: str, method: str) -> None:
     model, requests = tiny_model_of(name), requests_of([9, 31, 14, 60])
     expected = alone(model, requests)
-    assert choose_path(model, requests) == path
+    assert choose_method(model, requests) == method
     assert np.allclose(values(score_requests(model, requests)), expected, atol=1e-3)
     one_by_one = [score_requests(model, [request])[0] for request in reversed(requests)]
     assert np.allclose(values(one_by_one[::-1]), expected, atol=1e-3)

@@ -26,9 +26,9 @@ from hypothesis import strategies as st
 from icl_core.errors import JobError, ObservatoryError, StoreError
 from icl_core.evaluation import index, job_processes, job_table, jobs, segments, store
 from icl_core.evaluation.bundle import export_bundle, read_manifest
-from icl_core.evaluation.claims import Claims
 from icl_core.evaluation.codec import check_record, encode_record
 from icl_core.evaluation.exclusions import excluded_checkpoints, note_identities
+from icl_core.evaluation.reservations import OwnReservations
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, validate_study
 from icl_core.evaluation.upkeep import rebuild_store, verify_store
@@ -283,7 +283,7 @@ def ended_process() -> Owner:
 @pytest.mark.stands_for(
     "https://man7.org/linux/man-pages/man5/proc.5.html", "ages by a clock that was set back an hour"
 )
-def test_claims_after_the_clock_was_set_back(filled: Path, records: list[CellRecord]) -> None:
+def test_reservations_after_the_clock_was_set_back(filled: Path, records: list[CellRecord]) -> None:
     opened, key = Store.open(filled), records[0].key
     hour_ahead = time.time() + 3600
     living, dead = owner_of(), ended_process()
@@ -299,7 +299,7 @@ def test_claims_after_the_clock_was_set_back(filled: Path, records: list[CellRec
     ):
         text = canonical_json({"owner": "other", "time": beat, **dataclasses.asdict(owner)})
         opened.rows.cache.set(f"claim/{key.digest}", text)
-        assert opened.claims.take(key, "me") is is_free, (owner, beat)
+        assert opened.reservations.take(key, "me") is is_free, (owner, beat)
 
 
 @pytest.mark.stands_for("icl-observatory", "49 kills left 725 claims and 4 temporary files")
@@ -315,10 +315,10 @@ def test_what_killed_runs_have_left_is_cleared_when_a_run_begins(filled: Path, r
         path.write_text("half")
         os.utime(path, (old, old))
     opened.clear_leftovers()
-    with Claims(opened.claims) as claims:
+    with OwnReservations(opened.reservations) as own:
         assert opened.rows.names("claim/") == [] and not any(path.exists() for path in left)
         assert all(path.exists() for path in kept)
-        assert len(claims.take(record.key for record in records)) == 4
+        assert len(own.take(record.key for record in records)) == 4
 
 
 @pytest.mark.stands_for("https://man7.org/linux/man-pages/man5/proc.5.html", "a dead job held its device for an hour")

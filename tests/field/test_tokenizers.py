@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from icl_core.__main__ import main
 from icl_core.data.datasets import load_task_data
 from icl_core.errors import CheckpointError, ScoringError
-from icl_core.evaluation import job_processes, job_worker, jobs, playground, run
+from icl_core.evaluation import job_processes, job_worker, jobs, playground, run, run_rows
 from icl_core.evaluation.cost import estimate
 from icl_core.evaluation.encodings import Encodings
 from icl_core.evaluation.playground import Question, ask
@@ -27,7 +27,8 @@ from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells
 from icl_core.models import checkpoints, tokenizing
 from icl_core.models.checkpoints import load_tokenizer
-from icl_core.models.hub import identify_checkpoint, list_checkpoints, local_checkpoints
+from icl_core.models.identity import identify_checkpoint
+from icl_core.models.listing import list_checkpoints, local_checkpoints
 from icl_core.models.tokenizing import BoundedTokenizer
 from icl_core.models.worker import Worker
 from icl_core.registry.tasks import embedded_tasks, get_task
@@ -239,7 +240,9 @@ def test_what_is_no_exception_costs_one_task(
     study: Study, store: Store, tmp_path: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = f"file:{save_task_file(tmp_path / 'others.jsonl')}"
-    monkeypatch.setattr(run, "load_task_data", raising(error, run.load_task_data, lambda task: task.name == other))
+    monkeypatch.setattr(
+        run_rows, "load_task_data", raising(error, run_rows.load_task_data, lambda task: task.name == other)
+    )
     report = evaluated(
         Study(study.checkpoints[:1], (other, *study.tasks), ("gold",), (13,), n_shots=4, n_test=5), store
     )

@@ -22,10 +22,11 @@ from icl_core.evaluation.cost import estimate
 from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study
-from icl_core.models import checkpoints, hub
+from icl_core.models import checkpoints, resolving
 from icl_core.models.checkpoints import load_checkpoint, load_tokenizer
 from icl_core.models.files import NO_CONTEXT_LIMIT
-from icl_core.models.hub import identify_checkpoint, listing_of, local_checkpoints
+from icl_core.models.identity import identify_checkpoint
+from icl_core.models.listing import listing_of, local_checkpoints
 from icl_core.models.parameter_fusion import fused_checkpoint
 from icl_core.models.remaps import get_remap
 from tests.support.sentences import assert_one_sentence
@@ -504,8 +505,8 @@ def test_a_sentencepiece_gguf_encodes_like_sentencepiece(tmp_path: Path, adds_sp
 @pytest.mark.stands_for("transformers#31630", "a conversion made by older code was used again under the same name")
 def test_an_older_conversion_is_not_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, _ = gguf_model(tmp_path, pre="smollm")
-    older = hub.CONVERTER_VERSION - 1
-    for module in (hub, checkpoints):
+    older = resolving.CONVERTER_VERSION - 1
+    for module in (resolving, checkpoints):
         monkeypatch.setattr(module, "CONVERTER_VERSION", older)
     load(path)
     (old,) = (tmp_path / "store" / "converted").iterdir()

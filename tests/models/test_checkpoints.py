@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from icl_core.errors import CheckpointError, UnknownNameError
-from icl_core.models import files, hub
+from icl_core.models import files, listing, resolving
 from icl_core.models.building import model_from_state_dict
 from icl_core.models.checkpoints import load_checkpoint, load_tokenizer, release
 from icl_core.models.files import file_hashes
-from icl_core.models.hub import identify_checkpoint, list_checkpoints, local_checkpoints
+from icl_core.models.identity import identify_checkpoint
+from icl_core.models.listing import list_checkpoints, local_checkpoints
 from icl_core.models.weights import read_state_dict
 from icl_core.registry.families import choose_checkpoints
 
@@ -227,7 +228,8 @@ def test_remapped_local_folder_loads_without_its_own_code(tiny_run):
 
 
 def test_embedded_members_are_listed_from_their_manifest(tiny_run, monkeypatch):
-    monkeypatch.setattr(hub, "suite_path", lambda: tiny_run.parent)
+    for room in (listing, resolving):
+        monkeypatch.setattr(room, "suite_path", lambda: tiny_run.parent)
     kept = [
         {"step": step, "folder": name, "tokens_seen": step * 7}
         for name, step in (("step2000", 2000), ("step-1000", 1000))

@@ -12,7 +12,7 @@ from icl_core.evaluation.rates import read_loads
 from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study
-from icl_core.models.hub import local_checkpoints
+from icl_core.models.listing import local_checkpoints
 from tests.support.tiny_models import save_task_file
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from icl_core.errors import CheckpointError
 from icl_core.models.files import choose_weight_files
-from icl_core.models.hub import duplicate_weights
+from icl_core.models.identity import duplicate_weights
 from icl_core.records import CheckpointIdentity, CheckpointRef
 from icl_core.registry.families import MODELS, checkpoint_ref
 from tests.support.hub_server import HubServer

@@ -14,8 +14,10 @@ from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, study_from_json, study_to_json, validate_study
 from icl_core.models.checkpoints import load_checkpoint
-from icl_core.models.hub import download_size, duplicate_weights, identify_checkpoint, local_checkpoints
+from icl_core.models.identity import duplicate_weights, identify_checkpoint
+from icl_core.models.listing import local_checkpoints
 from icl_core.models.parameter_fusion import fused_checkpoint, fusion_parents, mix_parameters
+from icl_core.models.resolving import download_size
 from icl_core.records import CheckpointRef
 from tests.support.tiny_models import save_checkpoint, save_task_file, save_trajectory
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from icl_core.pretraining.members import MEMBERS, Member, Mixture, TrainingPhase
+from icl_core.pretraining.members import MEMBERS, Mixture, SuiteMember, TrainingPhase
 
 
 @pytest.fixture
-def small_member() -> Member:
+def small_member() -> SuiteMember:
     phases = (
         TrainingPhase("first", 12, Mixture(0.4, 0.2, 0.2, 0.1, 0.1)),
         TrainingPhase("second", 24, Mixture(0.0, 0.0, 0.5, 0.5, 0.0), label_noise=0.5),

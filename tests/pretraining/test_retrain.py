@@ -11,7 +11,7 @@ from icl_core.evaluation.bundle import embedded_bundles, ensure_embedded
 from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study
-from icl_core.models.hub import local_checkpoints
+from icl_core.models.listing import local_checkpoints
 from icl_core.pretraining.members import get_member
 from icl_core.pretraining.train import train_member
 from icl_core.records import LABEL_SETTINGS

@@ -13,24 +13,24 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from icl_core.errors import UnknownNameError
-from icl_core.pretraining.members import MEMBERS, Member, Mixture, TrainingPhase, get_member
+from icl_core.pretraining.members import MEMBERS, Mixture, SuiteMember, TrainingPhase, get_member
 from icl_core.pretraining.train import build_model, save_checkpoint, train_member, training_batches
 
 
-def run(member: Member, path: Path, seed: int = 1) -> list[float]:
+def run(member: SuiteMember, path: Path, seed: int = 1) -> list[float]:
     losses: list[float] = []
     train_member(member, seed=seed, out_path=path, on_progress=lambda _step, _total, loss: losses.append(loss))
     return losses
 
 
-def test_equal_seeds_give_equal_bits_and_other_seeds_do_not(small_member: Member, tmp_path: Path) -> None:
+def test_equal_seeds_give_equal_bits_and_other_seeds_do_not(small_member: SuiteMember, tmp_path: Path) -> None:
     losses = [run(small_member, tmp_path / name, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))]
     assert losses[0] == losses[1] != losses[2]
     weights = [(tmp_path / name / "step-24" / "model.safetensors").read_bytes() for name in "abc"]
     assert weights[0] == weights[1] != weights[2]
 
 
-def test_global_random_state_is_neither_read_nor_changed(small_member: Member) -> None:
+def test_global_random_state_is_neither_read_nor_changed(small_member: SuiteMember) -> None:
     torch.manual_seed(3)
     first = build_model(small_member, seed=1).state_dict()
     after = torch.rand(1)
@@ -41,14 +41,14 @@ def test_global_random_state_is_neither_read_nor_changed(small_member: Member) -
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_training_lowers_the_loss(small_member: Member, tmp_path: Path) -> None:
+def test_training_lowers_the_loss(small_member: SuiteMember, tmp_path: Path) -> None:
     losses = run(small_member, tmp_path)
     assert len(losses) == small_member.n_steps
     assert losses[0] == pytest.approx(np.log(256), abs=0.3)
     assert np.mean(losses[-5:]) < losses[0] - 0.5
 
 
-def test_folders_load_as_any_causal_language_model(small_member: Member, tmp_path: Path) -> None:
+def test_folders_load_as_any_causal_language_model(small_member: SuiteMember, tmp_path: Path) -> None:
     manifest = train_member(small_member, seed=1, out_path=tmp_path)
     assert manifest == json.loads((tmp_path / "manifest.json").read_text())
     assert [kept["folder"] for kept in manifest["checkpoints"]] == ["step-0", "step-12", "step-24"]
@@ -63,7 +63,7 @@ def test_folders_load_as_any_causal_language_model(small_member: Member, tmp_pat
         assert tokenizer.model_max_length == model.config.max_position_embeddings == 104
 
 
-def test_step_0_is_the_untrained_model(small_member: Member, tmp_path: Path) -> None:
+def test_step_0_is_the_untrained_model(small_member: SuiteMember, tmp_path: Path) -> None:
     train_member(small_member, seed=7, out_path=tmp_path)
     stored = load_file(tmp_path / "step-0" / "model.safetensors")
     expected = dict(build_model(small_member, seed=7).named_parameters())
@@ -71,13 +71,13 @@ def test_step_0_is_the_untrained_model(small_member: Member, tmp_path: Path) -> 
     assert all(torch.equal(stored[name], expected[name].half()) for name in stored)
 
 
-def test_a_stopped_run_leaves_no_manifest(small_member: Member, tmp_path: Path) -> None:
+def test_a_stopped_run_leaves_no_manifest(small_member: SuiteMember, tmp_path: Path) -> None:
     asked = iter([False] * 3)
     assert train_member(small_member, seed=1, out_path=tmp_path, should_stop=lambda: next(asked, True)) is None
     assert not (tmp_path / "manifest.json").exists()
 
 
-def test_a_limited_corpus_is_passed_over_again(small_member: Member) -> None:
+def test_a_limited_corpus_is_passed_over_again(small_member: SuiteMember) -> None:
     phases = (TrainingPhase("all", 10, Mixture(0.4, 0.2, 0.2, 0.1, 0.1)),)
     limited = dataclasses.replace(small_member, phases=phases, n_documents=40)
     batches = np.concatenate(list(training_batches(limited, seed=1)))
@@ -88,12 +88,12 @@ def test_a_limited_corpus_is_passed_over_again(small_member: Member) -> None:
     assert not np.array_equal(first_pass, second_pass)
 
 
-def test_fresh_documents_never_return(small_member: Member) -> None:
+def test_fresh_documents_never_return(small_member: SuiteMember) -> None:
     batches = np.concatenate(list(training_batches(small_member, seed=1)))
     assert len(np.unique(batches, axis=0)) == small_member.n_steps * small_member.batch_size
 
 
-def test_stored_half_precision_predicts_as_the_trained_weights(small_member: Member, tmp_path: Path) -> None:
+def test_stored_half_precision_predicts_as_the_trained_weights(small_member: SuiteMember, tmp_path: Path) -> None:
     model = build_model(small_member, seed=1)
     save_checkpoint(model, tmp_path)
     stored = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32, local_files_only=True)

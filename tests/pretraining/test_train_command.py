@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from icl_core import __main__ as command_line
-from icl_core.models.hub import local_checkpoints
+from icl_core.models.listing import local_checkpoints
 from icl_core.pretraining import members
-from icl_core.pretraining.members import Member
+from icl_core.pretraining.members import SuiteMember
 
 
 def test_a_member_is_trained_beside_the_results(
-    small_member: Member, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small_member: SuiteMember, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(members, "MEMBERS", {"small": small_member})
     monkeypatch.setenv("ICL_OBSERVATORY_STORE", str(tmp_path))

@@ -1,4 +1,4 @@
-"""The engine against the oracle: every architecture, every path, and what it must refuse or survive."""
+"""The engine against the oracle: every architecture, every method, and what it must refuse or survive."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import torch
 from icl_core.errors import ScoringError
 from icl_core.records import EncodedRequest
 from icl_core.scoring import cached, packed, reference
-from icl_core.scoring.engine import EngineOptions, HowScored, choose_path, score_bursts, score_requests
+from icl_core.scoring.engine import EngineOptions, HowScored, choose_method, score_bursts, score_requests
 
-PATH_BY_ARCHITECTURE = {
+METHOD_BY_ARCHITECTURE = {
     "gpt_neox": "packed",
     "llama": "packed",
     "olmo": "packed",
@@ -28,48 +28,48 @@ PATH_BY_ARCHITECTURE = {
     "gemma2": "cached",  # its soft cap changes the softmax
 }
 CLOSE_IN_FLOAT64 = {"bloom": 1e-5}  # transformers computes BLOOM's position bias in float32
-PATHS = ["packed", "cached"]
+METHODS = ["packed", "cached"]
 CASES = [
-    (architecture, path)
-    for architecture, best in PATH_BY_ARCHITECTURE.items()
-    for path in dict.fromkeys((best, "cached"))  # in one order: every worker must collect the same tests
+    (architecture, method)
+    for architecture, best in METHOD_BY_ARCHITECTURE.items()
+    for method in dict.fromkeys((best, "cached"))  # in one order: every worker must collect the same tests
 ]
 
 
-@pytest.mark.parametrize(("architecture", "path"), PATH_BY_ARCHITECTURE.items())
-def test_the_path_that_an_architecture_gets(make_model, make_requests, architecture: str, path: str) -> None:
-    assert choose_path(make_model(architecture), make_requests()) == path
+@pytest.mark.parametrize(("architecture", "method"), METHOD_BY_ARCHITECTURE.items())
+def test_the_method_that_an_architecture_gets(make_model, make_requests, architecture: str, method: str) -> None:
+    assert choose_method(make_model(architecture), make_requests()) == method
 
 
-@pytest.mark.parametrize(("architecture", "path"), CASES)
+@pytest.mark.parametrize(("architecture", "method"), CASES)
 def test_equals_the_reference_in_float64(
-    make_model, make_requests, largest_difference, architecture: str, path: str
+    make_model, make_requests, largest_difference, architecture: str, method: str
 ) -> None:
     model, requests = make_model(architecture), make_requests()
-    scores = score_requests(model, requests, options=EngineOptions(path=path))
+    scores = score_requests(model, requests, options=EngineOptions(method=method))
     difference = largest_difference(scores, reference.score_requests(model, requests))
     assert difference < CLOSE_IN_FLOAT64.get(architecture, 1e-8)
 
 
-@pytest.mark.parametrize(("architecture", "path"), CASES)
+@pytest.mark.parametrize(("architecture", "method"), CASES)
 def test_equals_the_reference_in_float32(
-    make_model, make_requests, largest_difference, architecture: str, path: str
+    make_model, make_requests, largest_difference, architecture: str, method: str
 ) -> None:
     model, requests = make_model(architecture, torch.float32), make_requests()
-    scores = score_requests(model, requests, options=EngineOptions(path=path))
+    scores = score_requests(model, requests, options=EngineOptions(method=method))
     assert largest_difference(scores, reference.score_requests(model, requests)) < 1e-3
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_several_prompt_families_in_one_call(make_model, make_requests, largest_difference, path: str) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_several_prompt_families_in_one_call(make_model, make_requests, largest_difference, method: str) -> None:
     model = make_model("gemma3")
     families = [make_requests(seed=1, n_prefix=40), make_requests(seed=2, n_prefix=25), make_requests(seed=3)]
     requests = [request for rows in zip(*families, strict=True) for request in rows]
-    scores = score_requests(model, requests, options=EngineOptions(path=path))
+    scores = score_requests(model, requests, options=EngineOptions(method=method))
     assert largest_difference(scores, reference.score_requests(model, requests)) < 1e-8
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("contexts", "choices"),
     [
@@ -80,10 +80,10 @@ def test_several_prompt_families_in_one_call(make_model, make_requests, largest_
         ([tuple(range(40)), tuple(range(39)), tuple(range(38))], ((4,), (5, 6))),  # contexts that begin each other
     ],
 )
-def test_edges(make_model, largest_difference, contexts, choices, path: str) -> None:
+def test_edges(make_model, largest_difference, contexts, choices, method: str) -> None:
     model = make_model("llama")
     requests = [EncodedRequest(context, choices) for context in contexts]
-    scores = score_requests(model, requests, options=EngineOptions(path=path))
+    scores = score_requests(model, requests, options=EngineOptions(method=method))
     assert largest_difference(scores, reference.score_requests(model, requests)) < 1e-8
 
 
@@ -91,19 +91,20 @@ def test_no_requests(make_model) -> None:
     assert score_requests(make_model("llama"), []) == []
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_scoring_twice_gives_equal_numbers(make_model, make_requests, path: str) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_scoring_twice_gives_equal_numbers(make_model, make_requests, method: str) -> None:
     model, requests = make_model("gemma3", torch.float32), make_requests(n_queries=20)
-    options = EngineOptions(path=path)
+    options = EngineOptions(method=method)
     first, second = score_requests(model, requests, options=options), score_requests(model, requests, options=options)
     assert all(np.array_equal(a.loglikelihoods, b.loglikelihoods) for a, b in zip(first, second, strict=True))
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_batch_size_does_not_matter(make_model, make_requests, largest_difference, path: str) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_batch_size_does_not_matter(make_model, make_requests, largest_difference, method: str) -> None:
     model, requests = make_model("llama", torch.float32), make_requests(n_queries=20)
     small, large = (
-        score_requests(model, requests, options=EngineOptions(token_budget=budget, path=path)) for budget in (8, 4096)
+        score_requests(model, requests, options=EngineOptions(token_budget=budget, method=method))
+        for budget in (8, 4096)
     )
     assert largest_difference(small, large) < 1e-5
 
@@ -142,8 +143,8 @@ def test_a_custom_module_is_recomputed_in_full(make_model, make_requests, larges
     model, requests = make_model("llama"), make_requests(n_queries=3)
     scores = score_requests(Wrapped(model), requests)
     assert largest_difference(scores, reference.score_requests(model, requests)) < 1e-12
-    with pytest.raises(ScoringError, match="packed path does not agree with a full recompute on Wrapped"):
-        score_requests(Wrapped(model), requests, options=EngineOptions(path="packed"))
+    with pytest.raises(ScoringError, match="packed method does not agree with a full recompute on Wrapped"):
+        score_requests(Wrapped(model), requests, options=EngineOptions(method="packed"))
 
 
 def test_nan_is_an_error_that_names_the_request(make_model, make_requests) -> None:
@@ -166,7 +167,7 @@ def test_a_model_that_gives_nan_from_the_start(make_model, make_requests) -> Non
 def test_each_token_passes_the_model_once(make_model, make_requests, monkeypatch) -> None:
     model, requests = make_model("llama"), make_requests(n_queries=12)
     seen: list[int] = []
-    choose_path(model, requests)  # runs the probe
+    choose_method(model, requests)  # runs the probe
     handle = model.get_input_embeddings().register_forward_hook(lambda module, args, _: seen.append(args[0].numel()))
     score_requests(model, requests, options=EngineOptions(token_budget=4096))
     handle.remove()
@@ -177,7 +178,7 @@ def test_each_token_passes_the_model_once(make_model, make_requests, monkeypatch
 
 def test_logits_are_computed_at_read_positions_only(make_model, make_requests) -> None:
     model, requests = make_model("llama"), make_requests(n_queries=4)
-    choose_path(model, requests)
+    choose_method(model, requests)
     shapes: list[torch.Size] = []
     handle = model.lm_head.register_forward_hook(lambda module, args, output: shapes.append(output.shape))
     score_requests(model, requests)
@@ -188,7 +189,7 @@ def test_logits_are_computed_at_read_positions_only(make_model, make_requests) -
 def test_many_vocabulary_rows_are_split(make_model, make_requests, largest_difference) -> None:
     model, requests = make_model("llama"), make_requests(n_queries=9)
     shapes: list[torch.Size] = []
-    choose_path(model, requests)
+    choose_method(model, requests)
     handle = model.lm_head.register_forward_hook(lambda module, args, output: shapes.append(output.shape))
     scores = score_requests(model, requests, options=EngineOptions(memory_bytes=2 * 12 * 96 * 8))
     handle.remove()
@@ -201,7 +202,7 @@ def test_out_of_memory_halves_the_row_and_loses_nothing(
 ) -> None:
     model, requests = make_model("llama"), make_requests(n_queries=9, n_prefix=40)
     expected = reference.score_requests(model, requests)
-    choose_path(model, requests)
+    choose_method(model, requests)
     run, n_failed = packed._run, 0
 
     def fails_on_long_rows(model: object, row: packed._PackedRow) -> torch.Tensor:
@@ -227,22 +228,22 @@ def test_the_model_is_left_as_it_was(make_model, make_requests) -> None:
     assert not torch.is_inference_mode_enabled()
 
 
-def test_a_wrong_fast_path_is_noticed(make_model, make_requests, largest_difference, monkeypatch) -> None:
+def test_a_wrong_fast_method_is_noticed(make_model, make_requests, largest_difference, monkeypatch) -> None:
     model, requests = make_model("llama"), make_requests()
     run = packed._run
     monkeypatch.setattr(packed, "_run", lambda model, row: run(model, row) + 0.01)
-    assert choose_path(model, requests) == "cached"
+    assert choose_method(model, requests) == "cached"
     assert largest_difference(score_requests(model, requests), reference.score_requests(model, requests)) < 1e-8
-    with pytest.raises(ScoringError, match="packed path does not agree with a full recompute on LlamaForCausalLM"):
-        score_requests(model, requests, options=EngineOptions(path="packed"))
+    with pytest.raises(ScoringError, match="packed method does not agree with a full recompute on LlamaForCausalLM"):
+        score_requests(model, requests, options=EngineOptions(method="packed"))
 
 
 def test_the_probe_reaches_past_a_window_when_requests_do(make_model, make_requests, monkeypatch) -> None:
     model = make_model("gemma3", sliding_window=20)
     monkeypatch.setattr(packed._PackedRow, "_visible", lambda *_: (0, None))  # the window over the prefix forgotten
     short = [EncodedRequest((1, 2, 3, 4), ((5,), (6, 7)))]
-    assert choose_path(model, short) == "packed"
-    assert choose_path(model, make_requests()) == "cached"
+    assert choose_method(model, short) == "packed"
+    assert choose_method(model, make_requests()) == "cached"
 
 
 def test_stream_yields_cell_after_cell(make_model, make_requests, largest_difference) -> None:
@@ -258,7 +259,7 @@ def test_stream_yields_cell_after_cell(make_model, make_requests, largest_differ
                 assert largest_difference(scores, reference.score_requests(model, cell)) < 1e-8
 
 
-def test_stream_changes_the_path_where_a_cell_needs_it(
+def test_stream_changes_the_method_where_a_cell_needs_it(
     make_model, make_requests, largest_difference, monkeypatch
 ) -> None:
     model = make_model("gemma3", sliding_window=20)
@@ -275,10 +276,10 @@ def test_the_way_of_scoring_is_told_for_each_burst(make_model, make_requests, mo
     options = EngineOptions(token_budget=123)
     told = [ways[-1] for burst in score_bursts(model, cells, options=options, told=ways.append) for _ in burst]
     assert told == [HowScored("packed", 123), HowScored("cached", 123), HowScored("cached", 123)]
-    score_requests(model, cells[0], options=EngineOptions(path="plain"), told=ways.append)
+    score_requests(model, cells[0], options=EngineOptions(method="plain"), told=ways.append)
     assert ways[-1] == HowScored("plain", None)
     score_requests(make_model("llama"), cells[0], told=ways.append)
-    assert ways[-1].path == "packed" and ways[-1].token_budget > 123
+    assert ways[-1].method == "packed" and ways[-1].token_budget > 123
 
 
 def test_stream_encodes_in_another_thread_and_passes_its_errors_on(make_model, make_requests) -> None:
@@ -291,7 +292,7 @@ def test_stream_encodes_in_another_thread_and_passes_its_errors_on(make_model, m
 
     model = make_model("llama")
     with pytest.raises(KeyError, match="no such file"):
-        list(score_bursts(model, cells(), options=EngineOptions(path="plain")))
+        list(score_bursts(model, cells(), options=EngineOptions(method="plain")))
     assert threads[0] is not threading.current_thread()
 
 

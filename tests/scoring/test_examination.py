@@ -7,7 +7,7 @@ import torch
 
 from icl_core.errors import ScoringError
 from icl_core.records import EncodedRequest
-from icl_core.scoring.engine import EngineOptions, choose_path, score_requests
+from icl_core.scoring.engine import EngineOptions, choose_method, score_requests
 from icl_core.scoring.examination import BEYOND_A_LIMIT, PROBE_TOKENS, SUFFIX_TOKENS, Examination
 from tests.support.sentences import assert_one_sentence
 
@@ -26,16 +26,16 @@ def passes(model: torch.nn.Module) -> list[int]:
 def test_a_model_is_examined_once_in_six_short_passes(make_model, make_requests) -> None:
     model = make_model("llama", torch.float32)
     seen = passes(model)
-    choose_path(model, make_requests())
+    choose_method(model, make_requests())
     assert len(seen) == 6 and sum(seen) < 400
-    choose_path(model, make_requests(seed=1, n_prefix=60))
+    choose_method(model, make_requests(seed=1, n_prefix=60))
     assert len(seen) == 6
 
 
 def test_low_precision_costs_five_more(make_model, make_requests) -> None:
     model = make_model("llama", torch.bfloat16)
     seen = passes(model)
-    assert choose_path(model, make_requests()) == "packed"
+    assert choose_method(model, make_requests()) == "packed"
     assert len(seen) <= 11 and sum(seen) < 2000
 
 
@@ -59,7 +59,7 @@ def test_a_short_context_is_not_exceeded(make_model) -> None:
 
 def test_one_token_over_and_over(make_model) -> None:
     for token in (0, 7):
-        assert choose_path(make_model("llama"), [EncodedRequest((token,) * 9, ((token,),))]) == "packed"
+        assert choose_method(make_model("llama"), [EncodedRequest((token,) * 9, ((token,),))]) == "packed"
 
 
 def test_a_model_that_needs_more_than_token_ids_is_named(make_model, make_requests) -> None:
@@ -75,11 +75,11 @@ def test_a_model_that_needs_more_than_token_ids_is_named(make_model, make_reques
     with pytest.raises(
         ScoringError, match=r"does not run on token ids alone \(You have to specify pixel values"
     ) as error:
-        score_requests(model, make_requests(), options=EngineOptions(path="plain"))
+        score_requests(model, make_requests(), options=EngineOptions(method="plain"))
     assert_one_sentence(str(error.value))
 
 
-def test_what_cannot_be_widened_takes_the_plain_path(make_model, make_requests) -> None:
+def test_what_cannot_be_widened_takes_the_plain_method(make_model, make_requests) -> None:
     model = make_model("llama", torch.bfloat16)
     forward = model.model.norm.forward
 
@@ -89,8 +89,8 @@ def test_what_cannot_be_widened_takes_the_plain_path(make_model, make_requests) 
         return forward(x)
 
     model.model.norm.forward = only_bfloat16
-    assert choose_path(model, make_requests()) == "plain"
-    assert choose_path(model, make_requests()) == "plain"
+    assert choose_method(model, make_requests()) == "plain"
+    assert choose_method(model, make_requests()) == "plain"
 
 
 def test_a_model_that_looks_ahead_is_refused_in_its_own_dtype_too(make_model, make_requests) -> None:

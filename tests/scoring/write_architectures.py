@@ -56,10 +56,10 @@ def _line(name: str, found: Swept) -> str:
     start = f"| {name} | {found.class_name} |"
     if found.refusal:
         return f"{start} refused: {_reason(found.refusal)} | | | | |"
-    if found.low_path == "refused":
-        return f"{start} {found.path} | {found.difference:.0e} | refused: it does not run | | |"
+    if found.low_method == "refused":
+        return f"{start} {found.method} | {found.difference:.0e} | refused: it does not run | | |"
     far = f"{found.low_plain[0]:.3f} | {found.low_engine[0]:.3f}"
-    return f"{start} {found.path} | {found.difference:.0e} | {found.low_path} | {far} |"
+    return f"{start} {found.method} | {found.difference:.0e} | {found.low_method} | {far} |"
 
 
 def _reason(refusal: str) -> str:

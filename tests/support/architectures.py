@@ -21,7 +21,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from icl_core.errors import ScoringError
 from icl_core.records import EncodedRequest, LabelScores
 from icl_core.scoring import reference
-from icl_core.scoring.engine import choose_path, score_requests
+from icl_core.scoring.engine import choose_method, score_requests
 from tests.support.tiny_models import tiny_tokenizer
 
 N_VOCAB = 96
@@ -189,7 +189,7 @@ class Swept:
     Attributes:
         class_name: of the model.
         refusal: why the engine scores none of its requests, empty where it does.
-        path, low_path: the engine's way in float32 and bfloat16; ``refused`` for a class that does not run in bfloat16.
+        method, low_method: the engine's method in float32 and bfloat16; ``refused`` if it does not run in bfloat16.
         difference: of the engine from the reference in float32, together, alone and in another order.
         low_plain, low_engine: how far the reference and the engine in bfloat16 are from the reference in float32.
         routes: whether tokens are sent to experts, so that rounding may turn a choice.
@@ -197,8 +197,8 @@ class Swept:
 
     class_name: str
     refusal: str = ""
-    path: str = ""
-    low_path: str = ""
+    method: str = ""
+    low_method: str = ""
     difference: float = 0.0
     low_plain: tuple[float, float] = (0.0, 0.0)
     low_engine: tuple[float, float] = (0.0, 0.0)
@@ -210,7 +210,7 @@ def sweep(name: str) -> Swept:
     model, requests = tiny_model_of(name), _requests()
     class_name = type(model).__name__
     try:
-        path = choose_path(model, requests)
+        method = choose_method(model, requests)
     except ScoringError as error:
         return Swept(class_name, refusal=str(error))
     expected = _values(reference.score_requests(model, requests))
@@ -224,13 +224,13 @@ def sweep(name: str) -> Swept:
     difference = max(_far(each, expected)[0] for each in found)
     low = tiny_model_of(name, torch.bfloat16)
     try:
-        low_path = choose_path(low, requests)
+        low_method = choose_method(low, requests)
     except ScoringError:
-        return Swept(class_name, path=path, low_path="refused", difference=difference)
+        return Swept(class_name, method=method, low_method="refused", difference=difference)
     return Swept(
         class_name,
-        path=path,
-        low_path=low_path,
+        method=method,
+        low_method=low_method,
         difference=difference,
         low_plain=_far(_values(reference.score_requests(low, requests)), expected),
         low_engine=_far(_values(score_requests(low, requests)), expected),

@@ -11,13 +11,9 @@ from dataclasses import asdict
 from typing import Any
 
 from icl_core.errors import ObservatoryError
-from icl_core.models.hub import (
-    download_size,
-    duplicate_weights,
-    identify_checkpoint,
-    list_checkpoints,
-    shared_files,
-)
+from icl_core.models.identity import duplicate_weights, identify_checkpoint, shared_files
+from icl_core.models.listing import list_checkpoints
+from icl_core.models.resolving import download_size
 from icl_core.registry.families import choose_checkpoints
 
 

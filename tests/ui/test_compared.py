@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import study_cells
-from icl_core.models.hub import embedded_members, list_checkpoints
+from icl_core.models.listing import embedded_members, list_checkpoints
 from icl_core.pretraining.members import MEMBERS
 from icl_core.records import CellRecord
 from pages.ui import charts_compared, charts_competition, compared, suite
@@ -37,7 +37,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         kept = [{"folder": f"step-{step}", "step": step, "tokens_seen": step * 1664} for step in STEPS]
         facts = {"n_parameters": size, "phases": phases, "checkpoints": kept}
         (folder / "manifest.json").write_text(json.dumps(facts))
-    monkeypatch.setattr("icl_core.models.hub.suite_path", lambda: tmp_path / "suite")
+    monkeypatch.setattr("icl_core.models.listing.suite_path", lambda: tmp_path / "suite")
 
 
 @pytest.fixture

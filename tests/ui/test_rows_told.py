@@ -11,7 +11,7 @@ from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study
 from icl_core.evaluation.told import row_sentences
-from icl_core.models.hub import local_checkpoints
+from icl_core.models.listing import local_checkpoints
 from icl_core.registry.tasks import task_name
 from pages.ui.words import plain
 from tests.support.rows import csv_text, plain_rows, read, write

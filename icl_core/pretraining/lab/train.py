@@ -96,7 +96,7 @@ def train_run(
     out_path.mkdir(parents=True, exist_ok=True)
     _write_whole(out_path / CONFIG_NAME, config_to_json(config))
     with one_thread():
-        run = _Run.start(config, out_path)
+        run = _Training.start(config, out_path)
         for step, batch in enumerate(training_batches(run.world, start=run.step), start=run.step + 1):
             if should_stop is not None and should_stop():
                 run.save_state()
@@ -133,7 +133,7 @@ def _make_optimizer(model: LabTransformer, config: LabConfig) -> torch.optim.Opt
 
 
 @dataclass(slots=True)
-class _Run:
+class _Training:
     """A run in progress: everything that has to survive a stop."""
 
     config: LabConfig
@@ -151,7 +151,7 @@ class _Run:
     points: frozenset[int] = frozenset()
 
     @classmethod
-    def start(cls, config: LabConfig, path: Path) -> _Run:
+    def start(cls, config: LabConfig, path: Path) -> _Training:
         """The run at its last saved state, or before its first step."""
         model = build_model(config)
         points = frozenset(evaluation_steps(config))

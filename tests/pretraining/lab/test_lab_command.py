@@ -19,7 +19,8 @@ from icl_core.evaluation import job_table, jobs
 from icl_core.evaluation.job_worker import JobContext
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells, validate_study
-from icl_core.models.hub import lab_runs, list_checkpoints, resolve_checkpoint
+from icl_core.models.listing import lab_runs, list_checkpoints
+from icl_core.models.resolving import resolve_checkpoint
 from icl_core.pretraining.lab.bridge import BRIDGE_SEEDS, bridge_refs
 from icl_core.pretraining.lab.config import LabConfig, config_to_json
 from icl_core.pretraining.lab.runs import LabRun, folder_name, read_run
@@ -30,7 +31,7 @@ from icl_core.records import LABEL_SETTINGS
 def lab_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty store, and no shipped runs."""
     monkeypatch.setenv("ICL_OBSERVATORY_STORE", str(tmp_path / "store"))
-    for module in ("settings", "models.hub", "pretraining.lab.runs"):
+    for module in ("settings", "models.listing", "pretraining.lab.runs"):
         monkeypatch.setattr(f"icl_core.{module}.lab_runs_path", lambda: tmp_path / "none")
     return tmp_path / "store"
 
