@@ -19,7 +19,7 @@ _NAMES_BY_MODULE = {
     "evaluation.run": ("run_study",),
     "evaluation.store": ("Store",),
     "evaluation.study": ("Study", "study_cells"),
-    "models.hub": ("list_checkpoints",),
+    "models.listing": ("list_checkpoints",),
     "records": ("CellRecord", "CheckpointRef", "EncodedRequest", "LabelScores"),
     "registry.families": ("MODELS", "get_model"),
     "registry.tasks": ("TASKS", "get_task"),

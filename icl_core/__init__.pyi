@@ -14,7 +14,7 @@ from icl_core.evaluation.run import run_study as run_study
 from icl_core.evaluation.store import Store as Store
 from icl_core.evaluation.study import Study as Study
 from icl_core.evaluation.study import study_cells as study_cells
-from icl_core.models.hub import list_checkpoints as list_checkpoints
+from icl_core.models.listing import list_checkpoints as list_checkpoints
 from icl_core.records import CellRecord as CellRecord
 from icl_core.records import CheckpointRef as CheckpointRef
 from icl_core.records import EncodedRequest as EncodedRequest

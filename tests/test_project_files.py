@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import re
-import sys
 import tomllib
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote
@@ -44,19 +41,6 @@ def test_metadata_is_read_from_the_requirements(hook: ModuleType) -> None:
     lines = [line for line in written if line and not line.startswith(("#", "-r "))]
     assert sorted(lines) == sorted({*asked, extras["dev"][-1]} - {extras["dev"][0]})
     assert all(re.fullmatch(r"[\w-]+==[\w.]+", line) for line in lines), "each is pinned"
-
-
-def test_whatever_is_imported_is_a_requirement() -> None:
-    groups = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    named = {name.lower().replace("_", "-") for name in groups}
-    homes = packages_distributions()
-    for path in CODE:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        modules = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
-        modules += [str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-        for name in {module.partition(".")[0] for module in modules} - sys.stdlib_module_names:
-            if name not in ("icl_core", "pages", "app"):
-                assert named & {home.lower().replace("_", "-") for home in homes[name]}, f"{path} imports {name}"
 
 
 def test_what_a_package_needs_is_in_the_project() -> None:

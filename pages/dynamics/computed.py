@@ -46,7 +46,7 @@ class ShownCurves:
         return drawn, places
 
 
-def compute(study: Study, found: cached.Collected, view: View, style: CurveStyle) -> ShownCurves:
+def compute(study: Study, found: cached.Collected, *, view: View, style: CurveStyle) -> ShownCurves:
     """The curves of each model that has a complete checkpoint."""
     curves = {}
     for model, predictions in found.predictions.items():

@@ -18,7 +18,7 @@ with reported():
     with st.container(horizontal=True, vertical_alignment="bottom", key="dynamics-controls"):
         view = controls.view_controls(found)
         style = controls.style_controls(found)
-    shown = computed.compute(study, found, view, style)
+    shown = computed.compute(study, found, view=view, style=style)
     if shown.curves:
         with finding:
             sentences.finding(shown)
