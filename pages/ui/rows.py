@@ -16,7 +16,8 @@ from icl_core.analysis.competition import Competition, EpsilonCurve
 from icl_core.analysis.drilldown import LabelShares
 from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.records import ABILITY_BY_SETTING, CheckpointRef
-from icl_core.registry.names import counted_in, label_of
+from icl_core.registry.families import counted_in
+from icl_core.registry.names import label_of
 from pages.ui import suite
 from pages.ui.axes import Quantity
 from pages.ui.words import checkpoint_name, percent, short_number
