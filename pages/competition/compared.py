@@ -31,7 +31,7 @@ def models(study: Study, found: cached.Collected, seen: Seen, view: View) -> Non
         shown = st.segmented_control(
             "Comparison", list(_VIEWS), default=_VIEWS[0], required=True, key="comparison", bind="query-params"
         )
-        axis = quantity_control("Axis of training", default="share", key="compare_x")
+        axis = quantity_control("Axis of training", compared.checkpoints_of(chosen), default="share", key="compare_x")
     side = _side(chosen, view, axis, epsilon=seen.result.epsilon)
     if not side.summaries:
         st.info("None of these models has TR and TL at two checkpoints or more under this study's options.")

@@ -91,7 +91,7 @@ def tasks(study: Study, found: cached.Collected, seen: Seen, view: View) -> None
         ]
         result = competition(*values, epsilon=seen.result.epsilon)
         lines += [{**row, "task": task_title(task)} for row in rows.interval_rows(result, shared, places)]
-    figure = charts_competition.heat_map(lines, frame.palette())
+    figure = charts_competition.heat_map(lines, frame.palette(), counted=rows.short_title(places))
     blocks.chart(figure, key="heat", alt="Competition of each task in each interval")
     st.caption(
         "Each task's own TR and TL at this epsilon; a dot marks a competing interval, the shade its intensity. With "
@@ -162,7 +162,8 @@ def _change_row(change: PredictionChange, study: Study, predictions: Any) -> dic
 
 def table(study: Study, found: cached.Collected, seen: Seen, view: View) -> None:
     """The intervals as a table, with downloads of the three panels."""
-    parts = intervals(seen, _places(found, seen))
+    counted = rows.axis_column(seen.places, "step")
+    parts = [{**row, "axis": counted} for row in intervals(seen, _places(found, seen))]
     of = Facts(study, {"model": seen.model, **of_view(view), **points_of(seen.result.epsilon)})
     blocks.table(parts, name="intervals", of=of, draw=partial(drawn, seen))
 

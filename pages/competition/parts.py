@@ -23,7 +23,7 @@ from icl_core.errors import StudyError
 from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef
 from pages.ui import blocks, cached, charts, charts_competition, controls, findings, frame, rows
-from pages.ui.axes import Quantity, ScaleName, XAxis, x_axis
+from pages.ui.axes import Quantity, ScaleName, XAxis
 from pages.ui.controls import View
 from pages.ui.pickers import mirror, one_of
 from pages.ui.sheet import Panel
@@ -62,6 +62,7 @@ class Seen:
         places: of the checkpoints on the axis of training.
         axis: of training.
         title: of the measure.
+        instead: why the axis does not count what was asked for, "" where it does.
     """
 
     model: str
@@ -73,6 +74,7 @@ class Seen:
     places: Mapping[CheckpointRef, float]
     axis: XAxis
     title: str
+    instead: str
 
 
 def _set_epsilon(value: float) -> None:
@@ -129,7 +131,7 @@ def view_controls(found: cached.Collected, model: str) -> View:
 
 def look_controls(found: cached.Collected, model: str) -> tuple[Quantity, ScaleName]:
     """The axis of training."""
-    return controls.axis_controls(rows.quantities(found.predictions[model].checkpoints))
+    return controls.axis_controls(found.predictions[model].checkpoints)
 
 
 def observe(
@@ -154,8 +156,10 @@ def observe(
             f"{model} has {count(len(pair.checkpoints), 'checkpoint')} with both TR and TL; competition needs at least "
             "two to have an interval. Evaluate more checkpoints."
         )
-    quantity, scale = look
-    places = rows.positions(found.predictions[model].checkpoints, quantity)
+    wanted, scale = look
+    refs = found.predictions[model].checkpoints
+    quantity, instead = rows.settled(refs, wanted)
+    places = rows.positions(refs, quantity)
     return Seen(
         model=model,
         curves=cached.curves(study, model, **kind),
@@ -164,8 +168,9 @@ def observe(
         floor=noise_floor_of(pair.replicates, epsilon=epsilon),
         at_epsilon=at_epsilon,
         places=places,
-        axis=x_axis(list(places.values()), quantity=quantity, scale=scale),
+        axis=rows.training_axis([places], quantity=quantity, scale=scale),
         title=controls.MEASURE_TITLES[view.measure],
+        instead=instead,
     )
 
 
@@ -194,6 +199,8 @@ def panels(seen: Seen) -> None:
     blocks.chart(
         accumulation, key="accumulation", alt="Accumulated competition intensity R and ICL accuracy over training"
     )
+    if seen.instead:
+        st.caption(plain(seen.instead))
     if seen.result.cumulative_by_checkpoint is None:
         st.caption("No competition at this epsilon: R is 0/0 and is not drawn.")
     st.caption(

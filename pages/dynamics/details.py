@@ -13,7 +13,6 @@ from icl_core.evaluation.study import Study
 from icl_core.records import ABILITY_BY_SETTING, LABEL_SETTINGS, CheckpointRef, LabelSetting
 from pages.dynamics.parts import Look
 from pages.ui import blocks, cached, charts, frame, rows
-from pages.ui.axes import x_axis
 from pages.ui.controls import View
 from pages.ui.facts import Facts, who
 from pages.ui.pickers import one_of
@@ -44,7 +43,7 @@ def small_multiples(found: cached.Collected, study: Study, view: View, look: Loo
             part = rows.curve_rows(curves, places, task=task)
             figure = charts.ability_chart(
                 part,
-                x_axis(list(places.values()), quantity=look.quantity, scale=look.scale),
+                rows.training_axis([places], quantity=look.quantity, scale=look.scale),
                 frame.palette(),
                 style=charts.Style(height=150, bands=look.bands, labels=False, domain=(0.0, 1.0), title=""),
                 references=[{"value": curves.chance_by_task[task], "text": ""}],
@@ -79,7 +78,9 @@ def label_shares(found: cached.Collected, study: Study, view: View) -> None:
         with column:
             st.markdown(f"**{ABILITY_BY_SETTING[setting]}** ({setting} labels)")
             blocks.chart(
-                charts.label_share_chart(rows.share_rows(shares), frame.palette()),
+                charts.label_share_chart(
+                    rows.share_rows(shares), frame.palette(), title=rows.short_title(shares.checkpoints)
+                ),
                 key=f"shares-{setting}",
                 alt=f"Share of predictions by label on {task} in the {setting} setting",
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.dynamics import details, parts
-from pages.ui import blocks, facts, frame
+from pages.ui import blocks, facts, frame, rows
 from pages.ui.words import reported
 
 frame.heading("Dynamics", "How do ICL, TR and TL develop over pre-training?")
@@ -40,7 +40,9 @@ with reported():
                 details.checkpoint(found, study, view)
         with tabs[3]:
             if tabs[3].open:
-                of = facts.Facts(study, {**facts.of_view(view), "axis": look.quantity})
+                of = facts.Facts(
+                    study, {**facts.of_view(view), "axis": rows.axis_column(parts.checkpoints_of(found), look.quantity)}
+                )
                 blocks.table(chart_rows, name="curves", of=of, draw=draw)
         parts.how_computed(drawn, view)
     else:

@@ -13,8 +13,9 @@ import streamlit as st
 from icl_core.analysis.moments import moments
 from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.evaluation.study import Study
+from icl_core.records import CheckpointRef
 from pages.ui import blocks, cached, charts, controls, findings, frame, rows, selection
-from pages.ui.axes import Quantity, ScaleName, percent_domain, x_axis
+from pages.ui.axes import Quantity, ScaleName, percent_domain
 from pages.ui.controls import View
 from pages.ui.sheet import Draw
 from pages.ui.theme import Figure, Palette
@@ -22,6 +23,7 @@ from pages.ui.words import checkpoint_name, count, joined, legible, plain, task_
 
 __all__ = [
     "Look",
+    "checkpoints_of",
     "curves_of",
     "finding",
     "how_computed",
@@ -38,12 +40,20 @@ Curves = Mapping[str, AbilityCurves]
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How the curves are drawn."""
+    """How the curves are drawn.
+
+    Attributes:
+        quantity, scale: of the horizontal axis.
+        bands: whether they are drawn.
+        overlaid: whether several models share one chart.
+        instead: why the axis does not count what was asked for, "" where it does.
+    """
 
     quantity: Quantity
     scale: ScaleName
     bands: bool
     overlaid: bool
+    instead: str
 
 
 def view_controls(found: cached.Collected) -> View:
@@ -55,14 +65,24 @@ def view_controls(found: cached.Collected) -> View:
 
 
 def look_controls(found: cached.Collected) -> Look:
-    """Axis, bands, and how several models share the page."""
-    refs = [ref for predictions in found.predictions.values() for ref in predictions.checkpoints]
-    quantity, scale = controls.axis_controls(rows.quantities(refs))
+    """Axis, bands, and how several models share the page.
+
+    Raises:
+        StudyError: there is no axis for all models.
+    """
+    refs = checkpoints_of(found)
+    wanted, scale = controls.axis_controls(refs)
+    quantity, instead = rows.settled(refs, wanted)
     bands = st.toggle("Bands", value=True, key="bands", bind="query-params")
     overlaid = False
     if len(found.predictions) > 1:
         overlaid = st.toggle("Overlay models", key="overlay", bind="query-params")
-    return Look(quantity, scale, bands, overlaid)
+    return Look(quantity, scale, bands, overlaid, instead)
+
+
+def checkpoints_of(found: cached.Collected) -> list[CheckpointRef]:
+    """The checkpoints of all models, which share one axis."""
+    return [ref for predictions in found.predictions.values() for ref in predictions.checkpoints]
 
 
 def curves_of(study: Study, found: cached.Collected, view: View) -> Curves:
@@ -111,8 +131,7 @@ def main_chart(
     domain = percent_domain(
         [*(row[low] for row in everything), *heights], [*(row[high] for row in everything), *heights]
     )
-    everywhere = [place for _, places in placed.values() for place in places.values()]
-    axis = x_axis(everywhere, quantity=look.quantity, scale=look.scale)
+    axis = rows.training_axis([places for _, places in placed.values()], quantity=look.quantity, scale=look.scale)
     groups = [list(shown)] if look.overlaid or len(shown) == 1 else [[model] for model in shown]
     title = controls.MEASURE_TITLES[view.measure]
     style = charts.Style(
@@ -140,6 +159,8 @@ def main_chart(
             alt=f"{title} of ICL, TR and TL over training for {', '.join(group)}",
             on_pick=partial(pick_checkpoint, key),
         )
+    if look.instead:
+        st.caption(plain(look.instead))
     return lambda palette: [
         ("" if len(group) > 1 else group[0], figure(group, palette, pickable=False)) for group in groups
     ], everything
