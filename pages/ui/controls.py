@@ -99,11 +99,12 @@ def axis_controls(refs: Iterable[CheckpointRef]) -> tuple[Quantity, ScaleName]:
 def quantity_control(label: str, refs: Iterable[CheckpointRef], *, default: Quantity, key: str) -> Quantity:
     """What an axis of training shall count; the number that checkpoints have themselves is called by their unit.
 
-    A link may call that number otherwise, since it was made for models that count something else.
+    A link may call that number otherwise, since it was made for models that count something else: it is corrected.
     """
     titles = {**QUANTITY_TITLES, "step": own_title(refs)}
     if key not in st.session_state and st.query_params.get(key) in OWN_TITLES - {*titles.values()}:
-        st.session_state[key] = "step"
+        st.query_params[key] = titles["step"]
+        st.rerun()  # a control takes its value from the address as it was when the run began
     chosen = st.segmented_control(
         label,
         list(titles),
