@@ -22,6 +22,7 @@ from icl_core.evaluation.store import CellSummary, Store
 from icl_core.evaluation.study import most_alike
 from icl_core.evaluation.told import CellFacts, facts_of, result_sentences
 from icl_core.models.parameter_fusion import FUSED_FAMILY
+from icl_core.registry.families import counted_in
 from icl_core.registry.names import home_of
 from icl_core.registry.tasks import split_task_names, stored_task_names
 from icl_core.settings import BASE_MEMBER
@@ -137,6 +138,7 @@ def _row(store: Store, cells: Sequence[CellLabels], options: argparse.Namespace)
         "n_seeds": floor.n_seeds,
         "n_test": max(len(gold) for gold in paired.gold),
         "last_step": paired.checkpoints[-1].step,
+        "step_unit": counted_in(paired.checkpoints[-1]),
         "left_out": list(predictions.excluded.values()),
     }
 

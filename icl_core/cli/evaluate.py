@@ -53,7 +53,9 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--family", help="model family, such as tiny, pythia or local")
     what.add_argument("--model", action="append", help="model, folder of checkpoints, GGUF file or Hub id (repeatable)")
     what.add_argument(
-        "--checkpoints", default="all", help="all, paper, a count, log and a count, or steps and revisions with commas"
+        "--checkpoints",
+        default="all",
+        help="all, paper, a count, log and a count, or numbers (such as steps) and names with commas",
     )
     what.add_argument("--order", default="", metavar="NAME,NAME", help="checkpoints in the order of training, where "
                       "their names do not tell it; others are left out")  # fmt: skip

@@ -37,7 +37,7 @@ from icl_core.evaluation.fusion_data import FusionResults, collect_results, mixi
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef, LabelSetting
-from icl_core.registry.families import choose_checkpoints
+from icl_core.registry.families import choose_checkpoints, counted_in
 from icl_core.registry.tasks import split_task_names, stored_task_names
 
 __all__ = ["add_commands"]
@@ -48,7 +48,9 @@ def add_commands(add: Any) -> None:
     fuse = add("fuse", _fuse, "fuse a TR and a TL checkpoint, and compare with what has to be beaten")
     fuse.add_argument("--tr", required=True, metavar="MODEL", help="model of the TR member, with results in the store")
     fuse.add_argument("--tl", metavar="MODEL", help="model of the TL member; the same where it is not given")
-    fuse.add_argument("--tr-checkpoint", default="best", help="step or revision; best chooses on the development set")
+    fuse.add_argument(
+        "--tr-checkpoint", default="best", help="number (such as its step) or name; best chooses on the development set"
+    )
     fuse.add_argument("--tl-checkpoint", default="best", help="the same of the TL member")
     fuse.add_argument(
         "--also",
@@ -115,7 +117,7 @@ def _fuse(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Further:
-    """A further member as it was asked for; the checkpoint is ``best`` or a step or revision."""
+    """A further member as it was asked for; the checkpoint is ``best``, a number or a name."""
 
     label_setting: LabelSetting
     model: str
@@ -127,7 +129,7 @@ def _further(text: str) -> _Further:
     setting = next((setting for setting, name in ROLE_BY_SETTING.items() if name == role.strip().upper()), None)
     model, _, checkpoint = rest.strip().partition("@")
     if setting is None or not model:
-        raise StudyError(f"{text!r} names no further member; give it as TR:model, TL:model@step or ICL:model.")
+        raise StudyError(f"{text!r} names no further member; give it as TR:model, TL:model@checkpoint or ICL:model.")
     return _Further(setting, model, checkpoint or "best")
 
 
@@ -254,8 +256,9 @@ def _member_facts(member: FusionMember) -> dict[str, Any]:
     return {
         "role": member.role,
         "model": ref.model,
-        "revision": ref.revision,
+        "revision": ref.weight_file or ref.revision,
         "step": ref.step,
+        "step_unit": counted_in(ref),
         "label_setting": member.label_setting,
     }
 

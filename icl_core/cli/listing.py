@@ -21,8 +21,16 @@ from icl_core.evaluation.told import CellFacts, facts_of, result_sentences
 from icl_core.evaluation.upkeep import StoreReport, backup_store, rebuild_store, verify_store
 from icl_core.models.listing import Listing, embedded_members, lab_runs, list_checkpoints, listing_of
 from icl_core.records import CheckpointRef, Split, shown, text_fault
-from icl_core.registry.families import FAMILIES, MODELS, checkpoint_faults, get_family, known_checkpoints
+from icl_core.registry.families import (
+    FAMILIES,
+    MODELS,
+    checkpoint_faults,
+    counted_in,
+    get_family,
+    known_checkpoints,
+)
 from icl_core.registry.names import home_of, order_question
+from icl_core.registry.step_units import number_words
 from icl_core.registry.tasks import FileSource, HubSource, Task, list_tasks, stored_task_names
 
 __all__ = ["add_commands", "check_known", "open_store", "tell_damage"]
@@ -122,6 +130,7 @@ def _model_facts(name: str) -> dict[str, Any]:
         "location": model.location,
         "n_parameters": model.n_parameters,
         "n_checkpoints": len(known_checkpoints(model)),
+        "step_unit": FAMILIES[model.family].step_unit,
         "all_listed": model.complete,
         "paper_steps": list(model.paper_steps),
         "note": model.note,
@@ -136,26 +145,31 @@ def _checkpoints(options: argparse.Namespace) -> int:
     name = options.family
     listing = Listing(known_checkpoints(MODELS[name])) if name in MODELS else listing_of(name)
     refs = listing.checkpoints
-    data = [
+    data: list[dict[str, Any]] = [
         {
             "model": ref.model,
             "revision": ref.weight_file or ref.revision,
             "step": ref.step,
+            "step_unit": counted_in(ref),
             "tokens_seen": ref.tokens_seen,
             "fault": checkpoint_faults(ref),
         }
         for ref in refs
     ]
-    rows = [
-        (ref.weight_file or ref.revision, ref.step, _short(ref.tokens_seen), checkpoint_faults(ref)) for ref in refs
-    ]
+    rows = [(each["revision"], _number(each), _short(each["tokens_seen"]), each["fault"]) for each in data]
     question = order_question(refs)
     remarks = [each.sentence for each in listing.skipped]
     remarks += [f"{revision}: {doubt}." for revision, doubt in listing.doubts] + ([question] if question else [])
     for remark in remarks:
         complain(remark)
-    emit(options, data, table(("revision", "step", "tokens", "known fault"), rows))
+    emit(options, data, table(("revision", "number", "tokens", "known fault"), rows))
     return 0
+
+
+def _number(row: Mapping[str, Any]) -> str:
+    """The number of a row's checkpoint with what it counts, where that is known."""
+    step, unit = row["step"], row["step_unit"]
+    return "" if step is None else number_words(unit, step) if unit else str(step)
 
 
 def _exists(text: str) -> bool:
@@ -214,10 +228,16 @@ def _results(options: argparse.Namespace) -> int:
     check_known(() if options.model is None else [options.model], {summary.model for summary in found})
     rows, remarks = _result_rows(store, found, options)
     tell_damage(store)
-    header = ("model", "revision", "step", "task", "setting", options.measure, "low", "high", "seeds", "queries")
-    text = table(header, [tuple(_rounded(value) for value in row.values()) for row in rows])
+    header = ("model", "revision", "number", "task", "setting", options.measure, "low", "high", "seeds", "queries")
+    text = table(header, [_line(row) for row in rows])
     emit(options, {"results": rows, "remarks": remarks}, "\n".join([text if rows else "No results yet.", *remarks]))
     return 0
+
+
+def _line(row: Mapping[str, Any]) -> tuple[object, ...]:
+    """A row of results as the table shows it: number and unit in one column."""
+    written = {**row, "step": _number(row)}
+    return tuple(_rounded(value) for name, value in written.items() if name != "step_unit")
 
 
 def _rounded(value: object) -> object:
@@ -327,6 +347,7 @@ def _curve_rows(curves: AbilityCurves) -> list[dict[str, Any]]:
             "model": curves.model,
             "revision": ref.weight_file or ref.revision,
             "step": ref.step,
+            "step_unit": counted_in(ref),
             "task": task,
             "setting": setting,
             curves.measure: round(float(curve.value[index]), 6),

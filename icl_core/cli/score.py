@@ -37,7 +37,9 @@ def add_commands(add: Any) -> None:
     score = add("score", _score, "score candidate continuations given as JSON lines")
     score.add_argument("--model", required=True, help="checkpoint folder, GGUF file, registered model or Hub id")
     score.add_argument("--gguf-file", help="name of the GGUF file in that folder or repository")
-    score.add_argument("--revision", help="step or name of the checkpoint where --model has several")
+    score.add_argument(
+        "--revision", help="number (such as its step) or name of the checkpoint where --model has several"
+    )
     score.add_argument("--requests", required=True, type=Path, help='lines of {"context": str, "choices": [str, ...]}')
     score.add_argument("--out", required=True, type=Path, help='lines of {"loglikelihoods": [...], "n_tokens": [...]}')
     score.add_argument("--dtype", default="float32", choices=DTYPES)

@@ -13,8 +13,8 @@ from pathlib import Path
 from icl_core.errors import StudyError, UnknownNameError
 from icl_core.models.listing import Listing, Skipped, path_name, published_names, renamed
 from icl_core.records import CheckpointRef, text_fault
-from icl_core.registry.families import choose_checkpoints, nearest_checkpoints, way_of
-from icl_core.registry.names import counted_in, home_of, label_of, order_question, training_order
+from icl_core.registry.families import choose_checkpoints, counted_in, nearest_checkpoints, way_of
+from icl_core.registry.names import home_of, label_of, order_question, training_order
 
 __all__ = ["Chosen", "choose", "refuse_doubtful_order"]
 
@@ -127,7 +127,10 @@ def _stepless(chosen: Sequence[CheckpointRef], listing: Listing, choice: str) ->
     if listing.base is not None or way_of(choice) == "names":
         return []
     passed = [ref for ref in listing.checkpoints if ref.step is None and ref not in chosen]
-    return [Skipped(label_of(ref), "its name tells no step; name it with --checkpoints to use it") for ref in passed]
+    return [
+        Skipped(label_of(ref), "its name tells no place in training; name it with --checkpoints to use it")
+        for ref in passed
+    ]
 
 
 # --- in which order ------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ It does not ask the network or the disk: what a repository really holds is liste
 generated here is trusted before that. Sources: the model cards and repositories given per entry, and arXiv 2406.14022
 with its code (https://github.com/RUCAIBox/Competitive-ICL) for the checkpoint grids.
 
-Steps are what a checkpoint's name counts (``Model.step_unit``): optimizer steps nearly everywhere.
+Steps are what a checkpoint's name counts (``Family.step_unit``): optimizer steps nearly everywhere.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
 from icl_core.errors import StudyError, UnknownNameError
 from icl_core.records import CheckpointRef
-from icl_core.registry.names import label_of, read_name, training_order
+from icl_core.registry.names import label_of, read_name, training_order, unit_in_name
+from icl_core.registry.step_units import StepUnit, number_words
 
 __all__ = [
     "FAMILIES",
@@ -32,12 +33,15 @@ __all__ = [
     "RevisionRule",
     "checkpoint_faults",
     "checkpoint_ref",
+    "checkpoint_words",
     "choose_checkpoints",
+    "counted_in",
     "get_family",
     "get_model",
     "known_checkpoints",
     "model_of_repository",
     "nearest_checkpoints",
+    "units_counted",
     "way_of",
 ]
 
@@ -155,7 +159,6 @@ class Model:
         equal_steps: steps that rightly hold equal weights (the learning rate was still zero).
         remap: native remap that the weights need, None for native classes.
         tokenizer_location: Hub id that has the tokenizer where the revisions lack one, None for ``location``.
-        step_unit: what a step counts.
         note: what a person should know before using it.
     """
 
@@ -177,7 +180,6 @@ class Model:
     equal_steps: tuple[int, ...] = ()
     remap: str | None = None
     tokenizer_location: str | None = None
-    step_unit: str = "optimizer step"
     note: str = ""
 
 
@@ -193,6 +195,7 @@ class Family:
         models: names of its models; empty for ``tiny``, ``local`` and ``hub``, whose models are found on disk or asked.
         in_paper: True if arXiv 2406.14022 evaluates it.
         note: one or two sentences.
+        step_unit: what the numbers of its checkpoints count; not asked of ``local`` and ``hub``, where names tell it.
     """
 
     name: str
@@ -202,6 +205,7 @@ class Family:
     models: tuple[str, ...] = ()
     in_paper: bool = False
     note: str = ""
+    step_unit: StepUnit = "step"
 
 
 # --- Pythia: https://github.com/EleutherAI/pythia ------------------------------------------------------------------
@@ -333,7 +337,6 @@ _PAPER_MODELS = (
         final=FinalCheckpoint("LLM360/Amber", "main", 359),
         n_parameters=6_738_415_616,
         context_length=2048,
-        step_unit="data chunk",
         note="One checkpoint after each of 360 data chunks of about 3.5 billion tokens; about 27 GB each.",
     ),
     Model(
@@ -387,7 +390,6 @@ _PAPER_MODELS = (
         context_length=4096,
         remap="baichuan2_to_llama",
         tokenizer_location="baichuan-inc/Baichuan2-7B-Base",
-        step_unit="billion tokens",
         note="The names count training tokens, not optimizer steps.",
     ),
     Model(
@@ -399,7 +401,6 @@ _PAPER_MODELS = (
         url="https://huggingface.co/LLM360/K2",
         steps=tuple(range(351, 361)),
         n_parameters=65_000_000_000,
-        step_unit="data chunk",
         note="Parameters and tokens are rounded; the card links ckpt_351 to ckpt_360, earlier ones have to be listed.",
     ),
 )
@@ -567,8 +568,7 @@ _OTHERS = (
         n_parameters=1_100_048_384,
         revisions=("step-10k-token-21B", "step-50k-token-105B", "step-480k-token-1007B"),
         context_length=2048,
-        step_unit="billion tokens",
-        note="The step is the token count of the name, in billions.",
+        note="The names tell steps and tokens; the tokens count here, in billions.",
     ),
     *(
         _native(
@@ -621,9 +621,18 @@ MODELS: Mapping[str, Model] = MappingProxyType(
 )
 
 
-def _family(name: str, title: str, *, licence: str, url: str, in_paper: bool = False, note: str = "") -> Family:
+def _family(
+    name: str,
+    title: str,
+    *,
+    licence: str,
+    url: str,
+    in_paper: bool = False,
+    note: str = "",
+    step_unit: StepUnit = "step",
+) -> Family:
     models = tuple(model.name for model in MODELS.values() if model.family == name)
-    return Family(name, title, licence, url, models, in_paper, note)
+    return Family(name, title, licence, url, models, in_paper, note, step_unit)
 
 
 _APACHE = "Apache-2.0"
@@ -654,7 +663,9 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 url=_CARD + "openbmb/MiniCPM-2B-history",
                 in_paper=True,
             ),
-            _family("amber", "Amber", licence=_APACHE, url=_CARD + "LLM360/Amber", in_paper=True),
+            _family(
+                "amber", "Amber", licence=_APACHE, url=_CARD + "LLM360/Amber", in_paper=True, step_unit="data chunk"
+            ),
             _family("crystalcoder", "CrystalCoder", licence=_APACHE, url=_CARD + "LLM360/CrystalCoder", in_paper=True),
             _family("olmo", "OLMo", licence=_APACHE, url=_CARD + "allenai/OLMo-7B", in_paper=True),
             _family(
@@ -663,8 +674,9 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 licence="Baichuan 2 Community License",
                 url=_CARD + "baichuan-inc/Baichuan2-7B-Intermediate-Checkpoints",
                 in_paper=True,
+                step_unit="billion tokens",
             ),
-            _family("k2", "K2", licence=_APACHE, url=_CARD + "LLM360/K2"),
+            _family("k2", "K2", licence=_APACHE, url=_CARD + "LLM360/K2", step_unit="data chunk"),
             _family("pythia-deduped", "Pythia, deduplicated data", licence=_APACHE, url=_PYTHIA_URL),
             _family(
                 "polypythias",
@@ -679,7 +691,11 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             ),
             _family("smollm3", "SmolLM3", licence=_APACHE, url=_CARD + "HuggingFaceTB/SmolLM3-3B-checkpoints"),
             _family(
-                "tinyllama", "TinyLlama", licence=_APACHE, url=_CARD + "TinyLlama/tinyLlama-intermediate-checkpoints"
+                "tinyllama",
+                "TinyLlama",
+                licence=_APACHE,
+                url=_CARD + "TinyLlama/tinyLlama-intermediate-checkpoints",
+                step_unit="billion tokens",
             ),
             _family("bloom", "BLOOM", licence="BigScience RAIL 1.0", url=_CARD + "bigscience/bloom-560m-intermediate"),
             _family("apertus", "Apertus", licence=_APACHE, url=_CARD + "swiss-ai/Apertus-8B-2509"),
@@ -742,6 +758,39 @@ def get_model(name: str) -> Model:
 def model_of_repository(location: str) -> Model | None:
     """The registered model that lives at a Hub id or one of its aliases, None where there is none."""
     return next((model for model in MODELS.values() if location in (model.location, *model.aliases)), None)
+
+
+def counted_in(ref: CheckpointRef) -> StepUnit | None:
+    """What the step of a checkpoint counts, None where it has none or where neither its family nor its name tells it.
+
+    >>> counted_in(checkpoint_ref(get_model("amber-7b"), "ckpt_356"))
+    'data chunk'
+    """
+    if ref.step is None:
+        return None
+    if ref.family in ("local", "hub"):
+        return unit_in_name(ref)
+    return FAMILIES[ref.family].step_unit if ref.family in FAMILIES else "step"
+
+
+def units_counted(refs: Iterable[CheckpointRef]) -> dict[str, frozenset[StepUnit]]:
+    """By model, what the steps of its checkpoints count; nothing where they have no more than an order of training."""
+    found: dict[str, set[StepUnit]] = {}
+    for ref in refs:
+        units = found.setdefault(ref.model, set())
+        if (unit := counted_in(ref)) is not None:
+            units.add(unit)
+    return {model: frozenset(units) for model, units in found.items()}
+
+
+def checkpoint_words(ref: CheckpointRef) -> str:
+    """A checkpoint in words: its number with what it counts where that is known, else its name.
+
+    >>> checkpoint_words(checkpoint_ref(get_model("tinyllama-1.1b"), "step-10k-token-21B"))
+    '21 billion tokens'
+    """
+    unit = counted_in(ref)
+    return label_of(ref) if unit is None or ref.step is None else number_words(unit, ref.step)
 
 
 def checkpoint_ref(model: Model, name: str) -> CheckpointRef:
@@ -822,7 +871,7 @@ def choose_checkpoints(refs: Sequence[CheckpointRef], choice: str) -> tuple[Chec
     wanted = {_find(refs, part.strip()) for part in choice.split(",") if part.strip()}
     if not wanted:
         raise StudyError(
-            "No checkpoint is named; give all, paper, a count, log and a count, or steps separated by commas."
+            "No checkpoint is named; give all, paper, a count, log and a count, or numbers and names with commas."
         )
     return tuple(ref for ref in refs if ref in wanted)
 
@@ -875,7 +924,7 @@ def _find(refs: Sequence[CheckpointRef], name: str) -> CheckpointRef:
         same = [ref for ref in refs if ref.step == int(name)]
         if len(same) > 1:
             raise StudyError(
-                f"Step {name} of {refs[0].model} is said of {' and '.join(map(label_of, same))}; name one of them."
+                f"{' and '.join(map(label_of, same))} of {refs[0].model} are all at {name}; name one of them."
             )
         if same:
             return same[0]

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Literal
 
 from icl_core.records import CheckpointRef
+from icl_core.registry.step_units import number_words
 
 __all__ = [
     "Reading",
-    "counted_in",
     "full_name",
     "gguf_stem",
     "home_of",
@@ -27,6 +27,7 @@ __all__ = [
     "order_question",
     "read_name",
     "training_order",
+    "unit_in_name",
 ]
 
 Unit = Literal["step", "epoch", "token"]
@@ -133,13 +134,10 @@ def _reading_of(ref: CheckpointRef) -> Reading | None:
     return read_name(ref.weight_file or (gguf_stem(ref.revision) if ref.source == "gguf" else ref.revision))
 
 
-def counted_in(ref: CheckpointRef) -> Unit | None:
-    """What the step of a checkpoint counts, None where it has none or it was not read from the name.
-
-    Steps of published models count what the registry says (``Model.step_unit``) and are called steps here.
-    """
-    if ref.step is None or ref.family not in ("local", "hub"):
-        return None if ref.step is None else "step"
+def unit_in_name(ref: CheckpointRef) -> Unit | None:
+    """What the step of a checkpoint counts by its name, None where it has none or it was not read from the name."""
+    if ref.step is None:
+        return None
     reading = _reading_of(ref)
     return reading.unit if reading is not None and reading.number == ref.step else None
 
@@ -178,13 +176,18 @@ def _doubt(refs: Sequence[CheckpointRef]) -> str | None:
     counts = Counter(ref.step for ref in refs)
     if same := [ref for ref in refs if counts[ref.step] > 1]:
         alike = [ref for ref in same if ref.step == same[0].step]
-        return f"{_joined(alike)} are all at {counted_in(alike[0]) or 'place'} {alike[0].step} and differ"
+        return f"{_joined(alike)} are all at {_number_words(alike[0])} and differ"
     readings = {ref: reading for ref in refs if (reading := _reading_of(ref)) is not None}
     placed = [ref for ref, reading in readings.items() if reading.number != ref.step]
     told = {ref: reading for ref, reading in readings.items() if reading.number == ref.step}
     if placed and told:
         return f"{_joined(placed[:1])} has its place from an order that was given, and {_joined([*told][:1])} has not"
     return _doubt_in_names(told)
+
+
+def _number_words(ref: CheckpointRef) -> str:
+    unit = unit_in_name(ref)
+    return f"place {ref.step}" if unit is None or ref.step is None else number_words(unit, ref.step)
 
 
 def _doubt_in_names(told: dict[CheckpointRef, Reading]) -> str | None:

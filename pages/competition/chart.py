@@ -11,7 +11,7 @@ from pages.competition.computed import ModelCompetition
 from pages.ui import blocks, charts, charts_competition, frame, rows
 from pages.ui.sheet import Panel
 from pages.ui.theme import Palette
-from pages.ui.words import checkpoint_name, count, percent
+from pages.ui.words import checkpoint_name, count, percent, plain
 
 __all__ = ["drawn", "panels"]
 
@@ -31,6 +31,8 @@ def panels(competing: ModelCompetition) -> None:
     blocks.chart(
         accumulation, key="accumulation", alt="Accumulated competition intensity R and ICL accuracy over training"
     )
+    if competing.instead:
+        st.caption(plain(competing.instead))
     if competing.result.cumulative_by_checkpoint is None:
         st.caption("No competition at this epsilon: R is 0/0 and is not drawn.")
     st.caption(

@@ -30,7 +30,7 @@ def models(competing: ModelCompetition) -> None:
         shown = st.segmented_control(
             "Comparison", list(_VIEWS), default=_VIEWS[0], required=True, key="comparison", bind="query-params"
         )
-        axis = quantity_control("Axis of training", default="share", key="compare_x")
+        axis = quantity_control("Axis of training", compared.checkpoints_of(chosen), default="share", key="compare_x")
     side = _side(chosen, competing.view, axis, epsilon=competing.result.epsilon)
     if not side.summaries:
         st.info("None of these models has TR and TL at two checkpoints or more under this study's options.")

@@ -13,7 +13,7 @@ from icl_core.errors import StudyError
 from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef
 from pages.ui import cached, controls, rows
-from pages.ui.axes import Quantity, ScaleName, XAxis, x_axis
+from pages.ui.axes import Quantity, ScaleName, XAxis
 from pages.ui.controls import View
 from pages.ui.words import count
 
@@ -37,6 +37,7 @@ class ModelCompetition:
         steps: of the checkpoints on an axis of steps.
         axis: of training.
         title: of the measure.
+        instead: why the axis does not count what was asked for, "" if it does.
     """
 
     study: Study
@@ -51,6 +52,7 @@ class ModelCompetition:
     steps: Mapping[CheckpointRef, float]
     axis: XAxis
     title: str
+    instead: str
 
     def intervals(self, places: Mapping[CheckpointRef, float]) -> list[dict[str, Any]]:
         """One row for each interval, with its certainty."""
@@ -75,7 +77,8 @@ def compute(
             f"{model} has {count(len(pair.checkpoints), 'checkpoint')} with both TR and TL; competition needs at least "
             "two to have an interval. Evaluate more checkpoints."
         )
-    quantity, scale = axis
+    wanted, scale = axis
+    quantity, instead = rows.settled(predictions.checkpoints, wanted)
     places = rows.positions(predictions.checkpoints, quantity)
     return ModelCompetition(
         study=study,
@@ -88,6 +91,7 @@ def compute(
         at_epsilon=at_epsilon,
         places=places,
         steps=rows.positions(predictions.checkpoints, "step"),
-        axis=x_axis(list(places.values()), quantity=quantity, scale=scale),
+        axis=rows.training_axis([places], quantity=quantity, scale=scale),
         title=controls.MEASURE_TITLES[view.measure],
+        instead=instead,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from icl_core.analysis.predictions import Predictions
-from pages.ui import controls, rows
+from pages.ui import controls
 from pages.ui.axes import Quantity, ScaleName
 from pages.ui.controls import View
 from pages.ui.pickers import one_of
@@ -27,4 +27,4 @@ def view_control(predictions: Predictions) -> View:
 
 def axis_control(predictions: Predictions) -> tuple[Quantity, ScaleName]:
     """The axis of training."""
-    return controls.axis_controls(rows.quantities(predictions.checkpoints))
+    return controls.axis_controls(predictions.checkpoints)

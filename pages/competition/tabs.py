@@ -100,7 +100,7 @@ def tasks(competing: ModelCompetition) -> None:
         ]
         result = competition(*values, epsilon=competing.result.epsilon)
         lines += [{**row, "task": task_title(task)} for row in rows.interval_rows(result, shared, places)]
-    figure = charts_competition.heat_map(lines, frame.palette())
+    figure = charts_competition.heat_map(lines, frame.palette(), counted=rows.short_title(places))
     blocks.chart(figure, key="heat", alt="Competition of each task in each interval")
     st.caption(
         "Each task's own TR and TL at this epsilon; a dot marks a competing interval, the shade its intensity. With "
@@ -170,7 +170,8 @@ def _change_row(change: PredictionChange, study: Study, predictions: Any) -> dic
 
 def table(competing: ModelCompetition) -> None:
     """The intervals as a table, with downloads of the three panels."""
-    parts = competing.intervals(competing.steps)
+    counted = rows.axis_column(competing.places, "step")
+    parts = [{**row, "axis": counted} for row in competing.intervals(competing.steps)]
     settings = {"model": competing.model, **of_view(competing.view), **points_of(competing.result.epsilon)}
     of = Facts(competing.study, settings)
     blocks.table(parts, name="intervals", of=of, draw=partial(drawn, competing))

@@ -13,7 +13,7 @@ import streamlit as st
 from icl_core.records import CheckpointRef
 from pages.dynamics.computed import ShownCurves
 from pages.ui import blocks, charts, controls, frame, rows, selection
-from pages.ui.axes import XAxis, percent_domain, x_axis
+from pages.ui.axes import XAxis, percent_domain
 from pages.ui.sheet import Panel
 from pages.ui.theme import Figure, Palette
 from pages.ui.words import legible, plain
@@ -72,13 +72,14 @@ def layout_of(shown: ShownCurves) -> Layout:
     domain = percent_domain(
         [*(row[low] for row in everything), *heights], [*(row[high] for row in everything), *heights]
     )
-    everywhere = [place for _, places in placed.values() for place in places.values()]
     is_one = shown.style.overlaid or len(placed) == 1
     return Layout(
         shown,
         placed,
         groups=[list(placed)] if is_one else [[model] for model in placed],
-        axis=x_axis(everywhere, quantity=shown.style.quantity, scale=shown.style.scale),
+        axis=rows.training_axis(
+            [places for _, places in placed.values()], quantity=shown.style.quantity, scale=shown.style.scale
+        ),
         style=charts.Style(
             height=400 if is_one else 240,
             bands=shown.style.bands,
@@ -102,6 +103,8 @@ def panels(shown: ShownCurves) -> None:
             alt=f"{layout.style.title} of ICL, TR and TL over training for {', '.join(group)}",
             on_pick=partial(_pick_checkpoint, key),
         )
+    if shown.style.instead:
+        st.caption(plain(shown.style.instead))
 
 
 def _pick_checkpoint(key: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.evaluation.study import Study
+from icl_core.records import CheckpointRef
 from pages.dynamics.controls import CurveStyle
 from pages.ui import cached, rows
 from pages.ui.controls import View
@@ -32,6 +33,11 @@ class ShownCurves:
     view: View
     style: CurveStyle
     curves: Mapping[str, AbilityCurves]
+
+    @property
+    def checkpoints(self) -> list[CheckpointRef]:
+        """Those of all models, which share one axis."""
+        return [ref for predictions in self.found.predictions.values() for ref in predictions.checkpoints]
 
     def rows_of(self, model: str) -> tuple[list[dict[str, Any]], dict[Any, float]]:
         """Rows of one model, those of excluded checkpoints marked, and where its checkpoints stand on the axis."""

@@ -15,12 +15,20 @@ __all__ = ["CurveStyle", "style_controls", "view_controls"]
 
 @dataclass(frozen=True, slots=True)
 class CurveStyle:
-    """How the curves are drawn."""
+    """How the curves are drawn.
+
+    Attributes:
+        quantity, scale: of the horizontal axis.
+        bands: whether they are drawn.
+        overlaid: whether several models share one chart.
+        instead: why the axis does not count what was asked for, "" if it does.
+    """
 
     quantity: Quantity
     scale: ScaleName
     bands: bool
     overlaid: bool
+    instead: str
 
 
 def view_controls(found: cached.Collected) -> View:
@@ -32,11 +40,16 @@ def view_controls(found: cached.Collected) -> View:
 
 
 def style_controls(found: cached.Collected) -> CurveStyle:
-    """Axis, bands, and how several models share the page."""
+    """Axis, bands, and how several models share the page.
+
+    Raises:
+        StudyError: there is no axis for all models.
+    """
     refs = [ref for predictions in found.predictions.values() for ref in predictions.checkpoints]
-    quantity, scale = controls.axis_controls(rows.quantities(refs))
+    wanted, scale = controls.axis_controls(refs)
+    quantity, instead = rows.settled(refs, wanted)
     bands = st.toggle("Bands", value=True, key="bands", bind="query-params")
     overlaid = False
     if len(found.predictions) > 1:
         overlaid = st.toggle("Overlay models", key="overlay", bind="query-params")
-    return CurveStyle(quantity, scale, bands, overlaid)
+    return CurveStyle(quantity, scale, bands, overlaid, instead)

@@ -14,7 +14,6 @@ from icl_core.records import ABILITY_BY_SETTING, LABEL_SETTINGS, CheckpointRef, 
 from pages.dynamics.chart import layout_of
 from pages.dynamics.computed import ShownCurves
 from pages.ui import blocks, cached, charts, frame, rows
-from pages.ui.axes import x_axis
 from pages.ui.controls import View
 from pages.ui.facts import Facts, of_view, who
 from pages.ui.pickers import one_of
@@ -47,7 +46,7 @@ def small_multiples(shown: ShownCurves) -> None:
             part = rows.curve_rows(curves, places, task=task)
             figure = charts.ability_chart(
                 part,
-                x_axis(list(places.values()), quantity=style.quantity, scale=style.scale),
+                rows.training_axis([places], quantity=style.quantity, scale=style.scale),
                 frame.palette(),
                 style=charts.Style(height=150, bands=style.bands, labels=False, domain=(0.0, 1.0), title=""),
                 references=[{"value": curves.chance_by_task[task], "text": ""}],
@@ -83,7 +82,9 @@ def label_shares(shown: ShownCurves) -> None:
         with column:
             st.markdown(f"**{ABILITY_BY_SETTING[setting]}** ({setting} labels)")
             blocks.chart(
-                charts.label_share_chart(rows.share_rows(shares), frame.palette()),
+                charts.label_share_chart(
+                    rows.share_rows(shares), frame.palette(), title=rows.short_title(shares.checkpoints)
+                ),
                 key=f"shares-{setting}",
                 alt=f"Share of predictions by label on {task} in the {setting} setting",
             )
@@ -174,7 +175,7 @@ def _answers(
 def table(shown: ShownCurves) -> None:
     """The rows of the curves, with downloads of the charts."""
     layout = layout_of(shown)
-    of = Facts(shown.study, {**of_view(shown.view), "axis": shown.style.quantity})
+    of = Facts(shown.study, {**of_view(shown.view), "axis": rows.axis_column(shown.checkpoints, shown.style.quantity)})
     blocks.table(layout.rows, name="curves", of=of, draw=layout.drawn)
 
 

@@ -106,7 +106,7 @@ def _set_by_hand(names: Sequence[str]) -> None:
 
 
 def _checkpoint_way() -> None:
-    """How checkpoints are chosen, and the choice itself as text, steps or a number."""
+    """How checkpoints are chosen, and the choice itself as text."""
     way = way_of(st.session_state["checkpoints"].strip())
     st.segmented_control(
         "Choose checkpoints",
@@ -114,7 +114,7 @@ def _checkpoint_way() -> None:
         required=True,
         format_func=lambda name: WAYS[name],
         wrap=True,
-        help="By hand: click points on the timeline, or name steps.",
+        help="By hand: click points on the timeline, or name checkpoints.",
         **mirror("page_way", way, _set_way),
     )
     models = st.session_state["model"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
+from icl_core.errors import StudyError
 from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.job_table import Job
 from icl_core.evaluation.jobs import study_of_job
@@ -13,9 +15,8 @@ from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef
 from icl_core.registry.names import full_name
 from pages.ui import blocks, cached, charts, frame, jobs, rows, selection
-from pages.ui.axes import x_axis
 from pages.ui.charts import PICK
-from pages.ui.words import checkpoint_name, count
+from pages.ui.words import checkpoint_name, count, plain
 
 __all__ = ["draw"]
 
@@ -35,27 +36,35 @@ def draw(study: Study, choice: selection.Choice) -> None:
 
 
 def _chart(study: Study) -> None:
+    """The marks of all models over one axis: their own numbers, or what they all have where those count differently."""
     single = len({ref.model for ref in study.checkpoints}) == 1
     known = cached.checkpoints_of(study.checkpoints[0].model) if single else ()
     others = [ref for ref in known if ref not in set(study.checkpoints)][:MOST_OTHERS]
     refs = [*study.checkpoints, *others]
     states = _states(study)
+    try:
+        quantity, instead = rows.settled(refs, "step")
+    except StudyError as error:
+        st.info(plain(str(error)))
+        return
+    axes: list[Mapping[CheckpointRef, float]] = []
     drawn: list[dict[str, Any]] = []
     for model in dict.fromkeys(ref.model for ref in refs):
         mine = [ref for ref in refs if ref.model == model]
-        places = rows.positions(mine, "step")
+        places = rows.positions(mine, quantity)
+        axes.append(places)
         for ref in mine:
             state, text = states.get(ref, ("not chosen", "Click to add it."))
             name = selection.short_name(ref)
             drawn.append(
                 {"model": model, "x": places[ref], "checkpoint": checkpoint_name(ref), "name": name}
-                | {"state": state, "text": text}
+                | {"revision": ref.weight_file or ref.revision, "state": state, "text": text}
             )
-    figure = charts.timeline_chart(drawn, x_axis([row["x"] for row in drawn]), frame.palette())
+    figure = charts.timeline_chart(drawn, rows.training_axis(axes, quantity=quantity), frame.palette())
     counted = {state: sum(row["state"] == state for row in drawn) for state in charts.TIMELINE_STATES}
     words = ", ".join(f"{n} {state}" for state, n in counted.items() if n)
     blocks.chart(figure, key="timeline", alt=f"Checkpoints: {words}", on_pick=_toggle if single else None)
-    st.caption(f"{count(len(study.checkpoints), 'checkpoint')} chosen. {words.capitalize()}.")
+    st.caption(f"{count(len(study.checkpoints), 'checkpoint')} chosen. {words.capitalize()}. {plain(instead)}")
 
 
 def _toggle() -> None:

@@ -399,7 +399,7 @@ def how_computed(asked: Asked, found: Comparison) -> None:
             "Probabilities are the softmax over the candidates' scores; a symbol's probability belongs to the label "
             "that it stands for. Accuracies in the weights are those of the development set, per task (adaptive) or "
             "averaged first (pooled); an accuracy below chance counts as no excess. Checkpoints are chosen on the "
-            "development set, ties go to the earlier step. The **equal ensemble** averages the two checkpoints that "
+            "development set, ties go to the earlier one. The **equal ensemble** averages the two checkpoints that "
             "are best under true labels: what plain ensembling gives for "
             f"the same cost. {count(found.n_seeds, 'seed')}, {found.n_examples:,} queries; label score: "
             f"{asked.normalisation}."

@@ -13,7 +13,6 @@ from icl_core.evaluation.job_table import Job
 from icl_core.evaluation.jobs import study_of_job
 from icl_core.records import ABILITY_BY_SETTING, CheckpointRef
 from pages.ui import blocks, cached, charts, findings, frame, jobs, rows, selection
-from pages.ui.axes import x_axis
 from pages.ui.words import count, plain, task_title, when
 
 __all__ = ["doors", "live_curves", "recent_jobs", "stored"]
@@ -39,7 +38,7 @@ def live_curves() -> None:
     chart_rows = rows.curve_rows(curves, places)
     figure = charts.ability_chart(
         chart_rows,
-        x_axis(list(places.values()), scale="linear"),
+        rows.training_axis([places], quantity="step", scale="linear"),
         frame.palette(),
         style=charts.Style(height=330),
         references=rows.reference_rows(curves),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 import streamlit as st
 
@@ -77,7 +76,7 @@ def view_controls() -> tuple[View, tuple[Quantity, ScaleName]]:
     """Measure, label score and axis."""
     with st.container(horizontal=True, vertical_alignment="bottom", key="paper-controls"):
         measure, normalisation = controls.measure_controls()
-        look = controls.axis_controls(get_args(Quantity))
+        look = controls.axis_controls(compared.checkpoints_of(compared.stored_models()))
     return View(measure, normalisation, None), look
 
 

@@ -6,13 +6,16 @@ It turns values into display choices and draws nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import altair as alt
 
+from icl_core.registry.step_units import UNIT_WORDS, StepUnit
+
 __all__ = [
+    "ORDER_TITLE",
     "STEP_LABEL",
     "Quantity",
     "ScaleName",
@@ -28,13 +31,17 @@ __all__ = [
 Quantity = Literal["step", "tokens", "share"]
 ScaleName = Literal["symlog", "linear"]
 
-_TITLES = {"step": "Optimizer step", "tokens": "Training tokens", "share": "Share of training"}
+_TITLES: Mapping[Quantity, str] = {"tokens": "Training tokens", "share": "Share of training"}
+ORDER_TITLE = "Order of training"
+"""Of an axis of checkpoints whose numbers count nothing that is known: places in an order that was given."""
 STEP_LABEL = "format(datum.value, datum.value < 1000 ? '~f' : '~s')"
 """Steps at an axis: ``500``, ``1.5k``."""
-_LABELS = {
-    "step": STEP_LABEL,
-    "tokens": "replace(replace(format(datum.value, '~s'), 'G', ' B'), 'M', ' M')",
+_TOKENS_LABEL = "replace(replace(format(datum.value, '~s'), 'G', ' B'), 'M', ' M')"
+_LABELS: Mapping[Quantity | StepUnit, str] = {
+    "tokens": _TOKENS_LABEL,
     "share": "format(datum.value, '~%')",
+    "token": _TOKENS_LABEL,
+    "billion tokens": "format(datum.value, ',')",
 }
 
 
@@ -48,6 +55,7 @@ class XAxis:
         constant: where symlog turns from linear to logarithmic; the smallest positive value.
         domain: smallest and largest value drawn.
         ticks: explicit tick values, since symlog's own are 1.0, 1.4, 1.8.
+        unit: what a step counts, None where that is not known; of no matter for tokens and shares.
     """
 
     quantity: Quantity
@@ -55,6 +63,14 @@ class XAxis:
     constant: float
     domain: tuple[float, float]
     ticks: tuple[float, ...]
+    unit: StepUnit | None = "step"
+
+    @property
+    def title(self) -> str:
+        """What the axis counts."""
+        if self.quantity != "step":
+            return _TITLES[self.quantity]
+        return ORDER_TITLE if self.unit is None else UNIT_WORDS[self.unit].title
 
     def encode(self, field: str = "x", *, title: bool = True, labels: bool = True) -> alt.X:
         """The axis for Altair; without labels for a panel that stands above another one."""
@@ -63,13 +79,13 @@ class XAxis:
             scale = alt.Scale(type="symlog", constant=self.constant, domain=list(self.domain), nice=False)
         axis = alt.Axis(
             values=list(self.ticks),
-            labelExpr=_LABELS[self.quantity],
+            labelExpr=_LABELS.get((self.unit or "step") if self.quantity == "step" else self.quantity, STEP_LABEL),
             labels=labels,
             ticks=labels,
             labelOverlap="greedy",
             labelSeparation=10,
         )
-        return alt.X(f"{field}:Q", title=_TITLES[self.quantity] if title else None, scale=scale, axis=axis)
+        return alt.X(f"{field}:Q", title=self.title if title else None, scale=scale, axis=axis)
 
     def share(self, value: float) -> float:
         """How far along the axis a value stands, 0 to 1."""
@@ -82,8 +98,17 @@ class XAxis:
         return math.copysign(math.log1p(abs(value) / self.constant), value)
 
 
-def x_axis(values: Sequence[float], *, quantity: Quantity = "step", scale: ScaleName = "symlog") -> XAxis:
-    """The axis for the given values (steps, tokens or shares, 0 allowed); of a single one, it begins at 0."""
+def x_axis(
+    values: Sequence[float],
+    *,
+    quantity: Quantity = "step",
+    scale: ScaleName = "symlog",
+    unit: StepUnit | None = "step",
+) -> XAxis:
+    """The axis for the given values (steps, tokens or shares, 0 allowed); of a single one, it begins at 0.
+
+    Of checkpoints, ``rows.training_axis`` makes it with their own unit.
+    """
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if low == high:
         low, high = 0.0, high or 1.0
@@ -92,7 +117,7 @@ def x_axis(values: Sequence[float], *, quantity: Quantity = "step", scale: Scale
     ticks = () if scale == "linear" else _log_ticks(low, high, constant)
     if len(ticks) < 3:
         ticks = _even_ticks(low, high)
-    return XAxis(quantity, scale, constant, (float(low), float(high)), ticks)
+    return XAxis(quantity, scale, constant, (float(low), float(high)), ticks, unit)
 
 
 def _even_ticks(low: float, high: float) -> tuple[float, ...]:

@@ -154,7 +154,8 @@ def ability_chart(
 
     Args:
         rows: one for each model, ability and checkpoint: ``model``, ``ability``, ``x``, ``value``, ``low``, ``high``
-            (fractions), ``checkpoint`` (words), ``left_out`` ("" or the reason; drawn hollow, outside the line).
+            (fractions), ``checkpoint`` (words), ``revision`` (its own name), ``left_out`` ("" or the
+            reason; drawn hollow, outside the line).
         axis: shared horizontal axis.
         palette: colours of the theme.
         style: sizes and switches.
@@ -209,7 +210,7 @@ def _points(rows: Sequence[Row], palette: Palette, *, pickable: bool) -> Any:
             alt.Y("value:Q"),
             _colour(palette),
             _shape(),
-            tooltip=_tooltip(),
+            tooltip=_tooltip(rows),
         )
     )
     if not pickable:
@@ -221,13 +222,21 @@ def _points(rows: Sequence[Row], palette: Palette, *, pickable: bool) -> Any:
 def _hollow(rows: Sequence[Row], palette: Palette) -> Any:
     """Checkpoints that belong in no line, each with its reason."""
     points = alt.Chart(rows_data(rows)).mark_point(filled=False, fill=palette.background, size=58, strokeWidth=1.8)
-    return points.encode(alt.X("x:Q"), alt.Y("value:Q"), _colour(palette), _shape(), tooltip=_tooltip(left_out=True))
+    return points.encode(
+        alt.X("x:Q"), alt.Y("value:Q"), _colour(palette), _shape(), tooltip=_tooltip(rows, left_out=True)
+    )
 
 
-def _tooltip(*, left_out: bool = False) -> list[alt.Tooltip]:
+def _revision_tooltip(rows: Sequence[Row]) -> list[alt.Tooltip]:
+    """The checkpoint's own name, where rows have one."""
+    return [alt.Tooltip("revision:N", title="Revision")] if any(row.get("revision") for row in rows) else []
+
+
+def _tooltip(rows: Sequence[Row], *, left_out: bool = False) -> list[alt.Tooltip]:
     return [
         alt.Tooltip("model:N", title="Model"),
         alt.Tooltip("checkpoint:N", title="Checkpoint"),
+        *_revision_tooltip(rows),
         alt.Tooltip("ability:N", title="Ability"),
         alt.Tooltip("value:Q", title="Value", format=".1%"),
         alt.Tooltip("low:Q", title="95 % from", format=".1%"),
@@ -441,12 +450,13 @@ def along(path: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 @remembered
-def label_share_chart(rows: Sequence[Row], palette: Palette, *, height: int = 180) -> Figure:
+def label_share_chart(rows: Sequence[Row], palette: Palette, *, title: str | None = None, height: int = 180) -> Figure:
     """How often each label is predicted at each checkpoint, stacked to 100 %, with the gold shares as rules.
 
     Args:
         rows: ``checkpoint`` (in order), ``label``, ``share`` (fraction).
         palette: colours of the theme.
+        title: what the names of checkpoints count.
         height: of the plot, pixels.
     """
     checkpoints = list(dict.fromkeys(row["checkpoint"] for row in rows))
@@ -457,7 +467,7 @@ def label_share_chart(rows: Sequence[Row], palette: Palette, *, height: int = 18
         alt.Chart(rows_data(rows))
         .mark_bar(stroke=edge, strokeWidth=0.6)
         .encode(
-            alt.X("checkpoint:N", sort=checkpoints, title=None, axis=alt.Axis(labelAngle=-60, labelOverlap=True)),
+            alt.X("checkpoint:N", sort=checkpoints, title=title, axis=alt.Axis(labelAngle=-60, labelOverlap=True)),
             alt.Y("share:Q", title="Share of predictions", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1])),
             alt.Color(
                 "label:N",
@@ -583,7 +593,8 @@ def timeline_chart(rows: Sequence[Row], axis: XAxis, palette: Palette, *, height
     """The checkpoints on their training axis, each with its state as colour and shape.
 
     Args:
-        rows: ``model``, ``x``, ``checkpoint``, ``name``, ``state`` (of TIMELINE_STATES), ``text`` (one sentence).
+        rows: ``model``, ``x``, ``checkpoint``, ``revision``, ``name``, ``state`` (of TIMELINE_STATES), ``text`` (one
+            sentence).
         axis: horizontal axis.
         palette: colours of the theme.
         height_per_model: pixels.
@@ -612,6 +623,7 @@ def timeline_chart(rows: Sequence[Row], axis: XAxis, palette: Palette, *, height
             tooltip=[
                 alt.Tooltip("model:N", title="Model"),
                 alt.Tooltip("checkpoint:N", title="Checkpoint"),
+                *_revision_tooltip(rows),
                 alt.Tooltip("state:N", title="State"),
                 alt.Tooltip("text:N", title=" "),
             ],

@@ -171,12 +171,13 @@ def _interval_names(rows: Sequence[Row], palette: Palette, *, reach: float, heig
 
 
 @remembered
-def heat_map(rows: Sequence[Row], palette: Palette, *, row_height: int = 26) -> Figure:
+def heat_map(rows: Sequence[Row], palette: Palette, *, counted: str = "Optimizer step", row_height: int = 26) -> Figure:
     """Task against interval: filled where the task's own TR and TL compete, by intensity.
 
     Args:
         rows: ``task``, ``interval`` (short words, in order), ``competes``, ``intensity`` and as in the plane.
         palette: colours of the theme.
+        counted: what the short words of an interval count.
         row_height: pixels a task.
     """
     tasks = list(dict.fromkeys(row["task"] for row in rows))
@@ -185,7 +186,7 @@ def heat_map(rows: Sequence[Row], palette: Palette, *, row_height: int = 26) -> 
         alt.X(
             "short:N",
             sort=intervals,
-            title="Interval (from one checkpoint to the next)",
+            title=f"Interval from one checkpoint to the next ({counted[:1].lower()}{counted[1:]})",
             axis=names_axis(labelAngle=-60),
         ),
         alt.Y("task:N", sort=tasks, title=None, axis=names_axis()),

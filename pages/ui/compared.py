@@ -36,6 +36,7 @@ __all__ = [
     "Compared",
     "ability_rows",
     "accumulated_rows",
+    "checkpoints_of",
     "compare",
     "level_rows",
     "occurrence_rows",
@@ -70,6 +71,12 @@ class Compared:
 def stored_models() -> list[str]:
     """Names of the models with results."""
     return list(cached.stored_models())
+
+
+def checkpoints_of(models: Sequence[str]) -> list[CheckpointRef]:
+    """The stored checkpoints of these models."""
+    stored = cached.stored_models()
+    return [ref for model in models if model in stored for ref in stored[model].checkpoints]
 
 
 def study_of_model(choice: selection.Choice, model: str) -> Study:
@@ -290,6 +297,7 @@ def ability_rows(trajectory: ModelTrajectory, quantity: Quantity) -> list[Row]:
             "ability": ability,
             "x": places[ref],
             "checkpoint": checkpoint_name(ref),
+            "revision": ref.weight_file or ref.revision,
             "value": value,
             "low": value,
             "high": value,

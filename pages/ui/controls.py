@@ -5,7 +5,7 @@ They stand beside the chart they change and are in the URL; each is made once fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,6 +14,9 @@ import streamlit as st
 from icl_core.analysis.competition import EPSILON_PAPER, EPSILON_REFERENCE_CODE
 from icl_core.analysis.predictions import NORMALISATIONS, Normalisation
 from icl_core.analysis.statistics import MEASURES, Measure
+from icl_core.records import CheckpointRef
+from icl_core.registry.step_units import UNIT_WORDS
+from pages.ui import rows
 from pages.ui.axes import Quantity, ScaleName
 from pages.ui.pickers import mirror, one_of
 from pages.ui.words import task_title
@@ -22,12 +25,14 @@ __all__ = [
     "MEASURE_TITLES",
     "MOST_EPSILON",
     "NORMALISATION_TITLES",
+    "OWN_TITLES",
     "QUANTITY_TITLES",
     "View",
     "axis_controls",
     "epsilon_control",
     "measure_controls",
     "normalisation_control",
+    "own_title",
     "quantity_control",
     "task_control",
 ]
@@ -37,6 +42,9 @@ NORMALISATION_TITLES = {"sum": "Sum of tokens", "per_token": "Mean per token", "
 MOST_EPSILON = 0.1
 _EPSILONS = {"paper 0.01": EPSILON_PAPER, "reference code 0.0001": EPSILON_REFERENCE_CODE}
 QUANTITY_TITLES = {"step": "Steps", "tokens": "Tokens", "share": "Share"}
+_ORDER, _MIXED, _NAMED_TOKENS = "Order", "Own number", "Tokens by name"
+OWN_TITLES = frozenset({_ORDER, _MIXED, _NAMED_TOKENS, *(words.plural.capitalize() for words in UNIT_WORDS.values())})
+"""What the number that checkpoints have themselves can be called on the control of an axis."""
 _ALL = "Mean over tasks"
 
 
@@ -83,29 +91,44 @@ def normalisation_control() -> Normalisation:
     )
 
 
-def axis_controls(quantities: Sequence[Quantity]) -> tuple[Quantity, ScaleName]:
-    """What the horizontal axis counts, and its scale."""
-    quantity = quantity_control("Axis", default="step", key="x")
+def axis_controls(refs: Iterable[CheckpointRef]) -> tuple[Quantity, ScaleName]:
+    """What a horizontal axis over these checkpoints shall count, and its scale; ``rows.settled`` tells what it can."""
+    quantity = quantity_control("Axis", refs, default="step", key="x")
     scale = st.segmented_control(
         "Scale", ["symlog", "linear"], default="symlog", required=True, key="scale", bind="query-params",
         help="symlog is linear up to the first checkpoint after 0 and logarithmic from there.",
     )  # fmt: skip
-    shown = quantity if quantity in quantities else "step"
-    return shown, cast(ScaleName, scale)
+    return quantity, cast(ScaleName, scale)
 
 
-def quantity_control(label: str, *, default: Quantity, key: str) -> Quantity:
-    """What an axis of training counts."""
+def quantity_control(label: str, refs: Iterable[CheckpointRef], *, default: Quantity, key: str) -> Quantity:
+    """What an axis of training shall count; the number that checkpoints have themselves is called by their unit.
+
+    A link may call that number otherwise, since it was made for models that count something else: it is corrected.
+    """
+    titles = {**QUANTITY_TITLES, "step": own_title(refs)}
+    if key not in st.session_state and st.query_params.get(key) in OWN_TITLES - {*titles.values()}:
+        st.query_params[key] = titles["step"]
+        st.rerun()  # a control takes its value from the address as it was when the run began
     chosen = st.segmented_control(
         label,
-        list(QUANTITY_TITLES),
+        list(titles),
         default=default,
         required=True,
-        format_func=lambda name: QUANTITY_TITLES[name],
+        format_func=lambda name: titles[name],
         key=key,
         bind="query-params",
     )
     return cast(Quantity, chosen)
+
+
+def own_title(refs: Iterable[CheckpointRef]) -> str:
+    """The number that these checkpoints have themselves, on the control of an axis."""
+    refs = list(refs)
+    unit = rows.common_unit(refs)
+    if unit is None:
+        return _ORDER if "step" in rows.quantities(refs) else _MIXED
+    return _NAMED_TOKENS if unit == "token" else UNIT_WORDS[unit].plural.capitalize()
 
 
 def _set_epsilon(value: float) -> None:

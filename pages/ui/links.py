@@ -15,7 +15,7 @@ import streamlit as st
 
 from icl_core.records import LABEL_SETTINGS
 from pages.ui import kept
-from pages.ui.controls import MEASURE_TITLES, NORMALISATION_TITLES, QUANTITY_TITLES
+from pages.ui.controls import MEASURE_TITLES, NORMALISATION_TITLES, OWN_TITLES, QUANTITY_TITLES
 from pages.ui.suite import FACTORS
 from pages.ui.words import plain, setting_title, task_title
 
@@ -124,4 +124,5 @@ def _equals(text: str, held: object) -> bool:
 def _names(held: object) -> list[str]:
     """Everything that an address calls a value: itself, or its title in a control that shows titles."""
     name = str(held)
-    return [name, task_title(name), *(titles[name] for titles in _TITLES.values() if name in titles)]
+    own = OWN_TITLES if name == "step" else ()
+    return [name, task_title(name), *own, *(titles[name] for titles in _TITLES.values() if name in titles)]

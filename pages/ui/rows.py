@@ -15,13 +15,18 @@ import numpy.typing as npt
 from icl_core.analysis.competition import Competition, EpsilonCurve
 from icl_core.analysis.drilldown import LabelShares
 from icl_core.analysis.trajectories import AbilityCurves
+from icl_core.errors import StudyError
 from icl_core.records import ABILITY_BY_SETTING, CheckpointRef
-from icl_core.registry.names import counted_in, label_of
+from icl_core.registry.families import counted_in, units_counted
+from icl_core.registry.names import label_of
+from icl_core.registry.step_units import UNIT_WORDS, StepUnit
 from pages.ui import suite
-from pages.ui.axes import Quantity
-from pages.ui.words import checkpoint_name, percent, short_number
+from pages.ui.axes import Quantity, ScaleName, XAxis, x_axis
+from pages.ui.words import checkpoint_name, joined, percent, short_number
 
 __all__ = [
+    "axis_column",
+    "common_unit",
     "confusion_rows",
     "curve_rows",
     "epsilon_rows",
@@ -29,22 +34,83 @@ __all__ = [
     "phase_rows",
     "positions",
     "quantities",
+    "quantity_words",
     "reference_rows",
+    "settled",
     "share_rows",
+    "short_title",
+    "training_axis",
 ]
 
 Row = dict[str, Any]
+_UNKNOWN: Mapping[Quantity, str] = {"tokens": "Training tokens are", "share": "The share of training is"}
+
+
+def common_unit(refs: Iterable[CheckpointRef]) -> StepUnit | None:
+    """What the steps of all these checkpoints count; None where they differ in it or have no more than an order."""
+    units = {unit for found in units_counted(refs).values() for unit in found or {None}}
+    return next(iter(units)) if len(units) == 1 else None
 
 
 def quantities(refs: Iterable[CheckpointRef]) -> tuple[Quantity, ...]:
-    """What the horizontal axis can count for these checkpoints."""
+    """What one horizontal axis can count for these checkpoints; steps only where all count them in one unit."""
     refs = list(refs)
-    found: list[Quantity] = ["step"]
+    found: list[Quantity] = []
+    if len({unit for units in units_counted(refs).values() for unit in units or {None}}) <= 1:
+        found.append("step")
     if refs and all(ref.tokens_seen is not None for ref in refs):
         found.append("tokens")
     if refs and all(ref.step is not None for ref in refs):
         found.append("share")
     return tuple(found)
+
+
+def settled(refs: Iterable[CheckpointRef], wanted: Quantity) -> tuple[Quantity, str]:
+    """What one axis over these checkpoints counts: what is wanted, or what they all have, with a sentence on why.
+
+    The sentence is empty where the axis counts what is wanted.
+
+    Raises:
+        StudyError: there is nothing that all of them have.
+    """
+    refs = list(refs)
+    possible = quantities(refs)
+    if wanted in possible:
+        return wanted, ""
+    why = _differing_units(refs) if wanted == "step" else f"{_UNKNOWN[wanted]} not known of all checkpoints"
+    if not possible:
+        raise StudyError(f"{why}, and nothing else that an axis could count is known of all of them. Show one model.")
+    return possible[0], f"{why}, so the axis shows {quantity_words(refs, possible[0])}."
+
+
+def quantity_words(refs: Iterable[CheckpointRef], quantity: Quantity) -> str:
+    """What an axis over these checkpoints counts, in a sentence."""
+    if quantity != "step":
+        return "training tokens" if quantity == "tokens" else "the share of training"
+    unit = common_unit(refs)
+    return "the order of training" if unit is None else UNIT_WORDS[unit].plural
+
+
+def axis_column(refs: Iterable[CheckpointRef], quantity: Quantity) -> str:
+    """What ``x`` counts in a table and its file: tokens, share, or the unit of these checkpoints."""
+    return (common_unit(refs) or "order") if quantity == "step" else quantity
+
+
+def _differing_units(refs: Iterable[CheckpointRef]) -> str:
+    models: dict[str, list[str]] = {}
+    for model, units in units_counted(refs).items():
+        for words in sorted(UNIT_WORDS[unit].plural for unit in units) or ["places in an order"]:
+            models.setdefault(words, []).append(model)
+    counted = [f"{words} ({joined(names)})" for words, names in models.items()]
+    return f"One axis cannot count {', '.join(counted[:-1])} and {counted[-1]}"
+
+
+def training_axis(
+    places: Iterable[Mapping[CheckpointRef, float]], *, quantity: Quantity, scale: ScaleName = "symlog"
+) -> XAxis:
+    """The axis over the places of all these checkpoints, in the unit of their own."""
+    everywhere = {ref: place for each in places for ref, place in each.items()}
+    return x_axis(list(everywhere.values()), quantity=quantity, scale=scale, unit=common_unit(everywhere))
 
 
 def positions(refs: Sequence[CheckpointRef], quantity: Quantity) -> dict[CheckpointRef, float]:
@@ -87,7 +153,7 @@ def curve_rows(
                     "ability": ABILITY_BY_SETTING[setting],
                     "x": places[ref],
                     "checkpoint": checkpoint_name(ref),
-                    "revision": ref.revision,
+                    "revision": ref.weight_file or ref.revision,
                     "value": float(part.value[index]),
                     "low": float(part.low[index]),
                     "high": float(part.high[index]),
@@ -173,7 +239,19 @@ def epsilon_rows(epsilons: npt.NDArray[np.float64], curve: EpsilonCurve) -> list
 
 
 def _short(ref: CheckpointRef) -> str:
-    return short_number(ref.step) if ref.step is not None and counted_in(ref) else label_of(ref)
+    """A checkpoint in a few letters: ``1k`` of steps, ``220 B`` of tokens."""
+    unit = counted_in(ref)
+    if unit is None or ref.step is None:
+        return label_of(ref)
+    return short_number(ref.step * 10**9 if unit == "billion tokens" else ref.step)
+
+
+def short_title(refs: Iterable[CheckpointRef]) -> str:
+    """What the short names of these checkpoints count, over an axis that holds them as words."""
+    unit = common_unit(refs)
+    if unit is None:
+        return "Checkpoint"
+    return UNIT_WORDS["token" if unit == "billion tokens" else unit].title  # 220 B says the billions
 
 
 def share_rows(shares: LabelShares) -> list[Row]:

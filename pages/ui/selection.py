@@ -407,7 +407,7 @@ def _checkpoints(placed: dict[str, Any], defaults: Defaults) -> None:
         value=defaults.checkpoints,
         max_chars=4000,
         help="all, paper (the paper's grid, else 17 evenly spread), a count such as 9, log 9 (near equal ratios), "
-        "or steps: 0, 512, 1000",
+        "or checkpoints by number or name: 0, 512, 1000",
         **placed,
     )
 

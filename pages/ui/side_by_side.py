@@ -19,9 +19,9 @@ from icl_core.analysis.comparison import (
     seed_groups,
 )
 from icl_core.analysis.statistics import PearsonResult
-from icl_core.errors import ObservatoryError
+from icl_core.errors import ObservatoryError, StudyError
 from pages.ui import blocks, charts, charts_compared, charts_competition, compared, frame, rows, selection, suite
-from pages.ui.axes import Quantity, ScaleName, XAxis, percent_domain, x_axis
+from pages.ui.axes import Quantity, ScaleName, XAxis, percent_domain
 from pages.ui.compared import Compared
 from pages.ui.controls import View
 from pages.ui.facts import Facts, of_view, points_of
@@ -96,18 +96,25 @@ def correlation_words(result: PearsonResult) -> str:
     return words.replace("-", "−")
 
 
-def _axis(side: SideBySide, models: Sequence[str]) -> XAxis:
-    quantity, scale = side.look
-    places = [
-        place
-        for model in models
-        for place in rows.positions(side.found.trajectories[model].checkpoints, quantity).values()
-    ]
-    return x_axis(places, quantity=quantity, scale=scale)
+def _axis(side: SideBySide, models: Sequence[str]) -> tuple[XAxis, str]:
+    """The axis of a chart of these models, and why it does not count what was asked for, "" where it does.
+
+    Raises:
+        StudyError: there is no axis for all of them.
+    """
+    wanted, scale = side.look
+    checkpoints = [side.found.trajectories[model].checkpoints for model in models]
+    quantity, instead = rows.settled([ref for refs in checkpoints for ref in refs], wanted)
+    places = [rows.positions(refs, quantity) for refs in checkpoints]
+    return rows.training_axis(places, quantity=quantity, scale=scale), instead
 
 
-def _phases(side: SideBySide, model: str) -> list[dict[str, Any]]:
-    quantity = side.look[0]
+def _say(instead: str) -> None:
+    if instead:
+        st.caption(plain(instead))
+
+
+def _phases(side: SideBySide, model: str, quantity: Quantity) -> list[dict[str, Any]]:
     return rows.phase_rows(model, rows.positions(side.found.trajectories[model].checkpoints, quantity), quantity)
 
 
@@ -170,15 +177,19 @@ def summary_table(
 
 def abilities(side: SideBySide, models: Sequence[str], *, title: str) -> None:
     """ICL, TR and TL of each model, one below the other with one vertical scale, without bands."""
-    by_model = {model: compared.ability_rows(side.found.trajectories[model], side.look[0]) for model in models}
+    axes = {model: _axis(side, [model]) for model in models}
+    by_model = {
+        model: compared.ability_rows(side.found.trajectories[model], axis.quantity) for model, (axis, _) in axes.items()
+    }
     values = [row["value"] for part in by_model.values() for row in part]
     style = charts.Style(height=190, bands=False, domain=percent_domain(values, values), title=title)
     for model, part in by_model.items():
         st.markdown(f"**{plain(side.name(model))}**")
-        figure = charts.ability_chart(
-            part, _axis(side, [model]), frame.palette(), style=style, phases=_phases(side, model)
-        )
+        axis, instead = axes[model]
+        phases = _phases(side, model, axis.quantity)
+        figure = charts.ability_chart(part, axis, frame.palette(), style=style, phases=phases)
         blocks.chart(figure, key=f"abilities-{model}", alt=f"ICL, TR and TL of {model} over training")
+        _say(instead)
 
 
 def multiples(side: SideBySide, groups: Sequence[SeedGroup]) -> Draw:
@@ -187,13 +198,15 @@ def multiples(side: SideBySide, groups: Sequence[SeedGroup]) -> Draw:
     drawn: list[tuple[str, Callable[[Palette], Figure]]] = []
     for index, group in enumerate(groups):
         models = [run.model for run in group.runs]
-        r = compared.accumulated_rows([run.cumulative for run in group.runs], side.look[0], name=group.name, what="R")
+        axis, instead = _axis(side, models)
+        runs = [run.cumulative for run in group.runs]
+        r = compared.accumulated_rows(runs, axis.quantity, name=group.name, what="R")
         icl = [side.found.trajectories[model].icl for model in models]
         draw = partial(
             charts_competition.accumulation_chart,
             r,
-            compared.accumulated_rows(icl, side.look[0], name=group.name, what="ICL"),
-            _axis(side, models),
+            compared.accumulated_rows(icl, axis.quantity, name=group.name, what="ICL"),
+            axis,
             height=130,
         )
         title = side.name(group.name) + (f" (n = {len(models)})" if len(models) > 1 else "")
@@ -201,6 +214,7 @@ def multiples(side: SideBySide, groups: Sequence[SeedGroup]) -> Draw:
         with columns[index % SMALL]:
             st.markdown(f"**{plain(title)}**")
             blocks.chart(draw(frame.palette()), key=f"r-{group.name}", alt=f"R and ICL of {group.name} over training")
+            _say(instead)
             if not r:
                 st.caption("No competition at this epsilon: R is 0/0 and is not drawn.")
     seeds_caption(groups)
@@ -211,24 +225,30 @@ def accumulated(
     side: SideBySide, groups: Sequence[SeedGroup], *, key: str, phases_of: str | None = None
 ) -> Draw | None:
     """Figs. 4 to 6: R of the models on one axis, and their mean intensities; the phases are those of one model."""
+    models = [run.model for group in groups for run in group.runs]
+    try:
+        axis, instead = _axis(side, models)
+    except StudyError as error:
+        st.info(plain(str(error)))
+        return None
     drawn: list[dict[str, Any]] = []
     said = []
     for group in groups:
         name = side.name(group.name)
-        drawn += compared.accumulated_rows([run.cumulative for run in group.runs], side.look[0], name=name)
+        drawn += compared.accumulated_rows([run.cumulative for run in group.runs], axis.quantity, name=name)
         defined, n = sum(bool(run.cumulative) for run in group.runs), len(group.runs)
         undefined = "" if defined else " (no competition at this epsilon: R is 0/0 and is not drawn)"
         seeds = f", {defined} of {n} seeds with any competition" if n > 1 else ""
         intervals = count(group.runs[0].n_intervals, "interval")
         said.append(f"{plain(name)} {group.mean_intensity:.2f} over {intervals}{seeds}{undefined}")
-    models = [run.model for group in groups for run in group.runs]
     intensities = f"Mean intensity: {'; '.join(said)}."
     if not drawn:
         st.caption(intensities)
         return None
-    shades = _phases(side, phases_of) if phases_of else []
-    draw = partial(charts_compared.accumulated_chart, drawn, _axis(side, models), phases=shades)
+    shades = _phases(side, phases_of, axis.quantity) if phases_of else []
+    draw = partial(charts_compared.accumulated_chart, drawn, axis, phases=shades)
     blocks.chart(draw(frame.palette()), key=key, alt=f"Accumulated intensity R of {', '.join(models)}")
+    _say(instead)
     st.caption(intensities)
     return lambda palette: [("R over training", draw(palette))]
 

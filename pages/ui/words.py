@@ -21,7 +21,7 @@ import streamlit as st
 
 from icl_core.errors import ObservatoryError
 from icl_core.records import ABILITY_BY_SETTING, CheckpointRef, LabelSetting
-from icl_core.registry.names import counted_in, label_of
+from icl_core.registry.families import checkpoint_words
 from icl_core.registry.tasks import FILE_PREFIX, path_and_labels
 from icl_core.settings import uploads_path
 
@@ -189,11 +189,8 @@ def when(timestamp: float) -> str:
 
 
 def checkpoint_name(ref: CheckpointRef) -> str:
-    """A checkpoint in words: the step, epoch or tokens that its name tells, else its name."""
-    unit = counted_in(ref)
-    if unit is None or ref.step is None:
-        return legible(label_of(ref))
-    return f"{ref.step:,} tokens" if unit == "token" else f"{unit} {ref.step:,}"
+    """A checkpoint in words: its number with what it counts, such as step 1,000 or data chunk 356, else its name."""
+    return legible(checkpoint_words(ref))
 
 
 def task_title(name: str) -> str:

@@ -94,7 +94,7 @@ def test_competition_is_the_same_whatever_the_folders_are_called(cli: Cli, tmp_p
         (("step1000", "step2000", "final"), "final tells no step"),
         (("1B", "2B", "7B"), "1B and 2B and 7B tell no step"),
         (("v1", "v10", "v2"), "tell no step"),
-        (("checkpoint-1000", "step1000"), "are all at step 1000 and differ"),
+        (("checkpoint-1000", "step1000"), "are all at step 1,000 and differ"),
         (("runA-step1", "runB-step2"), "look like different runs"),
         (("stage1-step2000", "stage2-step1000"), "look like different runs"),
         (("step1000-tokens4B", "step2000-tokens2B"), "comes before step2000-tokens2B by step and after it by tokens"),
