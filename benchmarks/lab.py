@@ -64,7 +64,7 @@ class _PlainModel(torch.nn.Module):
 def _plain_batches(world: World) -> Iterator[Batch]:
     rng = np.random.default_rng(0)
     while True:
-        yield sample(world, world.config.data, "train", world.config.batch_size, rng)
+        yield sample(world, world.config.data, mode="train", n=world.config.batch_size, rng=rng)
 
 
 def _loop(model: torch.nn.Module, optimizer: torch.optim.Optimizer, batches: Iterator[Batch]) -> Callable[[], float]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import ast
-import functools
 import importlib.metadata
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.sources import ALL_FILES, CORE_FILES, PAGE_FILES, ROOT, file_of, imports_of, module_of, tree_of
 
 LAYERS = (
     ("errors", "owners", "plain", "records", "sequences", "settings", "threads", "units"),
@@ -74,47 +74,13 @@ PAGE_SIDE = (
 )
 """Modules of icl_core that load without torch, transformers and streamlit."""
 
-CORE_FILES = sorted((ROOT / "icl_core").rglob("*.py"))
-PAGE_FILES = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
-ALL_FILES = [*CORE_FILES, *PAGE_FILES, *sorted((ROOT / "benchmarks").rglob("*.py"))]
 for_each_core_file = pytest.mark.parametrize("path", CORE_FILES, ids=lambda p: str(p.relative_to(ROOT)))
 for_each_file = pytest.mark.parametrize("path", ALL_FILES, ids=lambda p: str(p.relative_to(ROOT)))
-
-
-@functools.cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def module_of(path: Path) -> str:
-    """``icl_core.evaluation.store`` of a file; packages are named without ``__init__``."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def file_of(module: str) -> Path | None:
-    path = ROOT.joinpath(*module.split("."))
-    found = [p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()]
-    return found[0] if found else None
 
 
 def part_of(module: str) -> str:
     """The part of icl_core that a module belongs to: ``evaluation`` of ``icl_core.evaluation.store``."""
     return module.split(".")[1]
-
-
-def imports_of(tree: ast.AST) -> list[tuple[str, str | None]]:
-    """(module, name) of every import, also inside functions; name is None for whole modules."""
-    found: list[tuple[str, str | None]] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found += [(alias.name, None) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            for alias in node.names:
-                module = f"{node.module}.{alias.name}"
-                found.append((module, None) if file_of(module) else (str(node.module), alias.name))
-    return found
 
 
 def core_imports_of(path: Path) -> list[tuple[str, str | None]]:
@@ -244,6 +210,75 @@ def test_whatever_is_imported_is_pinned(roots, lists):
 def plain_name(distribution: str) -> str:
     """The name of a distribution as package indices compare it: ``lm-eval`` of ``lm_eval``."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+# Shape
+
+
+LONGEST_FUNCTION, MOST_POSITIONAL = 60, 3
+GIVEN_SIGNATURES = {
+    "fetch": "diskcache.Disk, which calls it",
+    "forward": "the models of transformers, which call it",
+    "_packed_forward": "the attention functions of transformers, which call it",
+}
+"""Functions whose arguments another library hands over in their places."""
+TO_MEND = {
+    "icl_core.analysis": """
+        _alone _chosen_members _gold_values _grid_of_task _place _query_differences
+    """,
+    "icl_core.cli.fuse": "_mix _show",
+    "icl_core.evaluation.fusion_data": "mixing_study",
+    "pages": """
+        against_epsilon accumulation_chart at_weight changed chart download draw drawn felt_points finding
+        main_chart margin_words model_rows models plane question small_multiples table tasks weight_chart
+        _against_epsilon _answers _box _candidates _charts _cross _curves _differences _excluded_curves
+        _fan_frame _gain _member _notes _paired _quick _ratio_or_why _read _safe_tasks _slider _told _trajectory
+    """,
+}
+"""Functions by the beginning of their module that still take more arguments in their places; add no new one."""
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for path in [*CORE_FILES, *PAGE_FILES]:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{module_of(path)}.{node.name}", node
+
+
+def to_mend_in(name: str) -> set[str]:
+    return {word for start, words in TO_MEND.items() if name.startswith(start) for word in words.split()}
+
+
+def n_positional(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    names = [each.arg for each in (*function.args.posonlyargs, *function.args.args)]
+    return len(names) - (names[:1] in (["self"], ["cls"]))
+
+
+def test_functions_are_short_and_take_few_arguments_in_their_places():
+    long = {name: n for name, node in functions() if (n := node.end_lineno - node.lineno + 1) > LONGEST_FUNCTION}
+    assert long == {}
+    many = {name for name, node in functions() if n_positional(node) > MOST_POSITIONAL}
+    many = {name for name in many if not {*GIVEN_SIGNATURES, *to_mend_in(name)} & {name.rpartition(".")[2]}}
+    assert many == set(), "let the others be keyword-only"
+
+
+def test_no_two_classes_of_the_core_share_a_name():
+    places: dict[str, list[str]] = {}
+    for path in CORE_FILES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(module_of(path))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_no_module_imports_itself_by_a_detour():
+    """Imports inside functions count too: they only hide a circle."""
+    imported = {module_of(path): {name for name, _ in imports_of(tree_of(path))} for path in [*CORE_FILES, *PAGE_FILES]}
+    left = {name: {each for each in of if each in imported and each != name} for name, of in imported.items()}
+    while free := [name for name, of in left.items() if not of & left.keys()]:
+        for name in free:
+            del left[name]
+    assert left == {}, "these modules import each other"
 
 
 # Public names

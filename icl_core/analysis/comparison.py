@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from icl_core.analysis.competition import Competition, CompetitionMeasures, competition, competition_measures
+from icl_core.analysis.competition import Competition, competition
 from icl_core.analysis.predictions import Normalisation, Predictions
 from icl_core.analysis.statistics import Measure, PearsonResult, pearson
 from icl_core.analysis.trajectories import setting_values
@@ -62,10 +62,6 @@ class ModelTrajectory:
     tr_by_task: FloatArray
     tl_by_task: FloatArray
     icl: Mapping[CheckpointRef, float]
-
-    def competition_by_task(self, *, epsilon: float) -> CompetitionMeasures:
-        """Eqs. 2-3 on every task's own trajectory, (n_tasks, n_intervals): another quantity than on the mean."""
-        return competition_measures(np.diff(self.tr_by_task), np.diff(self.tl_by_task), epsilon=epsilon)
 
 
 def model_trajectory(

@@ -231,8 +231,7 @@ class NoiseFloor:
         null_ratio: (n_replicates,) the same under the null.
         p_ratio: (1 + #{null >= observed}) / (1 + n_replicates).
         observed_mean_intensity: mean intensity.
-        null_mean_intensity: (n_replicates,) the same under the null.
-        p_mean_intensity: as ``p_ratio``.
+        p_mean_intensity: as ``p_ratio``, of the mean intensity.
         interval_certainty: (n_intervals,) share of uncentred replicates in which the interval competes.
         standard_error: typical standard error of a change, see ``ChangeReplicates``.
         n_seeds: smallest number of seeds of a task; with 1 the p-values ignore the noise between seeds (too small).
@@ -243,7 +242,6 @@ class NoiseFloor:
     null_ratio: FloatArray
     p_ratio: float
     observed_mean_intensity: float
-    null_mean_intensity: FloatArray
     p_mean_intensity: float
     interval_certainty: FloatArray
     standard_error: float
@@ -384,7 +382,6 @@ def noise_floor_of(replicates: ChangeReplicates, *, epsilon: float) -> NoiseFloo
         null_ratio=null.ratio,
         p_ratio=_p_value(float(observed.ratio), null.ratio),
         observed_mean_intensity=float(observed.mean_intensity),
-        null_mean_intensity=null.mean_intensity,
         p_mean_intensity=_p_value(float(observed.mean_intensity), null.mean_intensity),
         interval_certainty=uncentred.indicator.mean(axis=0),
         standard_error=replicates.standard_error,

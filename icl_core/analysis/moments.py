@@ -50,16 +50,16 @@ def moments(curves: AbilityCurves) -> tuple[Moment, ...]:
     tr, tl = curves.curves.get("random"), curves.curves.get("abstract")
     if tr is not None:
         peak = int(np.argmax(tr.value))
-        found.append(_clear("tr_rise", tr, 0, peak))
+        found.append(_clear("tr_rise", tr, start=0, end=peak))
     if tl is not None and tl.value.size > 1:
         jump = int(np.argmax(np.diff(tl.value)))
-        found.append(_clear("tl_jump", tl, jump, jump + 1))
+        found.append(_clear("tl_jump", tl, start=jump, end=jump + 1))
     if tr is not None and peak + 1 < tr.value.size:
-        found.append(_clear("tr_fall", tr, peak, peak + 1 + int(np.argmin(tr.value[peak + 1 :]))))
+        found.append(_clear("tr_fall", tr, start=peak, end=peak + 1 + int(np.argmin(tr.value[peak + 1 :]))))
     return tuple(moment for moment in found if moment is not None)
 
 
-def _clear(kind: MomentKind, curve: AbilityCurve, start: int, end: int) -> Moment | None:
+def _clear(kind: MomentKind, curve: AbilityCurve, *, start: int, end: int) -> Moment | None:
     apart = curve.high[end] < curve.low[start] if kind == "tr_fall" else curve.low[end] > curve.high[start]
     if not apart:
         return None

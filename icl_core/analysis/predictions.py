@@ -200,11 +200,11 @@ def collect_predictions(
     for cell in cells:
         if cell.spec.split == split:
             by_model.setdefault(cell.spec.checkpoint.model, []).append(cell)
-    return {model: _stack_model(model, mine, split, left_out) for model, mine in by_model.items()}
+    return {model: _stack_model(model, mine, split=split, excluded=left_out) for model, mine in by_model.items()}
 
 
 def _stack_model(
-    model: str, cells: Sequence[_Cell], split: Split, excluded: Mapping[CheckpointRef, str]
+    model: str, cells: Sequence[_Cell], *, split: Split, excluded: Mapping[CheckpointRef, str]
 ) -> Predictions:
     kept = [cell for cell in cells if cell.spec.checkpoint not in excluded]
     _refuse_doubtful_trajectory(model, kept)
@@ -332,7 +332,9 @@ def normalised_scores(scores: SettingScores, *, normalisation: Normalisation = "
     Returns:
         (n_checkpoints, n_seeds, n_examples, n_choices) float64, nats up to a constant for each query.
     """
-    return _normalised(scores.loglikelihoods, normalisation, scores.n_tokens, scores.content_free[:, :, None, :])
+    return _normalised(
+        scores.loglikelihoods, normalisation, n_tokens=scores.n_tokens, content_free=scores.content_free[:, :, None, :]
+    )
 
 
 def first_highest(values: npt.NDArray[np.floating]) -> LabelArray:
@@ -370,12 +372,13 @@ def labels_of(
     """
     if normalisation == "sum":
         return first_highest(loglikelihoods)
-    return first_highest(_normalised(loglikelihoods, normalisation, n_tokens, content_free))
+    return first_highest(_normalised(loglikelihoods, normalisation, n_tokens=n_tokens, content_free=content_free))
 
 
 def _normalised(
     loglikelihoods: npt.NDArray[np.float32],
     normalisation: Normalisation,
+    *,
     n_tokens: npt.NDArray[np.integer] | None,
     content_free: npt.NDArray[np.float32] | None,
 ) -> FloatArray:

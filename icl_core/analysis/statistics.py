@@ -38,12 +38,9 @@ __all__ = [
     "PairedTest",
     "PearsonResult",
     "TaskReplicates",
-    "accuracy",
-    "balanced_accuracy",
     "degrees_of_freedom",
     "hierarchical_band",
     "hierarchical_deviations",
-    "macro_f1",
     "measure_of",
     "paired_t_test",
     "pearson",
@@ -51,7 +48,6 @@ __all__ = [
     "resample_counts",
     "sign_flip_test",
     "studentised",
-    "wilson_interval",
 ]
 
 Measure = Literal["accuracy", "balanced_accuracy", "macro_f1"]
@@ -64,46 +60,23 @@ _MOST_KEPT = 2**20
 """Counts that are kept of one draw, 4 MB of them: 1,000 replicates of the paper's 1,000 queries."""
 
 
-def accuracy(predicted: npt.ArrayLike, gold: npt.ArrayLike) -> FloatArray:
-    """Share of examples whose predicted label is the gold one.
+def measure_of(predicted: IntArray, gold: IntArray, *, measure: Measure) -> FloatArray:
+    """One of ``MEASURES`` for (..., n_examples) predicted labels against (n_examples,) gold ones.
 
-    Args:
-        predicted: (..., n_examples) label indices.
-        gold: (n_examples,) label indices.
+    ``accuracy`` is the share of examples whose predicted label is the gold one; ``balanced_accuracy`` the mean recall,
+    and ``macro_f1`` the mean F1 (0 for one that is never hit), over the labels that occur in ``gold``. A label that is
+    predicted but never gold lowers the others' F1 through recall and is not averaged in.
 
-    >>> float(accuracy([0, 1, 1, 1], [0, 0, 1, 1]))
-    0.75
-    """
-    return np.asarray(np.equal(predicted, gold).mean(axis=-1))
-
-
-def balanced_accuracy(predicted: npt.ArrayLike, gold: npt.ArrayLike) -> FloatArray:
-    """Mean recall over the labels that occur in ``gold``; arguments as in ``accuracy``.
-
-    >>> float(balanced_accuracy([0, 0, 0, 0], [0, 0, 0, 1]))
+    >>> float(measure_of(np.array([0, 0, 0, 0]), np.array([0, 0, 0, 1]), measure="balanced_accuracy"))
     0.5
-    """
-    return measure_of(np.asarray(predicted), np.asarray(gold), measure="balanced_accuracy")
-
-
-def macro_f1(predicted: npt.ArrayLike, gold: npt.ArrayLike) -> FloatArray:
-    """Mean F1 over the labels that occur in ``gold`` (0 for one that is never hit); arguments as in ``accuracy``.
-
-    A label that is predicted but never gold lowers the others' F1 through recall and is not averaged in.
-
-    >>> float(macro_f1([0, 0, 1, 1], [0, 1, 1, 1]))  # F1 of 0: 2/3, of 1: 4/5
+    >>> float(measure_of(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), measure="macro_f1"))  # F1: 2/3 and 4/5
     0.7333333333333334
     """
-    return measure_of(np.asarray(predicted), np.asarray(gold), measure="macro_f1")
-
-
-def measure_of(predicted: IntArray, gold: IntArray, *, measure: Measure) -> FloatArray:
-    """One of ``MEASURES`` for (..., n_examples) predicted labels against (n_examples,) gold ones."""
     weights = np.ones((1, gold.size), dtype=np.float32)
-    return _weighted_measure(predicted, gold, weights, measure)[..., 0]
+    return _weighted_measure(predicted, gold, counts=weights, measure=measure)[..., 0]
 
 
-def _weighted_measure(predicted: IntArray, gold: IntArray, counts: Float32Array, measure: Measure) -> FloatArray:
+def _weighted_measure(predicted: IntArray, gold: IntArray, *, counts: Float32Array, measure: Measure) -> FloatArray:
     """The measure with example e counted ``counts[r, e]`` times: (..., n_examples) -> (..., n_replicates)."""
     if measure == "accuracy":
         n_counted = counts.sum(axis=1, dtype=np.float64)
@@ -239,7 +212,7 @@ def replicate_task(
     example_counts = resample_counts(gold.size, n_replicates, rng)
     seed_counts = resample_counts(predicted.shape[1], n_replicates, rng)
     value = measure_of(predicted, gold, measure=measure)
-    resampled = _weighted_measure(predicted, gold, example_counts, measure)
+    resampled = _weighted_measure(predicted, gold, counts=example_counts, measure=measure)
     return TaskReplicates(value, resampled - value[..., None], seed_counts)
 
 
@@ -336,15 +309,13 @@ def hierarchical_band(
 
 @dataclass(frozen=True, slots=True)
 class PairedTest:
-    """A mean of paired differences and its two-sided p-value.
+    """Whether the mean of paired differences is 0.
 
     Attributes:
-        mean_difference: first minus second.
-        p: None where the test is undefined (fewer than two pairs).
+        p: two-sided; None where the test is undefined (fewer than two pairs).
         n: number of pairs.
     """
 
-    mean_difference: float
     p: float | None
     n: int
 
@@ -358,18 +329,18 @@ def paired_t_test(first: npt.ArrayLike, second: npt.ArrayLike) -> PairedTest:
         StudyError: unequal lengths.
 
     >>> result = paired_t_test([0.5, 0.6, 0.7], [0.4, 0.4, 0.4])
-    >>> round(result.mean_difference, 3), round(result.p, 4), result.n
-    (0.2, 0.0742, 3)
+    >>> round(result.p, 4), result.n
+    (0.0742, 3)
     """
     from scipy import stats
 
     difference = _differences(first, second)
     mean = float(difference.mean()) if difference.size else 0.0
     if difference.size < 2:
-        return PairedTest(mean, None, difference.size)
+        return PairedTest(None, difference.size)
     if np.ptp(difference) < 1e-12:
-        return PairedTest(mean, 1.0 if abs(mean) < 1e-12 else 0.0, difference.size)
-    return PairedTest(mean, float(stats.ttest_1samp(difference, 0.0).pvalue), difference.size)
+        return PairedTest(1.0 if abs(mean) < 1e-12 else 0.0, difference.size)
+    return PairedTest(float(stats.ttest_1samp(difference, 0.0).pvalue), difference.size)
 
 
 def _differences(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray:
@@ -409,7 +380,7 @@ def sign_flip_test(differences: Sequence[npt.ArrayLike], *, n_permutations: int 
     else:
         flipped = _random_flips(moving, n_permutations, np.random.default_rng(seed))
         p = float((1 + np.count_nonzero(np.abs(flipped) >= abs(observed) - 1e-12)) / (1 + n_permutations))
-    return PairedTest(observed, p, weighted.size)
+    return PairedTest(p, weighted.size)
 
 
 def _random_flips(moving: FloatArray, n_permutations: int, rng: np.random.Generator) -> FloatArray:
@@ -423,23 +394,6 @@ def _random_flips(moving: FloatArray, n_permutations: int, rng: np.random.Genera
     for size, n in zip(sizes, n_equal, strict=True):
         sums += size * (2 * rng.binomial(n, 0.5, size=n_permutations) - n)
     return sums
-
-
-def wilson_interval(n_hits: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval of a share of independent hits (``scipy.stats.binomtest``).
-
-    Raises:
-        StudyError: n is 0 or smaller than n_hits.
-
-    >>> [round(end, 4) for end in wilson_interval(0, 10)]
-    [0.0, 0.2775]
-    """
-    if not 0 <= n_hits <= n or n == 0:
-        raise StudyError(f"{n_hits} hits of {n} have no share; Wilson's interval needs 0 <= hits <= n and n > 0.")
-    from scipy import stats
-
-    interval = stats.binomtest(n_hits, n).proportion_ci(confidence_level=level, method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,12 +168,15 @@ def ability_curves(
     replicates = []
     for index, name in enumerate(tasks):
         rng = np.random.default_rng([bootstrap_seed, index])
-        points = [_chosen_labels(predictions, name, s, entering[s], seeds, normalisation) for s in settings]
+        points = [
+            _chosen_labels(predictions, name, setting=s, indices=entering[s], seeds=seeds, normalisation=normalisation)
+            for s in settings
+        ]
         if points:
             gold = predictions.settings[name, settings[0]].gold
             stacked = np.concatenate(points)
             replicates.append(replicate_task(stacked, gold, measure=measure, n_replicates=n_replicates, rng=rng))
-    curves = _curves_by_setting(predictions, tasks, {s: entering[s] for s in settings}, replicates)
+    curves = _curves_by_setting(predictions, tasks, entering={s: entering[s] for s in settings}, replicates=replicates)
     chance, majority = _baselines_by_task(predictions, tasks, measure)
     return AbilityCurves(
         model=predictions.model,
@@ -196,6 +199,7 @@ def ability_curves(
 def _curves_by_setting(
     predictions: Predictions,
     tasks: Sequence[str],
+    *,
     entering: Mapping[LabelSetting, npt.NDArray[np.intp]],
     replicates: Sequence[TaskReplicates],
 ) -> dict[LabelSetting, AbilityCurve]:
@@ -262,6 +266,7 @@ def _complete_checkpoints(
 def _chosen_labels(
     predictions: Predictions,
     task: str,
+    *,
     setting: LabelSetting,
     indices: npt.NDArray[np.intp],
     seeds: Sequence[int],
@@ -361,7 +366,10 @@ def paired_predictions(
             raise StudyError(f"{predictions.model} has no {ability} results ({setting} labels); evaluate them first.")
     both = np.intersect1d(entering["random"], entering["abstract"])
     tr, tl = (
-        tuple(_chosen_labels(predictions, name, setting, both, seeds, normalisation) for name in tasks)
+        tuple(
+            _chosen_labels(predictions, name, setting=setting, indices=both, seeds=seeds, normalisation=normalisation)
+            for name in tasks
+        )
         if both.size
         else ()
         for setting in ("random", "abstract")
@@ -416,6 +424,8 @@ def setting_values(
     values = np.zeros((len(tasks), indices.size, len(seeds)))
     for index, name in enumerate(tasks):
         if indices.size:
-            labels = _chosen_labels(predictions, name, label_setting, indices, seeds, normalisation)
+            labels = _chosen_labels(
+                predictions, name, setting=label_setting, indices=indices, seeds=seeds, normalisation=normalisation
+            )
             values[index] = measure_of(labels, _gold(predictions, name), measure=measure)
     return SettingValues(tuple(predictions.checkpoints[i] for i in indices), tasks, values)

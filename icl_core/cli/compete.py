@@ -82,7 +82,7 @@ def _compete(options: argparse.Namespace) -> int:
     for model in options.model or models:
         for name, mine in _by_folder(by_model[model]).items():
             try:
-                cells = _cells(store, mine, tasks, options)
+                cells = _cells(store, mine, tasks=tasks, options=options)
                 rows.append(_row(store, cells, options) | {"model": name})
                 facts += map(facts_of, cells)
             except ObservatoryError as error:
@@ -142,7 +142,7 @@ def _row(store: Store, cells: Sequence[CellLabels], options: argparse.Namespace)
 
 
 def _cells(
-    store: Store, mine: Sequence[CellSummary], tasks: Sequence[str] | None, options: argparse.Namespace
+    store: Store, mine: Sequence[CellSummary], *, tasks: Sequence[str] | None, options: argparse.Namespace
 ) -> list[CellLabels]:
     """The model's results under one number of test rows and otherwise its most frequent options."""
     usable = [

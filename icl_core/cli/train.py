@@ -37,7 +37,7 @@ def _train(options: argparse.Namespace) -> int:
     write_task_files(folder / "tasks")
     for member in members:
 
-        def show(step: int, n_steps: int, loss: float, name: str = member.name) -> None:
+        def show(step: int, n_steps: int, loss: float, *, name: str = member.name) -> None:
             progress.show(f"{name}: step {step} of {n_steps}, loss {loss:.3f} nats")
 
         manifest = (

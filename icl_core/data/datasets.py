@@ -308,7 +308,7 @@ def _split_words(splits: Sequence[str], name: str) -> tuple[str, ...]:
     return ()
 
 
-def _rows_of_table(task: Task, split: str, table: pa.Table, label_names: Sequence[str] | None) -> ExampleRows:
+def _rows_of_table(task: Task, split: str, *, table: pa.Table, label_names: Sequence[str] | None) -> ExampleRows:
     """Checks columns, label names and label ids of one split, then takes its texts and labels."""
     wanted = (*task.text_columns, task.label_column)
     missing = [name for name in wanted if name not in table.column_names]
@@ -339,7 +339,9 @@ def _read_local(task: Task, source: HubSource, data_dir: Path) -> dict[str, Exam
             tables = [_read_parquet(path, task) for path in paths]
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"Cannot read {folder}/{split}-*.parquet: {error}; copy the files again.") from error
-        splits[split] = _rows_of_table(task, split, pa.concat_tables(tables), _label_names(tables[0].schema, task))
+        splits[split] = _rows_of_table(
+            task, split, table=pa.concat_tables(tables), label_names=_label_names(tables[0].schema, task)
+        )
     return splits
 
 
@@ -419,7 +421,7 @@ def _rows_of_splits(task: Task, source: HubSource, loaded: Mapping[str, Any]) ->
 
 def _rows_of_dataset(task: Task, split: str, dataset: Any) -> ExampleRows:
     names = getattr(dataset.features.get(task.label_column), "names", None)
-    return _rows_of_table(task, split, dataset.with_format("arrow")[:], names)
+    return _rows_of_table(task, split, table=dataset.with_format("arrow")[:], label_names=names)
 
 
 @contextlib.contextmanager

@@ -93,7 +93,7 @@ def encode_requests_plain(
 ) -> list[EncodedRequest]:
     """The same by tokenising every context with every choice in full: the definition of the ids."""
     return [
-        _request(_tokenize(tokenizer, [context + label for label in labels]), len(context), labels)
+        _request(_tokenize(tokenizer, [context + label for label in labels]), len(context), labels=labels)
         for context, labels in zip(contexts, _choices_by_context(contexts, choices), strict=True)
     ]
 
@@ -132,7 +132,7 @@ def _tokenize(tokenizer: Tokenizer, texts: Sequence[str], *, special_tokens: boo
 
 
 def _request(
-    encoded: Sequence[_Tokens], n_context_characters: int, labels: Sequence[str], head: Sequence[int] = ()
+    encoded: Sequence[_Tokens], n_context_characters: int, *, labels: Sequence[str], head: Sequence[int] = ()
 ) -> EncodedRequest:
     """Splits the joint ids of one context with each label; ``head`` are ids before those given."""
     boundary = n_common_of_all([tokens.ids for tokens in encoded])
@@ -161,12 +161,12 @@ def _encode_spliced(
     texts = [context[start:] + label for context, labels in zip(contexts, choices, strict=True) for label in labels]
     tails = [_shifted(tail, start) for tail in _tokenize(tokenizer, texts, special_tokens=False)]
     stop = next(i for i, (_, end) in enumerate(whole.offsets) if end > n_shared - _MARGIN_CHARACTERS)
-    splice = _find_splice(whole, tails[0], start, stop)
-    if splice is None or not all(_agree(whole, tail, splice, stop) for tail in tails):
+    splice = _find_splice(whole, tails[0], start=start, stop=stop)
+    if splice is None or not all(_agree(whole, tail, splice=splice, stop=stop) for tail in tails):
         return None
     head, remaining = whole.ids[: splice[0]], iter(tails)
     requests = [
-        _request([_from(next(remaining), splice[1]) for _ in labels], len(context), labels, head)
+        _request([_from(next(remaining), splice[1]) for _ in labels], len(context), labels=labels, head=head)
         for context, labels in zip(contexts, choices, strict=True)
     ]
     checked = range(0, len(contexts), -(-len(contexts) // _N_CHECKED))
@@ -182,17 +182,17 @@ def _from(tokens: _Tokens, first: int) -> _Tokens:
     return _Tokens(tokens.ids[first:], tokens.offsets[first:])
 
 
-def _find_splice(whole: _Tokens, tail: _Tokens, start: int, stop: int) -> tuple[int, int] | None:
+def _find_splice(whole: _Tokens, tail: _Tokens, *, start: int, stop: int) -> tuple[int, int] | None:
     """First position in both from which they agree up to ``stop`` of the whole, over enough tokens."""
     for i in range(stop - _MIN_AGREEING_TOKENS + 1):
         if whole.offsets[i][0] >= start and whole.offsets[i] in tail.offsets:
             splice = (i, tail.offsets.index(whole.offsets[i]))
-            if _agree(whole, tail, splice, stop):
+            if _agree(whole, tail, splice=splice, stop=stop):
                 return splice
     return None
 
 
-def _agree(whole: _Tokens, tail: _Tokens, splice: tuple[int, int], stop: int) -> bool:
+def _agree(whole: _Tokens, tail: _Tokens, *, splice: tuple[int, int], stop: int) -> bool:
     i, j = splice
     end = j + stop - i
     return whole.ids[i:stop] == tail.ids[j:end] and whole.offsets[i:stop] == tail.offsets[j:end]
@@ -221,7 +221,7 @@ def encode_cell(
     Raises:
         ScoringError: the prompt does not fit even with empty texts, or two labels have the same tokens.
     """
-    cell = _encode(tokenizer, render, demonstrations, queries)
+    cell = _encode(tokenizer, render, demonstrations=demonstrations, queries=queries)
     if _n_longest(cell) <= context_length:
         return cell
     texts = _CuttableTexts(tokenizer, [*demonstrations, *queries])
@@ -229,7 +229,7 @@ def encode_cell(
     suspects = texts.longest(queries_from=n_shots)
 
     def encode_cut(cut: int, asked: Sequence[int]) -> EncodedCell:
-        return _encode(tokenizer, render, texts.cut(range(n_shots), cut), texts.cut(asked, cut))
+        return _encode(tokenizer, render, demonstrations=texts.cut(range(n_shots), cut), queries=texts.cut(asked, cut))
 
     cut = _largest(lambda n: _n_longest(encode_cut(n, suspects)) <= context_length, texts.n_most)
     while cut >= 0:
@@ -248,6 +248,7 @@ def encode_cell(
 def _encode(
     tokenizer: Tokenizer,
     render: Callable[[Sequence[Example], Sequence[Example]], CellPrompts],
+    *,
     demonstrations: Sequence[Example],
     queries: Sequence[Example],
 ) -> EncodedCell:

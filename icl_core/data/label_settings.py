@@ -50,12 +50,12 @@ def choose_demonstrations(
     generator = _stream(task_name, "demonstrations", demo_seed)
     order = generator.permutation(len(labels))
     if sampling == "balanced":
-        order = _balanced(task_name, order, labels, n_shots, generator)
+        order = _balanced(task_name, order, labels=labels, n_shots=n_shots, generator=generator)
     return tuple(order[:n_shots].tolist())
 
 
 def _balanced(
-    task_name: str, order: np.ndarray, labels: np.ndarray, n_shots: int, generator: np.random.Generator
+    task_name: str, order: np.ndarray, *, labels: np.ndarray, n_shots: int, generator: np.random.Generator
 ) -> np.ndarray:
     present = np.unique(labels)
     share, extra = divmod(n_shots, len(present)) if len(present) else (0, 0)

@@ -102,7 +102,7 @@ def export_bundle(
     try:
         path.mkdir(parents=True, exist_ok=True)
         clear_leftovers(path.glob(".*.tmp"))
-        written = _write_table(store, table, present, tell or (lambda _: None))
+        written = _write_table(store, table, specs=present, tell=tell or (lambda _: None))
         manifest = BundleManifest(
             format=_FORMAT,
             sha256=_file_sha256(table),
@@ -125,7 +125,7 @@ def export_bundle(
     return manifest
 
 
-def _write_table(store: Store, path: Path, specs: list[CellSpec], tell: Callable[[str], None]) -> list[CellSpec]:
+def _write_table(store: Store, path: Path, *, specs: list[CellSpec], tell: Callable[[str], None]) -> list[CellSpec]:
     """Writes the results that can be read, those of a checkpoint together, and gives their specs."""
     by_checkpoint: dict[CheckpointRef, list[CellSpec]] = {}
     for spec in sorted(specs, key=order_in_file):
@@ -135,7 +135,7 @@ def _write_table(store: Store, path: Path, specs: list[CellSpec], tell: Callable
     waiting = SCHEMA.empty_table()
     with path.open("wb") as file, open_writer(file) as writer:
         for mine in by_checkpoint.values():
-            there, table = _rows(store, mine, read, tell)
+            there, table = _rows(store, mine, read=read, tell=tell)
             written += there
             waiting = pa.concat_tables([waiting, table])
             while waiting.num_rows >= GROUP_ROWS:
@@ -152,7 +152,7 @@ def _write_table(store: Store, path: Path, specs: list[CellSpec], tell: Callable
 
 
 def _rows(
-    store: Store, specs: list[CellSpec], read: Callable[[Path], pa.Table], tell: Callable[[str], None]
+    store: Store, specs: list[CellSpec], *, read: Callable[[Path], pa.Table], tell: Callable[[str], None]
 ) -> tuple[list[CellSpec], pa.Table]:
     """Those of some specs that have a whole result, in their order, and their rows, copied as they are.
 
@@ -234,7 +234,9 @@ def import_bundle(store: Store, path: Path) -> PutReport:
             check_table(metadata, str(table))
             if metadata.num_rows != manifest.n_cells:
                 raise StoreError(f"{table} has {metadata.num_rows} rows, but its {_MANIFEST} says {manifest.n_cells}.")
-            report = store.put_rows(_accepted(checked_groups(file, str(table)), manifest, _Neighbours(store), refused))
+            report = store.put_rows(
+                _accepted(checked_groups(file, str(table)), manifest, neighbours=_Neighbours(store), refused=refused)
+            )
     except OSError as error:
         raise StoreError(f"The bundle in {path} lacks its table: {error}.") from error
     except (pa.ArrowException, MemoryError) as error:
@@ -246,7 +248,7 @@ _Group = tuple[pa.Table, list[CellRecord | str]]
 
 
 def _accepted(
-    groups: Iterator[_Group], manifest: BundleManifest, neighbours: _Neighbours, refused: list[str]
+    groups: Iterator[_Group], manifest: BundleManifest, *, neighbours: _Neighbours, refused: list[str]
 ) -> Iterator[tuple[list[CellRecord], pa.Table]]:
     """The rows that are results and fit those that are here; of each other one a sentence goes to ``refused``."""
     models, tasks = set(manifest.models), set(manifest.tasks)

@@ -15,7 +15,7 @@ import operator
 import types
 import typing
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +48,6 @@ __all__ = [
     "spec_faults",
 ]
 
-T = TypeVar("T")
 
 TEXT_LISTS = ("row_ids", "choices", "demonstration_ids", "demonstration_labels")
 """Fields of a record that hold texts."""

@@ -166,12 +166,8 @@ def estimate(
     """
     validate_study(study)
     cells = study_cells(study)
-    status = current_status(store, cells)
-    new = [spec for spec in cells if status[spec] == "missing"]
+    by_checkpoint = _missing_by_checkpoint(store, cells)
     counted = _Counting(study, store, device=_device_kind(device), offline=data_offline)
-    by_checkpoint: dict[CheckpointRef, list[CellSpec]] = {}
-    for spec in new:
-        by_checkpoint.setdefault(spec.checkpoint, []).append(spec)
     works: list[WorkCount] = []
     for done, (ref, specs) in enumerate(by_checkpoint.items()):
         if should_stop():
@@ -203,6 +199,15 @@ def estimate(
         basis=tuple(counted.basis),
         rows=counted.rows(),
     )
+
+
+def _missing_by_checkpoint(store: Store, cells: Sequence[CellSpec]) -> dict[CheckpointRef, list[CellSpec]]:
+    status = current_status(store, cells)
+    missing: dict[CheckpointRef, list[CellSpec]] = {}
+    for spec in cells:
+        if status[spec] == "missing":
+            missing.setdefault(spec.checkpoint, []).append(spec)
+    return missing
 
 
 def estimate_from_plain(data: Any) -> tuple[Estimate, int] | None:

@@ -102,11 +102,6 @@ class JobContext:
         left = None if rate is None else (total - done) / rate
         self.report(done, total, current=current, units_per_second=rate, eta_seconds=left)
 
-    def say(self, message: str) -> None:
-        """Shows one sentence about what is going on."""
-        with self._lock:
-            self._news["message"] = message
-
     def _beat_until_end(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):
             try:

@@ -378,7 +378,7 @@ def ask(question: Question) -> Reply:
     for ref in dict.fromkeys((question.tr, question.tl)):
         _warm(ref, question)
     loaded = time.perf_counter()
-    scored = tuple(_scored(question, role, ref, setting) for role, ref, setting in _asked(question))
+    scored = tuple(_scored(question, role, ref=ref, setting=setting) for role, ref, setting in _asked(question))
     return Reply(scored, loaded - start, time.perf_counter() - loaded)
 
 
@@ -412,7 +412,7 @@ def _warm(ref: CheckpointRef, question: Question) -> _Warm:
     return _WARM[key]
 
 
-def _scored(question: Question, role: Role, ref: CheckpointRef, setting: LabelSetting) -> Scored:
+def _scored(question: Question, role: Role, *, ref: CheckpointRef, setting: LabelSetting) -> Scored:
     warm = _warm(ref, question)
     task = _task(question)
     examples = [

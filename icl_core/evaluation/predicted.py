@@ -126,7 +126,11 @@ def _checked_labels(path: Path, wanted: Wanted, normalisation: Normalisation) ->
     """The same of a file that has changed, every row of which is checked in full."""
     for row, record in checked_rows(path):
         if row in wanted:
-            yield row, record if isinstance(record, str) else _labels_in(record, *wanted[row], normalisation)
+            digest, spec = wanted[row]
+            if isinstance(record, str):
+                yield row, record
+            else:
+                yield row, _labels_in(record, digest, spec=spec, normalisation=normalisation)
 
 
 def clear_predicted(folder: Path, results: Sequence[str]) -> int:
@@ -182,13 +186,13 @@ def _derived(path: Path, normalisation: Normalisation) -> pa.Table:
     first: dict[bytes, int] = {}
     columns = dict.fromkeys([*_PLAIN, "row_ids", "gold", *_SCORES[normalisation]])
     parts = [
-        _derived_group(Columns(read()), start, first, normalisation)
+        _derived_group(Columns(read()), start, first=first, normalisation=normalisation)
         for start, _, read in row_groups(path, columns=[*columns])
     ]
     return pa.concat_tables(parts) if parts else _SCHEMA.empty_table()
 
 
-def _derived_group(columns: Columns, start: int, first: dict[bytes, int], normalisation: Normalisation) -> pa.Table:
+def _derived_group(columns: Columns, start: int, *, first: dict[bytes, int], normalisation: Normalisation) -> pa.Table:
     cells = range(columns.n_rows)
     rows = [
         first.setdefault(columns.mark("row_ids", at) + columns.array("gold", at).tobytes(), start + at) for at in cells
@@ -231,7 +235,7 @@ def _bytes_of(labels: LabelArray, offsets: Sequence[int]) -> list[bytes]:
     return [stored[start:end].tobytes() for start, end in pairwise(offsets)]
 
 
-def _labels_in(record: CellRecord, digest: str, spec: CellSpec, normalisation: Normalisation) -> CellLabels | str:
+def _labels_in(record: CellRecord, digest: str, *, spec: CellSpec, normalisation: Normalisation) -> CellLabels | str:
     """What a record predicts, if it is the one that was asked for."""
     if record.key.digest != digest:
         return f"it holds the key {record.key.digest[:12]}"
@@ -268,9 +272,12 @@ class _Labels:
 
     def cells(self, wanted: Wanted, normalisation: Normalisation) -> dict[int, CellLabels | str]:
         """What the wanted rows predict, or the reason why one is not what was asked for."""
-        return {row: self._cell(row, *asked, normalisation) for row, asked in wanted.items()}
+        return {
+            row: self._cell(row, digest, spec=spec, normalisation=normalisation)
+            for row, (digest, spec) in wanted.items()
+        }
 
-    def _cell(self, row: int, digest: str, spec: CellSpec, normalisation: Normalisation) -> CellLabels | str:
+    def _cell(self, row: int, digest: str, *, spec: CellSpec, normalisation: Normalisation) -> CellLabels | str:
         if not 0 <= row < len(self._plain["key"]):
             return "the file has no such row"
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,13 +31,11 @@ class Rows:
     Attributes:
         path: the folder of the store.
         cache: the database in it.
-        n_timeouts: how often a write had to wait longer than the lock timeout and was tried again.
     """
 
     def __init__(self, path: Path, cache: diskcache.Cache | ReadOnlyIndex) -> None:
         self.path = path
         self.cache = cache
-        self.n_timeouts = 0
 
     @classmethod
     def open(cls, path: Path) -> Rows:
@@ -106,11 +104,8 @@ class Rows:
         if isinstance(self.cache, ReadOnlyIndex):
             self.cache = open_cache(self.path / "index")  # there may be room again
         for _ in range(WRITE_ATTEMPTS):
-            try:
-                with self.worded_errors(), self.cache.transact():
-                    return action()
-            except diskcache.Timeout:
-                self.n_timeouts += 1
+            with suppress(diskcache.Timeout), self.worded_errors(), self.cache.transact():
+                return action()
         raise StoreError(
             f"Another process has held the result store in {self.path} for {WRITE_ATTEMPTS * LOCK_TIMEOUT_S:.0f} s; "
             "end it or try again later. Nothing was changed."

@@ -1,7 +1,7 @@
 """The missing cells of one checkpoint, scored and handed on to be stored.
 
-It decides nothing about prompts or scores: cells come from the feed, and the engine scores them in its own thread's
-time (run.py says which thread does what).
+It decides nothing about prompts or scores: cells come from the feed, and the engine scores them. run.py says which
+thread does what.
 """
 
 from __future__ import annotations

@@ -426,9 +426,9 @@ class Store:
         by_model: dict[str, list[int]] = {}
         for at in new.values():
             by_model.setdefault(batch[at].spec.checkpoint.model, []).append(at)
-        return outcomes, [self._write_batch(model, batch, mine, rows) for model, mine in by_model.items()]
+        return outcomes, [self._write_batch(model, batch, mine=mine, rows=rows) for model, mine in by_model.items()]
 
-    def _write_batch(self, model: str, batch: Sequence[CellRecord], mine: list[int], rows: pa.Table | None) -> str:
+    def _write_batch(self, model: str, batch: Sequence[CellRecord], *, mine: list[int], rows: pa.Table | None) -> str:
         """Writes some records of a batch as a file of their model and indexes it; gives its name; inside a write."""
         records = [batch[at] for at in mine]
         table = table_of(records) if rows is None else rows.take(pa.array(mine)).combine_chunks()

@@ -210,9 +210,9 @@ def check_values(study: Study) -> None:
         for value in values:
             _check_choice(what, value, typing.get_args(literal))
     for seed in study.demo_seeds:
-        _check_number("a demonstration seed", seed, 0, MAX_SEED)
-    _check_number("the number of demonstrations", study.n_shots, 1, MAX_SHOTS)
-    _check_number("the number of test rows", study.n_test, 1, MAX_TEST_EXAMPLES)
+        _check_number("a demonstration seed", seed, low=0, high=MAX_SEED)
+    _check_number("the number of demonstrations", study.n_shots, low=1, high=MAX_SHOTS)
+    _check_number("the number of test rows", study.n_test, low=1, high=MAX_TEST_EXAMPLES)
     _check_choice("alphabet", study.alphabet, typing.get_args(Alphabet))
     _check_choice("sampling", study.sampling, typing.get_args(Sampling))
     _check_choice("dtype", study.dtype, DTYPES)
@@ -235,7 +235,7 @@ def _check_choice(what: str, value: object, known: Collection[str]) -> None:
         raise UnknownNameError(f"Unknown {what} {value!r}; known are {', '.join(known)}.")
 
 
-def _check_number(what: str, value: object, low: int, high: int) -> None:
+def _check_number(what: str, value: object, *, low: int, high: int) -> None:
     if type(value) is not int or not low <= value <= high:
         raise StudyError(f"{shown(repr(value))} cannot be {what}; it must be a whole number from {low} to {high}.")
 
@@ -264,7 +264,7 @@ def _check_checkpoint(ref: CheckpointRef) -> None:
     for what, text in (("model", ref.model), ("checkpoint", ref.revision), ("place", ref.location)):
         _check_text(f"The {what}", text)
     if ref.step is not None:
-        _check_number(f"the step of {ref.model} {ref.revision}", ref.step, 0, 2**62)
+        _check_number(f"the step of {ref.model} {ref.revision}", ref.step, low=0, high=2**62)
     if family.models and get_model(ref.model).family != ref.family:
         raise StudyError(f"{ref.model} belongs to the family {MODELS[ref.model].family}, not to {ref.family}.")
     if ref.source == "folder":

@@ -278,16 +278,21 @@ def refuse_unaccounted(model: Any, info: Mapping[str, Any], state: Mapping[str, 
     Raises:
         CheckpointError: naming the first tensors and their number.
     """
-    _refuse(where, sorted(info["missing_keys"]), "that the model needs {are} missing from the weights")
+    _refuse(where, sorted(info["missing_keys"]), what="that the model needs {are} missing from the weights")
     unused = sorted(name for name in info["unexpected_keys"] if not _is_leftover(name, _stored(name, state), model))
     remedy = "merge the adapter first" if any("lora_" in name for name in unused) else _CONFIG_REMEDY
-    _refuse(where, unused, "in the weights {are} not used by the model that config.json describes", remedy)
+    _refuse(where, unused, what="in the weights {are} not used by the model that config.json describes", remedy=remedy)
     shapes = [f"{name} is {tuple(is_)}, not {tuple(wanted)}" for name, is_, wanted in info["mismatched_keys"]]
-    _refuse(where, sorted(shapes), "{have} another shape than config.json asks for", _CONFIG_REMEDY)
+    _refuse(where, sorted(shapes), what="{have} another shape than config.json asks for", remedy=_CONFIG_REMEDY)
     buffers = {name.rsplit(".", 1)[-1] for name, _ in model.named_buffers()}
     codes = [name for name, tensor in state.items() if not tensor.is_floating_point()]
     codes = [name for name in codes if name.rsplit(".", 1)[-1] not in buffers and name not in info["unexpected_keys"]]
-    _refuse(where, sorted(codes), "{hold} whole numbers (quantised weights)", "give the checkpoint before quantisation")
+    _refuse(
+        where,
+        sorted(codes),
+        what="{hold} whole numbers (quantised weights)",
+        remedy="give the checkpoint before quantisation",
+    )
     _refuse_twice(model, state, where)
     _refuse_torn(model, where)
 
@@ -341,7 +346,7 @@ def _refuse_torn(model: Any, where: str) -> None:
         )
 
 
-def _refuse(where: str, names: list[str], what: str, remedy: str = "download or copy the checkpoint again") -> None:
+def _refuse(where: str, names: list[str], *, what: str, remedy: str = "download or copy the checkpoint again") -> None:
     if names:
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         one = len(names) == 1

@@ -86,22 +86,24 @@ def load_checkpoint(
     hash_cache = hash_cache or settings.store_path() / "hashes.json"
     try:
         before = _stamps(ref, offline, hash_cache)
-        model, tokenizer = _load(ref, dtype, attention, offline, hash_cache)
+        model, tokenizer = _load(ref, dtype, attention=attention, offline=offline, hash_cache=hash_cache)
         model = _unmapped(model.to(device)).eval().requires_grad_(False)
-        return LoadedCheckpoint(ref, model, tokenizer, _identity_of_loaded(ref, before, offline, hash_cache))
+        return LoadedCheckpoint(
+            ref, model, tokenizer, _identity_of_loaded(ref, before, offline=offline, hash_cache=hash_cache)
+        )
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise CheckpointError(f"{ref.model} at {ref.revision} does not fit into the memory of {device}.") from error
 
 
-def _load(ref: CheckpointRef, dtype: str, attention: str, offline: bool, hash_cache: Path) -> tuple[Any, Any]:
+def _load(ref: CheckpointRef, dtype: str, *, attention: str, offline: bool, hash_cache: Path) -> tuple[Any, Any]:
     """Model and tokenizer of a checkpoint of any source."""
     if ref.source == "fused":
-        return _load_fused(ref, dtype, attention, offline, hash_cache)
+        return _load_fused(ref, dtype, attention=attention, offline=offline, hash_cache=hash_cache)
     resolved = resolve_checkpoint(ref, offline=offline)
     if ref.source == "gguf":
         folder = _convert_gguf(Path(ref.location), hash_cache)
         names = sorted(path.name for path in folder.glob("*.safetensors"))
-        return _load_native(folder, names, dtype, attention), _tokenizer_of(ref, folder)
+        return _load_native(folder, names, dtype=dtype, attention=attention), _tokenizer_of(ref, folder)
     return _load_model(resolved, dtype, attention), _tokenizer_of(ref, tokenizer_folder(resolved))
 
 
@@ -129,7 +131,7 @@ def _stamps_of(paths: Iterable[Path]) -> dict[Path, list[int]]:
 
 
 def _identity_of_loaded(
-    ref: CheckpointRef, before: Mapping[Path, list[int]], offline: bool, hash_cache: Path
+    ref: CheckpointRef, before: Mapping[Path, list[int]], *, offline: bool, hash_cache: Path
 ) -> CheckpointIdentity:
     """What was loaded, by content: hashed after loading, from files that are still those of before.
 
@@ -205,17 +207,17 @@ def _check_device(device: str) -> None:
 def _load_model(resolved: ResolvedCheckpoint, dtype: str, attention: str) -> Any:
     folder = checkpoint_folder(resolved)
     if resolved.ref.remap is not None:
-        return _load_remapped(folder, resolved, dtype, attention)
-    return _load_native(folder, resolved.weight_names, dtype, attention)
+        return _load_remapped(folder, resolved, dtype=dtype, attention=attention)
+    return _load_native(folder, resolved.weight_names, dtype=dtype, attention=attention)
 
 
-def _load_native(folder: Path, names: Iterable[str], dtype: str, attention: str) -> Any:
+def _load_native(folder: Path, names: Iterable[str], *, dtype: str, attention: str) -> Any:
     config, state = native_config(folder), read_state_dict([folder / name for name in names])
     return model_from_state_dict(config, state, dtype=dtype, attention=attention, where=str(folder))
 
 
 def _load_fused(
-    ref: CheckpointRef, dtype: str, attention: str, offline: bool, hash_cache: Path | None
+    ref: CheckpointRef, dtype: str, *, attention: str, offline: bool, hash_cache: Path | None
 ) -> tuple[Any, Any]:
     """Model and tokenizer of mixed parameters; the tokenizers of both parents have to be the same."""
     parents = fusion_parents(ref)
@@ -250,7 +252,7 @@ def _weight_paths(ref: CheckpointRef, offline: bool, hash_cache: Path | None) ->
     return folder, [folder / name for name in resolved.weight_names]
 
 
-def _load_remapped(folder: Path, resolved: ResolvedCheckpoint, dtype: str, attention: str) -> Any:
+def _load_remapped(folder: Path, resolved: ResolvedCheckpoint, *, dtype: str, attention: str) -> Any:
     from icl_core.models.remaps import get_remap
 
     remap = get_remap(str(resolved.ref.remap))

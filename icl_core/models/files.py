@@ -119,7 +119,7 @@ def choose_weight_files(
             _refuse_missing([name for name in shards if name not in present], where)
             return (*shards, index)
         if numbered or index in present:
-            _require_all_shards(numbered, index, present, where)
+            _require_all_shards(numbered, index, present=present, where=where)
             return (*numbered, index)
     raise CheckpointError(f"{where} holds no weights (neither safetensors nor .bin); choose another checkpoint.")
 
@@ -141,7 +141,7 @@ def _indexed_shards(index: Mapping[str, Any], where: str) -> list[str]:
     return sorted(names)
 
 
-def _require_all_shards(shards: Sequence[str], index: str, present: Collection[str], where: str) -> None:
+def _require_all_shards(shards: Sequence[str], index: str, *, present: Collection[str], where: str) -> None:
     if not shards or index not in present:
         _refuse_missing([index if shards else "every shard"], where)
     stem, count, suffix = re.fullmatch(r"(.*-)\d+-of-(\d+)(\..*)", shards[0]).groups()  # type: ignore[union-attr]

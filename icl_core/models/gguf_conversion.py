@@ -61,7 +61,7 @@ def _model(folder: Path, header: GgufHeader, where: str) -> Any:
     from transformers import AutoConfig, GgufConfig
 
     config = AutoConfig.from_pretrained(folder, gguf_file=_FILE, local_files_only=True, trust_remote_code=False)
-    _carry_over(config, header, folder / _FILE, where)
+    _carry_over(config, header, path=folder / _FILE, where=where)
     _refuse_unknown_keys(config, header, where)
     model_class = model_class_of(config)
     model, info = build_accounted(
@@ -112,7 +112,7 @@ def _refuse_unread_tensors(model: Any, header: GgufHeader, where: str) -> None:
 # --- settings --------------------------------------------------------------------------------------------------------
 
 
-def _carry_over(config: Any, header: GgufHeader, path: Path, where: str) -> None:
+def _carry_over(config: Any, header: GgufHeader, *, path: Path, where: str) -> None:
     """Sets what transformers leaves out and a configuration can say: scaled rotary positions, the context length."""
     if header.context_length:
         config.max_position_embeddings = header.context_length

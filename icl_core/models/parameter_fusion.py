@@ -161,11 +161,13 @@ def mix_parameters(
                     f"Parameter {name} has the shape {tuple(first.shape)} in one checkpoint and {tuple(second.shape)} "
                     "in the other; only checkpoints of one architecture can be mixed."
                 )
-            mixed[name] = _mixed(name, first, second, weight, exact).to(dtype if first.is_floating_point() else None)
+            mixed[name] = _mixed(name, first, second=second, weight=weight, exact=exact).to(
+                dtype if first.is_floating_point() else None
+            )
     return mixed
 
 
-def _mixed(name: str, first: torch.Tensor, second: torch.Tensor, weight: float, exact: torch.dtype) -> torch.Tensor:
+def _mixed(name: str, first: torch.Tensor, *, second: torch.Tensor, weight: float, exact: torch.dtype) -> torch.Tensor:
     """A new tensor: nothing of the files stays mapped in memory."""
     if not first.is_floating_point():
         if not bool((first == second).all()):

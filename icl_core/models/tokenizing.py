@@ -51,24 +51,30 @@ _too_slow: dict[object, str] = {}
 """Tokenizers that took too long, by name, with the sentence about them: nobody waits for them twice."""
 
 
-def _ask(where: str, seconds: float, kind: str, name: object, *rest: object) -> Any:
+def _ask(where: str, question: tuple[Any, ...], *, seconds: float) -> Any:
     """The worker's answer, or one sentence on why there is none.
+
+    Args:
+        where: the file, in the user's words.
+        question: of the worker: its kind, the name of the tokenizer, and what the kind needs.
+        seconds: most time that it may take.
 
     Raises:
         CheckpointError: a limit was exceeded or the process crashed.
         ScoringError: the tokenizer refuses.
     """
+    name = question[1]
     if name in _too_slow:
         raise CheckpointError(_too_slow[name])
     memory_bytes = min(MOST_MEMORY_BYTES, psutil.virtual_memory().available / 2)
     limits = {"seconds": seconds, "memory_bytes": memory_bytes}
     try:
         try:
-            return _worker().ask((kind, name, *rest), **limits)
+            return _worker().ask(question, **limits)
         except WorkerEnded as ended:
             if ended.reason != "died":
                 raise
-            return _worker().ask((kind, name, *rest), **limits)  # something else may have killed it
+            return _worker().ask(question, **limits)  # something else may have killed it
     except WorkerEnded as ended:
         why = {
             "time": f"takes longer than {seconds:.0f} s for a few texts",
@@ -87,7 +93,7 @@ def check_tokenizer_file(path: Path, *, where: str) -> None:
         CheckpointError: it cannot be read within the limits.
     """
     try:
-        _ask(where, LIMIT_SECONDS, "count", _file_name(path), [])
+        _ask(where, ("count", _file_name(path), []), seconds=LIMIT_SECONDS)
     except ScoringError as error:
         raise CheckpointError(f"The tokenizer in {path.parent} cannot be loaded: {error}") from None
 
@@ -100,7 +106,7 @@ def count_tokens(path: Path, texts: Sequence[str], *, where: str) -> list[float]
         ScoringError: it refuses a text.
     """
     name = _file_name(path)
-    return [n for part in _parts(texts) for n in _ask(where, COUNT_SECONDS, "count", name, part)]
+    return [n for part in _parts(texts) for n in _ask(where, ("count", name, part), seconds=COUNT_SECONDS)]
 
 
 def _file_name(path: Path) -> tuple[str, ...]:
@@ -158,12 +164,13 @@ class BoundedTokenizer:
 
     def _encode(self, texts: Sequence[str], add_special_tokens: bool) -> Iterator[Encoded]:
         splits = bool(getattr(self.wrapped, "split_special_tokens", False))
-        question = [texts, add_special_tokens, splits]
-        answered = _ask(self._where, LIMIT_SECONDS, "encode", self._name, "", *question) if self._name else None
+        rest = (texts, add_special_tokens, splits)
+        known = ("encode", self._name, "", *rest)
+        answered = _ask(self._where, known, seconds=LIMIT_SECONDS) if self._name else None
         if answered is None:  # the process has not met it, or was started anew
             text = self.wrapped.backend_tokenizer.to_str()
             self._name = hashlib.sha256(text.encode()).hexdigest()
-            answered = _ask(self._where, LIMIT_SECONDS, "encode", self._name, text, *question)
+            answered = _ask(self._where, ("encode", self._name, text, *rest), seconds=LIMIT_SECONDS)
         return _unpacked(*answered)
 
 
@@ -203,8 +210,11 @@ def answer(question: tuple[Any, ...]) -> Any:
     Raises:
         ScoringError: a text grows beyond all measure; and whatever the library raises.
     """
-    kind, *rest = question
-    return _count(*rest) if kind == "count" else _encode(*rest)
+    kind, name, *rest = question
+    if kind == "count":
+        return _count(name, *rest)
+    text, texts, add_special_tokens, splits = rest
+    return _encode(name, text, texts=texts, add_special_tokens=add_special_tokens, splits=splits)
 
 
 def _count(name: tuple[str, ...], texts: list[str]) -> list[float]:
@@ -216,7 +226,7 @@ def _count(name: tuple[str, ...], texts: list[str]) -> list[float]:
 
 
 def _encode(
-    name: str, text: str, texts: list[str], add_special_tokens: bool, splits: bool
+    name: str, text: str, *, texts: list[str], add_special_tokens: bool, splits: bool
 ) -> tuple[list[int], bytes, bytes] | None:
     from tokenizers import Tokenizer
 

@@ -239,7 +239,7 @@ def _n_items(length: int, n_words: int) -> int:
     return -(-length // (n_words + 3))
 
 
-def _noisy(rng: np.random.Generator, labels: IntArray, n_labels: IntArray | int, label_noise: float) -> IntArray:
+def _noisy(rng: np.random.Generator, labels: IntArray, *, n_labels: IntArray | int, label_noise: float) -> IntArray:
     """Redraw each label uniformly (it may stay) with probability ``label_noise``."""
     redrawn = rng.integers(n_labels, size=labels.shape)
     return np.where(rng.random(labels.shape) < label_noise, redrawn, labels)
@@ -253,7 +253,7 @@ def _knowledge(rng: np.random.Generator, *, as_list: bool, length: int, label_no
     first, n_labels = tables.first_class[task], tables.n_labels[task]
     labels = rng.integers(n_labels)
     inputs = _draw_mixed_inputs(rng, first + labels, n_words=n_words)
-    names = tables.labels[first + _noisy(rng, labels, n_labels, label_noise)]
+    names = tables.labels[first + _noisy(rng, labels, n_labels=n_labels, label_noise=label_noise)]
     between, after = (NEWLINE, SEPARATOR) if as_list else (IS, STOP)
     return _layout(inputs, names, between=between, after=after, length=length)
 
@@ -274,7 +274,7 @@ def _natural_list(rng: np.random.Generator, *, permuted: bool, length: int, labe
     n_words = int(rng.integers(1, MAX_INPUT_WORDS + 1))
     labels = rng.integers(len(classes), size=_n_items(length, n_words))
     inputs = draw_input(rng, _draw_sense(rng, classes), labels, n_words=n_words)
-    shown = names[_noisy(rng, labels, len(classes), label_noise)]
+    shown = names[_noisy(rng, labels, n_labels=len(classes), label_noise=label_noise)]
     return _layout(inputs, shown, between=NEWLINE, after=SEPARATOR, length=length)
 
 

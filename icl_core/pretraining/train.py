@@ -280,7 +280,7 @@ def _train(
     """All steps of a run; what is known of each kept checkpoint, or None when stopped."""
     optimizer = _optimizer(model, member)
     losses: list[float] = []
-    kept = [_keep(model, member, 0, losses, out_path=out_path)]
+    kept = [_keep(model, member, step=0, losses=losses, out_path=out_path)]
     for step, batch in enumerate(training_batches(member, seed=seed), start=1):
         if should_stop is not None and should_stop():
             return None
@@ -288,13 +288,13 @@ def _train(
         if on_progress is not None:
             on_progress(step, member.n_steps, losses[-1])
         if step in member.checkpoint_steps:
-            kept.append(_keep(model, member, step, losses, out_path=out_path))
+            kept.append(_keep(model, member, step=step, losses=losses, out_path=out_path))
             losses = []
     return kept
 
 
 def _keep(
-    model: LlamaForCausalLM, member: SuiteMember, step: int, losses: list[float], *, out_path: Path
+    model: LlamaForCausalLM, member: SuiteMember, *, step: int, losses: list[float], out_path: Path
 ) -> dict[str, Any]:
     """Save a checkpoint; its step, tokens and mean training loss since the checkpoint before."""
     folder = f"step-{step}"

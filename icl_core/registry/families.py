@@ -38,7 +38,6 @@ __all__ = [
     "known_checkpoints",
     "model_of_repository",
     "nearest_checkpoints",
-    "paper_checkpoints",
     "way_of",
 ]
 
@@ -413,7 +412,7 @@ _OLMO2_NOTE = (
 )
 
 
-def _smollm2(size: str, tokens_per_step: int, n_parameters: int, steps: range) -> Model:
+def _smollm2(size: str, tokens_per_step: int, *, n_parameters: int, steps: range) -> Model:
     location = f"HuggingFaceTB/SmolLM2-{size}-intermediate-checkpoints"
     return Model(
         name=f"smollm2-{size.lower()}",
@@ -428,7 +427,7 @@ def _smollm2(size: str, tokens_per_step: int, n_parameters: int, steps: range) -
 
 
 def _native(
-    family: str, name: str, location: str, rule: RevisionRule, *, n_parameters: int | None, **facts: Any
+    family: str, name: str, *, location: str, rule: RevisionRule, n_parameters: int | None, **facts: Any
 ) -> Model:
     url = f"https://huggingface.co/{location}"
     return Model(name, family, location, rule, url, n_parameters=n_parameters, **facts)
@@ -442,8 +441,8 @@ _OLMO = (
     _native(
         "olmo",
         "olmo-1b",
-        "allenai/OLMo-1B-hf",
-        _OLMO_RULE,
+        location="allenai/OLMo-1B-hf",
+        rule=_OLMO_RULE,
         n_parameters=1_176_764_416,
         revisions=("step1000-tokens4B",),
         context_length=2048,
@@ -451,32 +450,32 @@ _OLMO = (
     _native(
         "olmo",
         "olmo-1b-0724",
-        "allenai/OLMo-1B-0724-hf",
-        _OLMO_RULE,
+        location="allenai/OLMo-1B-0724-hf",
+        rule=_OLMO_RULE,
         n_parameters=1_279_787_008,
         revisions=("step1000-tokens2B",),
     ),
     _native(
         "olmo",
         "olmo-7b-0424",
-        "allenai/OLMo-7B-0424-hf",
-        _OLMO_RULE,
+        location="allenai/OLMo-7B-0424-hf",
+        rule=_OLMO_RULE,
         n_parameters=None,
         revisions=("step1000-tokens4B",),
     ),
     _native(
         "olmo",
         "olmo-7b-0724",
-        "allenai/OLMo-7B-0724-hf",
-        _OLMO_RULE,
+        location="allenai/OLMo-7B-0724-hf",
+        rule=_OLMO_RULE,
         n_parameters=None,
         revisions=("step1000-tokens4B",),
     ),
     _native(
         "olmo2",
         "olmo2-1b",
-        "allenai/OLMo-2-0425-1B",
-        _OLMO2_RULE,
+        location="allenai/OLMo-2-0425-1B",
+        rule=_OLMO2_RULE,
         n_parameters=1_484_916_736,
         revisions=("stage1-step10000-tokens21B", "stage1-step1907359-tokens4001B"),
         context_length=4096,
@@ -485,8 +484,8 @@ _OLMO = (
     _native(
         "olmo2",
         "olmo2-1b-early",
-        "allenai/OLMo-2-0425-1B-early-training",
-        RevisionRule(r"(?:stage1-)?step(?P<step>\d+)-tokens(?P<tokens>\d+)(?P<unit>[BT])"),
+        location="allenai/OLMo-2-0425-1B-early-training",
+        rule=RevisionRule(r"(?:stage1-)?step(?P<step>\d+)-tokens(?P<tokens>\d+)(?P<unit>[BT])"),
         n_parameters=1_484_916_736,
         context_length=4096,
         note="37 checkpoints, steps 0 to 36000 by 1000.",
@@ -494,8 +493,8 @@ _OLMO = (
     _native(
         "olmo2",
         "olmo2-7b",
-        "allenai/OLMo-2-1124-7B",
-        _OLMO2_RULE,
+        location="allenai/OLMo-2-1124-7B",
+        rule=_OLMO2_RULE,
         n_parameters=7_298_617_344,
         revisions=("stage1-step1000-tokens5B", "stage1-step928646-tokens3896B"),
         context_length=4096,
@@ -511,8 +510,8 @@ _OLMO = (
     _native(
         "olmo2",
         "olmo2-13b",
-        "allenai/OLMo-2-1124-13B",
-        _OLMO2_RULE,
+        location="allenai/OLMo-2-1124-13B",
+        rule=_OLMO2_RULE,
         n_parameters=None,
         revisions=("stage1-step596057-tokens5001B",),
         context_length=4096,
@@ -521,8 +520,8 @@ _OLMO = (
     _native(
         "olmo2",
         "olmo2-32b",
-        "allenai/OLMo-2-0325-32B",
-        _OLMO2_RULE,
+        location="allenai/OLMo-2-0325-32B",
+        rule=_OLMO2_RULE,
         n_parameters=None,
         revisions=("stage1-step721901-tokens6056B",),
         context_length=4096,
@@ -531,8 +530,8 @@ _OLMO = (
     _native(
         "olmo3",
         "olmo3-7b",
-        "allenai/Olmo-3-1025-7B",
-        RevisionRule(r"stage1-step(?P<step>\d+)", template="stage1-step{step}", tokens_per_step=4_194_304),
+        location="allenai/Olmo-3-1025-7B",
+        rule=RevisionRule(r"stage1-step(?P<step>\d+)", template="stage1-step{step}", tokens_per_step=4_194_304),
         n_parameters=None,
         steps=(0, 1000, 1_413_814),
         note=_OLMO3_NOTE,
@@ -540,22 +539,22 @@ _OLMO = (
     _native(
         "olmo3",
         "olmo3-32b",
-        "allenai/Olmo-3-1125-32B",
-        RevisionRule(r"stage1-step(?P<step>\d+)", template="stage1-step{step}", tokens_per_step=8_388_608),
+        location="allenai/Olmo-3-1125-32B",
+        rule=RevisionRule(r"stage1-step(?P<step>\d+)", template="stage1-step{step}", tokens_per_step=8_388_608),
         n_parameters=None,
         note=_OLMO3_NOTE,
     ),
 )
 
 _OTHERS = (
-    _smollm2("135M", 1_048_576, 134_515_008, range(240_000, 1_920_001, 240_000)),
-    _smollm2("360M", 1_572_864, 361_821_120, range(160_000, 2_560_001, 160_000)),
-    _smollm2("1.7B", 2_097_152, 1_711_376_384, range(125_000, 5_125_001, 125_000)),
+    _smollm2("135M", 1_048_576, n_parameters=134_515_008, steps=range(240_000, 1_920_001, 240_000)),
+    _smollm2("360M", 1_572_864, n_parameters=361_821_120, steps=range(160_000, 2_560_001, 160_000)),
+    _smollm2("1.7B", 2_097_152, n_parameters=1_711_376_384, steps=range(125_000, 5_125_001, 125_000)),
     _native(
         "smollm3",
         "smollm3-3b",
-        "HuggingFaceTB/SmolLM3-3B-checkpoints",
-        RevisionRule(r"(?:stage\d-)?step-(?P<step>\d+)", tokens_per_step=2_359_296),
+        location="HuggingFaceTB/SmolLM3-3B-checkpoints",
+        rule=RevisionRule(r"(?:stage\d-)?step-(?P<step>\d+)", tokens_per_step=2_359_296),
         n_parameters=3_075_098_624,
         revisions=("stage1-step-40000", "stage2-step-3480000", "stage3-step-4720000"),
         note="The configuration on main was reported broken: use the step branches.",
@@ -563,8 +562,8 @@ _OTHERS = (
     _native(
         "tinyllama",
         "tinyllama-1.1b",
-        "TinyLlama/tinyLlama-intermediate-checkpoints",
-        RevisionRule(r"step-(?P<thousands>\d+)k-token-(?P<tokens>\d+)B"),
+        location="TinyLlama/tinyLlama-intermediate-checkpoints",
+        rule=RevisionRule(r"step-(?P<thousands>\d+)k-token-(?P<tokens>\d+)B"),
         n_parameters=1_100_048_384,
         revisions=("step-10k-token-21B", "step-50k-token-105B", "step-480k-token-1007B"),
         context_length=2048,
@@ -575,8 +574,8 @@ _OTHERS = (
         _native(
             "bloom",
             f"bloom-{size}",
-            f"bigscience/bloom-{size}-intermediate",
-            RevisionRule(r"global_step(?P<step>\d+)", template="global_step{step}"),
+            location=f"bigscience/bloom-{size}-intermediate",
+            rule=RevisionRule(r"global_step(?P<step>\d+)", template="global_step{step}"),
             n_parameters=n_parameters,
             steps=(1000, 10_000, 100_000),
             tokenizer_location=f"bigscience/bloom-{size}",
@@ -588,16 +587,16 @@ _OTHERS = (
     _native(
         "apertus",
         "apertus-8b",
-        "swiss-ai/Apertus-8B-2509",
-        _OLMO_RULE,
+        location="swiss-ai/Apertus-8B-2509",
+        rule=_OLMO_RULE,
         n_parameters=None,
         revisions=("step50000-tokens210B", "step1432000-tokens6014B"),
     ),
     _native(
         "lucie",
         "lucie-7b",
-        "OpenLLM-France/Lucie-7B",
-        RevisionRule(r"step(?P<step>\d{7})", template="step{step:07d}"),
+        location="OpenLLM-France/Lucie-7B",
+        rule=RevisionRule(r"step(?P<step>\d{7})", template="step{step:07d}"),
         n_parameters=None,
         steps=(50_000, 753_851),
         note="The batch grows during training, so tokens do not follow from the step.",
@@ -606,8 +605,8 @@ _OTHERS = (
         _native(
             "mistral-gpt2",
             f"{name}-gpt2-small",
-            f"stanford-crfm/{name}-gpt2-small-x{seed}",
-            RevisionRule(r"checkpoint-(?P<step>\d+)", template="checkpoint-{step}"),
+            location=f"stanford-crfm/{name}-gpt2-small-x{seed}",
+            rule=RevisionRule(r"checkpoint-(?P<step>\d+)", template="checkpoint-{step}"),
             n_parameters=124_439_808,
             steps=(*range(0, 100, 10), *range(100, 2000, 50), *range(2000, 20_000, 100), *range(20_000, 400_001, 1000)),
             complete=True,
@@ -622,7 +621,7 @@ MODELS: Mapping[str, Model] = MappingProxyType(
 )
 
 
-def _family(name: str, title: str, licence: str, url: str, *, in_paper: bool = False, note: str = "") -> Family:
+def _family(name: str, title: str, *, licence: str, url: str, in_paper: bool = False, note: str = "") -> Family:
     models = tuple(model.name for model in MODELS.values() if model.family == name)
     return Family(name, title, licence, url, models, in_paper, note)
 
@@ -636,73 +635,80 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             _family(
                 "tiny",
                 "Tiny suite (embedded)",
-                _APACHE,
-                "https://arxiv.org/abs/2406.14022",
+                licence=_APACHE,
+                url="https://arxiv.org/abs/2406.14022",
                 note="Small models of a synthetic language, trained by this project and shipped with it.",
             ),
             _family(
                 "lab",
                 "Controlled lab",
-                _APACHE,
-                "https://arxiv.org/abs/2503.05631",
+                licence=_APACHE,
+                url="https://arxiv.org/abs/2503.05631",
                 note="Transformers that read vectors, trained by the lab with one knob changed at a time.",
             ),
-            _family("pythia", "Pythia", _APACHE, _PYTHIA_URL, in_paper=True),
+            _family("pythia", "Pythia", licence=_APACHE, url=_PYTHIA_URL, in_paper=True),
             _family(
                 "minicpm",
                 "MiniCPM",
-                "General Model License (OpenBMB)",
-                _CARD + "openbmb/MiniCPM-2B-history",
+                licence="General Model License (OpenBMB)",
+                url=_CARD + "openbmb/MiniCPM-2B-history",
                 in_paper=True,
             ),
-            _family("amber", "Amber", _APACHE, _CARD + "LLM360/Amber", in_paper=True),
-            _family("crystalcoder", "CrystalCoder", _APACHE, _CARD + "LLM360/CrystalCoder", in_paper=True),
-            _family("olmo", "OLMo", _APACHE, _CARD + "allenai/OLMo-7B", in_paper=True),
+            _family("amber", "Amber", licence=_APACHE, url=_CARD + "LLM360/Amber", in_paper=True),
+            _family("crystalcoder", "CrystalCoder", licence=_APACHE, url=_CARD + "LLM360/CrystalCoder", in_paper=True),
+            _family("olmo", "OLMo", licence=_APACHE, url=_CARD + "allenai/OLMo-7B", in_paper=True),
             _family(
                 "baichuan2",
                 "Baichuan2",
-                "Baichuan 2 Community License",
-                _CARD + "baichuan-inc/Baichuan2-7B-Intermediate-Checkpoints",
+                licence="Baichuan 2 Community License",
+                url=_CARD + "baichuan-inc/Baichuan2-7B-Intermediate-Checkpoints",
                 in_paper=True,
             ),
-            _family("k2", "K2", _APACHE, _CARD + "LLM360/K2"),
-            _family("pythia-deduped", "Pythia, deduplicated data", _APACHE, _PYTHIA_URL),
+            _family("k2", "K2", licence=_APACHE, url=_CARD + "LLM360/K2"),
+            _family("pythia-deduped", "Pythia, deduplicated data", licence=_APACHE, url=_PYTHIA_URL),
             _family(
                 "polypythias",
                 "PolyPythias (nine seeds)",
-                _APACHE,
-                "https://arxiv.org/abs/2503.09543",
+                licence=_APACHE,
+                url="https://arxiv.org/abs/2503.09543",
             ),
-            _family("olmo2", "OLMo 2", _APACHE, _CARD + "allenai/OLMo-2-1124-7B"),
-            _family("olmo3", "OLMo 3", _APACHE, _CARD + "allenai/Olmo-3-1025-7B"),
-            _family("smollm2", "SmolLM2", _APACHE, _CARD + "HuggingFaceTB/SmolLM2-135M-intermediate-checkpoints"),
-            _family("smollm3", "SmolLM3", _APACHE, _CARD + "HuggingFaceTB/SmolLM3-3B-checkpoints"),
-            _family("tinyllama", "TinyLlama", _APACHE, _CARD + "TinyLlama/tinyLlama-intermediate-checkpoints"),
-            _family("bloom", "BLOOM", "BigScience RAIL 1.0", _CARD + "bigscience/bloom-560m-intermediate"),
-            _family("apertus", "Apertus", _APACHE, _CARD + "swiss-ai/Apertus-8B-2509"),
-            _family("lucie", "Lucie", _APACHE, _CARD + "OpenLLM-France/Lucie-7B"),
+            _family("olmo2", "OLMo 2", licence=_APACHE, url=_CARD + "allenai/OLMo-2-1124-7B"),
+            _family("olmo3", "OLMo 3", licence=_APACHE, url=_CARD + "allenai/Olmo-3-1025-7B"),
             _family(
-                "mistral-gpt2", "GPT-2 of the Mistral project", _APACHE, "https://github.com/stanford-crfm/mistral"
+                "smollm2", "SmolLM2", licence=_APACHE, url=_CARD + "HuggingFaceTB/SmolLM2-135M-intermediate-checkpoints"
+            ),
+            _family("smollm3", "SmolLM3", licence=_APACHE, url=_CARD + "HuggingFaceTB/SmolLM3-3B-checkpoints"),
+            _family(
+                "tinyllama", "TinyLlama", licence=_APACHE, url=_CARD + "TinyLlama/tinyLlama-intermediate-checkpoints"
+            ),
+            _family("bloom", "BLOOM", licence="BigScience RAIL 1.0", url=_CARD + "bigscience/bloom-560m-intermediate"),
+            _family("apertus", "Apertus", licence=_APACHE, url=_CARD + "swiss-ai/Apertus-8B-2509"),
+            _family("lucie", "Lucie", licence=_APACHE, url=_CARD + "OpenLLM-France/Lucie-7B"),
+            _family(
+                "mistral-gpt2",
+                "GPT-2 of the Mistral project",
+                licence=_APACHE,
+                url="https://github.com/stanford-crfm/mistral",
             ),
             _family(
                 "local",
                 "Own checkpoints",
-                "as given by their owner",
-                "https://huggingface.co/docs/transformers",
+                licence="as given by their owner",
+                url="https://huggingface.co/docs/transformers",
                 note="A folder of checkpoint folders (step-1000/, checkpoint-3000/) or one GGUF file.",
             ),
             _family(
                 "hub",
                 "Any other Hub repository",
-                "as given by its card",
-                "https://huggingface.co/models",
+                licence="as given by its card",
+                url="https://huggingface.co/models",
                 note="Steps are read from the names of branches and tags, such as step1000 or step1000-tokens4B.",
             ),
             _family(
                 "fused",
                 "Mixed parameters",
-                "as of both parents",
-                "https://arxiv.org/abs/2203.05482",
+                licence="as of both parents",
+                url="https://arxiv.org/abs/2203.05482",
                 note="Parameters of two checkpoints of one architecture, mixed with a weight when they are loaded.",
             ),
         )
@@ -774,11 +780,6 @@ def known_checkpoints(model: Model) -> tuple[CheckpointRef, ...]:
 
 def _step_of(ref: CheckpointRef) -> int:
     return -1 if ref.step is None else ref.step
-
-
-def paper_checkpoints(model: Model) -> tuple[CheckpointRef, ...]:
-    """The paper's grid where its code tells it (``model.paper_steps``), else 17 documented steps evenly spread."""
-    return _paper_choice(known_checkpoints(model))
 
 
 def checkpoint_faults(ref: CheckpointRef) -> str | None:

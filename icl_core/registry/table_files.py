@@ -114,10 +114,10 @@ def read_table(content: bytes, name: str, *, suffix: str, needed: Sequence[str],
         separator = _separator(text, needed, first="\t" if suffix == ".tsv" else ",")
         if separator != {".csv": ",", ".tsv": "\t"}[suffix]:
             notes.append(f"The fields of {name} are separated by {_SEPARATORS[separator]}.")
-        records = tuple(_csv_records(text, name, separator, needed, wanted))
+        records = tuple(_csv_records(text, name, separator=separator, needed=needed, wanted=wanted))
     else:
         items = _json_items(text, name) if suffix == ".json" else _json_lines(text, name)
-        records = tuple(_record(place, item, name, needed, wanted) for place, item in items)
+        records = tuple(_record(place, item, name=name, needed=needed, wanted=wanted) for place, item in items)
     _check_optional(records, name, optional)
     return Table(records, tuple(notes))
 
@@ -130,7 +130,7 @@ def _check_optional(records: Sequence[Record], name: str, optional: Sequence[str
             raise DataError(f"{name}, {lacking.place}: the row has no {column}, which others have; give it to all.")
 
 
-def _places(columns: Sequence[str], place: str, needed: Sequence[str], wanted: Sequence[str]) -> dict[str, int]:
+def _places(columns: Sequence[str], place: str, *, needed: Sequence[str], wanted: Sequence[str]) -> dict[str, int]:
     """Where each wanted column stands among the columns of a header or an object."""
     found: dict[str, list[int]] = {}
     for at, column in enumerate(columns):
@@ -176,7 +176,7 @@ def _is_blank(fields: Sequence[str]) -> bool:
 
 
 def _csv_records(
-    text: str, name: str, separator: str, needed: Sequence[str], wanted: Sequence[str]
+    text: str, name: str, *, separator: str, needed: Sequence[str], wanted: Sequence[str]
 ) -> Iterator[Record]:
     rows = _csv_rows(text, name, separator)
     header: list[str] = next(rows, (1, []))[1]
@@ -185,7 +185,7 @@ def _csv_records(
             f"{name} lacks the column {' and '.join(needed)}: all of its first line is one column, "
             f"{header[0][:60]!r}; separate columns by {', '.join(_SEPARATORS.values())}."
         )
-    places = _places(header, name, needed, wanted)
+    places = _places(header, name, needed=needed, wanted=wanted)
     for line, fields in rows:
         if len(fields) != len(header):
             raise DataError(
@@ -265,9 +265,9 @@ def _json_items(text: str, name: str) -> Iterable[tuple[str, Any]]:
     return ((f"item {number}", item) for number, item in enumerate(value, start=1))
 
 
-def _record(place: str, item: Any, name: str, needed: Sequence[str], wanted: Sequence[str]) -> Record:
+def _record(place: str, item: Any, *, name: str, needed: Sequence[str], wanted: Sequence[str]) -> Record:
     if not isinstance(item, tuple):
         example = ", ".join(f'"{column}": ...' for column in needed)
         raise DataError(f"{name}, {place}: not an object; write {{{example}}}.")
-    places = _places([key for key, _ in item], f"{name}, {place}", needed, wanted)
+    places = _places([key for key, _ in item], f"{name}, {place}", needed=needed, wanted=wanted)
     return Record(place, {column: item[at][1] for column, at in places.items()})

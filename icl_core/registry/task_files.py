@@ -190,7 +190,7 @@ def parse_task_file(content: bytes, name: str, *, suffix: str, labels: LabelRead
         rows = [FileRow(row.row_id, row.text, joined.get(row.label, row.label), row.split, row.fault) for row in rows]
     found = frozenset(row.label for row in rows if row.label)
     _check_labels(found, name)
-    notes = (*table.notes, *_joined_words(joined, name), *_told_of(rows, table, name, suffix))
+    notes = (*table.notes, *_joined_words(joined, name), *_told_of(rows, table, name=name, suffix=suffix))
     return TaskFile(tuple(rows), found, notes)
 
 
@@ -224,10 +224,10 @@ def parse_text_file(content: bytes, name: str, *, suffix: str) -> TextFile:
             f"{name} has no text; give a column text with rows below it, or in a .txt file one text a line."
         )
     told = [f"{name} has {_counted(len(blank), 'row')} without a text, left out: {_listed(blank)}."] * bool(blank)
-    return TextFile(texts, (*table.notes, *told, *_told_of(rows, table, name, suffix)))
+    return TextFile(texts, (*table.notes, *told, *_told_of(rows, table, name=name, suffix=suffix)))
 
 
-def _told_of(rows: Sequence[FileRow], table: Table, name: str, suffix: str) -> list[str]:
+def _told_of(rows: Sequence[FileRow], table: Table, *, name: str, suffix: str) -> list[str]:
     """Sentences on rows that cannot be used, and on texts of several lines where a quote may be missing."""
     is_quoted = suffix.lower() in (".csv", ".tsv")
     return _fault_words(rows, table.records, name) + (_spread_words(rows, table.records, name) if is_quoted else [])
@@ -336,7 +336,7 @@ def _joined_labels(rows: Iterable[FileRow], name: str, *, asks: bool) -> dict[st
     missing = [label for key, labels in groups.items() if key in MISSING_WORDS for label in labels]
     alike = [labels for key, labels in groups.items() if len(labels) > 1 and key not in MISSING_WORDS]
     if asks and (missing or alike):
-        raise AmbiguousLabelsError(_question(counts, missing, alike, name))
+        raise AmbiguousLabelsError(_question(counts, missing, alike=alike, name=name))
     joined = dict.fromkeys(missing, "")
     for labels in alike:
         commonest = max(labels, key=lambda label: counts[label])
@@ -344,7 +344,7 @@ def _joined_labels(rows: Iterable[FileRow], name: str, *, asks: bool) -> dict[st
     return joined
 
 
-def _question(counts: Mapping[str, int], missing: Sequence[str], alike: Sequence[Sequence[str]], name: str) -> str:
+def _question(counts: Mapping[str, int], missing: Sequence[str], *, alike: Sequence[Sequence[str]], name: str) -> str:
     """The one sentence that asks, with the counts, and the two answers."""
 
     def spelt(label: str, among: Sequence[str] = ()) -> str:

@@ -161,7 +161,7 @@ class Task:
         self.template_text(template)
         if label_word_set not in self.label_words:
             raise UnknownNameError(
-                _unknown("label-word set", label_word_set, tuple(self.label_words), f" of task {self.name}")
+                _unknown("label-word set", label_word_set, known=tuple(self.label_words), where=f" of task {self.name}")
             )
         if (label_word_set, template) == ("natural", "natural"):
             label_word_set = "true_false" if "true_false" in self.label_words else "natural"
@@ -174,11 +174,13 @@ class Task:
             UnknownNameError: the task has no such template.
         """
         if template not in self.templates:
-            raise UnknownNameError(_unknown("template", template, tuple(self.templates), f" of task {self.name}"))
+            raise UnknownNameError(
+                _unknown("template", template, known=tuple(self.templates), where=f" of task {self.name}")
+            )
         return self.templates[template]
 
 
-def _unknown(kind: str, name: str, known: tuple[str, ...], where: str = "") -> str:
+def _unknown(kind: str, name: str, *, known: tuple[str, ...], where: str = "") -> str:
     near = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     return f"Unknown {kind} {name!r}{where}; known: {', '.join(known)}.{hint}"
@@ -629,7 +631,7 @@ def get_task(name: str) -> Task:
     known = list_tasks()
     if name not in known:
         raise UnknownNameError(
-            _unknown("task", name, tuple(known)) + f" For a file of your own write {FILE_PREFIX}PATH."
+            _unknown("task", name, known=tuple(known)) + f" For a file of your own write {FILE_PREFIX}PATH."
         )
     return known[name]
 

@@ -68,7 +68,7 @@ def score_requests(
         ScoringError: for a model that is no causal decoder, ids that it cannot take, numbers that are not finite, one
             query that does not fit in memory, or a method asked for by name that does not agree with the reference.
     """
-    ((scores,),) = _score_all(model, iter([requests]), options, told)
+    ((scores,),) = _score_all(model, iter([requests]), options=options, told=told)
     return scores
 
 
@@ -94,7 +94,7 @@ def score_bursts(
     Raises:
         ScoringError: as for ``score_requests``; and whatever the iterable raises.
     """
-    return _score_all(model, _one_ahead(cells), options, told)
+    return _score_all(model, _one_ahead(cells), options=options, told=told)
 
 
 def _one_ahead(items: Iterable[Item]) -> Iterator[Item]:
@@ -108,7 +108,7 @@ def _one_ahead(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def _score_all(
-    model: torch.nn.Module, cells: Iterator[Sequence[EncodedRequest]], options: EngineOptions, told: Told
+    model: torch.nn.Module, cells: Iterator[Sequence[EncodedRequest]], *, options: EngineOptions, told: Told
 ) -> Generator[list[list[LabelScores]]]:
     """Cells by the method chosen for them; the packed method takes all that it may, one after another."""
     requests = next(cells, None)
@@ -120,12 +120,12 @@ def _score_all(
     while requests is not None:
         method = choose_method(model, requests, options=options)
         if method != "packed":
-            scores, how = _one_cell(model, requests, method, options)
+            scores, how = _one_cell(model, requests, method=method, options=options)
             told(how)
             yield [scores]
             requests = next(cells, None)
             continue
-        packed = _PackedCells(model, requests, cells, options)
+        packed = _PackedCells(model, requests, rest=cells, options=options)
         limits = with_limits(cast(PreTrainedModel, model), options)
         for burst in PackedStream(cast(PreTrainedModel, model), packed, limits).bursts():
             told(HowScored(method, limits.token_budget))
@@ -140,6 +140,7 @@ class _PackedCells:
         self,
         model: torch.nn.Module,
         first: Sequence[EncodedRequest],
+        *,
         rest: Iterator[Sequence[EncodedRequest]],
         options: EngineOptions,
     ) -> None:
@@ -204,7 +205,7 @@ def _by_kind(
         alike = [part for _, _, part in parts]
         method = choose_method(model, alike, options=options)
         try:
-            scores, how = _one_cell(model, alike, method, options)
+            scores, how = _one_cell(model, alike, method=method, options=options)
         except ScoringError:  # it counts requests of this kind; the reference names the request of the caller
             return reference.score_requests(model, requests), HowScored("plain", None)
         hows.add(how)
@@ -216,11 +217,11 @@ def _by_kind(
 
 
 def _one_cell(
-    model: torch.nn.Module, requests: Sequence[EncodedRequest], method: Method, options: EngineOptions
+    model: torch.nn.Module, requests: Sequence[EncodedRequest], *, method: Method, options: EngineOptions
 ) -> tuple[list[LabelScores], HowScored]:
     limits = options if method == "plain" else with_limits(cast(PreTrainedModel, model), options)
     how = HowScored(method, None if method == "plain" else limits.token_budget)
     if method != "packed":
-        return score_apart(model, requests, method, limits), how
+        return score_apart(model, requests, method=method, options=limits), how
     ((scores,),) = PackedStream(cast(PreTrainedModel, model), [requests], limits).bursts()
     return scores, how

@@ -226,7 +226,7 @@ def _by_method(model: PreTrainedModel, probe: list[EncodedRequest], method: Meth
     if method == "packed":
         ((scores,),) = PackedStream(model, [probe], DEFAULT_OPTIONS).bursts()
     else:
-        scores = score_apart(model, probe, method, DEFAULT_OPTIONS)
+        scores = score_apart(model, probe, method=method, options=DEFAULT_OPTIONS)
     return np.concatenate([each.loglikelihoods for each in scores])
 
 

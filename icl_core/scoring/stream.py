@@ -69,7 +69,7 @@ def with_limits(model: PreTrainedModel, options: EngineOptions) -> EngineOptions
 
 
 def score_apart(
-    model: torch.nn.Module, requests: Sequence[EncodedRequest], method: Method, options: EngineOptions
+    model: torch.nn.Module, requests: Sequence[EncodedRequest], *, method: Method, options: EngineOptions
 ) -> list[LabelScores]:
     """One cell by the plain or the cached method."""
     if method == "plain":

@@ -19,7 +19,7 @@ from icl_core.analysis.comparison import (
     subsample,
     summarise,
 )
-from icl_core.analysis.competition import competition
+from icl_core.analysis.competition import competition, competition_measures
 from icl_core.analysis.predictions import collect_predictions
 from icl_core.errors import StudyError
 from icl_core.records import CellRecord, CheckpointRef
@@ -60,7 +60,8 @@ def test_mean_first_and_by_task_are_different_quantities(make_record: Make) -> N
     cells = cells_of(make_record, opposite, task="a") + cells_of(make_record, together, task="b")
     trajectory = model_trajectory(collect_predictions(cells)["m-1"])
     assert summarise(trajectory, epsilon=0.01).competition.ratio == 0
-    assert trajectory.competition_by_task(epsilon=0.01).indicator.tolist() == [[True], [False]]
+    by_task = competition_measures(np.diff(trajectory.tr_by_task), np.diff(trajectory.tl_by_task), epsilon=0.01)
+    assert by_task.indicator.tolist() == [[True], [False]]
 
 
 def test_checkpoints_that_lack_an_ability_are_left_out_and_icl_may_be_missing(make_record: Make) -> None:
@@ -100,7 +101,7 @@ def test_subsampling_joins_intervals() -> None:
     assert [ref.step for ref in fewer.checkpoints] == [0, 2, 4] and list(fewer.icl.values()) == [0.9]
     expected = competition([0.4, 0.3, 0.7], [0.3, 0.5, 0.3], epsilon=0.01)
     assert summarise(fewer, epsilon=0.01).competition.mean_intensity == expected.mean_intensity
-    assert fewer.competition_by_task(epsilon=0.01).ratio.tolist() == [expected.ratio]
+    assert fewer.tr_by_task.tolist() == [[0.4, 0.3, 0.7]] and fewer.tl_by_task.tolist() == [[0.3, 0.5, 0.3]]
 
 
 def test_figure_two_over_models() -> None:

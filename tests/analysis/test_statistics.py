@@ -10,12 +10,9 @@ from scipy import stats
 
 from icl_core.analysis.statistics import (
     TaskReplicates,
-    accuracy,
-    balanced_accuracy,
     degrees_of_freedom,
     hierarchical_band,
     hierarchical_deviations,
-    macro_f1,
     measure_of,
     paired_t_test,
     pearson,
@@ -23,18 +20,17 @@ from icl_core.analysis.statistics import (
     resample_counts,
     sign_flip_test,
     studentised,
-    wilson_interval,
 )
 from icl_core.errors import StudyError
 
 
 def test_measures_hand_worked() -> None:
-    gold = [0, 0, 0, 0, 1, 1, 2, 2]
-    predicted = [0, 0, 0, 1, 1, 0, 1, 3]  # label 3 never occurs in gold
-    assert accuracy(predicted, gold) == 0.5
-    assert balanced_accuracy(predicted, gold) == pytest.approx((3 / 4 + 1 / 2 + 0) / 3)
+    gold = np.array([0, 0, 0, 0, 1, 1, 2, 2])
+    predicted = np.array([0, 0, 0, 1, 1, 0, 1, 3])  # label 3 never occurs in gold
+    assert measure_of(predicted, gold, measure="accuracy") == 0.5
+    assert measure_of(predicted, gold, measure="balanced_accuracy") == pytest.approx((3 / 4 + 1 / 2 + 0) / 3)
     # label 0: 4 named, 4 gold, 3 hits; label 1: 3 named, 2 gold, 1 hit; label 2: never named.
-    assert macro_f1(predicted, gold) == pytest.approx((2 * 3 / 8 + 2 * 1 / 5 + 0) / 3)
+    assert measure_of(predicted, gold, measure="macro_f1") == pytest.approx((2 * 3 / 8 + 2 * 1 / 5 + 0) / 3)
 
 
 @pytest.mark.parametrize("measure", ["accuracy", "balanced_accuracy", "macro_f1"])
@@ -179,8 +175,7 @@ def test_sign_flip_exact_and_random_agree_with_scipy() -> None:
 
 def test_sign_flip_weighs_strata_equally_and_ignores_pairs_without_a_difference() -> None:
     result = sign_flip_test([[1, 0, 0, 0], [1, 1]])
-    assert result.mean_difference == pytest.approx((0.25 + 1) / 2) and result.n == 6
-    assert result.p == pytest.approx(2 / 8)
+    assert result.n == 6 and result.p == pytest.approx(2 / 8)
     assert sign_flip_test([[0, 0, 0]]).p == 1
     with pytest.raises(StudyError, match="at least one pair"):
         sign_flip_test([[]])
@@ -191,14 +186,6 @@ def test_sign_flip_of_many_pairs_approaches_the_normal_law() -> None:
     p = sign_flip_test([difference], n_permutations=8000).p
     z = difference.sum() / np.sqrt((difference**2).sum())
     assert p == pytest.approx(2 * stats.norm.sf(abs(z)), abs=0.02)
-
-
-def test_wilson_hand_worked() -> None:
-    z = stats.norm.ppf(0.975)
-    centre, half = (8 + z**2 / 2) / (10 + z**2), z / (10 + z**2) * np.sqrt(10 * 0.8 * 0.2 + z**2 / 4)
-    assert wilson_interval(8, 10) == pytest.approx((centre - half, centre + half))
-    with pytest.raises(StudyError, match="3 hits of 2"):
-        wilson_interval(3, 2)
 
 
 def test_pearson_interval_and_undefined_cases() -> None:

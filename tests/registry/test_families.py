@@ -20,7 +20,6 @@ from icl_core.registry.families import (
     get_model,
     known_checkpoints,
     model_of_repository,
-    paper_checkpoints,
 )
 
 
@@ -61,13 +60,13 @@ def test_pythia_has_154_checkpoints_and_the_papers_17():
     refs = known_checkpoints(model)
     assert len(refs) == 154
     assert [ref.revision for ref in refs[:12]] == [f"step{n}" for n in (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)]
-    grid = [ref.step for ref in paper_checkpoints(model)]
+    grid = [ref.step for ref in choose_checkpoints(refs, "paper")]
     # every 26000 / 3 steps from half a gap on, floored to 1000
     assert grid == [int((k + 0.5) * 26_000 / 3) // 1000 * 1000 for k in range(17)]
 
 
 def test_minicpm_checkpoints_are_files_on_main():
-    refs = paper_checkpoints(get_model("minicpm-2b"))
+    refs = choose_checkpoints(known_checkpoints(get_model("minicpm-2b")), "paper")
     assert [ref.step for ref in refs] == list(range(30_000, 350_001, 20_000))
     assert len(refs) == 17
     assert {(ref.revision, ref.remap) for ref in refs} == {("main", "minicpm_to_granite")}
@@ -79,7 +78,7 @@ def test_known_faults_of_pythia():
     faulty = {ref.step for ref in refs if checkpoint_faults(ref)}
     assert len(faulty) == 76 + 10 - 1  # step143000 shares a file too, but holds what it should
     assert min(ref.step for ref in refs if ref.step not in faulty) == 66_000
-    on_grid = [ref.step for ref in paper_checkpoints(get_model("pythia-2.8b")) if checkpoint_faults(ref)]
+    on_grid = [ref.step for ref in choose_checkpoints(refs, "paper") if checkpoint_faults(ref)]
     assert on_grid == [4000, 13_000, 21_000, 30_000, 39_000, 47_000, 56_000, 65_000]
     assert "issues/206" in (checkpoint_faults(checkpoint_ref(get_model("pythia-12b"), "step58000")) or "")
     assert checkpoint_faults(checkpoint_ref(get_model("pythia-410m"), "step58000")) is None
@@ -164,7 +163,7 @@ def test_choose_by_step_or_name_in_order():
 
 def test_paper_choice_takes_the_nearest_of_what_is_listed():
     model = get_model("pythia-14m")
-    assert choose_checkpoints(REFS, "paper") == paper_checkpoints(model)
+    assert choose_checkpoints(REFS, "paper") == choose_checkpoints(known_checkpoints(model), "paper")
     few = tuple(ref for ref in REFS if ref.step in (0, 3000, 100_000))
     assert [ref.step for ref in choose_checkpoints(few, "paper")] == [3000, 100_000]
     amber = known_checkpoints(get_model("amber-7b"))

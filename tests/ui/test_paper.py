@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from icl_core.evaluation.fusion_data import fusion_study, mixing_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_cells
-from icl_core.registry.families import get_model, paper_checkpoints
+from icl_core.registry.families import choose_checkpoints, get_model, known_checkpoints
 from icl_core.registry.paper import FIGURES, PAPER_MODELS, TABLE_1, TABLE_7
 from icl_core.registry.tasks import TASKS
 from tests.support.made_up import CURVES, fill, made_up_study, refs_of
@@ -45,7 +45,8 @@ def several(store_folder: Path) -> Study:
     """One of the paper's models on its grid, and three made-up models with other curves."""
     store = Store.open(store_folder)
     study = made_up_study(n_test=100)
-    own = dataclasses.replace(study, checkpoints=paper_checkpoints(get_model("pythia-1b"))[:10])
+    grid = choose_checkpoints(known_checkpoints(get_model("pythia-1b")), "paper")
+    own = dataclasses.replace(study, checkpoints=grid[:10])
     fill(store, own)
     for index in range(3):
         curves = {

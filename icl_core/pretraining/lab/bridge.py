@@ -41,7 +41,6 @@ from icl_core.registry.tasks import get_task, lab_task_name
 
 __all__ = ["BRIDGE_SEEDS", "MAX_BRIDGE_LABELS", "N_BRIDGE_ROWS", "bridge_records", "bridge_refs"]
 
-IntArray = npt.NDArray[np.int64]
 BRIDGE_SEEDS = (1, 2, 3)
 """Each draws another context for every query."""
 MAX_BRIDGE_LABELS = 100
@@ -76,7 +75,7 @@ def bridge_records(run: LabRun) -> Iterator[CellRecord]:
         )
     world = make_world(run.config)
     contexts = {
-        (split, seed, setting): _contexts(world, split, seed, setting)
+        (split, seed, setting): _contexts(world, split, seed=seed, setting=setting)
         for split in N_BRIDGE_ROWS
         for seed in BRIDGE_SEEDS
         for setting in LABEL_SETTINGS
@@ -87,18 +86,18 @@ def bridge_records(run: LabRun) -> Iterator[CellRecord]:
         model, weights = load_weights(run.config, folder), _weight_files(run, folder)
         for (split, seed, setting), batch in contexts.items():
             spec = _spec(ref, world, split=split, seed=seed, setting=setting)
-            yield _record(_key(spec, weights, fingerprint), spec, batch, model)
+            yield _record(_key(spec, weights, fingerprint), spec, batch=batch, model=model)
 
 
-def _contexts(world: World, split: Split, seed: int, setting: LabelSetting) -> Batch:
+def _contexts(world: World, split: Split, *, seed: int, setting: LabelSetting) -> Batch:
     """The sequences of a cell: queries of the split, contexts of the seed, labels of the setting."""
     config, n = world.config, N_BRIDGE_ROWS[split]
     rng = np.random.Generator(np.random.PCG64([config.evaluation_seed, _STREAM[split]]))
     knobs = plain_knobs(config.data)
-    classes = sample(world, knobs, "train", n, rng).classes[:, -1]
+    classes = sample(world, knobs, mode="train", n=n, rng=rng).classes[:, -1]
     queries = classes, rng.integers(max(1, knobs.n_exemplars), size=n)
     context_rng = np.random.Generator(np.random.PCG64([config.evaluation_seed, _STREAM[split], seed]))
-    return sample(world, knobs, _MODES[setting], n, context_rng, queries=queries)
+    return sample(world, knobs, mode=_MODES[setting], n=n, rng=context_rng, queries=queries)
 
 
 def _weight_files(run: LabRun, folder: Path) -> tuple[tuple[str, str], ...]:
@@ -148,7 +147,7 @@ def _key(spec: CellSpec, weight_files: tuple[tuple[str, str], ...], fingerprint:
     )
 
 
-def _record(key: CellKey, spec: CellSpec, batch: Batch, model: LabTransformer) -> CellRecord:
+def _record(key: CellKey, spec: CellSpec, *, batch: Batch, model: LabTransformer) -> CellRecord:
     """The record of a cell; its content-free query is the zero vector, its scores a mean over the contexts."""
     n, n_labels = batch.relabelling.shape
     without_query = replace(batch, items=batch.items.copy())

@@ -150,7 +150,6 @@ class Knob:
         low, high: inclusive range of a number, None where the values are ``choices`` or on/off.
         choices: values of a choice, empty for numbers and on/off.
         help: one sentence.
-        log_scale: whether a slider had better be logarithmic.
     """
 
     name: str
@@ -161,7 +160,6 @@ class Knob:
     high: float | None
     help: str
     choices: tuple[str, ...] = ()
-    log_scale: bool = False
 
 
 def _defaults() -> dict[str, Any]:
@@ -227,10 +225,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "positions": typing.get_args(Positions),
     "decay_kind": typing.get_args(DecayKind),
 }
-_LOG = ("n_classes", "n_labels", "learning_rate", "n_steps")
 
 KNOBS: tuple[Knob, ...] = tuple(
-    Knob(name, title, group, default, low, high, help, _CHOICES.get(name, ()), name in _LOG)  # type: ignore[arg-type]
+    Knob(name, title, group, default, low, high, help, _CHOICES.get(name, ()))  # type: ignore[arg-type]
     for (name, (group, title, low, high, help)), default in zip(_RANGES.items(), _defaults().values(), strict=True)
 )
 """All knobs but the second phase and the parts that decay, in the order of a form."""

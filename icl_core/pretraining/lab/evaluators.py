@@ -23,7 +23,6 @@ from icl_core.pretraining.lab.world import Batch, Mode, World, knobs_at, plain_k
 
 __all__ = [
     "GRAFT_SETS",
-    "SET_NAMES",
     "HeadScores",
     "evaluate",
     "evaluation_sets",
@@ -37,7 +36,6 @@ _EVALUATION_STREAM = 3
 _N_MAP = 256
 """Sequences of the Train set whose attention is read."""
 GRAFT_SETS = ("icl", "flip", "ciwl")
-SET_NAMES = ("train", "icl", "icl_novel", "ciwl", "flip", "icl_copy", "flip_copy", "iwl", "tr", "tl")
 _AMONG_ALL = ("iwl", "tr", "tl")
 _WITH_LOSS = ("train", "icl", "ciwl", "flip", "iwl")
 
@@ -63,12 +61,12 @@ def evaluation_sets(world: World, *, step: int, n: int = N_EVALUATION) -> Mappin
         "tr": (plain, "tr"),
         "tl": (plain, "tl"),
     }
-    return MappingProxyType({name: _draw(world, knobs, mode, n) for name, (knobs, mode) in how.items()})
+    return MappingProxyType({name: _draw(world, knobs, mode=mode, n=n) for name, (knobs, mode) in how.items()})
 
 
-def _draw(world: World, knobs: DataKnobs, mode: Mode, n: int) -> Batch:
+def _draw(world: World, knobs: DataKnobs, *, mode: Mode, n: int) -> Batch:
     rng = np.random.Generator(np.random.PCG64([world.config.evaluation_seed, _EVALUATION_STREAM]))
-    return sample(world, knobs, mode, n, rng)
+    return sample(world, knobs, mode=mode, n=n, rng=rng)
 
 
 def label_logprobs(model: LabTransformer, batch: Batch) -> Tensor:

@@ -33,7 +33,6 @@ __all__ = [
     "MinimalKnobs",
     "MinimalRun",
     "Outcome",
-    "descend_vectors",
     "draw_vectors",
     "outcome_shares",
     "quantiles",
@@ -109,11 +108,6 @@ class MinimalRun:
         """The share of an outcome among the seeds that did not overflow; 0 where all did."""
         kept = len(self.outcome) - self.n_left_out
         return self.outcome.count(outcome) / kept if kept else 0.0
-
-    @property
-    def emerged(self) -> float:
-        """The share in which ICL emerged, kept or not."""
-        return self.share_of("transient") + self.share_of("persistent")
 
     @property
     def median_emergence(self) -> float:
@@ -307,39 +301,6 @@ def _summarised(knobs: MinimalKnobs, steps: npt.NDArray[np.int64], losses: Array
     ]
     emergence = np.where(emerged & finite, steps[below.argmax(axis=1)].astype(float), np.nan)
     return MinimalRun(knobs, steps, l1, l2, tuple(outcome), emergence)
-
-
-def descend_vectors(knobs: MinimalKnobs) -> tuple[Array, Array]:
-    """The same descent on the vectors themselves, with the residual tensors written out: the plain twin, slow.
-
-    Returns:
-        L1 and L2, each (n_seeds, n_steps + 1), at every step from 0.
-    """
-    drawn = draw_vectors(knobs)
-    per_seed = [_descend_one([(t[i], v[i]) for t, v in drawn], knobs) for i in range(knobs.n_seeds)]
-    return np.array([l1 for l1, _ in per_seed]), np.array([l2 for _, l2 in per_seed])
-
-
-def _descend_one(drawn: list[tuple[Array, Array]], knobs: MinimalKnobs) -> tuple[list[float], list[float]]:
-    target_a, target_b, target_c, target_d = (target for target, _ in drawn)
-    a, b, c, d = (start.copy() for _, start in drawn)
-    goal_1, goal_2 = (np.einsum("i,j,k", x, target_b, target_c) for x in (target_a, target_d))
-    rate = knobs.learning_rate
-    first, second = [], []
-    for _ in range(knobs.n_steps + 1):
-        miss_1, miss_2 = np.einsum("i,j,k", a, b, c) - goal_1, np.einsum("i,j,k", d, b, c) - goal_2
-        l1, l2 = (miss_1**2).mean() / 2, (miss_2**2).mean() / 2
-        first.append(float(l1))
-        second.append(float(l2))
-        f1, f2 = (l2 + knobs.mu2) / miss_1.size, (l1 + knobs.mu1) / miss_2.size
-        both = knobs.alpha / (a.size * d.size)
-        step_a = f1 * np.einsum("ijk,j,k->i", miss_1, b, c) + both * a * (d @ d)
-        step_d = f2 * np.einsum("ijk,j,k->i", miss_2, b, c) + both * d * (a @ a)
-        step_b = f1 * np.einsum("ijk,i,k->j", miss_1, a, c) + f2 * np.einsum("ijk,i,k->j", miss_2, d, c)
-        step_c = f1 * np.einsum("ijk,i,j->k", miss_1, a, b) + f2 * np.einsum("ijk,i,j->k", miss_2, d, b)
-        a, b, c = a - rate * step_a, b - rate * step_b, c - rate * step_c
-        d = d if knobs.freeze_d else d - rate * step_d
-    return first, second
 
 
 def outcome_shares(run: MinimalRun) -> dict[Outcome, float]:

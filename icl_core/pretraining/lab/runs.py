@@ -32,7 +32,6 @@ from icl_core.settings import lab_runs_path, store_path
 __all__ = [
     "ACCURACIES",
     "ATTENTION_NAME",
-    "BY_HEAD",
     "CONFIG_NAME",
     "CURVES_NAME",
     "EMERGED",
@@ -57,7 +56,6 @@ CURVES_NAME, ATTENTION_NAME = "curves.parquet", "attention.npz"
 ACCURACIES = ("train", "icl", "icl_novel", "ciwl", "flip", "icl_copy", "flip_copy", "iwl", "gold", "tr", "tl")
 """Curves that are accuracies; those up to ``flip_copy`` choose among the labels in the context."""
 _AMONG_ALL = ("iwl", "gold", "tr", "tl")
-BY_HEAD = ("previous_token_by_head", "self_attention_by_head", "induction_by_head")
 EMERGED = 0.2
 """ICL counts as there once it has gone this share of the way from chance to 1 (.6 with two context labels)."""
 
@@ -75,7 +73,7 @@ class LabRun:
         curves: (n_points,) arrays by name, first of them ``step``; accuracies (``ACCURACIES``) in [0, 1],
             ``context_mass`` (probability mass on the labels in the context, Train set), ``loss_*`` in nats, ``loss``
             (mean training loss since the point before, NaN at step 0), and the best head's ``previous_token``,
-            ``self_attention`` and ``induction``; those of ``BY_HEAD`` are (n_points, n_layers, n_heads).
+            ``self_attention`` and ``induction``; those that end in ``_by_head`` are (n_points, n_layers, n_heads).
         attention_steps: (n_kept,) steps whose attention was kept; empty where none was.
         attention: (n_kept, n_layers, n_heads, n_tokens, n_tokens) mean maps over those Train sequences whose first
             pair is of the query's class; rows attend to columns and sum to 1.

@@ -105,10 +105,10 @@ def knobs_at(config: LabConfig, step: int) -> DataKnobs:
 def sample(
     world: World,
     knobs: DataKnobs,
+    *,
     mode: Mode,
     n: int,
     rng: np.random.Generator,
-    *,
     queries: tuple[IntArray, IntArray] | None = None,
 ) -> Batch:
     """Draws sequences.
@@ -131,12 +131,12 @@ def sample(
             fresh every time, the second is not used.
     """
     chosen = queries and queries[0]
-    classes, stand_ins = _draw_classes(world, knobs, n, rng, novel=mode == "icl_novel", queries=chosen)
-    absent = _absent_rows(knobs, mode, n, rng)
+    classes, stand_ins = _draw_classes(world, knobs, n=n, rng=rng, novel=mode == "icl_novel", queries=chosen)
+    absent = _absent_rows(knobs, mode, n=n, rng=rng)
     groups = _draw_groups(knobs, n, rng, spread=absent)
     shown = world.class_labels[classes]
     true_labels = shown[:, 0].copy()
-    targets, shown, relabelling = _label(world, knobs, mode, shown, rng)
+    targets, shown, relabelling = _label(world, knobs, mode=mode, shown=shown, rng=rng)
     is_ciwl = mode == "ciwl" or (mode == "train" and knobs.mapping == "ciwl")
     classes_shown = classes.copy()
     classes_shown[absent, 0] = stand_ins[absent]
@@ -146,7 +146,7 @@ def sample(
     if mode == "tr":
         labels = rng.integers(knobs.n_labels, size=labels.shape)
     in_order = np.concatenate([np.take_along_axis(classes_shown, groups, axis=1), classes[:, :1]], axis=1)
-    items = _draw_items(world, knobs, in_order, rng)
+    items = _draw_items(world, knobs, classes=in_order, rng=rng)
     if queries is not None and knobs.n_exemplars:
         items[:, -1] = world.exemplars[queries]
     copied = (rng.random(n) < knobs.copy_probability) & ~absent
@@ -158,9 +158,9 @@ def sample(
 def _draw_classes(
     world: World,
     knobs: DataKnobs,
+    *,
     n: int,
     rng: np.random.Generator,
-    *,
     novel: bool,
     queries: IntArray | None = None,
 ) -> tuple[IntArray, IntArray]:
@@ -193,7 +193,7 @@ def _cumulative(knobs: DataKnobs) -> npt.NDArray[np.float64]:
     return total
 
 
-def _absent_rows(knobs: DataKnobs, mode: Mode, n: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+def _absent_rows(knobs: DataKnobs, mode: Mode, *, n: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
     """(n,) whether another class stands in for the query's class in the context."""
     bursty = rng.random(n) < knobs.p_bursty
     if mode in ("ciwl", "iwl") or (mode == "train" and knobs.mapping == "ciwl"):
@@ -210,7 +210,7 @@ def _draw_groups(knobs: DataKnobs, n: int, rng: np.random.Generator, *, spread: 
 
 
 def _label(
-    world: World, knobs: DataKnobs, mode: Mode, shown: IntArray, rng: np.random.Generator
+    world: World, knobs: DataKnobs, *, mode: Mode, shown: IntArray, rng: np.random.Generator
 ) -> tuple[IntArray, IntArray, IntArray]:
     """(n,) targets, (n, P) label shown for each of a row's classes, (n, L) relabelling."""
     n, n_labels = len(shown), knobs.n_labels
@@ -228,7 +228,7 @@ def _label(
     return shown[:, 0].copy(), shown, identity
 
 
-def _draw_items(world: World, knobs: DataKnobs, classes: IntArray, rng: np.random.Generator) -> FloatArray:
+def _draw_items(world: World, knobs: DataKnobs, *, classes: IntArray, rng: np.random.Generator) -> FloatArray:
     """(n, P + 1, D) one exemplar of each class, drawn independently of each other."""
     if knobs.n_exemplars == 0:
         return _around(world.centres[classes], knobs.noise, rng)
@@ -251,7 +251,7 @@ def training_batches(world: World, *, start: int = 0) -> Iterator[Batch]:
                 seeds = [config.data_seed, _TRAINING_STREAM, phase, chunk_start]
                 rng = np.random.Generator(np.random.PCG64(seeds))
                 knobs = knobs_at(config, chunk_start + 1)
-                drawn = sample(world, knobs, "train", n_steps * config.batch_size, rng)
+                drawn = sample(world, knobs, mode="train", n=n_steps * config.batch_size, rng=rng)
                 for index in range(max(0, start - chunk_start), n_steps):
                     yield _rows(drawn, slice(index * config.batch_size, (index + 1) * config.batch_size))
         first = end

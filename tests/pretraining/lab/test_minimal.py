@@ -15,7 +15,6 @@ from icl_core.pretraining.lab.minimal import (
     FADED_ABOVE,
     MinimalKnobs,
     MinimalRun,
-    descend_vectors,
     draw_vectors,
     outcome_shares,
     quantiles,
@@ -35,11 +34,16 @@ def among(found: MinimalRun, outcome: str) -> np.ndarray:
     return np.array([each == outcome for each in found.outcome])
 
 
+def emerged(found: MinimalRun) -> float:
+    """The share in which ICL emerged, kept or not."""
+    return found.share_of("transient") + found.share_of("persistent")
+
+
 def test_t1_by_default_icl_emerges_and_fades_into_ciwl():
     found = run()
     transient = among(found, "transient")
-    assert found.emerged >= 0.6
-    assert transient.sum() / (found.emerged * 64) >= 0.9
+    assert emerged(found) >= 0.6
+    assert transient.sum() / (emerged(found) * 64) >= 0.9
     assert found.learned_l2[transient].all()
 
 
@@ -61,6 +65,39 @@ def test_t4_icl_needs_the_growth_of_d():
     assert frozen.share_of("stuck") > free.share_of("stuck")
 
 
+def descend_vectors(knobs: MinimalKnobs) -> tuple[np.ndarray, np.ndarray]:
+    """The same descent on the vectors themselves, with the residual tensors written out: the plain twin, slow.
+
+    Returns:
+        L1 and L2, each (n_seeds, n_steps + 1), at every step from 0.
+    """
+    drawn = draw_vectors(knobs)
+    per_seed = [_descend_one([(t[i], v[i]) for t, v in drawn], knobs) for i in range(knobs.n_seeds)]
+    return np.array([l1 for l1, _ in per_seed]), np.array([l2 for _, l2 in per_seed])
+
+
+def _descend_one(drawn: list[tuple[np.ndarray, np.ndarray]], knobs: MinimalKnobs) -> tuple[list[float], list[float]]:
+    target_a, target_b, target_c, target_d = (target for target, _ in drawn)
+    a, b, c, d = (start.copy() for _, start in drawn)
+    goal_1, goal_2 = (np.einsum("i,j,k", x, target_b, target_c) for x in (target_a, target_d))
+    rate = knobs.learning_rate
+    first, second = [], []
+    for _ in range(knobs.n_steps + 1):
+        miss_1, miss_2 = np.einsum("i,j,k", a, b, c) - goal_1, np.einsum("i,j,k", d, b, c) - goal_2
+        l1, l2 = (miss_1**2).mean() / 2, (miss_2**2).mean() / 2
+        first.append(float(l1))
+        second.append(float(l2))
+        f1, f2 = (l2 + knobs.mu2) / miss_1.size, (l1 + knobs.mu1) / miss_2.size
+        both = knobs.alpha / (a.size * d.size)
+        step_a = f1 * np.einsum("ijk,j,k->i", miss_1, b, c) + both * a * (d @ d)
+        step_d = f2 * np.einsum("ijk,j,k->i", miss_2, b, c) + both * d * (a @ a)
+        step_b = f1 * np.einsum("ijk,i,k->j", miss_1, a, c) + f2 * np.einsum("ijk,i,k->j", miss_2, d, c)
+        step_c = f1 * np.einsum("ijk,i,j->k", miss_1, a, b) + f2 * np.einsum("ijk,i,j->k", miss_2, d, b)
+        a, b, c = a - rate * step_a, b - rate * step_b, c - rate * step_c
+        d = d if knobs.freeze_d else d - rate * step_d
+    return first, second
+
+
 @pytest.mark.parametrize(
     "knobs",
     [
@@ -80,7 +117,7 @@ def test_t5_eight_scalars_equal_descent_on_the_vectors(knobs):
 
 
 def test_t6_an_easy_d_leaves_no_time_for_icl():
-    assert run(dims=(20, 20, 20, 20)).emerged < 0.5
+    assert emerged(run(dims=(20, 20, 20, 20))) < 0.5
 
 
 def test_a_seed_is_the_same_alone_and_in_company():

@@ -22,7 +22,7 @@ each_variant = pytest.mark.parametrize("config", VARIANTS, ids=["default", "atte
 
 
 def batch_of(config: LabConfig, n: int = 12) -> Batch:
-    return sample(make_world(config), config.data, "train", n, np.random.Generator(np.random.PCG64(0)))
+    return sample(make_world(config), config.data, mode="train", n=n, rng=np.random.Generator(np.random.PCG64(0)))
 
 
 def inputs_of(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,7 +6,7 @@ import pytest
 
 from icl_core.pretraining.lab.config import config_digest, validate_config
 from icl_core.pretraining.lab.evaluators import evaluation_sets, label_logprobs, set_accuracy
-from icl_core.pretraining.lab.runs import ACCURACIES, BY_HEAD, LabRun, list_runs, read_run
+from icl_core.pretraining.lab.runs import ACCURACIES, LabRun, list_runs, read_run
 from icl_core.pretraining.lab.train import checkpoint_entries, load_weights
 from icl_core.pretraining.lab.world import make_world
 from icl_core.settings import lab_runs_path
@@ -22,6 +22,7 @@ def shipped() -> tuple[LabRun, ...]:
 def test_all_folders_are_whole_runs_under_their_digest(shipped: tuple[LabRun, ...]) -> None:
     folders = [path for path in lab_runs_path().iterdir() if path.is_dir()]
     assert len(folders) == len(shipped) >= 10
+    by_head = {f"{head}_by_head" for head in ("previous_token", "self_attention", "induction")}
     for path in folders:
         run = read_run(path)
         validate_config(run.config)
@@ -29,7 +30,7 @@ def test_all_folders_are_whole_runs_under_their_digest(shipped: tuple[LabRun, ..
         assert run.manifest["digest"] == config_digest(run.config) and run.manifest["name"] == run.name
         assert run.manifest["checkpoints"] == checkpoint_entries(run.config, run.kept_steps)
         assert run.last_step == run.config.n_steps and run.curves["step"][0] == 0
-        assert {*ACCURACIES, *BY_HEAD, "context_mass", "loss"} < set(run.curves)
+        assert {*ACCURACIES, *by_head, "context_mass", "loss"} < set(run.curves)
         assert not list(path.glob("state*")) and not list(path.rglob(".*"))
 
 

@@ -41,7 +41,7 @@ def world_of(knobs: DataKnobs) -> World:
 
 def draw(knobs: DataKnobs, mode: Mode, *, seed: int = 0, n: int = N) -> tuple[World, Batch]:
     world = world_of(knobs)
-    return world, sample(world, knobs, mode, n, rng(seed))
+    return world, sample(world, knobs, mode=mode, n=n, rng=rng(seed))
 
 
 def own_items(batch: Batch) -> np.ndarray:
@@ -111,7 +111,7 @@ def test_novel_classes_are_never_trained() -> None:
     knobs = FORMATS[0]
     world, novel = draw(knobs, "icl_novel")
     assert novel.classes.min() >= knobs.n_classes
-    assert sample(world, knobs, "train", N, rng()).classes.max() < knobs.n_classes
+    assert sample(world, knobs, mode="train", n=N, rng=rng()).classes.max() < knobs.n_classes
     assert (novel.true_labels == -1).all()
 
 
@@ -161,7 +161,7 @@ def test_training_with_one_strategy_alone_draws_as_its_evaluator(mapping: str) -
     knobs = replace(FORMATS[0], mapping=mapping)  # type: ignore[arg-type]
     world = world_of(knobs)
     mode: Mode = "icl" if mapping == "random" else "ciwl"
-    trained, evaluated = (sample(world, knobs, m, N, rng()) for m in ("train", mode))
+    trained, evaluated = (sample(world, knobs, mode=m, n=N, rng=rng()) for m in ("train", mode))
     assert (trained.labels == evaluated.labels).all()
     assert (trained.classes == evaluated.classes).all()
     assert (trained.targets == evaluated.targets).all()
@@ -194,7 +194,7 @@ def test_modes_of_one_seed_ask_the_same_queries() -> None:
     knobs = FORMATS[0]
     world = world_of(knobs)
     modes: tuple[Mode, ...] = ("train", "icl", "flip", "tr", "tl", "ciwl", "iwl")
-    batches = [sample(world, knobs, mode, N, rng()) for mode in modes]
+    batches = [sample(world, knobs, mode=mode, n=N, rng=rng()) for mode in modes]
     assert all((batch.classes[:, -1] == batches[0].classes[:, -1]).all() for batch in batches)
     same = batches[:1] + batches[3:4]
     assert (same[0].classes == same[1].classes).all()
