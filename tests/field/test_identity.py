@@ -328,9 +328,9 @@ def test_a_conversion_altered_while_loading_is_refused(
     load_checkpoint(gguf.checkpoints[0], dtype="float32")
     load = checkpoints._load_native
 
-    def meanwhile(folder: Path, *arguments: Any) -> Any:
+    def meanwhile(folder: Path, *arguments: Any, **options: Any) -> Any:
         alter(folder / "model.safetensors")
-        return load(folder, *arguments)
+        return load(folder, *arguments, **options)
 
     monkeypatch.setattr(checkpoints, "_load_native", meanwhile)
     assert_refused(gguf, store)
