@@ -26,7 +26,11 @@ Make = Callable[..., CellRecord]
 
 
 def answers_of(make: Make, predicted: list[list[int]], gold: list[int]) -> Any:
-    cells = [make(labels, gold, demo_seed=seed) for seed, labels in zip((13, 21, 42), predicted, strict=False)]
+    n_labels = max(gold) + 1
+    cells = [
+        make(labels, gold, demo_seed=seed, n_labels=n_labels)
+        for seed, labels in zip((13, 21, 42), predicted, strict=False)
+    ]
     test = collect_predictions(cells)["m-1"]
     return member_answers(collect_members([Member(ModelSplits(test), test.checkpoints[0], "gold")]))
 
@@ -58,6 +62,32 @@ def test_query_weights_of_the_sign_flip_add_up_to_the_gain(data: FusionData) -> 
             assert row.task is not None
             differences = _query_differences(fused, base, row.task, measure)  # type: ignore[arg-type]
             assert differences.mean() == pytest.approx(row.gain)
+
+
+def test_a_query_weighs_as_much_as_its_gold_label_is_rare_under_balanced_accuracy(make_record: Make) -> None:
+    gold = [0, 0, 0, 0, 2, 2, 0, 0]  # 6 and 2 of 8; label 1 is never gold, so 2 labels share the mean
+    better = answers_of(make_record, [[0, 0, 0, 0, 2, 0, 0, 0], [0, 0, 0, 0, 2, 0, 1, 0]], gold)
+    base = answers_of(make_record, [[0, 0, 0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0, 0, 1]], gold)
+    gained = _query_differences(better, base, "t", "balanced_accuracy")
+    # Mean over two seeds: the rare query gains 1, of the common ones one loses 1/2 and one gains 1.
+    assert gained == pytest.approx([0, 0, 0, 0, 8 / (2 * 2), 0, -1 / 2 * 8 / (2 * 6), 8 / (2 * 6)])
+    row = gain_table(better, base, measure="balanced_accuracy", n_replicates=20)[1]
+    recall = (np.mean([1, 5 / 6]) + 1 / 2) / 2, (5 / 6 + 0) / 2
+    assert (row.value, row.baseline) == pytest.approx(recall)
+    assert gained.mean() == pytest.approx(row.gain) == pytest.approx(recall[0] - recall[1])
+
+
+def test_the_permutation_test_weighs_queries_as_balanced_accuracy_does(make_record: Make) -> None:
+    """Nine common queries gained and one rare one lost: clear under accuracy, nothing under balanced accuracy."""
+    gold = [0] * 9 + [1]
+    better, base = (answers_of(make_record, [labels], gold) for labels in ([0] * 10, [1] * 10))
+    plain, balanced = (
+        gain_table(better, base, measure=measure, n_replicates=20)[0]  # type: ignore[arg-type]
+        for measure in ("accuracy", "balanced_accuracy")
+    )
+    assert plain.gain == pytest.approx(0.8) and balanced.gain == pytest.approx(0)
+    assert plain.p_examples is not None and plain.p_examples < 0.05
+    assert balanced.p_examples == 1, "no flip of signs comes nearer to 0"
 
 
 def test_a_clear_gain_is_clear_and_no_gain_is_not(make_record: Make) -> None:
