@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icl_core.analysis.comparison import ModelTrajectory, summarise
+from icl_core.analysis.comparison import ModelTrajectory, SeedGroup, summarise
 from icl_core.analysis.statistics import PearsonResult
 from icl_core.records import CheckpointRef
 from icl_core.registry.paper import INTENSITY_ICL_R, PAPER_MODELS, TABLE_7, Reported
 from pages.paper import figures, parts, tables
+from pages.ui import side_by_side
 from pages.ui.controls import View
 from pages.ui.side_by_side import SideBySide, correlation_words
+from pages.ui.theme import LIGHT
 from tests.support.said import after, numbers
 
 ROLES = tuple(PAPER_MODELS)
@@ -207,3 +209,19 @@ def test_mixed_parameters_beside_the_papers_have_its_weight(
     )
     found = tables.mixed_line(shown, kind)
     assert (found and found.mixed_weight) == wanted
+
+
+def test_mean_intensity_of_each_model_is_over_its_own_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("pages.ui.side_by_side.blocks.chart", lambda *args, **more: None)
+    monkeypatch.setattr("pages.ui.side_by_side.frame.palette", lambda: LIGHT)
+    monkeypatch.setattr("pages.ui.side_by_side.st.caption", said.append)
+    side = seen_of({}, ["one", "two", "three"]).side
+    side_by_side.accumulated(side, side.groups, key="x")
+    assert numbers(said[0].replace("0/0", "")) == [1.0, 2, 0.5, 2, 0.0, 2]
+    assert [("no competition" in part) for part in said[0].split(";")] == [False, False, True]
+    several = SeedGroup("three seeds", tuple(side.summaries[name] for name in ("one", "three", "two")))
+    side_by_side.accumulated(side, [several], key="x")
+    assert numbers(said[1]) == [0.5, 2, 2, 3], "mean of 1, 0 and 1/2; two of three seeds compete"
+    side_by_side.seeds_caption([several, *side.groups])
+    assert numbers(said[2]) == [3] and "three seeds" in said[2]
