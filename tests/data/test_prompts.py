@@ -115,5 +115,21 @@ def test_real_rows_give_the_text_of_the_reference_requests(shared_data_path, gol
     assert list(prompts.choices) == golden["choices"]
 
 
+@pytest.mark.parametrize("number", range(12))
+def test_prompts_are_written_as_the_reference_requests_are(golden_path, number):
+    golden = json.loads((golden_path / "score_smollm2.json").read_text(encoding="utf-8"))["requests"][number]
+    *shots, query = golden["context"].split("\n\n\n")
+    task = TASKS[{"poem": "poem_sentiment"}.get(golden["task"], golden["task"])]
+    told = [shot.rsplit("\n", 1) for shot in shots]
+    demonstrations = [
+        make_example(f"shot:{at}", text.split(" [SEP] "), golden["choices"].index(label))
+        for at, (text, label) in enumerate(told)
+    ]
+    asked = make_example("asked", query.removesuffix("\n").split(" [SEP] "), golden["gold"])
+    prompts = build_cell_prompts(task, demonstrations, [asked], label_setting="gold", demo_seed=0)
+    assert list(prompts.contexts) == [golden["context"]] and list(prompts.choices) == golden["choices"]
+    assert list(prompts.demonstration_labels) == [label for _, label in told] and len(told) == 16
+
+
 def _shrunk(text: str) -> str:
     return re.sub(" +", " ", text)
