@@ -48,10 +48,10 @@ def test_gain_hand_worked(make_record: Make) -> None:
     balanced = gain_table(better, base, measure="balanced_accuracy", n_replicates=50)[0]
     assert balanced.value == pytest.approx((1 + (2 / 3 + 1) / 2) / 2) and balanced.baseline == 0.5
     assert gain_table(better, base, measure="macro_f1", n_replicates=50)[0].p_examples is None
-    assert [(d.row_id, d.demo_seed, d.outcome) for d in answer_differences(better, base, task="t")] == [
-        ("test:3", 13, "gained"),
-        ("test:2", 21, "lost"),
-        ("test:3", 21, "gained"),
+    assert [(d.task, d.row_id, d.demo_seed, d.outcome) for d in answer_differences(better, base, task="t")] == [
+        ("t", "test:3", 13, "gained"),
+        ("t", "test:2", 21, "lost"),
+        ("t", "test:3", 21, "gained"),
     ]
 
 
@@ -101,10 +101,12 @@ def test_a_clear_gain_is_clear_and_no_gain_is_not(make_record: Make) -> None:
 
 
 def test_diversity_hand_worked(make_record: Make) -> None:
-    gold = [0, 0, 1, 1]
-    one, other = answers_of(make_record, [[0, 1, 1, 0]], gold), answers_of(make_record, [[0, 0, 0, 0]], gold)
+    # Both right: 3 of 9 queries; both wrong, with the same label: 2; the first alone is right in 3, the second in 1.
+    gold = [0, 0, 1, 1, 1, 0, 0, 1, 0]
+    one = answers_of(make_record, [[0, 1, 1, 0, 1, 0, 0, 0, 0]], gold)
+    other = answers_of(make_record, [[0, 0, 0, 0, 1, 1, 1, 0, 0]], gold)
     result = diversity(one, other)
-    assert (result.agreement, result.double_fault, result.either_right) == (0.5, 0.25, 0.75)
+    assert (result.agreement, result.double_fault, result.either_right) == pytest.approx((5 / 9, 2 / 9, 7 / 9))
 
 
 def test_answers_on_other_rows_or_seeds_are_refused(make_record: Make, data: FusionData) -> None:
@@ -117,3 +119,5 @@ def test_answers_on_other_rows_or_seeds_are_refused(make_record: Make, data: Fus
         diversity(one, member_answers(data))
     with pytest.raises(StudyError, match="no answers on zzz"):
         answer_differences(one, one, task="zzz")
+    with pytest.raises(StudyError, match=r"there are: a, b\.$"):
+        answer_differences(member_answers(data), member_answers(data), task="zzz")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["after", "numbers"]
+__all__ = ["after", "assert_well_formed", "numbers"]
 
 _NUMBER = re.compile(r"(?<![\w.])([+−-]?)(\d{1,3}(?:,\d{3})+(?!\d)|\d+)(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE)
 
@@ -33,3 +33,11 @@ def after(sentence: str, word: str, n: int = 1) -> list[float]:
     plain = sentence.replace("\\", "").replace("*", "")
     assert word in plain, f"{word!r} is not in {plain!r}"
     return numbers(plain.partition(word)[2])[:n]
+
+
+def assert_well_formed(text: str) -> None:
+    """Refuses what joining parts of sentences leaves: glued words, double spaces, small letters after a full stop."""
+    plain = re.sub(r"\]\([^)]*\)", "]", text.replace("\\", "").replace("*", ""))
+    assert plain.endswith(".") and plain[0].isupper(), plain
+    for fault in (r"  ", r"\. [a-z]", r"\)(?![\s,;:.]|$)", r"[,;:](?![\s\d])", r"\s[,;.]", r"%\w"):
+        assert not re.search(fault, plain), f"{fault!r} in {plain!r}"

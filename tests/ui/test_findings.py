@@ -30,7 +30,7 @@ from icl_core.records import CheckpointRef
 from pages.dynamics import parts as dynamics
 from pages.ui import findings
 from pages.ui.controls import View
-from tests.support.said import after, numbers
+from tests.support.said import after, assert_well_formed, numbers
 
 RISES, JUMPS, FALLS = r"\bris", r"\bjump", r"\bfall"
 NOTHING_CLEAR = re.compile(r"\bno change\b", re.IGNORECASE)
@@ -96,6 +96,7 @@ def test_the_sentence_on_curves_names_the_last_checkpoint_in_the_order_of_traini
 def test_each_ability_has_its_own_last_value_and_band(settings: tuple[str, ...]) -> None:
     of = {"gold": RISE, "random": FALL, "abstract": STILL}
     said = findings.curves_sentence(curves_of(**{name: of[name] for name in settings}), ())
+    assert_well_formed(said)
     for name in settings:
         end = of[name][-1]
         assert after(said, ABILITIES[name], 3) == percents(end, end - 0.0123, end + 0.0123)
@@ -133,6 +134,7 @@ def test_what_happened_on_the_way_is_what_the_bands_say(
 ) -> None:
     curves = curves_of(random=tr, abstract=tl)
     said = findings.curves_sentence(curves, moments(curves))
+    assert_well_formed(said)
     assert bool(NOTHING_CLEAR.search(said)) == (not happened)
     # Only the part behind the levels tells changes; each change is one clause.
     clauses = said.partition("chance is")[2].partition(". ")[2].split(";") if happened else []
@@ -151,7 +153,9 @@ def test_the_sentence_on_bands_says_draws_seeds_rows_and_tasks(seeds: tuple[int,
     sizes = {min(rows.values()), max(rows.values())}
     assert set(numbers(said)) == {95, 1234, len(seeds), *sizes, len(rows)}
     assert after(said, "bootstrap", 1) == [1234]
-    assert ("one seed" in said.lower()) == (len(seeds) == 1), "with one seed the spread between seeds is unknown"
+    assert_well_formed(said)
+    assert re.search(rf"\b{len(seeds)} seeds?\b.*\b{len(rows)} tasks?\b", said)
+    assert ("one seed" in said) == (len(seeds) == 1), "with one seed the spread between seeds is unknown"
     assert sorted(sizes) == [n for n in numbers(said) if n in sizes]
 
 
@@ -191,6 +195,7 @@ def test_the_sentence_on_competition_counts_what_competes(size: float, steepness
     result, floor, at_epsilon = floor_of(tr, tl, noise, epsilon=epsilon, standard_error=size)
     said = findings.competition_sentence(result, floor, at_epsilon)
 
+    assert_well_formed(said)
     delta = list(zip(np.diff(tr), np.diff(tl), strict=True))
     n = sum(competes(*each, epsilon) for each in delta)
     null = [sum(competes(*pair, epsilon) for pair in draw.T) for draw in noise]

@@ -16,7 +16,7 @@ from icl_core.analysis.gains import GainRow
 from icl_core.records import CheckpointRef
 from pages.fusion import parts, wording
 from pages.fusion.compute import Asked, Line, Shown
-from tests.support.said import after, numbers
+from tests.support.said import after, assert_well_formed, numbers
 
 BEST, CONTROL = "best gold", "control"
 HELPS_BEYOND = re.compile(r"helps beyond", re.IGNORECASE)
@@ -112,6 +112,7 @@ def test_the_verdict_follows_from_both_intervals(best: Any, control: Any, verdic
     if control is not None:
         against[CONTROL] = both_measures(CONTROL, row(control))
     said = finding(against)
+    assert_well_formed(f"X{said}")
     assert [each.pattern for each in VERDICTS if each.search(said)] == [verdict.pattern]
 
 
@@ -166,6 +167,7 @@ def test_without_development_results_single_checkpoints_are_told_and_nothing_is_
     ]
     said = wording.finding(asked_of(), shown_of(*lines), FIXED, {})
     assert sorted(numbers(said)) == [65.4, 70.1, 72.1, 440, 880]
+    assert_well_formed(f"X{said}")
     assert re.search(r"65\.4 % \(one gold\) and 70\.1 % \(other gold\)", said)
     alone = wording.finding(asked_of(), shown_of(FIXED), FIXED, {})
     assert sorted(numbers(alone)) == [72.1, 440, 880]
@@ -207,6 +209,7 @@ def test_the_line_below_the_chart_compares_at_this_w(weight: float, task: str | 
     assert parts.value_at(shown, weight, task) == pytest.approx(value)
     said = wording.at_weight(shown, weight, parts.value_at(shown, weight, task), task)
     best, control = (0.4444, 0.6) if task else (0.655, 0.7111)
+    assert_well_formed(said)
     told = said.replace("sst2", "")
     assert numbers(told) == [weight, *points(value), *points(value - best, value - control)]
     assert ("sst2" in said) == (task is not None)

@@ -16,7 +16,7 @@ from icl_core.pretraining.lab.minimal import LEARNED_BELOW, MinimalKnobs, Minima
 from icl_core.pretraining.lab.runs import LabRun
 from icl_core.pretraining.lab.summary import Group, Marker, group_runs
 from pages.lab import wording
-from tests.support.said import after, numbers
+from tests.support.said import after, assert_well_formed, numbers
 
 CONTEXT, WEIGHTS, NEITHER = "the context decides", "the weights decide", "neither strategy decides"
 NEVER = re.compile(r"does not emerge|never emerges")
@@ -69,6 +69,7 @@ def numbers_beside(said: str) -> list[float]:
 )
 def test_who_decides_is_clear_of_chance_in_every_seed(flips: list[Sequence[float]], decides: str) -> None:
     said = said_of(*(run(icl=EARLY, flip=flip, seed=at) for at, flip in enumerate(flips, 1)))
+    assert_well_formed(said)
     assert [words for words in (CONTEXT, WEIGHTS, NEITHER) if words in said] == [decides]
 
 
@@ -180,6 +181,7 @@ OTHERS = [claim.key for claim in CLAIMS if claim.key != "transience"]
 def test_what_did_not_come_out_is_listed_and_what_held_is_counted(tested: list[str], missed: list[str]) -> None:
     values = {key: {1: 0.2, 2: 0.6} for key in tested}
     said = wording.lab_and_paper(verdicts(values, missed)).replace("\\", "")
+    assert said.endswith(".")
     fading = "not been tested" if "transience" not in tested else "was not" if "transience" in missed else "was repro"
     bold = re.search(r"while the data stay as they are \*\*(.*?)\*\*", said)
     assert bold is not None and fading in bold[1]
@@ -215,6 +217,7 @@ def test_the_minimal_model_says_how_often_icl_emerged_faded_and_stayed() -> None
     found = minimal(outcomes, [1200, 1300, 1400, np.nan, 1100, np.nan], [True, True, True, False, True, False])
     said = wording.minimal_sentence(found)
     assert numbers(said.partition(";")[0]) == [4, 5, 1300]
+    assert_well_formed(said)
     fades, stays = FADES.search(said), STAYS.search(said)
     assert fades is not None and stays is not None and (fades[1], stays[1]) == ("3", "1")
     assert numbers(said.partition(";")[2]) == [3, 1, 1, 4, 5, 1]  # fades, stays, stuck, learned of, overflowed
