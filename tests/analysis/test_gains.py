@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from icl_core.analysis.fusion import (
 )
 from icl_core.analysis.gains import _query_differences, answer_differences, diversity, gain_table
 from icl_core.analysis.predictions import collect_predictions
+from icl_core.analysis.statistics import hierarchical_band, replicate_task, sign_flip_test
 from icl_core.errors import StudyError
 from icl_core.records import CellRecord
 
@@ -100,6 +102,28 @@ def test_a_clear_gain_is_clear_and_no_gain_is_not(make_record: Make) -> None:
     assert none.p_examples is not None and none.p_examples > 0.05 and none.low < 0 < none.high
 
 
+def test_intervals_and_p_values_are_those_of_the_draws_that_seed_and_numbers_key(make_record: Make) -> None:
+    rng = np.random.default_rng(3)
+    gold = rng.integers(0, 2, 40).tolist()
+    one, base = (answers_of(make_record, rng.integers(0, 2, (3, 40)).tolist(), gold) for _ in range(2))
+    row = gain_table(one, base, n_replicates=33, n_permutations=50, seed=7)[1]
+    both = np.stack([one.predicted["t"], base.predicted["t"]])
+    pair = replicate_task(both, one.gold["t"], n_replicates=33, rng=np.random.default_rng([7, 0]))
+    band = hierarchical_band([pair.mapped(lambda each: each[:1] - each[1:])], bounds=(-1, 1))
+    assert (row.low, row.high) == pytest.approx((band.low[0], band.high[0]))
+    flips = sign_flip_test([_query_differences(one, base, "t", "accuracy")], n_permutations=50, seed=7)
+    assert row.p_examples == flips.p
+    assert gain_table(one, base) == gain_table(one, base, n_replicates=500, n_permutations=2000, seed=0)
+
+
+def test_the_interval_of_a_gain_ends_where_gains_end(make_record: Make) -> None:
+    """Two seeds that differ give a wide interval; a gain is never more than all answers."""
+    gold = [0, 0, 0, 0, 1]
+    right, wrong = ([gold, gold], [[1, 1, 1, 1, 0], [1, 1, 1, 0, 0]])
+    best, worst = (answers_of(make_record, labels, gold) for labels in (right, wrong))
+    assert gain_table(best, worst)[0].high == 1 and gain_table(worst, best)[0].low == -1
+
+
 def test_diversity_hand_worked(make_record: Make) -> None:
     # Both right: 3 of 9 queries; both wrong, with the same label: 2; the first alone is right in 3, the second in 1.
     gold = [0, 0, 1, 1, 1, 0, 0, 1, 0]
@@ -111,7 +135,9 @@ def test_diversity_hand_worked(make_record: Make) -> None:
 
 def test_answers_on_other_rows_or_seeds_are_refused(make_record: Make, data: FusionData) -> None:
     one = answers_of(make_record, [[0, 1]], [0, 1])
-    with pytest.raises(StudyError, match="different demo seeds"):
+    with pytest.raises(
+        StudyError, match=rf"^{re.escape(one.name)} and {re.escape(one.name)} have different demo seeds"
+    ):
         gain_table(one, answers_of(make_record, [[0, 1], [0, 1]], [0, 1]))
     with pytest.raises(StudyError, match="different test rows"):
         diversity(one, answers_of(make_record, [[0, 1, 1]], [0, 1, 1]))

@@ -207,6 +207,7 @@ def test_the_sentence_on_competition_counts_what_competes(size: float, steepness
         competes(*each, epsilon) and np.mean([draw[i] for draw in shifted]) >= 0.95 for i, each in enumerate(delta)
     )
     assert bool(INSIDE_NOISE.search(said)) == (epsilon < size)
+    assert "5 intervals" in said
     told = {epsilon, 5} | ({round(100 * size, 1)} if epsilon < size else set())
     if not n:
         assert NO_COMPETITION.search(said) and set(numbers(said)) == told
@@ -216,6 +217,7 @@ def test_the_sentence_on_competition_counts_what_competes(size: float, steepness
     assert numbers(said)[:2] == [n, 5]
     assert after(said, "noise alone", 2) == [low, high]
     assert after(said, "p = ") == [float(f"{p:.2g}")]
+    assert after(said, "clear") == [95] and said.count("95 %") == 2, "of resamples, and of the null"
     assert bool(NONE_CLEAR.search(said)) == (clear == 0)
     assert set(numbers(said)) == told | {n, low, high, float(f"{p:.2g}"), 95} | ({clear} if clear else set())
 
