@@ -19,11 +19,11 @@ from pages.fusion.compute import Asked, Line, Shown
 from tests.support.said import after, assert_well_formed, numbers
 
 BEST, CONTROL = "best gold", "control"
-HELPS_BEYOND = re.compile(r"helps beyond", re.IGNORECASE)
-HELPS = re.compile(r"fusion helps here", re.IGNORECASE)
-BEATS_BEST_ONLY = re.compile(r"beats the best single checkpoint, but not\b", re.IGNORECASE)
-WORSE = re.compile(r"worse than the best single checkpoint", re.IGNORECASE)
-UNCLEAR = re.compile(r"\bno gain over the best single checkpoint is clear", re.IGNORECASE)
+HELPS_BEYOND = re.compile(r"helps beyond")
+HELPS = re.compile(r"Fusion helps here")
+BEATS_BEST_ONLY = re.compile(r"beats the best single checkpoint, but not\b")
+WORSE = re.compile(r"worse than the best single checkpoint")
+UNCLEAR = re.compile(r"\bNo gain over the best single checkpoint is clear")
 VERDICTS = (HELPS_BEYOND, HELPS, BEATS_BEST_ONLY, WORSE, UNCLEAR)
 MEASURES: dict[str, str] = {
     "accuracy": "accuracy",
@@ -133,6 +133,8 @@ def test_gains_stand_with_their_intervals_and_tests_against_their_own_baseline()
     assert after(said, "best single checkpoint", 7) == [*points(*UP), 0.031, 5, 0.0042, 1736]
     assert after(said, "equal ensemble of two", 7) == [*points(*DOWN), 0.17, 5, 0.21, 1736]
     assert after(said, "Under balanced accuracy", 2) == points(other[0][0], other[1][0])
+    assert re.search(r"points, [+−]", said)
+    assert re.search(r"against the best single checkpoint [a-z ]+\*\*.* against the equal ensemble [a-z ]+\*\*", said)
     said_before = said.partition("against")[0]
     assert sorted(numbers(said_before)) == [73.2, 440, 880]
 
@@ -151,8 +153,8 @@ def test_members_have_their_own_step_and_role_and_the_weights_are_named() -> Non
     against = {BEST: both_measures(BEST, row())}
     said = finding(against)
     assert re.search(r"tr\W+model \w+ 440 \(TR\) and tl\W+model \w+ 880 \(TL\)", said)
-    assert "adaptive weights" in said and "equal weights" not in said
-    assert "equal weights" in finding(against, best=FIXED) and "**72.1 %**" in finding(against, best=FIXED)
+    assert " with adaptive weights," in said and "equal weights" not in said
+    assert " with equal weights," in finding(against, best=FIXED) and "**72.1 %**" in finding(against, best=FIXED)
     three = shown_of(ADAPTIVE, members=[("TR", TR), ("TL", TL), ("ICL", THIRD)])
     said = wording.finding(asked_of(), three, ADAPTIVE, against)
     assert re.search(r"440 \(TR\), tl\W+model \w+ 880 \(TL\) and icl\W+model \w+ 660 \(ICL\)", said)
@@ -171,6 +173,7 @@ def test_without_development_results_single_checkpoints_are_told_and_nothing_is_
     assert re.search(r"65\.4 % \(one gold\) and 70\.1 % \(other gold\)", said)
     alone = wording.finding(asked_of(), shown_of(FIXED), FIXED, {})
     assert sorted(numbers(alone)) == [72.1, 440, 880]
+    assert "single checkpoint" not in alone and alone.endswith("accuracy.")
     for sentence in (said, alone):
         assert not any(each.search(sentence) for each in VERDICTS), "without a gain there is no verdict"
 
@@ -212,7 +215,8 @@ def test_the_line_below_the_chart_compares_at_this_w(weight: float, task: str | 
     assert_well_formed(said)
     told = said.replace("sst2", "")
     assert numbers(told) == [weight, *points(value), *points(value - best, value - control)]
-    assert ("sst2" in said) == (task is not None)
+    assert said.startswith(f"At **w = {weight:.2f}**" + (" on sst2:" if task else ":"))
+    assert said.endswith("against the equal ensemble.")
     assert re.search(r"single checkpoint, .*equal ensemble", said)
     without = wording.at_weight(shown_of(lines[1]), weight, value, task)
     assert "single checkpoint" not in without and "ensemble" in without
@@ -262,12 +266,17 @@ def test_horizontal_lines_are_what_has_to_be_beaten() -> None:
     labels = {kind: wording.level_label(line("x", kind, 0.5, THIRD)) for kind in (BEST, CONTROL, "gold", "other model")}
     assert len(set(labels.values())) == 4 and None not in labels.values()
     assert "660" in str(labels["gold"]) and "icl-model" in str(labels["other model"])
-    assert "single" in str(labels[BEST]) and "ensemble" in str(labels[CONTROL])
+    assert str(labels[BEST]).startswith("best single") and str(labels[CONTROL]).split() == [
+        "equal",
+        "ensemble,",
+        "gold",
+    ]
+    assert str(labels[BEST]).endswith("gold")
     assert [wording.level_label(line("x", kind, 0.5)) for kind in ("fusion", "member", "upper bound")] == [None] * 3
 
 
 @pytest.mark.parametrize("weight", [None, 0.0, 0.327])
 def test_a_fusions_full_name_has_its_weight(weight: float | None) -> None:
     named = wording.mark_name(dataclasses.replace(ADAPTIVE, weight=weight))
-    assert named.startswith(ADAPTIVE.name)
+    assert named.startswith(ADAPTIVE.name) and (named == ADAPTIVE.name) == (weight is None)
     assert numbers(named) == ([] if weight is None else [round(weight, 2)])
