@@ -133,7 +133,7 @@ def test_gains_stand_with_their_intervals_and_tests_against_their_own_baseline()
     assert after(said, "best single checkpoint", 7) == [*points(*UP), 0.031, 5, 0.0042, 1736]
     assert after(said, "equal ensemble of two", 7) == [*points(*DOWN), 0.17, 5, 0.21, 1736]
     assert after(said, "Under balanced accuracy", 2) == points(other[0][0], other[1][0])
-    assert re.search(r"points, [+−]", said)
+    assert re.search(r"points, [+−]", said) and re.search(r" queries; against ", said)
     assert re.search(r"against the best single checkpoint [a-z ]+\*\*.* against the equal ensemble [a-z ]+\*\*", said)
     said_before = said.partition("against")[0]
     assert sorted(numbers(said_before)) == [73.2, 440, 880]
@@ -193,6 +193,7 @@ def test_each_p_value_has_the_number_of_its_own_pairs(
 ) -> None:
     text = wording.tests_text(row(p_seeds=p_seeds, p_examples=p_examples))
     assert numbers(text) == told
+    assert text.count(" seeds, p = ") == (len(told) == 4)
     assert ("seeds" in text, "queries" in text) == (p_seeds is not None, p_examples is not None)
 
 
