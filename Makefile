@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8501
 WORKERS ?= 2
 
-.PHONY: run test check format clean
+.PHONY: run test check format mutate clean
 
 run: $(VENV)/.run
 	@$(BIN)/python -m icl_core import --embedded
@@ -22,6 +22,13 @@ check: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Changes the code in small ways and looks whether tests notice (docs/MUTATION.md). MUTANTS narrows it, such as
+# MUTANTS='icl_core.data.prompts*'. Hours for everything.
+MUTANTS ?=
+mutate: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==3.8.1
+	$(BIN)/mutmut run --max-children $(WORKERS) $(MUTANTS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -59,6 +59,14 @@ def test_cells_and_studies_have_the_options_that_cells_share() -> None:
         assert CellSpec.__dataclass_fields__[name].default == defaults[name], name
 
 
+def test_every_option_of_a_cell_is_one_that_results_must_share() -> None:
+    """What says which cell it is may differ between the points of a curve; an option may not."""
+    which_cell = {"checkpoint", "task", "split", "label_setting", "demo_seed", "n_examples"}
+    of_their_own = {"alphabet", "data_dir"}  # of abstract cells alone; not in the key, which has the rows themselves
+    assert set(SHARED_OPTIONS) == set(CellSpec.__dataclass_fields__) - which_cell - of_their_own
+    assert set(SHARED_OPTIONS) <= set(FIELDS_IN_KEY)
+
+
 @given(SPECS)
 def test_a_key_takes_the_alphabet_in_the_abstract_setting_alone(spec: CellSpec) -> None:
     taken = fields_in_key(spec)

@@ -36,6 +36,7 @@ def test_changes_within_their_bands_are_not_called_out() -> None:
 
 def test_bands_that_touch_are_not_clear() -> None:
     assert moments(curves(0.25, random=[0.25, 0.75], abstract=[0.25, 0.75])) == ()
+    assert moments(curves(0.25, random=[0.75, 0.25])) == (), "nor is a fall"
 
 
 def test_tr_that_only_rises_does_not_fall() -> None:

@@ -186,6 +186,23 @@ def test_certainty_of_a_clear_and_of_an_absent_competition() -> None:
     assert floor.p_ratio == (1 + np.count_nonzero(floor.null_ratio >= 0.5)) / 1001 < 0.01
 
 
+@pytest.mark.parametrize(("n_competing", "clear"), [(100, True), (95, True), (94, False), (60, False), (0, False)])
+def test_clear_is_what_competes_in_at_least_95_percent_of_the_replicates(n_competing: int, clear: bool) -> None:
+    """TR falls and TL rises by 0.2; in a part of 100 draws TR's deviation turns its fall into a rise."""
+    turned = np.where(np.arange(100) < n_competing, 0.0, 0.5)[:, None]
+    replicates = ChangeReplicates(
+        delta_tr=np.array([-0.2]),
+        delta_tl=np.array([0.2]),
+        deviations_tr=turned,
+        deviations_tl=np.zeros((100, 1)),
+        standard_error=0.01,
+        n_seeds=3,
+    )
+    floor = noise_floor_of(replicates, epsilon=0.05)
+    assert floor.interval_certainty.tolist() == [n_competing / 100]
+    assert floor.clear.tolist() == [clear]
+
+
 def test_observed_values_are_those_of_competition_and_a_flat_run_has_p_one() -> None:
     tr, tl = simulate(3)
     accuracy = [np.mean([task.mean(axis=(1, 2)) for task in ability], axis=0) for ability in (tr, tl)]

@@ -34,6 +34,10 @@ def test_models_and_splits_are_kept_apart(make_record: Make) -> None:
     [
         ({"dtype": "bfloat16"}, r"differ in dtype \(bfloat16, float32\)"),
         ({"template": "natural"}, "differ in template"),
+        ({"attention": "eager"}, r"differ in attention \(eager, sdpa\)"),
+        ({"sampling": "balanced"}, r"differ in sampling \(balanced, uniform\)"),
+        ({"n_shots": 4}, r"differ in n_shots \(16, 4\)"),
+        ({"label_word_set": "reference_code"}, r"differ in label_word_set \(natural, reference_code\)"),
         ({"fingerprint": "other"}, "differ in the version of the dataset"),
         ({"row_ids": ("test:5", "test:6")}, "differ in the rows evaluated"),
         ({"label_words": ("x", "y")}, "differ in the label words"),

@@ -40,6 +40,11 @@ def test_draws_are_pinned_whatever_the_hash_seed(hash_seed: str):
     assert done.stdout.strip() == PINNED
 
 
+def test_draws_of_this_process_are_the_pinned_ones(capsys: pytest.CaptureFixture[str]):
+    exec(DRAWS, {})
+    assert capsys.readouterr().out.strip() == PINNED
+
+
 @given(name=names, seed=seeds, n_labels=st.integers(1, 8), alphabet=st.sampled_from(sorted(ALPHABETS)))
 def test_abstract_symbols_are_distinct_symbols_of_the_alphabet(name, seed, n_labels, alphabet):
     symbols = abstract_symbols(name, n_labels=n_labels, alphabet=alphabet, demo_seed=seed)
@@ -52,6 +57,8 @@ def test_abstract_symbols_are_distinct_symbols_of_the_alphabet(name, seed, n_lab
 def test_more_labels_than_symbols_names_alphabet_and_both_counts(alphabet, n_symbols):
     assert len(abstract_symbols("t", n_labels=n_symbols, alphabet=alphabet, demo_seed=0)) == n_symbols
     with pytest.raises(StudyError, match=rf"{n_symbols + 1} labels .* alphabet {alphabet} has {n_symbols} symbols"):
+        abstract_symbols("t", n_labels=n_symbols + 1, alphabet=alphabet, demo_seed=0)
+    with pytest.raises(StudyError, match=r"; choose the alphabet numbers or a task with fewer labels\.$"):
         abstract_symbols("t", n_labels=n_symbols + 1, alphabet=alphabet, demo_seed=0)
     assert len(abstract_symbols("t", n_labels=n_symbols + 1, alphabet="numbers", demo_seed=0)) == n_symbols + 1
 
@@ -78,8 +85,10 @@ def test_balanced_demonstrations_differ_by_at_most_one(seed, counts, n_shots):
 def test_too_few_rows_for_the_shots():
     with pytest.raises(StudyError, match="3 rows for demonstrations, fewer than the 4 shots"):
         choose_demonstrations("t", [0, 1, 0], n_shots=4, demo_seed=0)
-    with pytest.raises(StudyError, match=r"1 rows of label 1 .* needs 2"):
+    with pytest.raises(StudyError, match=r"Task t has 1 rows of label 1 .* needs 2"):
         choose_demonstrations("t", [0, 0, 0, 0, 1], n_shots=4, demo_seed=0, sampling="balanced")
+    for sampling in ("uniform", "balanced"):
+        assert choose_demonstrations("t", [], n_shots=0, demo_seed=0, sampling=sampling) == ()
 
 
 @given(name=names, seed=seeds, n_labels=st.integers(1, 30))

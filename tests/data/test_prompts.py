@@ -8,7 +8,7 @@ from icl_core.data.datasets import load_task_data
 from icl_core.data.label_settings import abstract_symbols, random_label_indices
 from icl_core.data.prompts import build_cell_prompts, clean_text, make_example
 from icl_core.errors import StudyError, UnknownNameError
-from icl_core.records import LABEL_SETTINGS
+from icl_core.records import LABEL_SETTINGS, Example
 from icl_core.registry.tasks import TASKS, get_task
 
 DEMONSTRATIONS = [make_example("train:0", ["a fine {film}"], 1), make_example("train:1", ["so % dull !"], 0)]
@@ -31,6 +31,18 @@ def test_minimal_gold_prompt_word_for_word():
     assert prompts.content_free_context == "a fine {film}\npositive\n\n\nso % dull !\nnegative\n\n\nN/A\n"
     assert prompts.demonstrations == tuple(DEMONSTRATIONS)
     assert prompts.demonstration_labels == ("positive", "negative")
+
+
+def test_an_example_keeps_its_row_its_label_and_both_sentences():
+    assert make_example("test:7", ["one"], 2) == Example("test:7", "one", 2)
+    assert make_example("test:7", ["one", "two"], 2) == Example("test:7", "one [SEP] two", 2, ("one", "two"))
+
+
+def test_label_words_and_symbols_are_those_of_the_set_and_the_alphabet():
+    task = next(task for task in TASKS.values() if task.words("reference_code") != task.words("natural"))
+    assert _prompts(task.name, label_word_set="reference_code").choices == task.words("reference_code")
+    letters = _prompts(label_setting="abstract", alphabet="letters").choices
+    assert letters == abstract_symbols("sst2", n_labels=2, alphabet="letters", demo_seed=13)
 
 
 def test_no_demonstrations():
@@ -113,6 +125,22 @@ def test_real_rows_give_the_text_of_the_reference_requests(shared_data_path, gol
     prompts = build_cell_prompts(TASKS[name], demonstrations, [asked], label_setting="gold", demo_seed=0)
     assert [_shrunk(context) for context in prompts.contexts] == [golden["context"]]
     assert list(prompts.choices) == golden["choices"]
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_prompts_are_written_as_the_reference_requests_are(golden_path, number):
+    golden = json.loads((golden_path / "score_smollm2.json").read_text(encoding="utf-8"))["requests"][number]
+    *shots, query = golden["context"].split("\n\n\n")
+    task = TASKS[{"poem": "poem_sentiment"}.get(golden["task"], golden["task"])]
+    told = [shot.rsplit("\n", 1) for shot in shots]
+    demonstrations = [
+        make_example(f"shot:{at}", text.split(" [SEP] "), golden["choices"].index(label))
+        for at, (text, label) in enumerate(told)
+    ]
+    asked = make_example("asked", query.removesuffix("\n").split(" [SEP] "), golden["gold"])
+    prompts = build_cell_prompts(task, demonstrations, [asked], label_setting="gold", demo_seed=0)
+    assert list(prompts.contexts) == [golden["context"]] and list(prompts.choices) == golden["choices"]
+    assert list(prompts.demonstration_labels) == [label for _, label in told] and len(told) == 16
 
 
 def _shrunk(text: str) -> str:

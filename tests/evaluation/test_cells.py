@@ -138,6 +138,13 @@ def test_names_of_the_checkpoint_do_not_change_the_key(make_spec, field):
     assert key_of(dataclasses.replace(spec, checkpoint=other)) == key_of(spec)
 
 
+@pytest.mark.parametrize("remap", [None, "minicpm_to_granite"])
+def test_how_weights_are_mapped_is_in_the_key(make_spec, remap):
+    spec = make_spec()
+    mapped = dataclasses.replace(spec, checkpoint=dataclasses.replace(spec.checkpoint, remap=remap))
+    assert key_of(mapped).remap == remap
+
+
 def test_the_order_in_which_weight_files_are_found_does_not_change_the_key(make_spec):
     turned = dataclasses.replace(IDENTITY, weight_files=IDENTITY.weight_files[::-1])
     assert key_of(make_spec(), identity=turned) == key_of(make_spec())
@@ -162,5 +169,5 @@ def test_a_key_is_current_until_scoring_or_task_change(make_record, monkeypatch)
 
 def test_tasks_that_are_gone_have_no_current_result_but_own_files_keep_theirs(tmp_path):
     assert current_versions("no_such_task") is None
-    assert current_versions(f"file:{tmp_path}/moved.csv") is not None
+    assert current_versions(f"file:{tmp_path}/moved.csv") == (cells.SCORING_VERSION, 1)
     assert current_versions("sst2") == (cells.SCORING_VERSION, get_task("sst2").version)

@@ -16,6 +16,7 @@ from icl_core.evaluation.study import (
     N_DEV_EXAMPLES,
     Study,
     most_alike,
+    shared_options,
     study_cells,
     study_digest,
     study_from_json,
@@ -84,6 +85,26 @@ def test_the_most_alike_cells_are_those_of_the_most_frequent_options():
     assert most_alike([*few, *many]) == list(many)
     assert most_alike([*longer, *many, *few]) == list(longer), "of equally frequent ones those with most rows"
     assert most_alike([]) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_shots": 4},
+        {"template": "natural"},
+        {"label_word_set": "reference_code"},
+        {"sampling": "balanced"},
+        {"dtype": "bfloat16"},
+        {"attention": "eager"},
+        {"data_dir": "/data"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_cells_under_another_option_are_not_alike(change):
+    many = study_cells(changed(splits=("test",)))
+    few = study_cells(changed(splits=("test",), demo_seeds=(13,), **change))
+    assert most_alike([*few, *many]) == list(many)
+    assert shared_options(few[0]) == {**shared_options(many[0]), **change}
 
 
 def test_json_brings_the_study_back():

@@ -1,0 +1,288 @@
+"""The sentences of the fusion page say what the gains say, whichever way these come out."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from icl_core.analysis.fusion.comparison import Entry, EntryKind, EntryScore, Gain
+from icl_core.analysis.fusion.gains import GainRow
+from icl_core.analysis.fusion.members import FusionMember
+from icl_core.analysis.fusion.weights import FusionWeights, WeightCurve, WeightKind
+from icl_core.records import CheckpointRef
+from pages.fusion import parts, wording
+from pages.fusion.compute import Asked, Comparison
+from tests.support.said import after, numbers
+
+BEST: EntryKind = "best gold"
+CONTROL: EntryKind = "control"
+HELPS_BEYOND = re.compile(r"helps beyond", re.IGNORECASE)
+HELPS = re.compile(r"fusion helps here", re.IGNORECASE)
+BEATS_BEST_ONLY = re.compile(r"beats the best single checkpoint, but not\b", re.IGNORECASE)
+WORSE = re.compile(r"worse than the best single checkpoint", re.IGNORECASE)
+UNCLEAR = re.compile(r"\bno gain over the best single checkpoint is clear", re.IGNORECASE)
+VERDICTS = (HELPS_BEYOND, HELPS, BEATS_BEST_ONLY, WORSE, UNCLEAR)
+MEASURES: dict[str, str] = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro f1",
+}
+TR = CheckpointRef("hub", "tr-model", "step440", "hub", "a/tr-model", 440)
+TL = CheckpointRef("hub", "tl-model", "step880", "hub", "a/tl-model", 880)
+THIRD = CheckpointRef("hub", "icl-model", "step660", "hub", "a/icl-model", 660)
+UP, BETWEEN, DOWN = (0.0123, 0.0041, 0.0272), (0.0087, -0.0033, 0.0191), (-0.0145, -0.0256, -0.0062)
+
+
+def row(
+    gain: tuple[float, float, float] = UP, *, p_seeds: float | None = 0.031, p_examples: float | None = 0.0042
+) -> GainRow:
+    value, low, high = gain
+    return GainRow(None, 0.7, 0.7 - value, value, low, high, p_seeds, p_examples, 5, 1736)
+
+
+def gain_of(kind: Any, by_measure: Mapping[str, GainRow]) -> dict[str, Gain]:
+    baseline = Entry(kind, (FusionMember(TR, "gold"),))
+    return {name: Gain(baseline, name, each, ()) for name, each in by_measure.items()}  # type: ignore[arg-type]
+
+
+def line(
+    kind: EntryKind,
+    value: float,
+    *refs: CheckpointRef,
+    setting: Any = "gold",
+    weight_kind: WeightKind | None = None,
+    task: float = 0.5,
+) -> EntryScore:
+    entry = Entry(kind, tuple(FusionMember(ref, setting) for ref in refs or (TR,)), weight_kind)
+    return EntryScore(entry, value, value - 0.01, value + 0.01, {"sst2": (task, task - 0.01, task + 0.01)})
+
+
+ADAPTIVE = line("fusion", 0.7321, TR, TL, weight_kind="adaptive")
+FIXED = line("fusion", 0.7213, TR, TL, weight_kind="fixed")
+PAIR = (FusionMember(TR, "random"), FusionMember(TL, "abstract"))
+THREE = (*PAIR, FusionMember(THIRD, "gold"))
+
+
+def found_of(*lines: EntryScore, members: Sequence[FusionMember] = PAIR) -> Comparison:
+    weight = np.linspace(0, 1, 101)
+    value = 0.6 + 0.1 * weight
+    return Comparison(
+        members=tuple(members),
+        tasks=("sst2",),
+        curve=WeightCurve(weight, value, value, value, {"sst2": value - 0.2}) if len(members) == 2 else None,
+        lines=lines,
+        equal_for_want=(),
+        chance=0.417,
+        n_seeds=5,
+        n_examples=1736,
+        has_dev=True,
+    )
+
+
+def asked_of(measure: Any = "accuracy") -> Asked:
+    return Asked("{}", TR.model, TL.model, None, None, measure, "sum")
+
+
+def finding(
+    against: Mapping[Any, Mapping[str, Gain]], *, measure: str = "accuracy", best: EntryScore = ADAPTIVE
+) -> str:
+    return wording.finding(asked_of(measure), found_of(best), against)
+
+
+def both_measures(kind: str, main: GainRow, other: GainRow | None = None) -> dict[str, Gain]:
+    return gain_of(kind, {"accuracy": main, "balanced_accuracy": other or row(BETWEEN)})
+
+
+def points(*fractions: float) -> list[float]:
+    return [round(100 * each, 1) for each in fractions]
+
+
+@pytest.mark.parametrize(
+    ("best", "control", "verdict"),
+    [
+        (UP, UP, HELPS_BEYOND),
+        (UP, BETWEEN, BEATS_BEST_ONLY),
+        (UP, DOWN, BEATS_BEST_ONLY),
+        (BETWEEN, UP, UNCLEAR),
+        (BETWEEN, BETWEEN, UNCLEAR),
+        (BETWEEN, DOWN, UNCLEAR),
+        (DOWN, UP, WORSE),
+        (DOWN, BETWEEN, WORSE),
+        (DOWN, DOWN, WORSE),
+        (UP, None, HELPS),
+        (BETWEEN, None, UNCLEAR),
+        (DOWN, None, WORSE),
+        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), UNCLEAR),  # the same answers: the intervals touch 0
+        ((0.01, 0.0, 0.02), UP, UNCLEAR),
+        ((-0.01, -0.02, 0.0), None, UNCLEAR),
+    ],
+)
+def test_the_verdict_follows_from_both_intervals(best: Any, control: Any, verdict: re.Pattern[str]) -> None:
+    against = {BEST: both_measures(BEST, row(best))}
+    if control is not None:
+        against[CONTROL] = both_measures(CONTROL, row(control))
+    said = finding(against)
+    assert [each.pattern for each in VERDICTS if each.search(said)] == [verdict.pattern]
+
+
+def test_the_verdict_is_one_of_the_measure_that_is_shown() -> None:
+    """A gain under accuracy that is gone under balanced accuracy must not be called a help there."""
+    against = {kind: both_measures(kind, row(UP), row(DOWN)) for kind in (BEST, CONTROL)}
+    assert HELPS_BEYOND.search(finding(against, measure="accuracy"))
+    assert WORSE.search(finding(against, measure="balanced_accuracy"))
+
+
+def test_gains_stand_with_their_intervals_and_tests_against_their_own_baseline() -> None:
+    other = (0.0311, 0.01, 0.05), (0.0222, 0.01, 0.05)
+    against = {
+        BEST: both_measures(BEST, row(UP, p_seeds=0.031, p_examples=0.0042), row(other[0])),
+        CONTROL: both_measures(CONTROL, row(DOWN, p_seeds=0.17, p_examples=0.21), row(other[1])),
+    }
+    said = finding(against)
+    assert after(said, "best single checkpoint", 7) == [*points(*UP), 0.031, 5, 0.0042, 1736]
+    assert after(said, "equal ensemble of two", 7) == [*points(*DOWN), 0.17, 5, 0.21, 1736]
+    assert after(said, "Under balanced accuracy", 2) == points(other[0][0], other[1][0])
+    said_before = said.partition("against")[0]
+    assert sorted(numbers(said_before)) == [73.2, 440, 880]
+
+
+@pytest.mark.parametrize("measure", list(MEASURES))
+def test_the_sentence_has_the_measure_asked_for_and_the_other_one(measure: str) -> None:
+    rows = {name: row((0.01 * at, 0.001, 0.09)) for at, name in enumerate(MEASURES, 1)}
+    said = finding({BEST: gain_of(BEST, rows)}, measure=measure)
+    other = "balanced_accuracy" if measure != "balanced_accuracy" else "accuracy"
+    assert f"**73.2 %** {MEASURES[measure]}" in said
+    assert after(said, "best single checkpoint") == points(rows[measure].gain)
+    assert after(said, f"Under {MEASURES[other]}") == points(rows[other].gain)
+
+
+def test_members_have_their_own_step_and_role_and_the_weights_are_named() -> None:
+    against = {BEST: both_measures(BEST, row())}
+    said = finding(against)
+    assert re.search(r"tr\W+model \w+ 440 \(TR\) and tl\W+model \w+ 880 \(TL\)", said)
+    assert "adaptive weights" in said and "equal weights" not in said
+    assert "equal weights" in finding(against, best=FIXED) and "**72.1 %**" in finding(against, best=FIXED)
+    said = wording.finding(asked_of(), found_of(ADAPTIVE, members=THREE), against)
+    assert re.search(r"440 \(TR\), tl\W+model \w+ 880 \(TL\) and icl\W+model \w+ 660 \(ICL\)", said)
+
+
+def test_without_development_results_single_checkpoints_are_told_and_nothing_is_claimed() -> None:
+    lines = [
+        FIXED,
+        line("gold", 0.6543, TR),
+        line("gold", 0.7012, TL),
+        line("member", 0.31, setting="random"),
+    ]
+    said = wording.finding(asked_of(), found_of(*lines), {})
+    assert set(numbers(said)) >= {65.4, 70.1, 72.1, 440, 880}
+    assert re.search(r"65\.4 % \(tr-model step440 gold\) and 70\.1 % \(tl-model step880 gold\)", said.replace("\\", ""))
+    alone = wording.finding(asked_of(), found_of(FIXED), {})
+    assert sorted(numbers(alone)) == [72.1, 440, 880]
+    for sentence in (said, alone):
+        assert not any(each.search(sentence) for each in VERDICTS), "without a gain there is no verdict"
+
+
+@pytest.mark.parametrize(
+    ("p_seeds", "p_examples", "told"),
+    [
+        (0.031, 0.0042, [0.031, 5, 0.0042, 1736]),
+        (None, 0.0042, [0.0042, 1736]),
+        (0.031, None, [0.031, 5]),
+        (None, None, []),
+    ],
+    ids=["both", "one seed", "macro F1", "neither"],
+)
+def test_each_p_value_has_the_number_of_its_own_pairs(
+    p_seeds: float | None, p_examples: float | None, told: list[float]
+) -> None:
+    text = wording.tests_text(row(p_seeds=p_seeds, p_examples=p_examples))
+    assert numbers(text) == told
+    assert ("seeds" in text, "queries" in text) == (p_seeds is not None, p_examples is not None)
+
+
+@pytest.mark.parametrize("gain", [UP, BETWEEN, DOWN])
+def test_a_gain_has_its_sign_and_both_ends(gain: tuple[float, float, float]) -> None:
+    said = wording.gain_text(row(gain))
+    assert numbers(said) == points(*gain)
+    assert [sign for sign in re.findall(r"[+−]", said)] == ["−" if round(100 * x, 1) < 0 else "+" for x in gain]
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.37, 1.0])
+@pytest.mark.parametrize("task", [None, "sst2"])
+def test_the_line_below_the_chart_compares_at_this_w(weight: float, task: str | None) -> None:
+    lines = [line(BEST, 0.655, task=0.4444), line(CONTROL, 0.7111, task=0.6), line("gold", 0.1)]
+    value = 0.6 + 0.1 * weight - (0.2 if task else 0)
+    found = found_of(*lines)
+    assert found.curve is not None and found.curve.at(weight, task=task) == pytest.approx(value)
+    said = wording.at_weight(found, weight, found.curve.at(weight, task=task), task)
+    best, control = (0.4444, 0.6) if task else (0.655, 0.7111)
+    told = said.replace("sst2", "")
+    assert numbers(told) == [weight, *points(value), *points(value - best, value - control)]
+    assert ("sst2" in said) == (task is not None)
+    assert re.search(r"single checkpoint, .*equal ensemble", said)
+    without = wording.at_weight(found_of(lines[1]), weight, value, task)
+    assert "single checkpoint" not in without and "ensemble" in without
+    assert numbers(wording.at_weight(found_of(), weight, value, None)) == [weight, *points(value)]
+
+
+def test_the_result_is_adaptive_where_there_are_development_results() -> None:
+    assert found_of(FIXED, ADAPTIVE).main is ADAPTIVE
+    assert found_of(FIXED).main is FIXED
+
+
+def noted(monkeypatch: pytest.MonkeyPatch, found: Comparison) -> str:
+    said: list[str] = []
+    monkeypatch.setattr("pages.fusion.parts.st.caption", said.append)
+    parts.notes(found)
+    return "\n".join(said)
+
+
+def test_notes_say_seeds_queries_chance_and_where_weights_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = found_of(FIXED, ADAPTIVE)
+    said = noted(monkeypatch, two)
+    assert set(numbers(said)) == {95, 5, 1736, 41.7} and "adaptive" in said
+    assert after(said, "chance is") == [41.7]
+    assert "adaptive" not in noted(monkeypatch, dataclasses.replace(two, has_dev=False))
+    equal = noted(monkeypatch, dataclasses.replace(two, equal_for_want=("boolq", "rte")))
+    assert "boolq, rte" in equal and "1/2" in equal and "1/2" not in said
+    three = found_of(ADAPTIVE, members=THREE)
+    said = noted(monkeypatch, dataclasses.replace(three, equal_for_want=("rte",)))
+    assert numbers(said.partition("\n")[0]) == [3, 95, 5, 1736, 41.7] and "1/3" in said
+
+
+def test_lines_are_named_for_what_they_are() -> None:
+    groups = {
+        "fusion": ADAPTIVE,
+        "TR": line("member", 0.5, setting="random"),
+        "TL": line("member", 0.5, setting="abstract"),
+        "single, gold": line("member", 0.5, setting="gold"),
+        "equal ensemble": line(CONTROL, 0.5),
+        "parameter fusion": line("parameter fusion", 0.5),
+    }
+    assert {wording.group_of(each): each for each in groups.values()} == groups
+    kinds: tuple[EntryKind, ...] = ("gold", BEST, "other model")
+    for kind in kinds:
+        assert wording.group_of(line(kind, 0.5)) == "single, gold"
+
+
+def test_horizontal_lines_are_what_has_to_be_beaten() -> None:
+    kinds: tuple[EntryKind, ...] = (BEST, CONTROL, "gold", "other model")
+    labels = {kind: wording.level_label(line(kind, 0.5, THIRD)) for kind in kinds}
+    assert len(set(labels.values())) == 4 and None not in labels.values()
+    assert "660" in str(labels["gold"]) and "icl-model" in str(labels["other model"])
+    assert "single" in str(labels[BEST]) and "ensemble" in str(labels[CONTROL])
+    others: tuple[EntryKind, ...] = ("fusion", "member", "upper bound")
+    assert [wording.level_label(line(kind, 0.5)) for kind in others] == [None] * 3
+
+
+@pytest.mark.parametrize("weight", [None, 0.0, 0.327])
+def test_a_fusions_full_name_has_its_weight(weight: float | None) -> None:
+    by_task = {"sst2": np.array([1 / 3] * 3 if weight is None else [weight, 1 - weight])}
+    named = wording.mark_name(dataclasses.replace(ADAPTIVE, weights=FusionWeights("adaptive", by_task)))
+    assert named.startswith(ADAPTIVE.entry.title)
+    assert numbers(named) == ([] if weight is None else [round(weight, 2)])
