@@ -15,12 +15,10 @@ from typing import NamedTuple
 from tests.support.sources import ALL_FILES, CORE_FILES, PAGE_FILES, module_of, tree_of
 
 KEPT = {
-    "icl_core.analysis.fusion.given_weights": "fusion with weights of the caller's choice",
-    "icl_core.analysis.selection.SELECTION_RULES": "the values of SelectionRule",
+    "icl_core.__main__.start": "the installed command",
     "icl_core.evaluation.cost.Estimate.is_calibrated": "printed with all of an estimate",
     "icl_core.evaluation.job_table.Job.resumed_from": "a column of the stored table",
     "icl_core.evaluation.store.Store.find": "how one record is read without the pages",
-    "icl_core.registry.families.Model.step_unit": "what a checkpoint's name counts",
     "icl_core.scoring.behaviour.Behaviour.company": "asked together: whether any of the two holds",
     "icl_core.scoring.behaviour.Behaviour.length": "asked together: whether any of the two holds",
     "icl_core.scoring.prefix.KeptPrefixes.lengths": "the only way to see what is kept",
@@ -101,7 +99,7 @@ class Uses:
 
 def definitions(module: str, tree: ast.Module, foreign: set[str]) -> Iterator[Definition]:
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("__"):
             yield Definition(module, "", node.name, node)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]

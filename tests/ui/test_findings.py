@@ -27,9 +27,12 @@ from icl_core.analysis.competition import (
 from icl_core.analysis.moments import moments
 from icl_core.analysis.trajectories import AbilityCurve, AbilityCurves
 from icl_core.records import CheckpointRef
-from pages.dynamics import parts as dynamics
-from pages.ui import findings
+from pages.dynamics import sentences as dynamics
+from pages.dynamics.computed import ShownCurves
+from pages.dynamics.controls import CurveStyle
+from pages.ui import cached, findings
 from pages.ui.controls import View
+from tests.support.made_up import made_up_study
 from tests.support.said import after, assert_well_formed, numbers
 
 RISES, JUMPS, FALLS = r"\bris", r"\bjump", r"\bfall"
@@ -256,7 +259,9 @@ def test_dynamics_says_a_sentence_for_each_of_three_models_and_counts_the_others
     monkeypatch.setattr("pages.ui.blocks.finding", said.append)
     names = [f"model{chr(97 + at)}" for at in range(n_models)]
     shown = {name: curves_of(model=name, random=(FALL, RISE, STILL)[at % 3]) for at, name in enumerate(names)}
-    dynamics.finding(shown, View("accuracy", "sum", None))
+    style = CurveStyle("step", "linear", bands=True, overlaid=False, instead="")
+    found = cached.Collected({}, {})
+    dynamics.finding(ShownCurves(made_up_study(), found, View("accuracy", "sum", None), style, shown))
     sentences = said[0].split("\n\n")
     assert len(sentences) == min(n_models, 3) + (n_models > 3)
     for name, sentence, values in zip(names, sentences, (FALL, RISE, STILL), strict=False):

@@ -130,7 +130,7 @@ def test_diversity_hand_worked(make_record: Make) -> None:
 def test_answers_on_other_rows_or_seeds_are_refused(make_record: Make, data: FusionData) -> None:
     one = answers_of(make_record, [[0, 1]], [0, 1])
     with pytest.raises(
-        StudyError, match=rf"^{re.escape(one.name)} and {re.escape(one.name)} have different demo seeds"
+        StudyError, match=rf"^{re.escape(one.title)} and {re.escape(one.title)} have different demo seeds"
     ):
         gain_table(one, answers_of(make_record, [[0, 1], [0, 1]], [0, 1]))
     with pytest.raises(StudyError, match="different test rows"):
