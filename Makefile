@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
-WORKERS ?= 2
+WORKERS ?= 3
 
 .PHONY: run test check format mutate clean
 
@@ -27,7 +27,6 @@ format: $(VENV)/.dev
 # MUTANTS='icl_core.data.prompts*'. Hours for everything.
 MUTANTS ?=
 mutate: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==3.8.1
 	$(BIN)/mutmut run --max-children $(WORKERS) $(MUTANTS)
 
 $(VENV)/bin/python:
