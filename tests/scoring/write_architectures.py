@@ -21,8 +21,8 @@ What the scoring engine does with each class that transformers {version} maps to
 random model of it. Written by `python -m tests.scoring.write_architectures`, and checked by
 `pytest -m slow tests/scoring/test_architectures.py`.
 
-- **Method**: `packed` computes each token once; `cached` uses transformers' own cache; `plain` is a forward pass for each
-  label. The engine takes the first that gives the plain numbers on the model in hand, compared in float32.
+- **Method**: `packed` computes each token once; `cached` uses transformers' own cache; `plain` is a forward pass for
+  each label. The engine takes the first that gives the plain numbers on the model in hand, compared in float32.
 - **float32**: largest difference from plain, nats: six requests of 5 to 60 tokens with three labels each, all in one
   call, in another order, and each alone.
 - **bfloat16**: largest distance from the float32 numbers, nats, of plain and of the engine. Where tokens are sent to
