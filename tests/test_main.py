@@ -131,7 +131,7 @@ def test_evaluate_then_everything_that_reads_results(cli: Cli, folder: Path, tmp
     assert json.loads(cli("results", "--json", store=other)[1])["results"] == results
 
     files = list((tmp_path / "store" / "results").rglob("*.parquet"))
-    assert len(files) == 2, "one file a checkpoint"
+    assert len(files) == 2, "one file per checkpoint"
     lost = Store.open(tmp_path / "store")
     alter_cell(lost, lost.summaries()[0].key_digest)
     code, output, _ = cli("results", "--verify")

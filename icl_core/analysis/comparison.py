@@ -222,7 +222,7 @@ def seed_groups(summaries: Sequence[ModelSummary], groups: Mapping[str, str]) ->
     """The runs by what they share, in the order in which groups first come.
 
     Args:
-        summaries: one a run.
+        summaries: one per run.
         groups: by model the name that the runs of one model share; a model that is not in it stands alone.
     """
     runs: dict[str, list[ModelSummary]] = {}

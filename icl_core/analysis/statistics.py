@@ -242,7 +242,7 @@ def _share_of_seeds(tasks: Sequence[TaskReplicates]) -> FloatArray:
 def degrees_of_freedom(tasks: Sequence[TaskReplicates], deviations: FloatArray) -> FloatArray:
     """(K,) Welch-Satterthwaite degrees of freedom of the variance of ``deviations``, at least 1, inf without seeds.
 
-    Only the spread between n seeds is uncertain, with n - 1 degrees a task; the examples are many.
+    Only the spread between n seeds is uncertain, with n - 1 degrees per task; the examples are many.
     """
     variances = np.array([task.seed_variance for task in tasks]) / len(tasks) ** 2
     n_free = np.array([[max(task.value.shape[1] - 1, 1)] for task in tasks])
@@ -255,12 +255,12 @@ def degrees_of_freedom(tasks: Sequence[TaskReplicates], deviations: FloatArray) 
 def studentised(deviations: FloatArray, degrees: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Deviations whose spread is as uncertain as its estimate: each replicate times sqrt(degrees / chi2).
 
-    Normal deviations become Student's t. One quantile a replicate serves all K points, so correlations stay.
+    Normal deviations become Student's t. One quantile per replicate serves all K points, so correlations stay.
 
     Args:
         deviations: (n_replicates, K).
         degrees: (K,) of freedom, inf for a known spread.
-        rng: one draw a replicate.
+        rng: one draw per replicate.
     """
     quantile = rng.random((deviations.shape[0], 1))
     scale = np.ones(deviations.shape)

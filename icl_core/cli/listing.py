@@ -81,7 +81,7 @@ def add_commands(add: Any) -> None:
     results.add_argument("--split", default="test", choices=get_args(Split))
     results.add_argument("--measure", default="accuracy", choices=MEASURES)
     results.add_argument("--normalisation", default="sum", choices=NORMALISATIONS)
-    results.add_argument("--by-task", action="store_true", help="one line a task instead of the mean over tasks")
+    results.add_argument("--by-task", action="store_true", help="one line per task instead of the mean over tasks")
     results.add_argument("--verify", action="store_true", help="read every stored cell and report damage")
     results.add_argument("--rebuild", action="store_true", help="make the index anew from the files of results")
     results.add_argument("--backup", metavar="DIR", type=folder, help="copy the store into this folder")

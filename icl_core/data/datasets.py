@@ -103,7 +103,7 @@ class ExampleRows(Sequence[Example]):
         return shortest > 0
 
     def lines(self) -> Iterator[str]:
-        """One unambiguous line a row: row id, label and texts."""
+        """One unambiguous line per row: row id, label and texts."""
         columns = [column.to_pylist() for column in (self._row_ids, *self._texts)]
         for gold, row_id, *texts in zip(self.gold.tolist(), *columns, strict=True):
             yield "\t".join((row_id, str(gold), "\r".join(texts))) + "\n"

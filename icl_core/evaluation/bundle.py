@@ -1,4 +1,4 @@
-"""Results as one file to hand on: a Parquet table with one row a cell, and a manifest with its sha256.
+"""Results as one file to hand on: a Parquet table with one row per cell, and a manifest with its sha256.
 
 It adds nothing to what the store holds and computes no measure. Numbers keep their exact bits; importing twice
 changes nothing. A bundle may be a stranger's: sizes are checked before anything is read, and each row is checked by

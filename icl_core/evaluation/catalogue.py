@@ -1,4 +1,4 @@
-"""What the index says of each file of results, as text in one row a file and as tables in memory.
+"""What the index says of each file of results, as text in one row per file and as tables in memory.
 
 It reads no numbers of results and opens nothing. A row can be made again from its file alone, so one that cannot be
 read costs nothing; its text is canonical JSON in which checkpoints and options stand once.

@@ -586,7 +586,7 @@ def _cut(work: WorkCount, context_length: int) -> WorkCount:
 
 
 def _exact_words(model: str) -> str:
-    return f"Tokens of {model}: its tokenizer on up to {N_SAMPLED_QUERIES} prompts a cell (within 3 %)."
+    return f"Tokens of {model}: its tokenizer on up to {N_SAMPLED_QUERIES} prompts per cell (within 3 %)."
 
 
 def _unless_it_fails(read: Callable[[], T]) -> T | None:

@@ -212,7 +212,7 @@ def check_question(question: Question) -> None:
 
 def _check_labels(labels: Sequence[str]) -> None:
     if not 2 <= len(labels) <= MAX_LABELS:
-        raise StudyError(f"{len(labels)} labels cannot be compared; give 2 to {MAX_LABELS}.")
+        raise StudyError(f"The number of labels is {len(labels)}; give 2 to {MAX_LABELS} of them.")
     for label in labels:
         if not label.strip() or label != clean_text(label):
             raise StudyError(f"The label {label!r} is empty, has a line break, or begins or ends with a space.")

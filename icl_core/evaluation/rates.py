@@ -39,9 +39,9 @@ _FILE = "rates.jsonl"
 _MOST_BYTES = 400_000
 _MOST_CELLS = 200
 _ENOUGH = 10
-"""Cells that were not encoded, from which on they alone count."""
+"""If so many cells needed no encoding, they alone count."""
 _INTERRUPTED = 3.0
-"""Times what was expected, from which on a cell tells of another program rather than of the model."""
+"""A cell that took this many times what was expected was held up by another program; it does not count."""
 _N_ROUNDS = 5
 _LEAST_SHARE = 0.1
 """Of a cell's time that is taken for scoring, however long its encoding took beside it."""

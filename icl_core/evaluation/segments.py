@@ -1,8 +1,8 @@
-"""Files of results: immutable Parquet tables with one row a cell, each named by the sha256 of its own bytes.
+"""Files of results: immutable Parquet tables with one row per cell, each named by the sha256 of its own bytes.
 
 It knows one file at a time: how rows become records and back, and whether a file is as it was written. Which files
 there are, and which result answers what was asked, is not its to know. Numbers keep their exact bits. Floats are split
-by byte, which zstd packs best; what repeats, such as the row ids of a test set, costs a few bytes a cell.
+by byte, which zstd packs best; what repeats, such as the row ids of a test set, costs a few bytes per cell.
 Parquet: https://parquet.apache.org/docs/file-format/data-pages/encodings/.
 """
 

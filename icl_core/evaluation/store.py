@@ -1,4 +1,4 @@
-"""Where results live: Parquet files under ``results/``, one folder a model, and an index that finds what was asked.
+"""Where results live: Parquet files under ``results/``, one folder per model, and an index that finds what was asked.
 
 It brings records in and out and keeps files and index in step; rows of the index are rows.py's, files segments.py's.
 The files are what counts: the index can be made from them alone (upkeep.py). One damaged file or row never takes the

@@ -1,4 +1,4 @@
-"""The suite's evaluation tasks as files: one JSONL of labelled rows a task, and their table of contents.
+"""The suite's evaluation tasks as files: one JSONL of labelled rows per task, and their table of contents.
 
 It draws rows in one fixed sense of the language (every word in the class it is listed under) and writes them; reading
 them as tasks is the registry's and the data layer's work.

@@ -1,4 +1,4 @@
-"""The tokenizer of the synthetic language: one token a word, a newline, or a blank line between examples.
+"""The tokenizer of the synthetic language: one token per word, a newline, or a blank line between examples.
 
 It is an ordinary fast tokenizer (``tokenizer.json``) with offsets, so the project scores the suite as it scores any
 other model. It holds no training code and adds no special tokens to a text.

@@ -63,7 +63,7 @@ def _document(member: SuiteMember, phase: TrainingPhase, seed: tuple[int, ...]) 
 
 
 def training_batches(member: SuiteMember, *, seed: int) -> Iterator[IntArray]:
-    """All batches of a run in order, one a step.
+    """All batches of a run in order, one per step.
 
     Each document is a function of (seed, phase, document index) alone, so two members with one
     mixture read the same documents.

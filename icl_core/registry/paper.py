@@ -438,7 +438,7 @@ CODE_DIFFERENCES: tuple[CodeDifference, ...] = (
     CodeDifference(
         "Length of R",
         "Eq. 4 sums over intervals.",
-        "One value a checkpoint, starting with 0 at the first.",
+        "One value per checkpoint, starting with 0 at the first.",
         "As the code.",
         ("Fig. 3", "Fig. 4", "Fig. 5", "Fig. 6"),
     ),

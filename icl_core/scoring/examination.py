@@ -52,7 +52,7 @@ LOGITS_AT_ONCE = 2**25
 """Most logits of the reference's batch on the probe (128 MiB in float32); beyond, one row at a time."""
 
 LIMIT = re.compile(r"window|chunk|topk|local_attention|block_size|original_max_position")
-"""Settings beyond whose number of tokens a model may attend in another way."""
+"""Settings beyond whose number of tokens per model may attend in another way."""
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The packed method: one row of tokens a batch, each token once, attention to a prefix without copying it.
+"""The packed method: one row of tokens per batch, each token once, attention to a prefix without copying it.
 
 A function registered with transformers' ``AttentionInterface``
 (https://huggingface.co/docs/transformers/attention_interface) takes the place of the model's attention while

@@ -47,9 +47,9 @@ def how_computed(competing: ModelCompetition) -> None:
             "the equations are computed on every draw; p is the share of draws with at least the observed ratio. An "
             f"interval is **clear** where it competes in {percent(CLEAR_CERTAINTY, 0)} of draws without centring. One "
             f"standard error of a change is {percent(floor.standard_error)}. **What p does not tell**: the null "
-            "is that nothing changes at all. Where one ability really moves and the other only wavers, waverings "
-            "against the move compete too, and the intensity divides a real change by noise; so look whether both "
-            "curves move."
+            "is that nothing changes at all. If one ability really moves and the other only wavers by chance, an "
+            "interval competes whenever the chance change goes the other way, and the intensity then divides a real "
+            "change by noise. So check that both curves move."
         )
         if floor.n_seeds == 1:
             st.warning("With one seed the noise between seeds is unknown: the p-values are too small.")

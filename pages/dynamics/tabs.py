@@ -89,8 +89,8 @@ def label_shares(shown: ShownCurves) -> None:
                 alt=f"Share of predictions by label on {task} in the {setting} setting",
             )
             st.caption(
-                f"Evenness (entropy, 1 is even) at the end {shares.entropy[-1]:.2f}; of the gold labels "
-                f"{shares.gold_entropy:.2f}."
+                "Evenness of the predictions at the last checkpoint (entropy; 1 is even): "
+                f"{shares.entropy[-1]:.2f}; of the gold labels: {shares.gold_entropy:.2f}."
             )
     st.caption(
         "A model that names one label for nearly everything can score above chance where that label is common: compare "

@@ -260,7 +260,7 @@ def run_options() -> RunOptions:
             "Also evaluate the development set, for fusion",
             key="dev",
             bind="query-params",
-            help="300 further rows a task, which choose checkpoints and fusion weights.",
+            help="300 further rows per task, which choose checkpoints and fusion weights.",
         )
     return RunOptions(device, offline, dev)
 

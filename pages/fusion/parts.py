@@ -327,10 +327,11 @@ def notes(found: Comparison) -> None:
     adaptive = "; adaptive weights differ by task, so it need not lie on the curve" if found.has_dev else ""
     st.caption(
         f"Diamonds: fusions of the predictions at their mean weight{adaptive}. Hollow: oracle, chosen on the test set, "
-        "an upper bound and no result. Circle and square: the members alone. Triangles: mixed parameters. Dashed: "
-        "single checkpoints under true labels, and the equal ensemble of the two that are best on dev, the control for "
-        f"plain ensembling. Bands: 95 %, bootstrap over {count(found.n_seeds, 'seed')} and {found.n_examples:,} "
-        f"queries; chance is {percent(found.chance)}."
+        "so it is an upper bound, not a result. Circle and square: the members alone. Triangles: mixed parameters. "
+        "Dashed: single checkpoints under true labels, and the equal ensemble of the two that are best on dev, the "
+        "control for plain ensembling. "
+        f"Bands: 95 %, bootstrap over {count(found.n_seeds, 'seed')} and {found.n_examples:,} queries; chance is "
+        f"{percent(found.chance)}."
     )
     _equal_for_want(found)
 

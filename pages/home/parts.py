@@ -84,8 +84,8 @@ def stored() -> None:
     grid = [_field(each) for each in found]
     models = len({row["model"] for row in grid})
     st.caption(
-        f"{count(len(summaries), 'cell')} of {count(models, 'model')}. A field counts the checkpoints that have all "
-        "their cells: those that a job was to compute, and those that are stored for another checkpoint."
+        f"{count(len(summaries), 'cell')} of {count(models, 'model')}. Each square shows how many checkpoints "
+        "have all their cells: the cells that a job was asked for, and those that another checkpoint has."
     )
     blocks.chart(
         charts.grid_chart(grid, frame.palette()),

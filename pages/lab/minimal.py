@@ -166,7 +166,7 @@ def _how_computed(run: MinimalRun) -> None:
         st.markdown(
             "The minimal model of [arXiv 2503.05631](https://arxiv.org/abs/2503.05631): targets (starred) and starts "
             "are drawn from N(0, 1), and a, b, c, d follow gradient descent on L. ICL needs a, b, c and CIWL d, b, c: "
-            "they share b and c (cooperation), and α makes a and d dear together (competition)."
+            "they share b and c (cooperation), and a large α makes it costly to learn both a and d (competition)."
         )
         st.markdown(
             "The descent is exact, not an approximation: every loss depends on the vectors through "

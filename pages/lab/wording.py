@@ -130,7 +130,7 @@ def minimal_sentence(run: MinimalRun) -> str:
     stuck, transient, persistent = (run.outcome.count(name) for name in ("stuck", "transient", "persistent"))
     median = run.median_emergence
     when = f", in half of the seeds by step {median:,.0f}" if math.isfinite(median) else ""
-    left = f" {count(run.n_left_out, 'seed')} overflowed and count nowhere." if run.n_left_out else ""
+    left = f" {count(run.n_left_out, 'seed')} overflowed and are left out of all counts." if run.n_left_out else ""
     if not transient + persistent:
         return f"ICL never emerges in {count(n, 'seed')}; CIWL is learned in {run.n_learned} of {n}.{left}"
     fate = (

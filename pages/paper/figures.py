@@ -93,9 +93,11 @@ def _intensity_and_occurrence(seen: PaperView) -> None:
         change = INTENSITY_ICL_R.difference(seen.side.correlation.r)
         words = "" if change is None else f" Difference: {change:+.2f}.".replace("-", "−")
         ours = side_by_side.correlation_words(seen.side.correlation)
-        st.markdown(f"Reported: r = {number(INTENSITY_ICL_R)}, one point a family. Here: {ours}, one a model.{words}")
+        st.markdown(
+            f"Reported: r = {number(INTENSITY_ICL_R)}, one point per family. Here: {ours}, one per model.{words}"
+        )
         if not all(model in seen.stand_ins for model in seen.side.summaries):
-            st.caption("Not all points are the paper's models: the difference is one of models as well.")
+            st.caption("Some points are not the paper's models; part of the difference may be due to that.")
     _missing("Fig. 2 right", seen)
     with _panel("Fig. 2 left"):
         if seen.side.summaries:

@@ -156,7 +156,7 @@ def how_computed(seen: PaperView) -> None:
             f"Reported figures are those of [arXiv 2406.14022]({URL}), read from a copy in which some cells are not "
             "legible; they are shown as text and never drawn as results. Everything under **this store** is computed "
             f"from stored predictions on {count(len(choice.task), 'task')} with seeds {plain(choice.seeds)}, "
-            f"{choice.shots} demonstrations and at most {choice.examples:,} queries a task (the paper: 16 tasks, 5 "
+            f"{choice.shots} demonstrations and at most {choice.examples:,} queries per task (the paper: 16 tasks, 5 "
             "seeds, 16 demonstrations, 1,000 queries). A checkpoint enters when all of its TR and TL cells exist. "
             f"Competition: Eqs. 1 to 4 on the mean trajectory at epsilon {seen.epsilon:g}. Final ICL is the gold value "
             "at the last such checkpoint. Intervals of r: percentile bootstrap over models, 2,000 draws; with few "

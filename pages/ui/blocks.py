@@ -118,7 +118,9 @@ def offer_results(models: Sequence[str]) -> None:
     if better is None:
         return
     tasks = joined([task_title(name) for name in better.task], most=3)
-    rest = f"{count(better.shots, 'demonstration')}, seeds {better.seeds}, at most {better.examples:,} test rows a task"
+    rest = (
+        f"{count(better.shots, 'demonstration')}, seeds {better.seeds}, at most {better.examples:,} test rows per task"
+    )
     st.markdown(f"There are results under other options: {plain(tasks)}; {plain(rest)}.")
     st.button("Take the options with results", key="take-options", on_click=selection.take, args=(better,))
 

@@ -70,7 +70,7 @@ def accumulation_chart(
     """Accumulated intensity R as steps, with ICL accuracy on the same 0 to 100 % axis (paper Fig. 3).
 
     Args:
-        cumulative: ``x``, ``value`` (fraction) and ``text``, one a checkpoint; empty where R is undefined. Rows
+        cumulative: ``x``, ``value`` (fraction) and ``text``, one per checkpoint; empty where R is undefined. Rows
             that are ``thin`` are of single training runs, told apart by ``run``.
         accuracy: the same of ICL.
         axis: the axis of the trajectories above.

@@ -455,7 +455,7 @@ def fan_chart(
     thresholds: Sequence[Row] = (),
     height: int = 300,
 ) -> Figure:
-    """A loss of the minimal model over gradient descent: a line a seed, coloured by its outcome, and their median.
+    """A loss of the minimal model over gradient descent: a line per seed, coloured by its outcome, and their median.
 
     Args:
         rows: ``seed``, ``outcome``, ``x`` (step), ``value``.

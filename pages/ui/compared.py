@@ -59,7 +59,7 @@ class Compared:
         trajectories: by model, of those with at least two complete checkpoints on all tasks and seeds.
         problems: why the others are not in it, a sentence for each.
         left_out: checkpoints that do not enter, with the reason.
-        n_test: by model, most test rows a task: the study's, or the model's own where it has none of that number.
+        n_test: by model, most test rows per task: the study's, or the model's own where it has none of that number.
     """
 
     trajectories: Mapping[str, ModelTrajectory]
@@ -152,7 +152,7 @@ def compare(choice: selection.Choice, models: Sequence[str], *, view: View) -> C
 
 
 def _n_test(asked: int, own: Sequence[int], common: Set[int]) -> int:
-    """Test rows a task: those asked for, where all models have them, else the most that all have, else the model's."""
+    """Test rows per task: those asked for if all models have them, else the most that all have, else the model's."""
     return asked if asked in common or not own else max(common or own)
 
 
@@ -165,7 +165,7 @@ def summaries_of(found: Compared, *, epsilon: float) -> dict[str, ModelSummary]:
 
 
 def summary_rows(found: Compared, summaries: Mapping[str, ModelSummary]) -> list[Row]:
-    """One row a model with everything that is compared."""
+    """One row per model with everything that is compared."""
     return [
         {
             "model": model,
@@ -190,7 +190,7 @@ def _family_title(family: str) -> str:
 
 
 def occurrence_rows(occurrence: Sequence[FamilyOccurrence]) -> list[Row]:
-    """One row a family."""
+    """One row per family."""
     return [
         {
             "family": _family_title(item.family),

@@ -49,7 +49,7 @@ def band_sentence(curves: AbilityCurves) -> str:
     rows = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
     return (
         f"Bands: 95 %, bootstrap ({curves.n_replicates:,} draws) over {count(len(curves.demo_seeds), 'seed')} and "
-        f"{rows} queries a task; {count(len(curves.tasks), 'task')}."
+        f"{rows} queries per task; {count(len(curves.tasks), 'task')}."
         + (" With one seed the spread between seeds is unknown and not in them." if len(curves.demo_seeds) == 1 else "")
     )
 
@@ -60,7 +60,7 @@ def competition_sentence(result: Competition, floor: NoiseFloor, at_epsilon: Eps
     competing = int(result.indicator.sum())
     low, high = (round(float(edge[0]) * n) for edge in (at_epsilon.ratio.null_low, at_epsilon.ratio.null_high))
     clear = int((floor.clear & result.indicator).sum())
-    certain = "none of them is clear" if not clear else f"{clear} {'is' if clear == 1 else 'are'} clear"
+    certain = "none of these intervals is clear" if not clear else f"{clear} {'is' if clear == 1 else 'are'} clear"
     inside = (
         f" This epsilon is inside noise: one standard error of a change is {percent(floor.standard_error)}."
         if floor.inside_noise

@@ -444,7 +444,7 @@ def _shots(placed: dict[str, Any], defaults: Defaults) -> None:
 
 
 def _examples(placed: dict[str, Any], defaults: Defaults) -> None:
-    st.number_input("Test rows a task, at most", 1, MAX_TEST_EXAMPLES, value=defaults.examples, **placed)
+    st.number_input("Test rows per task, at most", 1, MAX_TEST_EXAMPLES, value=defaults.examples, **placed)
 
 
 def _text(label: str, name: str, help_text: str) -> Callable[[dict[str, Any], Defaults], None]:

@@ -158,7 +158,7 @@ def seeds_caption(groups: Sequence[SeedGroup]) -> None:
 def summary_table(
     side: SideBySide, choice: selection.Choice, draw: Draw | None, *, view: View, columns: int = 1
 ) -> None:
-    """Everything that is compared, a row a model, with downloads of it and of the charts that ``draw`` gives."""
+    """Everything that is compared, a row per model, with downloads of it and of the charts that ``draw`` gives."""
     try:
         study = selection.study_of(dataclasses.replace(choice, model=tuple(side.summaries), local=""))
     except ObservatoryError as error:
@@ -170,7 +170,7 @@ def summary_table(
     blocks.table(lines, name="models", of=of, draw=draw, columns=columns)
     if len(sizes := sorted(set(side.found.n_test.values()))) > 1:
         st.caption(
-            f"Not all models were evaluated on equally many test rows a task ({joined([f'{n:,}' for n in sizes])} at "
+            f"Not all models were evaluated on equally many test rows per task ({joined([f'{n:,}' for n in sizes])} at "
             "most, in the table): the fewer the rows, the more intervals compete by noise alone."
         )
 
@@ -193,7 +193,7 @@ def abilities(side: SideBySide, models: Sequence[str], *, title: str) -> None:
 
 
 def multiples(side: SideBySide, groups: Sequence[SeedGroup]) -> Draw:
-    """Fig. 3: R as an area and ICL as a line, one small chart a model; single training seeds as thin lines."""
+    """Fig. 3: R as an area and ICL as a line, one small chart per model; single training seeds as thin lines."""
     columns = st.columns(SMALL)
     drawn: list[tuple[str, Callable[[Palette], Figure]]] = []
     for index, group in enumerate(groups):

@@ -135,7 +135,7 @@ def test_odd_labels_are_just_labels(labels: tuple[str, ...], question: Question)
         ({"texts": ("  \n ",)}, "no text"),
         ({"texts": ("x" * 10_001,)}, "10,001 characters"),
         ({"texts": ("x",) * 501}, "at most 500"),
-        ({"labels": ("good",)}, "1 labels cannot be compared; give 2 to 8"),
+        ({"labels": ("good",)}, "The number of labels is 1; give 2 to 8"),
         ({"labels": tuple("abcdefghi")}, "9 labels"),
         ({"labels": ("good", "good")}, "'good' is given twice"),
         ({"labels": ("good", "b\nad")}, "line break"),

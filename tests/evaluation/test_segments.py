@@ -98,7 +98,7 @@ def test_what_repeats_costs_next_to_nothing(tmp_path, make_record):
     group = pq.read_metadata(path).row_group(0)
     sizes = [(group.column(i).path_in_schema, group.column(i).total_compressed_size) for i in range(group.num_columns)]
     numbers = sum(size for name, size in sizes if name.startswith("loglikelihoods"))
-    assert path.stat().st_size - numbers < 300 * len(made), "bytes a cell beside its log-likelihoods"
+    assert path.stat().st_size - numbers < 300 * len(made), "bytes per cell beside its log-likelihoods"
     assert path.stat().st_size < 4 * 2000 * len(made)
 
 

@@ -1,4 +1,4 @@
-"""One token a word, a newline or a blank line, whatever stands beside it."""
+"""One token per word, a newline or a blank line, whatever stands beside it."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def curve_words(store_folder: Path, study: Study, model: str, query: Query) -> l
     return [
         *ends,
         f"chance is {100 * curves.chance:.1f} %",
-        f"over {seeds} seed{'s' * (seeds > 1)} and {n:,} queries a task; {tasks} task{'s' * (tasks > 1)}",
+        f"over {seeds} seed{'s' * (seeds > 1)} and {n:,} queries per task; {tasks} task{'s' * (tasks > 1)}",
     ]
 
 

@@ -293,7 +293,7 @@ def test_the_minimal_model_follows_its_sliders(open_page: Callable[..., AppTest]
 def test_the_minimal_model_says_how_many_seeds_overflow(open_page: Callable[..., AppTest], lab_folder: Path) -> None:
     app = open_page("lab", lab="Minimal model", min_rate="2", min_a="4", min_b="4", min_c="4", min_d="4")
     assert_whole(app)
-    assert "overflowed and count nowhere" in words(app)
+    assert "overflowed and are left out of all counts" in words(app)
 
 
 def test_the_lab_loads_without_torch() -> None:

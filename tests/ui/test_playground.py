@@ -119,10 +119,10 @@ def test_texts(text: str, said: str, page: Callable[..., AppTest]) -> None:
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
-        ("only one", "1 labels cannot be compared; give 2 to 8"),
+        ("only one", "The number of labels is 1; give 2 to 8"),
         ("same\nsame", "'same' is given twice"),
-        ("\n".join("abcdefghi"), "9 labels cannot be compared"),
-        ("", "0 labels cannot be compared"),
+        ("\n".join("abcdefghi"), "The number of labels is 9"),
+        ("", "The number of labels is 0"),
         ("x" * 101 + "\ny", "101 characters"),
         ("😀\n🙁", "Scored in"),
         ("<b>good</b>\n&lt;", "Scored in"),

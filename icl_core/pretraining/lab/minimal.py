@@ -1,8 +1,8 @@
 """The minimal mathematical model of strategy coopetition, in its exact form of eight scalars, over many seeds at once.
 
-Two strategies share the factors b and c: L1 (ICL) needs a, L2 (CIWL) needs d, and K makes a and d dear together. It
-trains no network and knows no data. Source: arXiv 2503.05631, the minimal model of its last section; the reduction of
-gradient descent on the vectors to eight scalars is this project's, and is exact.
+Two strategies share the factors b and c: L1 (ICL) needs a, L2 (CIWL) needs d, and a large K makes it costly to learn
+both a and d. It trains no network and knows no data. Source: arXiv 2503.05631, the minimal model of its last section;
+the reduction of gradient descent on the vectors to eight scalars is this project's, and is exact.
 
 Notation: u_v = <v*, v>, s_v = |v|^2, z_v = |v*|^2 for each vector v of a, b, c, d with target v* and n_v entries, all
 three divided by n_v throughout. Then
