@@ -225,20 +225,6 @@ GIVEN_SIGNATURES = {
     "_packed_forward": "the attention functions of transformers, which call it",
 }
 """Functions whose arguments another library hands over in their places."""
-TO_MEND = {
-    "icl_core.analysis": """
-        _alone _chosen_members _gold_values _grid_of_task _place _query_differences
-    """,
-    "icl_core.cli.fuse": "_mix _show",
-    "icl_core.evaluation.fusion_data": "mixing_study",
-    "pages": """
-        against_epsilon accumulation_chart at_weight changed chart download draw drawn felt_points finding
-        main_chart margin_words model_rows models plane question small_multiples table tasks weight_chart
-        _against_epsilon _answers _box _candidates _charts _cross _curves _differences _excluded_curves
-        _fan_frame _gain _member _notes _paired _quick _ratio_or_why _read _safe_tasks _slider _told _trajectory
-    """,
-}
-"""Functions by the beginning of their module that still take more arguments in their places; add no new one."""
 
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
@@ -246,10 +232,6 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield f"{module_of(path)}.{node.name}", node
-
-
-def to_mend_in(name: str) -> set[str]:
-    return {word for start, words in TO_MEND.items() if name.startswith(start) for word in words.split()}
 
 
 def n_positional(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -261,7 +243,7 @@ def test_functions_are_short_and_take_few_arguments_in_their_places():
     long = {name: n for name, node in functions() if (n := node.end_lineno - node.lineno + 1) > LONGEST_FUNCTION}
     assert long == {}
     many = {name for name, node in functions() if n_positional(node) > MOST_POSITIONAL}
-    many = {name for name in many if not {*GIVEN_SIGNATURES, *to_mend_in(name)} & {name.rpartition(".")[2]}}
+    many = {name for name in many if name.rpartition(".")[2] not in GIVEN_SIGNATURES}
     assert many == set(), "let the others be keyword-only"
 
 

@@ -96,7 +96,7 @@ def _fuse(options: argparse.Namespace) -> int:
     results = collect_results(study, store, normalisation=options.normalisation)
     pair = _members(results, models, options)
     if options.mix:
-        _mix(study, store, pair, options)
+        _mix(study, store, pair, options=options)
         results = collect_results(study, store, normalisation=options.normalisation)
         pair = _members(results, models, options)
     members = (*pair, *(_further_member(results, each, options) for each in further))
@@ -111,7 +111,7 @@ def _fuse(options: argparse.Namespace) -> int:
     left_out = _left_out(results)
     for sentence in left_out:
         complain(sentence)
-    _show(options, entries, table_1(entries, flops), members, left_out=left_out)
+    _show(options, entries, table_1(entries, flops), members=members, left_out=left_out)
     return 0
 
 
@@ -189,10 +189,10 @@ def _weights(text: str) -> list[float]:
     return weights
 
 
-def _mix(study: Study, store: Store, pair: tuple[MemberResults, MemberResults], options: argparse.Namespace) -> None:
+def _mix(study: Study, store: Store, pair: tuple[MemberResults, MemberResults], *, options: argparse.Namespace) -> None:
     from icl_core.evaluation.run import run_study
 
-    asked = mixing_study(study, pair[0].checkpoint, pair[1].checkpoint, _weights(options.mix))
+    asked = mixing_study(study, pair[0].checkpoint, pair[1].checkpoint, weights=_weights(options.mix))
     report = run_study(asked, store, device=options.device, offline=options.offline)
     complain(f"Mixed parameters: {report.message}")
     if report.n_failed == report.n_cells:
@@ -206,8 +206,8 @@ def _show(
     options: argparse.Namespace,
     entries: Sequence[EntryAnswers],
     rows: Sequence[Table1Row],
-    members: Sequence[MemberResults],
     *,
+    members: Sequence[MemberResults],
     left_out: Sequence[str],
 ) -> None:
     main = main_fusion([each.entry for each in entries])

@@ -59,7 +59,7 @@ def fusion_study(study: Study) -> Study:
     return replace(study, label_settings=LABEL_SETTINGS, splits=("dev", "test"))
 
 
-def mixing_study(study: Study, tr: CheckpointRef, tl: CheckpointRef, weights: Sequence[float]) -> Study:
+def mixing_study(study: Study, tr: CheckpointRef, tl: CheckpointRef, *, weights: Sequence[float]) -> Study:
     """Mixed parameters of two checkpoints under gold labels on the test split, one checkpoint for each weight.
 
     Raises:

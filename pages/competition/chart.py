@@ -67,7 +67,7 @@ def drawn(competing: ModelCompetition, palette: Palette) -> list[Panel]:
     )
     accuracy = [row for row in curve_rows if row["ability"] == "ICL"]
     icl = [{"x": row["x"], "value": row["value"], "text": f"ICL at {row['checkpoint']}"} for row in accuracy]
-    accumulation = charts_competition.accumulation_chart(accumulated(competing), icl, competing.axis, palette)
+    accumulation = charts_competition.accumulation_chart(accumulated(competing), icl, competing.axis, palette=palette)
     return [
         ("", trajectories),
         ("", charts_competition.intensity_chart(parts, competing.axis, palette)),

@@ -135,11 +135,11 @@ def checkpoint(shown: ShownCurves, chosen: str) -> None:
         blocks.chart(figure, key="confusion", alt=f"Gold against predicted labels on {task} at {chosen}")
         st.caption("Counts over all seeds; the shade is the share of the gold label's examples.")
     with right:
-        _answers(predictions, study, view, task, ref, setting)
+        _answers(predictions, study, view, task=task, ref=ref, setting=setting)
 
 
 def _answers(
-    predictions: Predictions, study: Study, view: View, task: str, ref: CheckpointRef, setting: LabelSetting
+    predictions: Predictions, study: Study, view: View, *, task: str, ref: CheckpointRef, setting: LabelSetting
 ) -> None:
     """Every query's text, gold label and answer of each seed."""
     scores = predictions.setting(task, setting)

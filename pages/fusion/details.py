@@ -331,7 +331,7 @@ def mixed(screen: Screen) -> None:
                          "adaptive weight (Eq. 6, pooled over tasks).")  # fmt: skip
     try:
         weights = _weights(text)
-        study = mixing_study(asked.study, found.tr, found.tl, weights)
+        study = mixing_study(asked.study, found.tr, found.tl, weights=weights)
         validate_study(study)
     except ObservatoryError as error:
         st.error(plain(str(error)))
@@ -371,7 +371,7 @@ def downloads(screen: Screen) -> None:
         parts.value_rows(screen.found, task) if screen.weight is None else parts.curve_rows(screen.found, task),
         name="fusion",
         of=screen.facts(shown="mean over tasks" if task is None else task_title(task)),
-        draw=partial(parts.drawn, screen.asked, screen.found, screen.view, screen.weight),
+        draw=partial(parts.drawn, screen.asked, screen.found, screen.view, weight=screen.weight),
     )
 
 

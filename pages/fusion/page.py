@@ -17,7 +17,7 @@ def laboratory(asked: Asked, found: Comparison) -> None:
     """Slider, chart and tabs: moving w reruns these alone."""
     with reported(st.stop):
         view, weight = parts.tasks_and_weight(found)
-        parts.chart(asked, found, view, weight)
+        parts.chart(asked, found, view, weight=weight)
         parts.notes(found)
         draw_tabs(details.TABS, details.Screen(asked, found, view, weight), key="fusion_part")
 

@@ -200,20 +200,20 @@ def _weight_slider() -> float:
     )
 
 
-def chart(asked: Asked, found: Comparison, view: TasksDrawn, weight: float | None) -> None:
+def chart(asked: Asked, found: Comparison, view: TasksDrawn, *, weight: float | None) -> None:
     """The measure against w, or by line for more than two members."""
     title = controls.MEASURE_TITLES[asked.measure]
-    ((_, figure),) = drawn(asked, found, view, weight, frame.palette())
+    ((_, figure),) = drawn(asked, found, view, weight=weight, palette=frame.palette())
     if weight is None:
         blocks.chart(figure, key="values", alt=f"{title} of fusions, members and baselines")
         _weights_table(asked, found)
         return
     blocks.chart(figure, key="weights", alt=f"{title} against w, with members, fusions and what has to be beaten")
     assert found.curve is not None
-    st.markdown(wording.at_weight(found, weight, found.curve.at(weight, task=view.task), view.task))
+    st.markdown(wording.at_weight(found, weight, found.curve.at(weight, task=view.task), task=view.task))
 
 
-def drawn(asked: Asked, found: Comparison, view: TasksDrawn, weight: float | None, palette: Palette) -> list[Panel]:
+def drawn(asked: Asked, found: Comparison, view: TasksDrawn, *, weight: float | None, palette: Palette) -> list[Panel]:
     """The chart in the colours of a palette."""
     title = controls.MEASURE_TITLES[asked.measure]
     if weight is None or found.curve is None:
@@ -222,7 +222,7 @@ def drawn(asked: Asked, found: Comparison, view: TasksDrawn, weight: float | Non
         curve_rows(found, view.task),
         [row for line in found.lines for row in _mark_rows(line, view.task)],
         [row for line in found.lines for row in _level_rows(found, line, view.task)],
-        palette,
+        palette=palette,
         tasks=_task_rows(found) if view.every_task else [],
         title=title,
     )

@@ -67,7 +67,7 @@ def _verdict(rows: list[GainRow]) -> str:
     return "No gain over the best single checkpoint is clear of its 95 % interval."
 
 
-def at_weight(found: Comparison, weight: float, value: float, task: str | None) -> str:
+def at_weight(found: Comparison, weight: float, value: float, *, task: str | None) -> str:
     """The live line under the chart."""
     where = "" if task is None else f" on {plain(task_title(task))}"
     parts = [f"At **w = {weight:.2f}**{where}: **{percent(value)}**"]

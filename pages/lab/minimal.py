@@ -76,25 +76,38 @@ def draw() -> None:
     _how_computed(run)
 
 
-def _slider(label: str, name: str, low: float, high: float, step: float, help_text: str | None = None) -> Any:
+def _slider(label: str, name: str, low: float, *, high: float, step: float, help_text: str | None = None) -> Any:
     value = type(low)(_defaults()[name])
     return st.slider(label, low, high, value, step=step, key=f"min_{name}", bind="query-params", help=help_text)
 
 
 def _knobs() -> MinimalKnobs:
-    alpha = _slider("α: price of having a and d at once", "alpha", 0.0, 1.0, 0.01)
-    mu1 = _slider("μ₁: loss of ICL that cannot be learned away", "mu1", 0.0, 0.5, 0.01,
-                  "Exemplars of a class differ, so matching them leaves a loss; exact copies make it 0.")  # fmt: skip
-    mu2 = _slider("μ₂: the same of CIWL", "mu2", 0.0, 0.5, 0.01)
-    rate = _slider("Learning rate", "rate", 0.05, 2.0, 0.05)
-    seeds = _slider("Seeds", "seeds", 4, MOST_SEEDS, 4)
+    alpha = _slider("α: price of having a and d at once", "alpha", 0.0, high=1.0, step=0.01)
+    mu1 = _slider(
+        "μ₁: loss of ICL that cannot be learned away",
+        "mu1",
+        0.0,
+        high=0.5,
+        step=0.01,
+        help_text="Exemplars of a class differ, so matching them leaves a loss; exact copies make it 0.",
+    )
+    mu2 = _slider("μ₂: the same of CIWL", "mu2", 0.0, high=0.5, step=0.01)
+    rate = _slider("Learning rate", "rate", 0.05, high=2.0, step=0.05)
+    seeds = _slider("Seeds", "seeds", 4, high=MOST_SEEDS, step=4)
     first, second = st.columns(2)
     with first:
-        a = _slider("dim a", "a", 2, 64, 1, "Entries of a, which ICL alone needs.")
-        c = _slider("dim c", "c", 2, 64, 1, "Entries of c, which both need.")
+        a = _slider("dim a", "a", 2, high=64, step=1, help_text="Entries of a, which ICL alone needs.")
+        c = _slider("dim c", "c", 2, high=64, step=1, help_text="Entries of c, which both need.")
     with second:
-        b = _slider("dim b", "b", 2, 64, 1, "Entries of b, which both need.")
-        d = _slider("dim d", "d", 2, 400, 2, "Entries of d, which CIWL alone needs: more are slower to learn.")
+        b = _slider("dim b", "b", 2, high=64, step=1, help_text="Entries of b, which both need.")
+        d = _slider(
+            "dim d",
+            "d",
+            2,
+            high=400,
+            step=2,
+            help_text="Entries of d, which CIWL alone needs: more are slower to learn.",
+        )
     n_steps = st.select_slider("Steps", STEPS, value=DEFAULT.n_steps, key="min_steps", format_func="{:,}".format,
                                bind="query-params")  # fmt: skip
     seed = st.number_input("First draw", 0, 9999, value=DEFAULT.seed, key="min_first", bind="query-params",
@@ -187,7 +200,9 @@ def _how_computed(run: MinimalRun) -> None:
             },
         )
         rows = _all_rows(run)
-        blocks.download("CSV of all seeds", lambda: exports.as_csv(of.beside(rows)), "minimal-model", ".csv", of=of)
+        blocks.download(
+            "CSV of all seeds", lambda: exports.as_csv(of.beside(rows)), "minimal-model", suffix=".csv", of=of
+        )
 
 
 def _all_rows(run: MinimalRun) -> Sequence[dict[str, Any]]:

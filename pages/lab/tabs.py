@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -13,16 +11,15 @@ from icl_core.pretraining.lab.config import KNOBS, config_digest, config_to_json
 from icl_core.pretraining.lab.runs import LabRun, chance
 from icl_core.pretraining.lab.summary import SWEEPS, Group, Sweep, sweeps, transience_spread
 from pages.lab import found, trained, wording
-from pages.lab.trained import CURVES, ChosenRuns
+from pages.lab.trained import CURVES, DrawnRuns
 from pages.ui import blocks, cached, charts, charts_lab, exports, frame, selection
 from pages.ui.charts_lab import Look
 from pages.ui.facts import Facts
 from pages.ui.pickers import one_of, step_of
-from pages.ui.sheet import Draw
 from pages.ui.tabs import Tab, draw_tabs
 from pages.ui.words import count, percent, plain
 
-__all__ = ["DrawnRuns", "draw", "token_names"]
+__all__ = ["draw", "token_names"]
 
 LOSSES = {"Training": "loss", "Train": "loss_train", "ICL": "loss_icl", "CIWL": "loss_ciwl", "Flip": "loss_flip",
           "IWL": "loss_iwl"}  # fmt: skip
@@ -36,19 +33,9 @@ GRAFT_TITLES = {
 SWEEP_TITLES = {knob.name: knob.title for knob in KNOBS}
 
 
-@dataclass(frozen=True, slots=True)
-class DrawnRuns:
-    """The chosen runs, all there are, and what is drawn of them: every tab draws from it."""
-
-    shown: ChosenRuns
-    groups: tuple[Group, ...]
-    drawn: Draw | None
-    rows: list[dict[str, Any]]
-
-
-def draw(shown: ChosenRuns, groups: Sequence[Group], drawn: Draw | None, rows: list[dict[str, Any]]) -> None:
+def draw(runs: DrawnRuns) -> None:
     """The tabs."""
-    draw_tabs(TABS, DrawnRuns(shown, tuple(groups), drawn, rows), key="labpart")
+    draw_tabs(TABS, runs, key="labpart")
 
 
 def _columns(n: int) -> list[Any]:
@@ -294,7 +281,7 @@ def claims(context: DrawnRuns) -> None:
         for verdict in found.verdicts()
     ]
     st.table(rows, border="horizontal", hide_index=True, alt="What the papers say, and what the lab's runs show")
-    blocks.download("CSV", lambda: exports.as_csv(rows), "lab-claims", ".csv", of=Facts())
+    blocks.download("CSV", lambda: exports.as_csv(rows), "lab-claims", suffix=".csv", of=Facts())
     st.caption(
         "Fractions; mean over seeds (lowest to highest). A claim counts as reproduced where every seed keeps the "
         "bound, which was fixed from pilot runs. The lab is not the papers' model: a claim that comes out otherwise "

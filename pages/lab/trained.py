@@ -20,7 +20,7 @@ from pages.ui.sheet import Draw
 from pages.ui.theme import Figure, Palette
 from pages.ui.words import percent, plain
 
-__all__ = ["CURVES", "RUNS_KEY", "ChosenRuns", "axis_of", "curve_rows", "draw"]
+__all__ = ["CURVES", "RUNS_KEY", "ChosenRuns", "DrawnRuns", "axis_of", "curve_rows", "draw"]
 
 RUNS_KEY = "labrun"
 CURVES = {
@@ -49,15 +49,22 @@ class ChosenRuns:
     titles: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class DrawnRuns:
+    """The chosen runs, all there are, and what is drawn of them: every tab draws from it."""
+
+    shown: ChosenRuns
+    groups: tuple[Group, ...]
+    drawn: Draw | None
+    rows: list[dict[str, Any]]
+
+
 def empty() -> None:
     """The state in which nothing has been trained."""
     st.info("No run of the lab is on this machine yet. Train one under *Train a run*; the default takes about 80 s.")
 
 
-def draw(
-    groups: Sequence[Group],
-    draw_parts: Callable[[ChosenRuns, Sequence[Group], Draw | None, list[dict[str, Any]]], None],
-) -> None:
+def draw(groups: Sequence[Group], draw_parts: Callable[[DrawnRuns], None]) -> None:
     """Everything of the tab; ``draw_parts`` draws what stands below the main chart."""
     if not groups:
         empty()
@@ -71,7 +78,7 @@ def draw(
         blocks.finding(wording.runs_sentence(shown.groups))
     drawn, rows = curves(shown)
     st.caption(wording.lab_and_paper(found.verdicts()))
-    draw_parts(shown, groups, drawn, rows)
+    draw_parts(DrawnRuns(shown, tuple(groups), drawn, rows))
     how_computed(shown)
 
 

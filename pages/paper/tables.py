@@ -91,7 +91,7 @@ def _table_7_part(name: str, table: Table7, seen: PaperView) -> dict[selection.C
     lines = []
     for role, cells in table.rows.items():
         for cell, (column, choice) in zip(cells, columns.items(), strict=True):
-            ours, why = _ratio_or_why(here[column].get(role), table, column, seen.epsilon)
+            ours, why = _ratio_or_why(here[column].get(role), table, column, epsilon=seen.epsilon)
             lines.append({**_row(f"{PAPER_MODELS[role]}, {column}", cell, ours, why=why), "note": cell.note})
             if ours is None:
                 gaps.setdefault(choice, []).append(role)
@@ -118,7 +118,7 @@ def roles_under(seen: PaperView, choice: selection.Choice, wanted: tuple[str, ..
 
 
 def _ratio_or_why(
-    trajectory: ModelTrajectory | None, table: Table7, column: str, epsilon: float
+    trajectory: ModelTrajectory | None, table: Table7, column: str, *, epsilon: float
 ) -> tuple[float | None, str]:
     if trajectory is None:
         return None, ABSENT

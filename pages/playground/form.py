@@ -55,13 +55,13 @@ def members() -> tuple[CheckpointRef, CheckpointRef]:
         raise StudyError("There is no model to ask: pick one under Models in the sidebar.")
     tr_column, tl_column = st.columns(2)
     with tr_column:
-        tr = _member("TR", "play_tr", "random", names)
+        tr = _member("TR", "play_tr", "random", names=names)
     with tl_column:
-        tl = _member("TL", "play_tl", "abstract", names)
+        tl = _member("TL", "play_tl", "abstract", names=names)
     return tr, tl
 
 
-def _member(role: str, key: str, setting: LabelSetting, names: list[str]) -> CheckpointRef:
+def _member(role: str, key: str, setting: LabelSetting, *, names: list[str]) -> CheckpointRef:
     left, right = st.columns(2)
     model = one_of(
         f"{role} model", names, key=key, at=left,
@@ -198,7 +198,7 @@ def network(refs: tuple[CheckpointRef, ...]) -> bool:
 
 
 def question(
-    tr: CheckpointRef, tl: CheckpointRef, found: Demonstrations, texts: tuple[str, ...], offline: bool
+    tr: CheckpointRef, tl: CheckpointRef, found: Demonstrations, *, texts: tuple[str, ...], offline: bool
 ) -> Question:
     """All of it as one value."""
     return Question(

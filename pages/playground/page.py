@@ -22,7 +22,7 @@ with reported():
     with room:
         sentence = form.text(asked)
         offline = form.network((tr, tl))
-        question = form.question(tr, tl, asked, (sentence,), offline)
+        question = form.question(tr, tl, asked, texts=(sentence,), offline=offline)
         reply = None
         try:
             reply = worker.answer(question)

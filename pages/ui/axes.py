@@ -236,7 +236,7 @@ def free_spots(
     for (x, y), name in zip(anchors, names, strict=True):
         found.append(None)
         for spot in _SPOTS:
-            box = _box(x * width + spot.dx, y * height + spot.dy, len(name) * LETTER, spot.align)
+            box = _box(x * width + spot.dx, y * height + spot.dy, len(name) * LETTER, align=spot.align)
             inside = box[0] >= 0 and box[2] <= width and box[1] >= 0 and box[3] <= height
             if (
                 inside
@@ -249,7 +249,7 @@ def free_spots(
     return found
 
 
-def _box(x: float, y: float, width: float, align: str) -> tuple[float, float, float, float]:
+def _box(x: float, y: float, width: float, *, align: str) -> tuple[float, float, float, float]:
     left = x - width * {"left": 0.0, "center": 0.5, "right": 1.0}[align]
     return left, y - LINE / 2, left + width, y + LINE / 2
 

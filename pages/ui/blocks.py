@@ -167,18 +167,18 @@ def table(
     config = {column: st.column_config.NumberColumn(format="percent") for column in _PERCENT}
     st.dataframe(list(rows), hide_index=True, column_config=config, height=320, alt=f"Rows of {name}")
     with st.container(horizontal=True):
-        download("CSV", lambda: exports.as_csv(of.beside(rows)), name, ".csv", of=of)
+        download("CSV", lambda: exports.as_csv(of.beside(rows)), name, suffix=".csv", of=of)
         if draw is not None:
-            _charts(draw, columns, name, of)
+            _charts(draw, columns, name, of=of)
         if of.study is not None:
             study = partial(_indented, study_to_json(of.study))
-            download("Study as JSON", study, "", ".json", of=Facts(of.study), key=f"{name}-study")
+            download("Study as JSON", study, "", suffix=".json", of=Facts(of.study), key=f"{name}-study")
         for title, text in files.items():
             first = title.split()[0].lower()
-            download(title, partial(_indented, text), first, ".json", of=of, key=f"{name}-{first}")
+            download(title, partial(_indented, text), first, suffix=".json", of=of, key=f"{name}-{first}")
 
 
-def _charts(draw: Draw, columns: int, name: str, of: Facts) -> None:
+def _charts(draw: Draw, columns: int, name: str, *, of: Facts) -> None:
     """The charts on the screen as files; they are drawn when one is asked for."""
 
     def figure() -> Figure:
@@ -186,14 +186,14 @@ def _charts(draw: Draw, columns: int, name: str, of: Facts) -> None:
         return {**whole, "usermeta": {**whole.get("usermeta", {}), "decided by": of.columns}}
 
     title = "; ".join([name, *(f"{key}: {value}" for key, value in of.columns.items())])
-    download("Chart as JSON", lambda: exports.as_json(figure()), name, ".vl.json", of=of)
+    download("Chart as JSON", lambda: exports.as_json(figure()), name, suffix=".vl.json", of=of)
     if not exports.can_draw():
         st.caption(
             "Charts as HTML and SVG need more packages: `pip install 'icl-observatory[export]'`.", width="content"
         )
         return
-    download("Chart as HTML", lambda: exports.as_html(figure(), PAPER, title=title), name, ".html", of=of)
-    download("SVG", lambda: exports.as_svg(figure()), name, ".svg", of=of)
+    download("Chart as HTML", lambda: exports.as_html(figure(), PAPER, title=title), name, suffix=".html", of=of)
+    download("SVG", lambda: exports.as_svg(figure()), name, suffix=".svg", of=of)
 
 
 def _indented(text: str) -> bytes:
@@ -210,14 +210,14 @@ def grid(rows: Sequence[Mapping[str, Any]], *, name: str, of: Facts, **options: 
         options: of ``st.dataframe``.
     """
     st.dataframe(list(rows), hide_index=True, **options)
-    download("CSV", lambda: exports.as_csv(of.beside(rows)), name, ".csv", of=of)
+    download("CSV", lambda: exports.as_csv(of.beside(rows)), name, suffix=".csv", of=of)
 
 
 _MEDIA = {"csv": "text/csv", "json": "application/json", "html": "text/html", "svg": "image/svg+xml"}
 
 
 def download(
-    label: str, build: Callable[[], bytes], name: str, suffix: str, *, of: Facts, key: str | None = None
+    label: str, build: Callable[[], bytes], name: str, *, suffix: str, of: Facts, key: str | None = None
 ) -> None:
     """A button that gives a file, built when it is clicked; every click finds it, also while the page is drawn anew.
 

@@ -393,7 +393,7 @@ def _test_predictions(study: Study, normalisation: Normalisation) -> Predictions
 
 
 @kept(state_of_model, max_entries=64, show_spinner="Computing bands")
-def _curves(study: Study, measure: Measure, normalisation: Normalisation, task: str | None) -> AbilityCurves:
+def _curves(study: Study, measure: Measure, normalisation: Normalisation, *, task: str | None) -> AbilityCurves:
     return ability_curves(
         _test_predictions(study, normalisation), measure=measure, normalisation=normalisation, task=task
     )
@@ -403,12 +403,12 @@ def curves(
     study: Study, model: str, *, measure: Measure, normalisation: Normalisation, task: str | None = None
 ) -> AbilityCurves:
     """ICL, TR and TL of one model, over all tasks of the study or one of them."""
-    return _curves(of_model(study, model), measure, normalisation, task)
+    return _curves(of_model(study, model), measure, normalisation, task=task)
 
 
 @kept(state_of_model, max_entries=64, show_spinner=False)
 def _excluded_curves(
-    study: Study, measure: Measure, normalisation: Normalisation, task: str | None
+    study: Study, measure: Measure, normalisation: Normalisation, *, task: str | None
 ) -> AbilityCurves | None:
     specs = [spec for spec in study_cells(study) if spec.split == "test"]
     cells = store().find_labels(specs, normalisation=normalisation)
@@ -432,7 +432,9 @@ def excluded_curves(study: Study, curves: AbilityCurves, *, task: str | None = N
     refs = tuple(ref for ref in study.checkpoints if ref in curves.excluded)
     if not refs:
         return None
-    return _excluded_curves(dataclasses.replace(study, checkpoints=refs), curves.measure, curves.normalisation, task)
+    return _excluded_curves(
+        dataclasses.replace(study, checkpoints=refs), curves.measure, curves.normalisation, task=task
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,9 +456,9 @@ class Paired:
 
 
 @kept(state_of_model, max_entries=64, show_spinner="Resampling changes")
-def _paired(study: Study, measure: Measure, normalisation: Normalisation, task: str | None) -> Paired:
+def _paired(study: Study, measure: Measure, normalisation: Normalisation, *, task: str | None) -> Paired:
     pair = paired_predictions(_test_predictions(study, normalisation), normalisation=normalisation, task=task)
-    known = _curves(study, measure, normalisation, task).curves
+    known = _curves(study, measure, normalisation, task=task).curves
     values = {
         setting: dict(zip(known[setting].checkpoints, known[setting].value.tolist(), strict=True))
         for setting in ("random", "abstract")
@@ -478,14 +480,14 @@ def paired(
     study: Study, model: str, *, measure: Measure, normalisation: Normalisation, task: str | None = None
 ) -> Paired:
     """What competition needs, over all tasks of the study or one of them."""
-    return _paired(of_model(study, model), measure, normalisation, task)
+    return _paired(of_model(study, model), measure, normalisation, task=task)
 
 
 @kept(state_of_model, max_entries=32, show_spinner=False)
 def _against_epsilon(
-    study: Study, measure: Measure, normalisation: Normalisation, task: str | None, epsilons: tuple[float, ...]
+    study: Study, measure: Measure, normalisation: Normalisation, *, task: str | None, epsilons: tuple[float, ...]
 ) -> EpsilonCurves | None:
-    replicates = _paired(study, measure, normalisation, task).replicates
+    replicates = _paired(study, measure, normalisation, task=task).replicates
     return None if replicates is None else competition_against_epsilon(replicates, epsilons)
 
 
@@ -499,7 +501,7 @@ def against_epsilon(
     task: str | None = None,
 ) -> EpsilonCurves | None:
     """Ratio and mean intensity over a grid of epsilons, with the null's range; None without an interval."""
-    return _against_epsilon(of_model(study, model), measure, normalisation, task, tuple(epsilons))
+    return _against_epsilon(of_model(study, model), measure, normalisation, task=task, epsilons=tuple(epsilons))
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

@@ -187,9 +187,11 @@ def ability_chart(
         ends = _ends(kept, palette)
         several: Any = {"expr": f"windowSize()[0] < {WIDE} ? {LABEL_ROOM} : 190"}
         room = several if len({row["model"] for row in kept}) > 1 else LABEL_ROOM
-        layers += margin_words(ends, references, axis, palette, domain=(low, high), height=style.height, room=room)
+        layers += margin_words(
+            ends, references, axis, palette=palette, domain=(low, high), height=style.height, room=room
+        )
     if notes:
-        layers += _notes(notes, kept, axis, palette, domain=(low, high), height=style.height)
+        layers += _notes(notes, kept, axis, palette=palette, domain=(low, high), height=style.height)
     return configured(alt.layer(*layers, height=style.height), palette)
 
 
@@ -245,7 +247,7 @@ def _tooltip(rows: Sequence[Row], *, left_out: bool = False) -> list[alt.Tooltip
     ]
 
 
-def felt_points(rows: Sequence[Row], x: Any, y: Any, tooltip: Sequence[alt.Tooltip]) -> Any:
+def felt_points(rows: Sequence[Row], x: Any, y: Any, *, tooltip: Sequence[alt.Tooltip]) -> Any:
     """Unseen marks at the rows of a line or an area, which itself would show its first row's numbers everywhere."""
     return alt.Chart(rows_data(rows)).mark_point(filled=True, size=90, opacity=0).encode(x, y, tooltip=list(tooltip))
 
@@ -260,8 +262,8 @@ def margin_words(
     ends: Sequence[Row],
     references: Sequence[Row],
     axis: XAxis,
-    palette: Palette,
     *,
+    palette: Palette,
     domain: tuple[float, float],
     height: int,
     room: Any = LABEL_ROOM,
@@ -417,8 +419,8 @@ def _notes(
     rows: Sequence[Row],
     curves: Sequence[Row],
     axis: XAxis,
-    palette: Palette,
     *,
+    palette: Palette,
     domain: tuple[float, float],
     height: int,
 ) -> list[Any]:

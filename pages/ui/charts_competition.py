@@ -65,7 +65,7 @@ def _interval_tooltip(*, certainty: bool = True) -> list[alt.Tooltip]:
 
 @remembered
 def accumulation_chart(
-    cumulative: Sequence[Row], accuracy: Sequence[Row], axis: XAxis, palette: Palette, *, height: int = 100
+    cumulative: Sequence[Row], accuracy: Sequence[Row], axis: XAxis, *, palette: Palette, height: int = 100
 ) -> Figure:
     """Accumulated intensity R as steps, with ICL accuracy on the same 0 to 100 % axis (paper Fig. 3).
 
@@ -94,10 +94,10 @@ def accumulation_chart(
         .encode(axis.encode(), y)
     )
     line = alt.Chart(rows_data(accuracy)).mark_line(color=palette.icl, strokeWidth=2).encode(axis.encode(), y)
-    felt = felt_points([*cumulative, *accuracy], axis.encode(), y, _tooltip())
+    felt = felt_points([*cumulative, *accuracy], axis.encode(), y, tooltip=_tooltip())
     named = [(series[-1], name) for series, name in ((cumulative, "R"), (accuracy, "ICL")) if series]
     ends = [{"value": row["value"], "text": name, "ink": palette.ink} for row, name in named]
-    words = margin_words(ends, (), axis, palette, domain=(0.0, 1.0), height=height)
+    words = margin_words(ends, (), axis, palette=palette, domain=(0.0, 1.0), height=height)
     layers = alt.layer(area, line, *thin, felt, *words)
     return configured(layers.properties(height=height), palette)
 
@@ -234,5 +234,5 @@ def epsilon_chart(rows: Sequence[Row], palette: Palette, *, epsilon: float, titl
         median = base.mark_line(color=palette.soft, strokeDash=[4, 3], strokeWidth=1.5)
         layers.append(median.encode(x, alt.Y("null_median:Q")))
     chosen = alt.Chart(rows_data([{"epsilon": epsilon}])).mark_rule(color=palette.shade, strokeWidth=2)
-    layers += [chosen.encode(alt.X("epsilon:Q")), felt_points(rows, x, y, tip)]
+    layers += [chosen.encode(alt.X("epsilon:Q")), felt_points(rows, x, y, tooltip=tip)]
     return configured(alt.layer(*layers).properties(height=height), palette)

@@ -53,8 +53,8 @@ def weight_chart(
     curve: Sequence[Row],
     marks: Sequence[Row],
     levels: Sequence[Row],
-    palette: Palette,
     *,
+    palette: Palette,
     tasks: Sequence[Row] = (),
     title: str = "Accuracy",
     height: int = 340,
@@ -101,7 +101,7 @@ def weight_chart(
             alt.Tooltip("value:Q", title="Value", format=".1%"),
         ]
         layers.append(thin.encode(alt.X("w:Q"), alt.Y("value:Q"), detail=alt.Detail("task:N")))
-        layers.append(felt_points(tasks, alt.X("w:Q"), alt.Y("value:Q"), tip))
+        layers.append(felt_points(tasks, alt.X("w:Q"), alt.Y("value:Q"), tooltip=tip))
     layers += _levels(levels, palette, domain=(low, high), height=height)
     layers += _marks(marks, palette, top=high)
     layers += _movable(palette)

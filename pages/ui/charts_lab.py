@@ -146,7 +146,7 @@ def series_chart(
         layers.insert(0, band)
     ends = {row["series"]: row for row in sorted(rows, key=lambda row: row["x"])}
     named = [{"value": row["value"], "text": name, "ink": colour_of(palette, name)} for name, row in ends.items()]
-    layers += margin_words(named, references, axis, palette, domain=(low, high), height=look.height)
+    layers += margin_words(named, references, axis, palette=palette, domain=(low, high), height=look.height)
     return configured(alt.layer(*layers).properties(height=look.height), palette)
 
 
@@ -300,14 +300,14 @@ def portrait_chart(rows: Sequence[Row], palette: Palette, *, chance: Row, height
     )
     points = alt.Chart(data).mark_point(filled=True, size=70, opacity=1, stroke=palette.ink, strokeWidth=0.8)
     layers: list[Any] = [
-        *_cross(chance, palette, x, y),
+        *_cross(chance, palette, x, y=y),
         lines,
         points.encode(x, y, fill=shade, tooltip=tooltip),
     ]
     return configured(alt.layer(*layers).properties(height=height), palette)
 
 
-def _cross(chance: Row, palette: Palette, x: alt.X, y: alt.Y) -> list[Any]:
+def _cross(chance: Row, palette: Palette, x: alt.X, *, y: alt.Y) -> list[Any]:
     rule: Any = {"strokeDash": [3, 3], "color": palette.soft, "opacity": 0.8}
     row = rows_data([{**chance, "text": "chance"}])
     word: Any = {"color": palette.soft, "fontSize": 11, "baseline": "bottom", "dy": -4}
@@ -413,7 +413,7 @@ MOST_LOSS = 1.6
 
 
 @remembered
-def _fan_frame(palette: Palette, n_steps: int, title: str, thresholds: Sequence[Row], height: int) -> Figure:
+def _fan_frame(palette: Palette, n_steps: int, title: str, *, thresholds: Sequence[Row], height: int) -> Figure:
     """A fan without its rows."""
     x = alt.X(
         "x:Q",
@@ -466,7 +466,7 @@ def fan_chart(
         thresholds: ``value`` and ``text`` of horizontal lines.
         height: of the plot, pixels.
     """
-    frame = _fan_frame(palette, n_steps, title, thresholds, height)
+    frame = _fan_frame(palette, n_steps, title, thresholds=thresholds, height=height)
     named = [row for row in median if row.get("text")]
     return {**frame, "datasets": {**frame.get("datasets", {}), "seeds": rows, "median": median, "words": named}}
 

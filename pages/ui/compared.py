@@ -90,7 +90,7 @@ def study_of_model(choice: selection.Choice, model: str) -> Study:
 
 @cached.kept(cached.state_of_model, max_entries=512, show_spinner="Reading the results of one more model")
 def _trajectory(
-    asked: Study, measure: Measure, normalisation: Normalisation, tasks: tuple[str, ...]
+    asked: Study, measure: Measure, normalisation: Normalisation, *, tasks: tuple[str, ...]
 ) -> tuple[ModelTrajectory | str, dict[str, str]]:
     model = asked.checkpoints[0].model
     excluded = excluded_checkpoints(cached.store(), asked.checkpoints)
@@ -141,7 +141,7 @@ def compare(choice: selection.Choice, models: Sequence[str], *, view: View) -> C
         tasks = study.tasks if view.task is None else (view.task,)
         n_test = _n_test(study.n_test, stored[model].n_test, common)
         asked = dataclasses.replace(study, checkpoints=refs, n_test=n_test)
-        found, without = _trajectory(asked, view.measure, view.normalisation, tasks)
+        found, without = _trajectory(asked, view.measure, view.normalisation, tasks=tasks)
         left_out |= without
         if isinstance(found, str):
             problems[model] = found

@@ -74,7 +74,7 @@ def _choice_of(study: Study, name: str) -> Choice:
     if len(own) > 1:
         raise StudyError(f"{name} asks for the models {joined([shown(each) for each in own])}, not known here.")
     reason = ""
-    for choice in _candidates(study, by_model, own[0] if own else None, name):
+    for choice in _candidates(study, by_model, own[0] if own else None, name=name):
         try:
             if _unordered(selection.study_of(choice)) == _unordered(study):
                 return choice
@@ -86,7 +86,9 @@ def _choice_of(study: Study, name: str) -> Choice:
     )
 
 
-def _candidates(study: Study, by_model: dict[str, list[CheckpointRef]], own: str | None, name: str) -> Iterator[Choice]:
+def _candidates(
+    study: Study, by_model: dict[str, list[CheckpointRef]], own: str | None, *, name: str
+) -> Iterator[Choice]:
     base = _options(study, tuple(model for model in by_model if model != own), name)
     refs = study.checkpoints
     counts = sorted({str(len(each)) for each in by_model.values()})

@@ -26,7 +26,7 @@ from pages.ui.compared import Compared
 from pages.ui.controls import View
 from pages.ui.facts import Facts, of_view, points_of
 from pages.ui.sheet import Draw, together
-from pages.ui.theme import Figure, Palette
+from pages.ui.theme import Figure
 from pages.ui.words import count, joined, plain
 
 __all__ = [
@@ -195,7 +195,7 @@ def abilities(side: SideBySide, models: Sequence[str], *, title: str) -> None:
 def multiples(side: SideBySide, groups: Sequence[SeedGroup]) -> Draw:
     """Fig. 3: R as an area and ICL as a line, one small chart per model; single training seeds as thin lines."""
     columns = st.columns(SMALL)
-    drawn: list[tuple[str, Callable[[Palette], Figure]]] = []
+    drawn: list[tuple[str, Callable[..., Figure]]] = []
     for index, group in enumerate(groups):
         models = [run.model for run in group.runs]
         axis, instead = _axis(side, models)
@@ -213,12 +213,14 @@ def multiples(side: SideBySide, groups: Sequence[SeedGroup]) -> Draw:
         drawn.append((title, draw))
         with columns[index % SMALL]:
             st.markdown(f"**{plain(title)}**")
-            blocks.chart(draw(frame.palette()), key=f"r-{group.name}", alt=f"R and ICL of {group.name} over training")
+            blocks.chart(
+                draw(palette=frame.palette()), key=f"r-{group.name}", alt=f"R and ICL of {group.name} over training"
+            )
             _say(instead)
             if not r:
                 st.caption("No competition at this epsilon: R is 0/0 and is not drawn.")
     seeds_caption(groups)
-    return lambda palette: [(title, draw(palette)) for title, draw in drawn]
+    return lambda palette: [(title, draw(palette=palette)) for title, draw in drawn]
 
 
 def accumulated(

@@ -43,7 +43,7 @@ def test_both_splits_and_all_settings_come_back(store: Store) -> None:
 
 def test_mixed_parameters_and_other_models_are_found(store: Store) -> None:
     tr, tl = STUDY.checkpoints
-    fill(store, mixing_study(STUDY, tr, tl, (0.5, 0.25, 0.5)))
+    fill(store, mixing_study(STUDY, tr, tl, weights=(0.5, 0.25, 0.5)))
     fill(store, dataclasses.replace(STUDY, checkpoints=refs_of("two", (5, 7)), label_settings=("gold",)))
     half = dataclasses.replace(STUDY, checkpoints=refs_of("three", (5,)), label_settings=("gold",))
     fill(store, dataclasses.replace(half, tasks=("sst2",)))
@@ -89,15 +89,15 @@ def test_scores_that_are_not_those_of_the_labels_are_refused(store: Store) -> No
 
 def test_mixing_asks_for_gold_cells_of_each_weight() -> None:
     tr, tl = STUDY.checkpoints
-    study = mixing_study(STUDY, tr, tl, (0.5, 0.25, 0.5))
+    study = mixing_study(STUDY, tr, tl, weights=(0.5, 0.25, 0.5))
     assert {(c.label_setting, c.split, c.checkpoint.revision) for c in study_cells(study)} == {
         ("gold", "test", "w=0.5"),
         ("gold", "test", "w=0.25"),
     }
     with pytest.raises(StudyError, match="No weight"):
-        mixing_study(STUDY, tr, tl, ())
+        mixing_study(STUDY, tr, tl, weights=())
     with pytest.raises(CheckpointError, match="not between 0 and 1"):
-        mixing_study(STUDY, tr, tl, (1.5,))
+        mixing_study(STUDY, tr, tl, weights=(1.5,))
 
 
 def test_stored_study_takes_the_options_with_most_results(store: Store) -> None:

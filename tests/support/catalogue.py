@@ -97,7 +97,7 @@ def _fusion(palette: Palette) -> dict[str, Figure]:
         for b in STEPS
     ]
     return {
-        "weight_chart": charts_fusion.weight_chart(curve, marks, levels, palette, tasks=tasks),
+        "weight_chart": charts_fusion.weight_chart(curve, marks, levels, palette=palette, tasks=tasks),
         "value_chart": charts_fusion.value_chart(values, palette),
         "cost_chart": charts_fusion.cost_chart(values, palette),
         "pair_chart": charts_fusion.pair_chart(pairs, palette, title="Accuracy"),
@@ -186,7 +186,7 @@ def _of_competition(palette: Palette) -> dict[str, Figure]:
     one_task = [row for row in _intervals() if row["task"] == "tiny_colour"]
     return {
         "intensity_chart": charts_competition.intensity_chart(one_task, axis, palette),
-        "accumulation_chart": charts_competition.accumulation_chart(alone, alone, axis, palette),
+        "accumulation_chart": charts_competition.accumulation_chart(alone, alone, axis, palette=palette),
         "plane_chart": charts_competition.plane_chart(one_task, palette, epsilon=0.01),
         "heat_map": charts_competition.heat_map(_intervals(), palette),
         "epsilon_chart": charts_competition.epsilon_chart(epsilon, palette, epsilon=0.01, title="Ratio"),

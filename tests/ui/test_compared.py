@@ -183,6 +183,6 @@ def test_charts_of_models_compared_are_valid() -> None:
         charts_compared.scatter_chart([point, {**point, "run": "m"}], LIGHT),
         charts_compared.occurrence_chart([bar], LIGHT, runs=[bar]),
         charts_compared.accumulated_chart(curve, axis, LIGHT),
-        charts_competition.accumulation_chart(curve, curve, axis, LIGHT),
+        charts_competition.accumulation_chart(curve, curve, axis, palette=LIGHT),
     ):
         alt.Chart.from_dict(figure, validate=True)

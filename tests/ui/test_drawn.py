@@ -319,7 +319,7 @@ def test_the_names_of_marks_above_the_plot_meet_no_pole() -> None:
     marks = [{"w": w, "label": "a name"} for w in (0.5, 0.517, 0.523, 0.0, 1.0)]
     lines = {row["w"]: line for row, line in charts_fusion.flag_lines(marks)}
     assert lines[0.5] > lines[0.517] > lines[0.523] and lines[1.0] == 0
-    assert charts.margin_words([], [], x_axis(STEPS), LIGHT, domain=(0.0, 1.0), height=100)
+    assert charts.margin_words([], [], x_axis(STEPS), palette=LIGHT, domain=(0.0, 1.0), height=100)
 
 
 def test_the_file_of_dynamics_has_every_model(

@@ -156,7 +156,7 @@ def test_tabs(tab: str, page: Callable[..., AppTest], filled: Callable[..., Stud
     study = made_up_study(n_test=60)
     tr, tl = study.checkpoints[4], study.checkpoints[9]
     bigger = dataclasses.replace(study, checkpoints=refs_of("pythia-1b", (990,)), label_settings=("gold",))
-    filled(also=(mixing_study(study, tr, tl, (0.5,)), bigger))
+    filled(also=(mixing_study(study, tr, tl, weights=(0.5,)), bigger))
     app = page(fusion_part=tab)
     assert app.dataframe
     values = [frame.value for frame in app.dataframe]

@@ -219,15 +219,15 @@ def test_the_line_below_the_chart_compares_at_this_w(weight: float, task: str | 
     value = 0.6 + 0.1 * weight - (0.2 if task else 0)
     found = found_of(*lines)
     assert found.curve is not None and found.curve.at(weight, task=task) == pytest.approx(value)
-    said = wording.at_weight(found, weight, found.curve.at(weight, task=task), task)
+    said = wording.at_weight(found, weight, found.curve.at(weight, task=task), task=task)
     best, control = (0.4444, 0.6) if task else (0.655, 0.7111)
     told = said.replace("sst2", "")
     assert numbers(told) == [weight, *points(value), *points(value - best, value - control)]
     assert ("sst2" in said) == (task is not None)
     assert re.search(r"single checkpoint, .*equal ensemble", said)
-    without = wording.at_weight(found_of(lines[1]), weight, value, task)
+    without = wording.at_weight(found_of(lines[1]), weight, value, task=task)
     assert "single checkpoint" not in without and "ensemble" in without
-    assert numbers(wording.at_weight(found_of(), weight, value, None)) == [weight, *points(value)]
+    assert numbers(wording.at_weight(found_of(), weight, value, task=None)) == [weight, *points(value)]
 
 
 def test_the_result_is_adaptive_where_there_are_development_results() -> None:

@@ -128,7 +128,7 @@ def test_mixed_parameters_are_set_beside_the_papers(
     store = Store.open(store_folder)
     fill(store, fusion_study(several))
     tr, tl = several.checkpoints[4], several.checkpoints[9]
-    fill(store, mixing_study(several, tr, tl, (0.5, 0.31)), curves={"gold": [0.7] * 10})
+    fill(store, mixing_study(several, tr, tl, weights=(0.5, 0.31)), curves={"gold": [0.7] * 10})
     store.close()
     app = open_page("paper", model="pythia-1b", panel="Tables 1, 2")
     assert not app.exception

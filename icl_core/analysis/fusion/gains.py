@@ -86,7 +86,7 @@ def gain_table(
         ).mapped(lambda pair: pair[:1] - pair[1:])
         for index, task in enumerate(tasks)
     ]
-    differences = [_query_differences(answers, baseline, task, measure) for task in tasks]
+    differences = [_query_differences(answers, baseline, task, measure=measure) for task in tasks]
     groups = [(None, list(range(len(tasks)))), *((task, [index]) for index, task in enumerate(tasks))]
     rows = []
     for name, at in groups:
@@ -122,7 +122,7 @@ def _refuse_unpaired_answers(answers: Answers, baseline: Answers) -> None:
             raise StudyError(f"{who} have different test rows on {task}; evaluate both on the same rows.")
 
 
-def _query_differences(answers: Answers, baseline: Answers, task: str, measure: Measure) -> FloatArray:
+def _query_differences(answers: Answers, baseline: Answers, task: str, *, measure: Measure) -> FloatArray:
     """(n_examples,) difference of a query's mean correctness over seeds; its mean is the gain.
 
     For balanced accuracy each query weighs as much as its gold label is rare.

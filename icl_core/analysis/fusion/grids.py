@@ -87,7 +87,7 @@ def ablation_grid(
         scored = []
         first: tuple[FusionMember, ...] = ()
         for _ in range(draws):
-            members = _chosen_members((tr_model, tr_rule), (tl_model, tl_rule), normalisation, rng)
+            members = _chosen_members((tr_model, tr_rule), (tl_model, tl_rule), normalisation, rng=rng)
             first = first or tuple(each.member for each in members)
             scored.append(_adaptive_scores(members, measure, normalisation))
         mean = AnswerScores(np.mean([each.by_task_seed for each in scored], axis=0), scored[0].tasks)
@@ -99,6 +99,7 @@ def _chosen_members(
     tr: tuple[ModelSplits, SelectionRule],
     tl: tuple[ModelSplits, SelectionRule],
     normalisation: Normalisation,
+    *,
     rng: np.random.Generator,
 ) -> list[MemberResults]:
     members = []
@@ -164,14 +165,14 @@ def pair_grid(
         [MemberResults(model, ref, kind) for ref in part] for (model, kind), part in zip(kinds, refs, strict=True)
     ]
     collect_members((members[0][0], members[1][0]), tasks=tasks, normalisation=normalisation)  # refuses what differs
-    value = np.mean([_grid_of_task(members, task, accuracy, at, measure, normalisation)
+    value = np.mean([_grid_of_task(members, task, accuracy, at=at, measure=measure, normalisation=normalisation)
                      for at, task in enumerate(tasks)], axis=0)  # fmt: skip
     return PairGrid(
         refs[0],
         refs[1],
         value,
         *(
-            _gold_values(model, part, tasks, measure, normalisation)
+            _gold_values(model, part, tasks, measure=measure, normalisation=normalisation)
             for (model, _), part in zip(kinds, refs, strict=True)
         ),
     )
@@ -181,6 +182,7 @@ def _grid_of_task(
     members: Sequence[Sequence[MemberResults]],
     task: str,
     accuracy: Sequence[npt.NDArray[np.float64]],
+    *,
     at: int,
     measure: Measure,
     normalisation: Normalisation,
@@ -204,6 +206,7 @@ def _gold_values(
     model: ModelSplits,
     refs: Sequence[CheckpointRef],
     tasks: Sequence[str],
+    *,
     measure: Measure,
     normalisation: Normalisation,
 ) -> npt.NDArray[np.float64]:

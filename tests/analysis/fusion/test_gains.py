@@ -56,7 +56,7 @@ def test_query_weights_of_the_sign_flip_add_up_to_the_gain(data: FusionData) -> 
     for measure in ("accuracy", "balanced_accuracy"):
         for row in gain_table(fused, base, measure=measure, n_replicates=20)[1:]:  # type: ignore[arg-type]
             assert row.task is not None
-            differences = _query_differences(fused, base, row.task, measure)  # type: ignore[arg-type]
+            differences = _query_differences(fused, base, row.task, measure=measure)  # type: ignore[arg-type]
             assert differences.mean() == pytest.approx(row.gain)
 
 
@@ -64,7 +64,7 @@ def test_a_query_weighs_as_much_as_its_gold_label_is_rare_under_balanced_accurac
     gold = [0, 0, 0, 0, 2, 2, 0, 0]  # 6 and 2 of 8; label 1 is never gold, so 2 labels share the mean
     better = answers_of(make_record, [[0, 0, 0, 0, 2, 0, 0, 0], [0, 0, 0, 0, 2, 0, 1, 0]], gold)
     base = answers_of(make_record, [[0, 0, 0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0, 0, 1]], gold)
-    gained = _query_differences(better, base, "t", "balanced_accuracy")
+    gained = _query_differences(better, base, "t", measure="balanced_accuracy")
     # Mean over two seeds: the rare query gains 1, of the common ones one loses 1/2 and one gains 1.
     assert gained == pytest.approx([0, 0, 0, 0, 8 / (2 * 2), 0, -1 / 2 * 8 / (2 * 6), 8 / (2 * 6)])
     row = gain_table(better, base, measure="balanced_accuracy", n_replicates=20)[1]
@@ -105,7 +105,7 @@ def test_intervals_and_p_values_are_those_of_the_draws_that_seed_and_numbers_key
     pair = replicate_task(both, one.gold["t"], n_replicates=33, rng=np.random.default_rng([7, 0]))
     band = hierarchical_band([pair.mapped(lambda each: each[:1] - each[1:])], bounds=(-1, 1))
     assert (row.low, row.high) == pytest.approx((band.low[0], band.high[0]))
-    flips = sign_flip_test([_query_differences(one, base, "t", "accuracy")], n_permutations=50, seed=7)
+    flips = sign_flip_test([_query_differences(one, base, "t", measure="accuracy")], n_permutations=50, seed=7)
     assert row.p_examples == flips.p
     assert gain_table(one, base) == gain_table(one, base, n_replicates=500, n_permutations=2000, seed=0)
 
