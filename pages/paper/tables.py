@@ -23,7 +23,7 @@ from icl_core.registry.paper import (
     Table1Entry,
     Table7,
 )
-from pages.fusion import compute
+from pages.fusion import computed as fusion
 from pages.paper.figures import study_choice, wanted_choice
 from pages.paper.fill import Filling, fillings
 from pages.paper.parts import PaperView, difference_words, differences_of, number, roles
@@ -142,12 +142,12 @@ def sensitivity(seen: PaperView) -> None:
 # Tables 1 to 3: fusion
 
 
-def _asked(seen: PaperView, pair: tuple[str, str]) -> compute.Asked:
+def _asked(seen: PaperView, pair: tuple[str, str]) -> fusion.Asked:
     """The fusion page's question for one pair of stand-ins; all pairs are read with one study."""
     models = tuple(dict.fromkeys(seen.stand_ins[role] for role in _fusion_roles() if role in seen.stand_ins))
     study = selection.study_of(study_choice(seen, models))
     tr, tl = pair
-    return compute.Asked(study, tr, tl, None, None, seen.view.measure, seen.view.normalisation)
+    return fusion.Asked(study, tr, tl, None, None, seen.view.measure, seen.view.normalisation)
 
 
 def _fusion_roles() -> tuple[str, ...]:
@@ -176,7 +176,7 @@ def _fused(entry: Table1Entry, seen: PaperView, problems: dict[str, str]) -> lis
     if here:
         asked = _asked(seen, (seen.stand_ins[entry.tr], seen.stand_ins[entry.tl]))
         try:
-            found = None if mixed and not compute.has_mixed(asked) else compute.comparison(asked)
+            found = None if mixed and not fusion.has_mixed(asked) else fusion.comparison(asked)
         except ObservatoryError as error:
             problems[title] = str(error)
     why = ABSENT if not here else "not evaluated yet: fusion page, Mixed parameters" if mixed else "not computed"
@@ -191,7 +191,7 @@ def _fused(entry: Table1Entry, seen: PaperView, problems: dict[str, str]) -> lis
     return out
 
 
-def _our_line(found: compute.Comparison | None, kind: WeightKind, *, mixed: bool) -> EntryScore | None:
+def _our_line(found: fusion.Comparison | None, kind: WeightKind, *, mixed: bool) -> EntryScore | None:
     if found is None:
         return None
     return mixed_counterpart(found.lines, kind) if mixed else found.fusion(kind)
@@ -251,7 +251,7 @@ def ablation(seen: PaperView) -> None:
         ours: dict[tuple[str, str], float] = {}
         if (tr, tl) in pairs:
             try:
-                rows = compute.ablation(_asked(seen, pairs[tr, tl]))
+                rows = fusion.ablation(_asked(seen, pairs[tr, tl]))
                 ours = {(row.tr_rule, row.tl_rule): row.scores.mean for row in rows}
             except ObservatoryError as error:
                 problems[title] = str(error)
@@ -260,10 +260,10 @@ def ablation(seen: PaperView) -> None:
             line = _row(f"{title}: {' / '.join(rules)}", cells[at], ours.get(rules), why=why)
             lines.append({**line, "note": cells[at].note})
     _table(lines, seen, name="table-3", alt="Table 3, reported and here")
-    computed = len(pairs) - len(problems)
+    n_computed = len(pairs) - len(problems)
     st.caption(
         "Accuracy of the adaptive fusion; rows name the choice of the TR and of the TL checkpoint. "
-        f"{computed} of {count(len(TABLE_3_COLUMNS), 'pair')} computed here; random choices are means of ten draws."
+        f"{n_computed} of {count(len(TABLE_3_COLUMNS), 'pair')} computed here; random choices are means of ten draws."
     )
     _fusion_gaps(seen, problems)
     differences_of("Table 3")

@@ -18,7 +18,7 @@ from streamlit.testing.v1 import AppTest
 
 from icl_core.analysis.fusion.gains import GainRow
 from icl_core.evaluation.store import Store
-from pages.fusion import wording
+from pages.fusion import sentences
 from pages.ui import charts, charts_competition, charts_fusion, frame, sheet, words
 from pages.ui.axes import free_spots, x_axis
 from pages.ui.theme import DARK, LIGHT, Figure, Palette, label_colours
@@ -266,7 +266,7 @@ def in_a_browser(value: float, pattern: str) -> str:
 @pytest.mark.parametrize("gain", GAINS)
 def test_sentence_table_and_chart_say_one_number(gain: float) -> None:
     row = GainRow(None, 0.5 + gain, 0.5, gain, gain, gain, 0.1, 0.1, 5, 100)
-    sentence = wording.gain_text(row).split(" points")[0]
+    sentence = sentences.gain_text(row).split(" points")[0]
     table = in_a_browser(words.in_points(gain), "+.1f")  # st.column_config.NumberColumn(format="%+.1f")
     part = {
         "interval": 0,

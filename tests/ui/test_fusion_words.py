@@ -15,8 +15,8 @@ from icl_core.analysis.fusion.gains import GainRow
 from icl_core.analysis.fusion.members import FusionMember
 from icl_core.analysis.fusion.weights import FusionWeights, WeightCurve, WeightKind
 from icl_core.records import CheckpointRef
-from pages.fusion import parts, wording
-from pages.fusion.compute import Asked, Comparison
+from pages.fusion import notes, sentences
+from pages.fusion.computed import Asked, Comparison
 from tests.support.said import after, numbers
 
 BEST: EntryKind = "best gold"
@@ -91,7 +91,7 @@ def asked_of(measure: Any = "accuracy") -> Asked:
 def finding(
     against: Mapping[Any, Mapping[str, Gain]], *, measure: str = "accuracy", best: EntryScore = ADAPTIVE
 ) -> str:
-    return wording.finding(asked_of(measure), found_of(best), against)
+    return sentences.finding(asked_of(measure), found_of(best), against)
 
 
 def both_measures(kind: str, main: GainRow, other: GainRow | None = None) -> dict[str, Gain]:
@@ -167,7 +167,7 @@ def test_members_have_their_own_step_and_role_and_the_weights_are_named() -> Non
     assert re.search(r"tr\W+model \w+ 440 \(TR\) and tl\W+model \w+ 880 \(TL\)", said)
     assert "adaptive weights" in said and "equal weights" not in said
     assert "equal weights" in finding(against, best=FIXED) and "**72.1 %**" in finding(against, best=FIXED)
-    said = wording.finding(asked_of(), found_of(ADAPTIVE, members=THREE), against)
+    said = sentences.finding(asked_of(), found_of(ADAPTIVE, members=THREE), against)
     assert re.search(r"440 \(TR\), tl\W+model \w+ 880 \(TL\) and icl\W+model \w+ 660 \(ICL\)", said)
 
 
@@ -178,10 +178,10 @@ def test_without_development_results_single_checkpoints_are_told_and_nothing_is_
         line("gold", 0.7012, TL),
         line("member", 0.31, setting="random"),
     ]
-    said = wording.finding(asked_of(), found_of(*lines), {})
+    said = sentences.finding(asked_of(), found_of(*lines), {})
     assert set(numbers(said)) >= {65.4, 70.1, 72.1, 440, 880}
     assert re.search(r"65\.4 % \(tr-model step440 gold\) and 70\.1 % \(tl-model step880 gold\)", said.replace("\\", ""))
-    alone = wording.finding(asked_of(), found_of(FIXED), {})
+    alone = sentences.finding(asked_of(), found_of(FIXED), {})
     assert sorted(numbers(alone)) == [72.1, 440, 880]
     for sentence in (said, alone):
         assert not any(each.search(sentence) for each in VERDICTS), "without a gain there is no verdict"
@@ -200,14 +200,14 @@ def test_without_development_results_single_checkpoints_are_told_and_nothing_is_
 def test_each_p_value_has_the_number_of_its_own_pairs(
     p_seeds: float | None, p_examples: float | None, told: list[float]
 ) -> None:
-    text = wording.tests_text(row(p_seeds=p_seeds, p_examples=p_examples))
+    text = sentences.tests_text(row(p_seeds=p_seeds, p_examples=p_examples))
     assert numbers(text) == told
     assert ("seeds" in text, "queries" in text) == (p_seeds is not None, p_examples is not None)
 
 
 @pytest.mark.parametrize("gain", [UP, BETWEEN, DOWN])
 def test_a_gain_has_its_sign_and_both_ends(gain: tuple[float, float, float]) -> None:
-    said = wording.gain_text(row(gain))
+    said = sentences.gain_text(row(gain))
     assert numbers(said) == points(*gain)
     assert [sign for sign in re.findall(r"[+−]", said)] == ["−" if round(100 * x, 1) < 0 else "+" for x in gain]
 
@@ -219,15 +219,15 @@ def test_the_line_below_the_chart_compares_at_this_w(weight: float, task: str | 
     value = 0.6 + 0.1 * weight - (0.2 if task else 0)
     found = found_of(*lines)
     assert found.curve is not None and found.curve.at(weight, task=task) == pytest.approx(value)
-    said = wording.at_weight(found, weight, found.curve.at(weight, task=task), task=task)
+    said = sentences.at_weight(found, weight, found.curve.at(weight, task=task), task=task)
     best, control = (0.4444, 0.6) if task else (0.655, 0.7111)
     told = said.replace("sst2", "")
     assert numbers(told) == [weight, *points(value), *points(value - best, value - control)]
     assert ("sst2" in said) == (task is not None)
     assert re.search(r"single checkpoint, .*equal ensemble", said)
-    without = wording.at_weight(found_of(lines[1]), weight, value, task=task)
+    without = sentences.at_weight(found_of(lines[1]), weight, value, task=task)
     assert "single checkpoint" not in without and "ensemble" in without
-    assert numbers(wording.at_weight(found_of(), weight, value, task=None)) == [weight, *points(value)]
+    assert numbers(sentences.at_weight(found_of(), weight, value, task=None)) == [weight, *points(value)]
 
 
 def test_the_result_is_adaptive_where_there_are_development_results() -> None:
@@ -237,8 +237,8 @@ def test_the_result_is_adaptive_where_there_are_development_results() -> None:
 
 def noted(monkeypatch: pytest.MonkeyPatch, found: Comparison) -> str:
     said: list[str] = []
-    monkeypatch.setattr("pages.fusion.parts.st.caption", said.append)
-    parts.notes(found)
+    monkeypatch.setattr("pages.fusion.notes.st.caption", said.append)
+    notes.below_chart(found)
     return "\n".join(said)
 
 
@@ -264,25 +264,25 @@ def test_lines_are_named_for_what_they_are() -> None:
         "equal ensemble": line(CONTROL, 0.5),
         "parameter fusion": line("parameter fusion", 0.5),
     }
-    assert {wording.group_of(each): each for each in groups.values()} == groups
+    assert {sentences.group_of(each): each for each in groups.values()} == groups
     kinds: tuple[EntryKind, ...] = ("gold", BEST, "other model")
     for kind in kinds:
-        assert wording.group_of(line(kind, 0.5)) == "single, gold"
+        assert sentences.group_of(line(kind, 0.5)) == "single, gold"
 
 
 def test_horizontal_lines_are_what_has_to_be_beaten() -> None:
     kinds: tuple[EntryKind, ...] = (BEST, CONTROL, "gold", "other model")
-    labels = {kind: wording.level_label(line(kind, 0.5, THIRD)) for kind in kinds}
+    labels = {kind: sentences.level_label(line(kind, 0.5, THIRD)) for kind in kinds}
     assert len(set(labels.values())) == 4 and None not in labels.values()
     assert "660" in str(labels["gold"]) and "icl-model" in str(labels["other model"])
     assert "single" in str(labels[BEST]) and "ensemble" in str(labels[CONTROL])
     others: tuple[EntryKind, ...] = ("fusion", "member", "upper bound")
-    assert [wording.level_label(line(kind, 0.5)) for kind in others] == [None] * 3
+    assert [sentences.level_label(line(kind, 0.5)) for kind in others] == [None] * 3
 
 
 @pytest.mark.parametrize("weight", [None, 0.0, 0.327])
 def test_a_fusions_full_name_has_its_weight(weight: float | None) -> None:
     by_task = {"sst2": np.array([1 / 3] * 3 if weight is None else [weight, 1 - weight])}
-    named = wording.mark_name(dataclasses.replace(ADAPTIVE, weights=FusionWeights("adaptive", by_task)))
+    named = sentences.mark_name(dataclasses.replace(ADAPTIVE, weights=FusionWeights("adaptive", by_task)))
     assert named.startswith(ADAPTIVE.entry.title)
     assert numbers(named) == ([] if weight is None else [round(weight, 2)])

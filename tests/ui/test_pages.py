@@ -300,7 +300,7 @@ def test_the_pages_side_loads_without_torch() -> None:
     code = (
         "import sys; import pages.ui.frame, pages.ui.blocks, pages.evaluate.form, pages.evaluate.preflight, "
         "pages.evaluate.jobs_view, pages.evaluate.timeline, pages.dynamics.tabs, pages.competition.tabs, "
-        "pages.fusion.details, pages.playground.views, pages.playground.form, "
+        "pages.fusion.tabs, pages.playground.views, pages.playground.form, "
         "pages.home.parts; print([n for n in ('torch', 'transformers', 'datasets') if n in sys.modules])"
     )
     shown = subprocess.run(

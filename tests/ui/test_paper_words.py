@@ -180,9 +180,9 @@ def test_the_ratio_of_a_field_of_table_7_is_over_its_own_intervals() -> None:
     by_option = {table.option: table for table in TABLE_7.values()}
     assert tables.ratio_of(one, by_option["shots"], "16", epsilon=0.01) == 1 / 4
     assert tables.ratio_of(one, by_option["checkpoints"], "2", epsilon=0.01) == 1 / 2
-    ours, why = tables._ratio_or_why(one, by_option["checkpoints"], "16", 0.01)
+    ours, why = tables._ratio_or_why(one, by_option["checkpoints"], "16", epsilon=0.01)
     assert ours is None and numbers(why) == [17, 5]
-    assert tables._ratio_or_why(None, by_option["shots"], "16", 0.01)[0] is None
+    assert tables._ratio_or_why(None, by_option["shots"], "16", epsilon=0.01)[0] is None
 
 
 def test_mean_intensity_of_each_model_is_over_its_own_intervals(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from icl_core.analysis.fusion.comparison import EntryKind, EntryScore, Gain
 from icl_core.analysis.fusion.gains import GainRow
-from pages.fusion.compute import Asked, Comparison
+from pages.fusion.computed import Asked, Comparison
 from pages.ui.controls import MEASURE_TITLES
 from pages.ui.words import checkpoint_name, legible, p_value, percent, plain, points, signed, task_title
 

@@ -13,15 +13,16 @@ from icl_core.errors import ObservatoryError, StudyError
 from icl_core.evaluation import jobs as table
 from icl_core.evaluation.fusion_data import mixing_study
 from icl_core.evaluation.study import n_cells, validate_study
-from pages.fusion import compute, parts, wording
-from pages.fusion.compute import Asked, Comparison
+from pages.fusion import chart, computed, sentences
+from pages.fusion.computed import Asked, Comparison
+from pages.fusion.controls import TasksDrawn
 from pages.ui import blocks, cached, charts_fusion, controls, frame, jobs
 from pages.ui.facts import Facts
 from pages.ui.pickers import one_of
 from pages.ui.tabs import Tab
 from pages.ui.words import checkpoint_name, count, in_percent, in_points, legible, percent, plain, task_title
 
-__all__ = ["TABS", "Screen", "how_computed"]
+__all__ = ["TABS", "Screen"]
 
 MOST_QUERIES = 200
 MOST_WEIGHTS = 21
@@ -41,7 +42,7 @@ class Screen:
 
     asked: Asked
     found: Comparison
-    view: parts.TasksDrawn
+    view: TasksDrawn
     weight: float | None
 
     @property
@@ -51,7 +52,7 @@ class Screen:
 
     def facts(self, **further: str | float) -> Facts:
         """What decides the numbers of a table: what decides all of the page's, and what the tab adds."""
-        of = parts.facts_of(self.asked, self.found)
+        of = chart.facts_of(self.asked, self.found)
         return Facts(of.study, {**of.settings, **further})
 
     @property
@@ -73,7 +74,7 @@ def tasks(screen: Screen) -> None:
     """Gain on every task against one baseline, with both p-values."""
     baseline = _baseline(screen, "against")
     ours, theirs = screen.fusion.entry, baseline.entry
-    found = compute.gains(screen.asked, ours, theirs)
+    found = computed.gains(screen.asked, ours, theirs)
     blocks.grid(
         gain_rows(screen, found),
         name="gains",
@@ -138,10 +139,10 @@ def _along_w(screen: Screen, task: str | None) -> dict[str, float | None]:
 def cost(screen: Screen) -> None:
     """Table 1: accuracy beside the operations of one prompt, and the gain over every baseline."""
     asked, found = screen.asked, screen.found
-    costs = compute.costs(asked, [line.entry for line in found.lines])
+    costs = computed.costs(asked, [line.entry for line in found.lines])
     rows = [_cost_row(line, costs[line.entry]) for line in found.lines]
     drawn = [
-        {**row, "kind": wording.group_of(line), "label": row["name"]}
+        {**row, "kind": sentences.group_of(line), "label": row["name"]}
         for row, line in zip(rows, found.lines, strict=True)
         if row["tflops"]
     ]
@@ -181,7 +182,7 @@ def all_gain_rows(screen: Screen) -> list[dict[str, Any]]:
     """The mean gain over every baseline under both measures."""
     rows = []
     for line in screen.baselines:
-        for measure, gain in compute.gains(screen.asked, screen.fusion.entry, line.entry).items():
+        for measure, gain in computed.gains(screen.asked, screen.fusion.entry, line.entry).items():
             row = gain.mean
             rows.append(
                 {
@@ -217,7 +218,7 @@ def chosen(screen: Screen) -> None:
                     "± seeds": None if row.scores.spread is None else in_percent(row.scores.spread),
                     "draws": row.n_draws,
                 }
-                for row in compute.ablation(asked)
+                for row in computed.ablation(asked)
             ],
             name="selection",
             of=Facts(
@@ -235,7 +236,7 @@ def chosen(screen: Screen) -> None:
         )
         st.caption("Adaptive fusion, members chosen on the development set in other ways, as Table 3 of the paper.")
     with right:
-        found = compute.grid(asked)
+        found = computed.grid(asked)
         rows = [
             {
                 "tr": checkpoint_name(tr),
@@ -261,7 +262,7 @@ def chosen(screen: Screen) -> None:
 def queries(screen: Screen) -> None:
     """Diversity of the members, and the queries that the fusion gained and lost."""
     asked = screen.asked
-    pairs = compute.member_diversity(asked)
+    pairs = computed.member_diversity(asked)
     for (one, two), found in pairs.items():
         who = "The two members" if len(pairs) == 1 else f"{plain(one.title)} and {plain(two.title)}"
         st.markdown(
@@ -272,9 +273,9 @@ def queries(screen: Screen) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         baseline = _baseline(screen, "queries_against")
         task = screen.view.task or one_of("Task", list(screen.found.tasks), format_func=task_title, key="queries_task")
-    words = compute.label_words(asked, task)
+    words = computed.label_words(asked, task)
     texts = cached.texts(task, asked.study.data_dir, "test")
-    listed = compute.differences(asked, screen.fusion.entry, baseline.entry, task=task)
+    listed = computed.differences(asked, screen.fusion.entry, baseline.entry, task=task)
     gained, lost = (sum(each.outcome == outcome for each in listed) for outcome in ("gained", "lost"))
     st.markdown(f"Against {plain(baseline.entry.title)}: **{gained}** gained, **{lost}** lost.")
     blocks.grid(
@@ -368,10 +369,10 @@ def downloads(screen: Screen) -> None:
     """The curve's rows and the chart."""
     task = screen.view.task
     blocks.table(
-        parts.value_rows(screen.found, task) if screen.weight is None else parts.curve_rows(screen.found, task),
+        chart.value_rows(screen.found, task) if screen.weight is None else chart.curve_rows(screen.found, task),
         name="fusion",
         of=screen.facts(shown="mean over tasks" if task is None else task_title(task)),
-        draw=partial(parts.drawn, screen.asked, screen.found, screen.view, weight=screen.weight),
+        draw=partial(chart.drawn, screen.asked, screen.found, screen.view, weight=screen.weight),
     )
 
 
@@ -384,23 +385,3 @@ TABS: tuple[Tab[Screen], ...] = (
     Tab("Table and downloads", downloads),
 )
 """In their order."""
-
-
-def how_computed(asked: Asked, found: Comparison) -> None:
-    """The equations behind the page."""
-    with st.expander("How this is computed"):
-        st.latex(r"\hat y = \arg\max_y\; w\,P_{TR}^{\mathrm{random}}(y|x) + (1-w)\,P_{TL}^{\mathrm{abstract}}(y|x)")
-        st.latex(
-            r"w = \frac{[\mathrm{Acc}_{TR} - b]_+}{[\mathrm{Acc}_{TR} - b]_+ + [\mathrm{Acc}_{TL} - b]_+}, \quad b ="
-            r" 1/|\mathcal{Y}|"
-        )
-        st.markdown(
-            "Equations 5 and 6 of arXiv 2406.14022; with further members the same sums run over all of them. "
-            "Probabilities are the softmax over the candidates' scores; a symbol's probability belongs to the label "
-            "that it stands for. Accuracies in the weights are those of the development set, per task (adaptive) or "
-            "averaged first (pooled); an accuracy below chance counts as no excess. Checkpoints are chosen on the "
-            "development set, ties go to the earlier one. The **equal ensemble** averages the two checkpoints that "
-            "are best under true labels: what plain ensembling gives for "
-            f"the same cost. {count(found.n_seeds, 'seed')}, {found.n_examples:,} queries; label score: "
-            f"{asked.normalisation}."
-        )
