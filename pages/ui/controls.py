@@ -112,7 +112,7 @@ def quantity_control(label: str, refs: Iterable[CheckpointRef], *, default: Quan
         st.rerun()  # a control takes its value from the address as it was when the run began
     chosen = st.segmented_control(
         label,
-        list(titles),
+        list(QUANTITY_TITLES),
         default=default,
         required=True,
         format_func=lambda name: titles[name],

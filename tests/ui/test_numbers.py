@@ -82,7 +82,17 @@ def assert_as_before(name: str, numbers: Iterable[float]) -> None:
         assert said == known[name]
 
 
-@pytest.mark.parametrize(("page", "query"), SHOWN, ids=lambda part: part if isinstance(part, str) else json.dumps(part))
+def _case(page: str, query: dict[str, str]) -> Any:
+    """The first screens of four pages with each change; all other views with ``pytest -m sweep``."""
+    is_first = not query and page in ("home", "dynamics", "competition", "fusion")
+    return pytest.param(page, query, marks=() if is_first else pytest.mark.sweep)
+
+
+@pytest.mark.parametrize(
+    ("page", "query"),
+    [_case(*each) for each in SHOWN],
+    ids=lambda part: part if isinstance(part, str) else json.dumps(part),
+)
 def test_pages_show_the_same_numbers(
     page: str, query: dict[str, str], shipped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
