@@ -372,7 +372,9 @@ def downloads(screen: Screen) -> None:
         chart.value_rows(screen.found, task) if screen.weight is None else chart.curve_rows(screen.found, task),
         name="fusion",
         of=screen.facts(shown="mean over tasks" if task is None else task_title(task)),
-        draw=partial(chart.drawn, screen.asked, screen.found, screen.view, weight=screen.weight),
+        draw=lambda palette: chart.drawn(
+            screen.asked, screen.found, screen.view, weight=screen.weight, palette=palette
+        ),
     )
 
 
