@@ -6,8 +6,8 @@ import streamlit as st
 
 from pages.competition import chart, computed, controls, sentences
 from pages.competition.tabs import TABS
-from pages.ui import blocks, cached, frame
-from pages.ui.controls import epsilon_control
+from pages.ui import blocks, frame
+from pages.ui.controls import axis_controls, epsilon_control, view_controls
 from pages.ui.tabs import draw_tabs
 from pages.ui.words import reported
 
@@ -20,10 +20,10 @@ with reported():
     with st.container(horizontal=True, vertical_alignment="bottom", key="competition-controls"):
         model = controls.model_control(models)
         with finding:
-            found = blocks.results_or_stop(cached.of_model(study, model))  # the others' are read where they are shown
+            found = blocks.results_or_stop(study, model=model)  # the others' are read where they are shown
         predictions = found.predictions[model]
-        view = controls.view_control(predictions)
-        axis = controls.axis_control(predictions)
+        view = view_controls(predictions.tasks)
+        axis = axis_controls(predictions.checkpoints)
     competing = computed.compute(study, predictions, view=view, axis=axis, epsilon=epsilon)
     with finding:
         sentences.finding(competing)

@@ -34,9 +34,7 @@ class CurveStyle:
 def view_controls(found: cached.Collected) -> View:
     """Task, measure and normalisation."""
     tasks = list(dict.fromkeys(task for predictions in found.predictions.values() for task in predictions.tasks))
-    task = controls.task_control(tasks)
-    measure, normalisation = controls.measure_controls()
-    return View(measure, normalisation, task)
+    return controls.view_controls(tasks)
 
 
 def style_controls(found: cached.Collected) -> CurveStyle:

@@ -166,21 +166,17 @@ class Comparison:
         return next((line for line in fusions if line.entry.weight_kind == weight_kind), None)
 
 
-def _state_of_study(study: Study) -> str:
-    """All results may take part: those of further models are baselines."""
-    return cached.generation()
-
-
 def _state(asked: Asked) -> str:
-    return _state_of_study(asked.study)
+    """All results may take part: those of further models are baselines."""
+    return cached.state_of_store(asked.study)
 
 
-@cached.kept(_state_of_study, is_shared=True, max_entries=4, show_spinner="Reading results of both splits")
+@cached.kept(cached.state_of_store, is_shared=True, max_entries=4, show_spinner="Reading results of both splits")
 def _results(study: Study, normalisation: Normalisation) -> FusionResults:
     return collect_results(study, cached.store(), normalisation=normalisation)
 
 
-@cached.kept(_state_of_study, max_entries=8, show_spinner=False)
+@cached.kept(cached.state_of_store, max_entries=8, show_spinner=False)
 def menu(study: Study) -> tuple[dict[str, Menu], dict[str, str]]:
     """What can be chosen, by model, and models that cannot be used, with the reason."""
     results = _results(study, "sum")

@@ -78,16 +78,19 @@ def models_or_stop(study: Study) -> tuple[str, ...]:
     models = cached.models_with_results(study)
     if not models:
         results_or_stop(study)
-    _say_without(study, models)
     return models
 
 
-def results_or_stop(study: Study) -> cached.Collected:
-    """The study's results; where there are none, what to do, with one button, and the page ends."""
-    found = cached.collected(study)
+def results_or_stop(study: Study, *, model: str | None = None) -> cached.Collected:
+    """The study's results, or those of one model alone; where there are none, what to do, and the page ends.
+
+    Of the other models it says no more than the index knows: which of them have no results.
+    """
+    found = cached.collected(study if model is None else cached.of_model(study, model))
+    unread = () if model is None else (name for name in cached.models_with_results(study) if name != model)
     for model, problem in found.problems.items():
         st.warning(f"**{plain(model)}** is not shown. {plain(problem)}")
-    is_offered = _say_without(study, [*found.predictions, *found.problems])
+    is_offered = _say_without(study, [*found.predictions, *found.problems, *unread])
     if not found.predictions:
         if not is_offered:
             offer_results(list(found.problems))

@@ -363,8 +363,9 @@ def collected(study: Study, *, split: Split = "test") -> Collected:
     predictions: dict[str, Predictions] = {}
     problems: dict[str, str] = {}
     told: dict[str, None] = {}
+    stored = stored_models()
     for model in dict.fromkeys(ref.model for ref in study.checkpoints):
-        if model in stored_models():
+        if model in stored:
             part = of_model(study, model)
             found, _ = _read(part, split, "sum")
             told |= dict.fromkeys(_told(part, split))

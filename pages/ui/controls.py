@@ -35,6 +35,7 @@ __all__ = [
     "own_title",
     "quantity_control",
     "task_control",
+    "view_controls",
 ]
 
 MEASURE_TITLES = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "macro_f1": "Macro F1"}
@@ -89,6 +90,13 @@ def normalisation_control() -> Normalisation:
         help="Sum of the log-probabilities of the label's tokens (default), their mean, or the sum minus that for the "
         "content-free query N/A under the same demonstrations.",
     )
+
+
+def view_controls(tasks: Sequence[str]) -> View:
+    """Which of these tasks, or their mean, and how it is scored."""
+    task = task_control(tasks)
+    measure, normalisation = measure_controls()
+    return View(measure, normalisation, task)
 
 
 def axis_controls(refs: Iterable[CheckpointRef]) -> tuple[Quantity, ScaleName]:
