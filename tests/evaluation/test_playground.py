@@ -136,7 +136,7 @@ def test_odd_labels_are_just_labels(labels: tuple[str, ...], question: Question)
         ({"texts": ("x" * 10_001,)}, "10,001 characters"),
         ({"texts": ("x",) * 501}, "at most 500"),
         ({"labels": ("good",)}, "The number of labels is 1; give 2 to 8"),
-        ({"labels": tuple("abcdefghi")}, "9 labels"),
+        ({"labels": tuple("abcdefghi")}, "The number of labels is 9; give 2 to 8"),
         ({"labels": ("good", "good")}, "'good' is given twice"),
         ({"labels": ("good", "b\nad")}, "line break"),
         ({"labels": ("good", " ")}, "empty"),
