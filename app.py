@@ -12,8 +12,9 @@ def main() -> None:
     """Draws one run of the app."""
     import streamlit as st
 
-    from pages.ui import frame, kept, links
-    from pages.ui.words import PageEndsError
+    from pages.ui.controls import kept, links
+    from pages.ui.panels import frame
+    from pages.ui.words.written import PageEndsError
 
     st.set_page_config(page_title="ICL Observatory", page_icon="🔭", layout="wide")
     home = st.Page("pages/home/page.py", title="Home", default=True)
@@ -47,9 +48,9 @@ elif __name__ == "app":  # the server imports this file once, by its name, for t
     from streamlit.starlette import App
 
     from icl_core.threads import take_one_thread
-    from pages.ui.early import import_pages, look_ahead
-    from pages.ui.entry import AddressScript
-    from pages.ui.guard import GuardHeaders, unexpected
+    from pages.ui.server.early import import_pages, look_ahead
+    from pages.ui.server.entry import AddressScript
+    from pages.ui.server.guard import GuardHeaders, unexpected
 
     import_pages()
     take_one_thread()

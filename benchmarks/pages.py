@@ -34,7 +34,7 @@ from icl_core.registry.paper import PAPER_MODELS
 from icl_core.registry.tasks import TASKS
 from icl_core.settings import DEFAULT_DEMO_SEEDS, project_path
 from icl_core.threads import take_one_thread
-from pages.ui.early import import_pages
+from pages.ui.server.early import import_pages
 from tests.support.made_up import CURVES, made_up_record
 
 MOST_SECONDS = 1.0

@@ -88,7 +88,7 @@ def test_files_that_a_document_names_are_there(path: Path) -> None:
 
 
 def _is_there(name: str, folder: Path) -> bool:
-    """A file or folder; also a name of a module after its file's: ``pages/ui/words.plain``."""
+    """A file or folder; also a name of a module after its file's: ``pages/ui/words/written.plain``."""
     places = [at / name for at in (ROOT, folder)]
     return any(place.exists() or place.with_suffix(".py").exists() for place in places)
 

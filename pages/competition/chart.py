@@ -7,11 +7,15 @@ from typing import Any
 import streamlit as st
 
 from icl_core.analysis.competition import CLEAR_CERTAINTY
+from pages.competition import vega
 from pages.competition.computed import ModelCompetition
-from pages.ui import blocks, charts, charts_competition, frame, rows
-from pages.ui.sheet import Panel
-from pages.ui.theme import Palette
-from pages.ui.words import checkpoint_name, count, percent, plain
+from pages.ui.charts.curves import Style, ability_chart
+from pages.ui.charts.several import accumulation_chart
+from pages.ui.charts.theme import Palette
+from pages.ui.data import rows
+from pages.ui.files.sheet import Panel
+from pages.ui.panels import blocks, frame
+from pages.ui.words.written import checkpoint_name, count, percent, plain
 
 __all__ = ["drawn", "panels"]
 
@@ -56,21 +60,21 @@ def drawn(competing: ModelCompetition, palette: Palette) -> list[Panel]:
         if row["competes"]
     ]
     curve_rows = rows.curve_rows(competing.curves, competing.places)
-    trajectories = charts.ability_chart(
+    trajectories = ability_chart(
         curve_rows,
         competing.axis,
         palette,
-        style=charts.Style(height=240, x_labels=False, title=competing.title),
+        style=Style(height=240, x_labels=False, title=competing.title),
         references=rows.reference_rows(competing.curves)[:1],
         phases=shades,
         boundaries=rows.phase_rows(competing.model, competing.places, competing.axis.quantity),
     )
     accuracy = [row for row in curve_rows if row["ability"] == "ICL"]
     icl = [{"x": row["x"], "value": row["value"], "text": f"ICL at {row['checkpoint']}"} for row in accuracy]
-    accumulation = charts_competition.accumulation_chart(accumulated(competing), icl, competing.axis, palette=palette)
+    accumulation = accumulation_chart(accumulated(competing), icl, competing.axis, palette=palette)
     return [
         ("", trajectories),
-        ("", charts_competition.intensity_chart(parts, competing.axis, palette)),
+        ("", vega.intensity_chart(parts, competing.axis, palette)),
         ("", accumulation),
     ]
 

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import streamlit as st
 
 from pages.competition.computed import ModelCompetition
-from pages.ui import blocks, cached, compared, selection, side_by_side, suite
-from pages.ui.axes import Quantity, ScaleName
-from pages.ui.controls import View, quantity_control
-from pages.ui.pickers import several_of
-from pages.ui.sheet import Draw
-from pages.ui.side_by_side import SideBySide, correlation_words
-from pages.ui.words import plain
+from pages.ui.charts.axes import Quantity, ScaleName
+from pages.ui.controls import selection
+from pages.ui.controls.analysis import View, quantity_control
+from pages.ui.controls.pickers import several_of
+from pages.ui.data import cached, compared, suite
+from pages.ui.files.sheet import Draw
+from pages.ui.panels import blocks, side_by_side
+from pages.ui.panels.side_by_side import SideBySide, correlation_words
+from pages.ui.words.written import plain
 
 __all__ = ["models"]
 

@@ -12,10 +12,11 @@ from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.errors import StudyError
 from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef
-from pages.ui import cached, controls, rows
-from pages.ui.axes import Quantity, ScaleName, XAxis
-from pages.ui.controls import View
-from pages.ui.words import count
+from pages.ui.charts.axes import Quantity, ScaleName, XAxis
+from pages.ui.controls import analysis
+from pages.ui.controls.analysis import View
+from pages.ui.data import cached, rows
+from pages.ui.words.written import count
 
 __all__ = ["ModelCompetition", "compute"]
 
@@ -92,6 +93,6 @@ def compute(
         places=places,
         steps=rows.positions(predictions.checkpoints, "step"),
         axis=rows.training_axis([places], quantity=quantity, scale=scale),
-        title=controls.MEASURE_TITLES[view.measure],
+        title=analysis.MEASURE_TITLES[view.measure],
         instead=instead,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pages.ui.pickers import one_of
+from pages.ui.controls.pickers import one_of
 
 __all__ = ["model_control"]
 

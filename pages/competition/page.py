@@ -6,10 +6,10 @@ import streamlit as st
 
 from pages.competition import chart, computed, controls, sentences
 from pages.competition.tabs import TABS
-from pages.ui import blocks, frame
-from pages.ui.controls import axis_controls, epsilon_control, view_controls
-from pages.ui.tabs import draw_tabs
-from pages.ui.words import reported
+from pages.ui.controls.analysis import axis_controls, epsilon_control, view_controls
+from pages.ui.panels import blocks, frame
+from pages.ui.panels.tabs import draw_tabs
+from pages.ui.words.written import reported
 
 frame.heading("Competition", "Do task recognition and task learning really compete, and when?")
 with reported():

@@ -6,8 +6,9 @@ import streamlit as st
 
 from icl_core.analysis.competition import CLEAR_CERTAINTY
 from pages.competition.computed import ModelCompetition
-from pages.ui import blocks, findings
-from pages.ui.words import checkpoint_name, percent, plain
+from pages.ui.panels import blocks
+from pages.ui.words import findings
+from pages.ui.words.written import checkpoint_name, percent, plain
 
 __all__ = ["finding", "how_computed", "left_out"]
 

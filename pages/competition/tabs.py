@@ -12,16 +12,18 @@ from icl_core.analysis.drilldown import PredictionChange, changed_predictions
 from icl_core.errors import ObservatoryError
 from icl_core.evaluation.study import Study
 from icl_core.records import ABILITY_BY_SETTING
-from pages.competition import compared
+from pages.competition import compared, vega
 from pages.competition.chart import drawn
 from pages.competition.computed import ModelCompetition
-from pages.ui import blocks, cached, charts_competition, frame, rows, selection
-from pages.ui.charts import PICK
-from pages.ui.controls import MOST_EPSILON
-from pages.ui.facts import Facts, of_view, points_of
-from pages.ui.pickers import one_of
-from pages.ui.tabs import Tab
-from pages.ui.words import count, p_value, percent, plain, task_title
+from pages.ui.charts.marks import PICK
+from pages.ui.controls import selection
+from pages.ui.controls.analysis import MOST_EPSILON
+from pages.ui.controls.pickers import one_of
+from pages.ui.data import cached, rows
+from pages.ui.files.facts import Facts, of_view, points_of
+from pages.ui.panels import blocks, frame
+from pages.ui.panels.tabs import Tab
+from pages.ui.words.written import count, p_value, percent, plain, task_title
 
 __all__ = ["TABS"]
 
@@ -32,7 +34,7 @@ MOST_CHANGES = 500
 def plane(competing: ModelCompetition) -> None:
     """Changes of TR against changes of TL."""
     parts = competing.intervals(competing.steps)
-    figure = charts_competition.plane_chart(parts, frame.palette(), epsilon=competing.result.epsilon)
+    figure = vega.plane_chart(parts, frame.palette(), epsilon=competing.result.epsilon)
     names = [row["text"] for row in parts]
 
     def pick() -> None:
@@ -69,7 +71,7 @@ def against_epsilon(competing: ModelCompetition) -> None:
     )
     for column, (title, curve, observed, p) in zip(columns, measures, strict=True):
         with column:
-            figure = charts_competition.epsilon_chart(
+            figure = vega.epsilon_chart(
                 rows.epsilon_rows(curves.epsilon, curve), frame.palette(), epsilon=competing.result.epsilon, title=title
             )
             blocks.chart(figure, key=f"epsilon-{title}", alt=f"{title} against epsilon with the range of noise alone")
@@ -100,7 +102,7 @@ def tasks(competing: ModelCompetition) -> None:
         ]
         result = competition(*values, epsilon=competing.result.epsilon)
         lines += [{**row, "task": task_title(task)} for row in rows.interval_rows(result, shared, places)]
-    figure = charts_competition.heat_map(lines, frame.palette(), counted=rows.short_title(places))
+    figure = vega.heat_map(lines, frame.palette(), counted=rows.short_title(places))
     blocks.chart(figure, key="heat", alt="Competition of each task in each interval")
     st.caption(
         "Each task's own TR and TL at this epsilon; a dot marks a competing interval, the shade its intensity. With "

@@ -12,11 +12,15 @@ import streamlit as st
 
 from icl_core.records import CheckpointRef
 from pages.dynamics.computed import ShownCurves
-from pages.ui import blocks, charts, controls, frame, rows, selection
-from pages.ui.axes import XAxis, percent_domain
-from pages.ui.sheet import Panel
-from pages.ui.theme import Figure, Palette
-from pages.ui.words import legible, plain
+from pages.ui.charts.axes import XAxis, percent_domain
+from pages.ui.charts.curves import Style, ability_chart
+from pages.ui.charts.marks import PICK
+from pages.ui.charts.theme import Figure, Palette
+from pages.ui.controls import analysis, selection
+from pages.ui.data import rows
+from pages.ui.files.sheet import Panel
+from pages.ui.panels import blocks, frame
+from pages.ui.words.written import legible, plain
 
 __all__ = ["Layout", "layout_of", "panels"]
 
@@ -37,7 +41,7 @@ class Layout:
     placed: Mapping[str, tuple[list[dict[str, Any]], dict[CheckpointRef, float]]]
     groups: Sequence[Sequence[str]]
     axis: XAxis
-    style: charts.Style
+    style: Style
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -47,7 +51,7 @@ class Layout:
     def figure(self, group: Sequence[str], palette: Palette, *, pickable: bool) -> Figure:
         """The chart of one group."""
         places = self.placed[group[0]][1]
-        return charts.ability_chart(
+        return ability_chart(
             [row for model in group for row in self.placed[model][0]],
             self.axis,
             palette,
@@ -80,12 +84,12 @@ def layout_of(shown: ShownCurves) -> Layout:
         axis=rows.training_axis(
             [places for _, places in placed.values()], quantity=shown.style.quantity, scale=shown.style.scale
         ),
-        style=charts.Style(
+        style=Style(
             height=400 if is_one else 240,
             bands=shown.style.bands,
             domain=domain,
             pickable=True,
-            title=controls.MEASURE_TITLES[shown.view.measure],
+            title=analysis.MEASURE_TITLES[shown.view.measure],
         ),
     )
 
@@ -109,6 +113,6 @@ def panels(shown: ShownCurves) -> None:
 
 def _pick_checkpoint(key: str) -> None:
     """Copies a clicked point into the picker of the checkpoint, which is in the address."""
-    picked = st.session_state[key].selection.get(charts.PICK) or []
+    picked = st.session_state[key].selection.get(PICK) or []
     if picked:
         selection.show(at=f"{legible(picked[0]['model'])} {picked[0]['checkpoint']}", tab="One checkpoint")

@@ -10,8 +10,8 @@ from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef
 from pages.dynamics.controls import CurveStyle
-from pages.ui import cached, rows
-from pages.ui.controls import View
+from pages.ui.controls.analysis import View
+from pages.ui.data import cached, rows
 
 __all__ = ["ShownCurves", "compute"]
 

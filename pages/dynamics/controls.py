@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from pages.ui import cached, controls, rows
-from pages.ui.axes import Quantity, ScaleName
-from pages.ui.controls import View
+from pages.ui.charts.axes import Quantity, ScaleName
+from pages.ui.controls import analysis
+from pages.ui.controls.analysis import View
+from pages.ui.data import cached, rows
 
 __all__ = ["CurveStyle", "style_controls", "view_controls"]
 
@@ -34,7 +35,7 @@ class CurveStyle:
 def view_controls(found: cached.Collected) -> View:
     """Task, measure and normalisation."""
     tasks = list(dict.fromkeys(task for predictions in found.predictions.values() for task in predictions.tasks))
-    return controls.view_controls(tasks)
+    return analysis.view_controls(tasks)
 
 
 def style_controls(found: cached.Collected) -> CurveStyle:
@@ -44,7 +45,7 @@ def style_controls(found: cached.Collected) -> CurveStyle:
         StudyError: there is no axis for all models.
     """
     refs = [ref for predictions in found.predictions.values() for ref in predictions.checkpoints]
-    wanted, scale = controls.axis_controls(refs)
+    wanted, scale = analysis.axis_controls(refs)
     quantity, instead = rows.settled(refs, wanted)
     bands = st.toggle("Bands", value=True, key="bands", bind="query-params")
     overlaid = False

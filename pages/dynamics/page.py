@@ -6,9 +6,9 @@ import streamlit as st
 
 from pages.dynamics import chart, computed, controls, sentences
 from pages.dynamics.tabs import TABS
-from pages.ui import blocks, frame
-from pages.ui.tabs import draw_tabs
-from pages.ui.words import reported
+from pages.ui.panels import blocks, frame
+from pages.ui.panels.tabs import draw_tabs
+from pages.ui.words.written import reported
 
 frame.heading("Dynamics", "How do ICL, TR and TL develop over pre-training?")
 with reported():

@@ -10,8 +10,11 @@ from icl_core.analysis.moments import moments
 from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.evaluation.study import Study
 from pages.dynamics.computed import ShownCurves
-from pages.ui import blocks, cached, controls, findings, selection
-from pages.ui.words import checkpoint_name, count, joined, plain, task_title
+from pages.ui.controls import analysis, selection
+from pages.ui.data import cached
+from pages.ui.panels import blocks
+from pages.ui.words import findings
+from pages.ui.words.written import checkpoint_name, count, joined, plain, task_title
 
 __all__ = ["finding", "how_computed", "left_out", "nothing_complete"]
 
@@ -90,5 +93,5 @@ def how_computed(shown: ShownCurves) -> None:
         st.markdown(
             f"{_bands_of(shown.curves)} One draw serves all settings and checkpoints, so that differences are "
             "paired. A checkpoint enters a curve only when the cells of all tasks and seeds exist. "
-            f"Measure: {controls.MEASURE_TITLES[shown.view.measure].lower()}; label score: {shown.view.normalisation}."
+            f"Measure: {analysis.MEASURE_TITLES[shown.view.measure].lower()}; label score: {shown.view.normalisation}."
         )

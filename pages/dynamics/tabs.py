@@ -13,12 +13,15 @@ from icl_core.evaluation.study import Study
 from icl_core.records import ABILITY_BY_SETTING, LABEL_SETTINGS, CheckpointRef, LabelSetting
 from pages.dynamics.chart import layout_of
 from pages.dynamics.computed import ShownCurves
-from pages.ui import blocks, cached, charts, frame, rows
-from pages.ui.controls import View
-from pages.ui.facts import Facts, of_view, who
-from pages.ui.pickers import one_of
-from pages.ui.tabs import Tab
-from pages.ui.words import checkpoint_name, legible, plain, task_title
+from pages.dynamics.vega import confusion_chart, label_share_chart
+from pages.ui.charts.curves import Style, ability_chart
+from pages.ui.controls.analysis import View
+from pages.ui.controls.pickers import one_of
+from pages.ui.data import cached, rows
+from pages.ui.files.facts import Facts, of_view, who
+from pages.ui.panels import blocks, frame
+from pages.ui.panels.tabs import Tab
+from pages.ui.words.written import checkpoint_name, legible, plain, task_title
 
 __all__ = ["TABS"]
 
@@ -44,11 +47,11 @@ def small_multiples(shown: ShownCurves) -> None:
         places = rows.positions(shown.found.predictions[model].checkpoints, style.quantity)
         for index, task in enumerate(order):
             part = rows.curve_rows(curves, places, task=task)
-            figure = charts.ability_chart(
+            figure = ability_chart(
                 part,
                 rows.training_axis([places], quantity=style.quantity, scale=style.scale),
                 frame.palette(),
-                style=charts.Style(height=150, bands=style.bands, labels=False, domain=(0.0, 1.0), title=""),
+                style=Style(height=150, bands=style.bands, labels=False, domain=(0.0, 1.0), title=""),
                 references=[{"value": curves.chance_by_task[task], "text": ""}],
             )
             with columns[index % 3]:
@@ -82,9 +85,7 @@ def label_shares(shown: ShownCurves) -> None:
         with column:
             st.markdown(f"**{ABILITY_BY_SETTING[setting]}** ({setting} labels)")
             blocks.chart(
-                charts.label_share_chart(
-                    rows.share_rows(shares), frame.palette(), title=rows.short_title(shares.checkpoints)
-                ),
+                label_share_chart(rows.share_rows(shares), frame.palette(), title=rows.short_title(shares.checkpoints)),
                 key=f"shares-{setting}",
                 alt=f"Share of predictions by label on {task} in the {setting} setting",
             )
@@ -131,7 +132,7 @@ def checkpoint(shown: ShownCurves, chosen: str) -> None:
             predictions, task=task, label_setting=setting, checkpoint=ref, normalisation=view.normalisation
         )
         words = predictions.label_words[task]
-        figure = charts.confusion_chart(rows.confusion_rows(counts, words), frame.palette())
+        figure = confusion_chart(rows.confusion_rows(counts, words), frame.palette())
         blocks.chart(figure, key="confusion", alt=f"Gold against predicted labels on {task} at {chosen}")
         st.caption("Counts over all seeds; the shade is the share of the gold label's examples.")
     with right:

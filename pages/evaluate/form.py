@@ -24,9 +24,10 @@ from icl_core.registry.table_files import SUFFIXES
 from icl_core.registry.task_files import parse_task_file, upload_name
 from icl_core.registry.tasks import FILE_PREFIX, TASK_GROUPS, FileSource, get_task, list_tasks, own_file_name
 from icl_core.settings import uploads_path
-from pages.ui import cached, selection
-from pages.ui.pickers import mirror, offers, several_of
-from pages.ui.words import checkpoint_name, count, joined, plain, task_title
+from pages.ui.controls import selection
+from pages.ui.controls.pickers import mirror, offers, several_of
+from pages.ui.data import cached
+from pages.ui.words.written import checkpoint_name, count, joined, plain, task_title
 
 __all__ = ["RunOptions", "models_and_checkpoints", "run_options", "settings", "study_to_run", "tasks"]
 

@@ -7,8 +7,8 @@ import streamlit as st
 from icl_core.evaluation.job_table import Job
 from icl_core.evaluation.jobs import study_of_job
 from icl_core.evaluation.study import Study
-from pages.ui import jobs
-from pages.ui.words import plain
+from pages.ui.panels import jobs
+from pages.ui.words.written import plain
 
 __all__ = ["live", "past"]
 

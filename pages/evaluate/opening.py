@@ -7,9 +7,9 @@ from dataclasses import asdict
 import streamlit as st
 
 from icl_core.errors import ObservatoryError
-from pages.ui import selection
-from pages.ui.opened import open_study
-from pages.ui.words import plain
+from pages.ui.controls import selection
+from pages.ui.controls.opened import open_study
+from pages.ui.words.written import plain
 
 __all__ = ["draw"]
 

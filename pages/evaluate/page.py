@@ -6,8 +6,9 @@ import streamlit as st
 
 from icl_core.errors import ObservatoryError
 from pages.evaluate import form, jobs_view, opening, preflight, timeline
-from pages.ui import frame, selection
-from pages.ui.words import plain, reported
+from pages.ui.controls import selection
+from pages.ui.panels import frame
+from pages.ui.words.written import plain, reported
 
 frame.heading("Evaluate", "What will it cost, and is it running?")
 with reported():

@@ -11,9 +11,10 @@ from icl_core.evaluation.cost import Estimate
 from icl_core.evaluation.study import Study
 from icl_core.units import byte_count
 from pages.evaluate.form import RunOptions, summary
-from pages.ui import blocks, cached, jobs
-from pages.ui.costs import cost_of
-from pages.ui.words import count, duration, plain, short_number
+from pages.ui.data import cached
+from pages.ui.panels import blocks, jobs
+from pages.ui.panels.costs import cost_of
+from pages.ui.words.written import count, duration, plain, short_number
 
 __all__ = ["box"]
 

@@ -14,9 +14,12 @@ from icl_core.evaluation.jobs import study_of_job
 from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef
 from icl_core.registry.names import full_name
-from pages.ui import blocks, cached, charts, frame, jobs, rows, selection
-from pages.ui.charts import PICK
-from pages.ui.words import checkpoint_name, count, plain
+from pages.evaluate.vega import TIMELINE_STATES, timeline_chart
+from pages.ui.charts.marks import PICK
+from pages.ui.controls import selection
+from pages.ui.data import cached, rows
+from pages.ui.panels import blocks, frame, jobs
+from pages.ui.words.written import checkpoint_name, count, plain
 
 __all__ = ["draw"]
 
@@ -60,8 +63,8 @@ def _chart(study: Study) -> None:
                 {"model": model, "x": places[ref], "checkpoint": checkpoint_name(ref), "name": name}
                 | {"revision": ref.weight_file or ref.revision, "state": state, "text": text}
             )
-    figure = charts.timeline_chart(drawn, rows.training_axis(axes, quantity=quantity), frame.palette())
-    counted = {state: sum(row["state"] == state for row in drawn) for state in charts.TIMELINE_STATES}
+    figure = timeline_chart(drawn, rows.training_axis(axes, quantity=quantity), frame.palette())
+    counted = {state: sum(row["state"] == state for row in drawn) for state in TIMELINE_STATES}
     words = ", ".join(f"{n} {state}" for state, n in counted.items() if n)
     blocks.chart(figure, key="timeline", alt=f"Checkpoints: {words}", on_pick=_toggle if single else None)
     st.caption(f"{count(len(study.checkpoints), 'checkpoint')} chosen. {words.capitalize()}. {plain(instead)}")

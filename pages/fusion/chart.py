@@ -8,21 +8,22 @@ import streamlit as st
 
 from icl_core.analysis.fusion.comparison import EntryScore
 from icl_core.analysis.fusion.weights import WeightKind
-from pages.fusion import sentences
+from pages.fusion import sentences, vega
 from pages.fusion.computed import Asked, Comparison
 from pages.fusion.controls import TasksDrawn
-from pages.ui import blocks, charts_fusion, controls, frame
-from pages.ui.facts import Facts, who
-from pages.ui.sheet import Panel
-from pages.ui.theme import Palette
-from pages.ui.words import checkpoint_name, legible, plain, task_title
+from pages.ui.charts.theme import Palette
+from pages.ui.controls import analysis
+from pages.ui.files.facts import Facts, who
+from pages.ui.files.sheet import Panel
+from pages.ui.panels import blocks, frame
+from pages.ui.words.written import checkpoint_name, legible, plain, task_title
 
 __all__ = ["chart", "curve_rows", "drawn", "facts_of", "value_rows"]
 
 
 def chart(asked: Asked, found: Comparison, view: TasksDrawn, *, weight: float | None) -> None:
     """The measure against w, or by line for more than two members."""
-    title = controls.MEASURE_TITLES[asked.measure]
+    title = analysis.MEASURE_TITLES[asked.measure]
     ((_, figure),) = drawn(asked, found, view, weight=weight, palette=frame.palette())
     if weight is None:
         blocks.chart(figure, key="values", alt=f"{title} of fusions, members and baselines")
@@ -35,10 +36,10 @@ def chart(asked: Asked, found: Comparison, view: TasksDrawn, *, weight: float | 
 
 def drawn(asked: Asked, found: Comparison, view: TasksDrawn, *, weight: float | None, palette: Palette) -> list[Panel]:
     """The chart in the colours of a palette."""
-    title = controls.MEASURE_TITLES[asked.measure]
+    title = analysis.MEASURE_TITLES[asked.measure]
     if weight is None or found.curve is None:
-        return [("", charts_fusion.value_chart(value_rows(found, view.task), palette, title=title))]
-    figure = charts_fusion.weight_chart(
+        return [("", vega.value_chart(value_rows(found, view.task), palette, title=title))]
+    figure = vega.weight_chart(
         curve_rows(found, view.task),
         [row for line in found.lines for row in _mark_rows(line, view.task)],
         [row for line in found.lines for row in _level_rows(found, line, view.task)],
@@ -47,7 +48,7 @@ def drawn(asked: Asked, found: Comparison, view: TasksDrawn, *, weight: float | 
         title=title,
     )
     chosen = {"w": weight, "value": found.curve.at(weight, task=view.task)}
-    return [("", charts_fusion.at_weight(figure, chosen))]
+    return [("", vega.at_weight(figure, chosen))]
 
 
 def facts_of(asked: Asked, found: Comparison) -> Facts:

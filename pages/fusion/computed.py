@@ -41,7 +41,7 @@ from icl_core.evaluation.cost import flops_of_prompts
 from icl_core.evaluation.fusion_data import FusionResults, collect_results
 from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef, LabelSetting
-from pages.ui import cached
+from pages.ui.data import cached
 
 __all__ = [
     "Asked",

@@ -11,9 +11,10 @@ from icl_core.evaluation.study import Study
 from icl_core.records import LABEL_SETTINGS, CheckpointRef
 from pages.fusion import computed
 from pages.fusion.computed import Asked, Comparison, Further, Menu
-from pages.ui import blocks, controls, selection
-from pages.ui.pickers import one_of, several_of
-from pages.ui.words import checkpoint_name, end_page, legible, plain
+from pages.ui.controls import analysis, selection
+from pages.ui.controls.pickers import one_of, several_of
+from pages.ui.panels import blocks
+from pages.ui.words.written import checkpoint_name, end_page, legible, plain
 
 __all__ = ["TasksDrawn", "ask", "keep_members", "tasks_and_weight"]
 
@@ -64,7 +65,7 @@ def ask(study: Study) -> Asked:
             by_hand = way == BY_HAND
         tr = _checkpoint("TR checkpoint", "tr_at", found[tr_model].tr) if by_hand else None
         tl = _checkpoint("TL checkpoint", "tl_at", found[tl_model].tl) if by_hand else None
-        measure, normalisation = controls.measure_controls()
+        measure, normalisation = analysis.measure_controls()
         further = _further(found, (tr_model, tl_model), by_hand=by_hand)
     if not has_dev:
         _offer_dev(tr_model, tl_model, found)
@@ -143,12 +144,12 @@ def _ask_for_dev() -> None:
 def tasks_and_weight(found: Comparison) -> tuple[TasksDrawn, float | None]:
     """Which tasks are drawn, and the chosen w; no w with more than two members."""
     if found.curve is None:
-        return TasksDrawn(controls.task_control(found.tasks), every_task=False), None
+        return TasksDrawn(analysis.task_control(found.tasks), every_task=False), None
     left, middle, right = st.columns([5, 3, 2], vertical_alignment="bottom")
     with left:
         weight = _weight_slider()
     with middle:
-        task = controls.task_control(found.tasks)
+        task = analysis.task_control(found.tasks)
     with right:
         every = st.toggle("Each task", key="each", bind="query-params", disabled=task is not None)
     return TasksDrawn(task, every and task is None), weight

@@ -7,8 +7,8 @@ import streamlit as st
 from icl_core.errors import StudyError
 from pages.fusion import computed, sentences
 from pages.fusion.computed import Asked, Comparison
-from pages.ui import blocks
-from pages.ui.words import count, percent, plain, task_title
+from pages.ui.panels import blocks
+from pages.ui.words.written import count, percent, plain, task_title
 
 __all__ = ["below_chart", "finding", "how_computed", "missing"]
 

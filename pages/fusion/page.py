@@ -8,9 +8,10 @@ from icl_core.errors import StudyError
 from pages.fusion import chart, computed, controls, notes
 from pages.fusion.computed import Asked, Comparison
 from pages.fusion.tabs import TABS, Screen
-from pages.ui import blocks, cached, frame
-from pages.ui.tabs import draw_tabs
-from pages.ui.words import reported
+from pages.ui.data import cached
+from pages.ui.panels import blocks, frame
+from pages.ui.panels.tabs import draw_tabs
+from pages.ui.words.written import reported
 
 
 @st.fragment

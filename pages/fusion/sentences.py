@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from icl_core.analysis.fusion.comparison import EntryKind, EntryScore, Gain
 from icl_core.analysis.fusion.gains import GainRow
 from pages.fusion.computed import Asked, Comparison
-from pages.ui.controls import MEASURE_TITLES
-from pages.ui.words import checkpoint_name, legible, p_value, percent, plain, points, signed, task_title
+from pages.ui.controls.analysis import MEASURE_TITLES
+from pages.ui.words.written import checkpoint_name, legible, p_value, percent, plain, points, signed, task_title
 
 __all__ = ["at_weight", "finding", "gain_text", "group_of", "level_label", "mark_name", "tests_text"]
 

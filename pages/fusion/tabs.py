@@ -13,14 +13,16 @@ from icl_core.errors import ObservatoryError, StudyError
 from icl_core.evaluation import jobs as table
 from icl_core.evaluation.fusion_data import mixing_study
 from icl_core.evaluation.study import n_cells, validate_study
-from pages.fusion import chart, computed, sentences
+from pages.fusion import chart, computed, sentences, vega
 from pages.fusion.computed import Asked, Comparison
 from pages.fusion.controls import TasksDrawn
-from pages.ui import blocks, cached, charts_fusion, controls, frame, jobs
-from pages.ui.facts import Facts
-from pages.ui.pickers import one_of
-from pages.ui.tabs import Tab
-from pages.ui.words import checkpoint_name, count, in_percent, in_points, legible, percent, plain, task_title
+from pages.ui.controls import analysis
+from pages.ui.controls.pickers import one_of
+from pages.ui.data import cached
+from pages.ui.files.facts import Facts
+from pages.ui.panels import blocks, frame, jobs
+from pages.ui.panels.tabs import Tab
+from pages.ui.words.written import checkpoint_name, count, in_percent, in_points, legible, percent, plain, task_title
 
 __all__ = ["TABS", "Screen"]
 
@@ -147,7 +149,7 @@ def cost(screen: Screen) -> None:
         if row["tflops"]
     ]
     if drawn:
-        figure = charts_fusion.cost_chart(drawn, frame.palette(), title=controls.MEASURE_TITLES[asked.measure])
+        figure = vega.cost_chart(drawn, frame.palette(), title=analysis.MEASURE_TITLES[asked.measure])
         blocks.chart(figure, key="cost", alt="Accuracy against TFLOPs of one prompt")
     else:
         st.info("The cost of a prompt is not known: no configuration of these models is on this machine.")
@@ -247,9 +249,9 @@ def chosen(screen: Screen) -> None:
             for i, tr in enumerate(found.tr)
             for j, tl in enumerate(found.tl)
         ]
-        title = controls.MEASURE_TITLES[asked.measure]
+        title = analysis.MEASURE_TITLES[asked.measure]
         blocks.chart(
-            charts_fusion.pair_chart(rows, frame.palette(), title=title),
+            vega.pair_chart(rows, frame.palette(), title=title),
             key="pairs",
             alt=f"{title} of the adaptive fusion for every pair of checkpoints",
         )

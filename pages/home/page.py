@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pages.home import parts
-from pages.ui import frame
-from pages.ui.words import reported
+from pages.ui.panels import frame
+from pages.ui.words.written import reported
 
 frame.heading(
     "ICL Observatory",

@@ -12,8 +12,13 @@ from icl_core.evaluation.coverage import Coverage, coverage
 from icl_core.evaluation.job_table import Job
 from icl_core.evaluation.jobs import study_of_job
 from icl_core.records import ABILITY_BY_SETTING, CheckpointRef
-from pages.ui import blocks, cached, charts, findings, frame, jobs, rows, selection
-from pages.ui.words import count, plain, task_title, when
+from pages.home.vega import grid_chart
+from pages.ui.charts.curves import Style, ability_chart
+from pages.ui.controls import selection
+from pages.ui.data import cached, rows
+from pages.ui.panels import blocks, frame, jobs
+from pages.ui.words import findings
+from pages.ui.words.written import count, plain, task_title, when
 
 __all__ = ["doors", "live_curves", "recent_jobs", "stored"]
 
@@ -36,11 +41,11 @@ def live_curves() -> None:
     blocks.finding(findings.curves_sentence(curves, seen))
     places = rows.positions(found[model].checkpoints, "step")
     chart_rows = rows.curve_rows(curves, places)
-    figure = charts.ability_chart(
+    figure = ability_chart(
         chart_rows,
         rows.training_axis([places], quantity="step", scale="linear"),
         frame.palette(),
-        style=charts.Style(height=330),
+        style=Style(height=330),
         references=rows.reference_rows(curves),
         phases=rows.phase_rows(model, places, "step"),
         notes=_notes(seen, places),
@@ -88,7 +93,7 @@ def stored() -> None:
         "have all their cells: the cells that a job was asked for, and those that another checkpoint has."
     )
     blocks.chart(
-        charts.grid_chart(grid, frame.palette()),
+        grid_chart(grid, frame.palette()),
         key="home-grid",
         alt=f"Stored results of {count(models, 'model')} by task: complete, partial or missing",
     )

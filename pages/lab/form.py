@@ -27,9 +27,9 @@ from icl_core.pretraining.lab.config import (
 from icl_core.pretraining.lab.summary import expected_seconds, group_runs
 from pages.lab import found, jobs_view
 from pages.lab.trained import RUNS_KEY
-from pages.ui import jobs
-from pages.ui.pickers import mirror, one_of, several_of
-from pages.ui.words import count, duration, plain
+from pages.ui.controls.pickers import mirror, one_of, several_of
+from pages.ui.panels import jobs
+from pages.ui.words.written import count, duration, plain
 
 __all__ = ["TAB_KEY", "draw", "show_trained"]
 

@@ -8,8 +8,8 @@ from icl_core.errors import ObservatoryError
 from icl_core.evaluation.job_table import Job
 from icl_core.pretraining.lab.config import LabConfig, config_from_json
 from icl_core.pretraining.lab.summary import group_runs
-from pages.lab import found, trained
-from pages.ui import blocks, charts_lab, frame, jobs
+from pages.lab import found, trained, vega
+from pages.ui.panels import blocks, frame, jobs
 
 __all__ = ["configs_in_work", "live", "past"]
 
@@ -42,11 +42,11 @@ def _curves_so_far(now: Job) -> None:
     if run is None or len(run.curves["step"]) < 2:
         return
     group = group_runs([run])[0]
-    figure = charts_lab.series_chart(
+    figure = vega.series_chart(
         trained.curve_rows(group, ["ICL", "CIWL", "Flip"]),
         trained.axis_of([group]),
         frame.palette(),
-        look=charts_lab.Look(height=150),
+        look=vega.Look(height=150),
     )
     blocks.chart(figure, key=f"lab-live-{now.id}", alt=f"ICL, CIWL and Flip up to step {run.last_step:,}")
 

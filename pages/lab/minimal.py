@@ -19,10 +19,11 @@ from icl_core.pretraining.lab.minimal import (
     quantiles,
     simulate,
 )
-from pages.lab import wording
-from pages.ui import blocks, charts_lab, exports, frame
-from pages.ui.facts import Facts
-from pages.ui.words import count, reported
+from pages.lab import vega, wording
+from pages.ui.files import exports
+from pages.ui.files.facts import Facts
+from pages.ui.panels import blocks, frame
+from pages.ui.words.written import count, reported
 
 __all__ = ["draw"]
 
@@ -127,7 +128,7 @@ def _charts(run: MinimalRun) -> None:
     ):
         with column:
             rows, median = _fan_rows(run, losses)
-            figure = charts_lab.fan_chart(
+            figure = vega.fan_chart(
                 rows, median, palette, n_steps=n_steps, title=f"{name}, loss (root scale)", thresholds=levels
             )
             alt = f"{name}: loss of {len(run.outcome)} seeds over gradient descent, with their median"
@@ -137,7 +138,7 @@ def _charts(run: MinimalRun) -> None:
     outcomes = [
         {"outcome": name, "share": shares[name], "text": f"{run.outcome.count(name)} of {n}"} for name in shares
     ]
-    blocks.chart(charts_lab.outcome_chart(outcomes, palette), key="min-outcomes", alt="Share of seeds by outcome")
+    blocks.chart(vega.outcome_chart(outcomes, palette), key="min-outcomes", alt="Share of seeds by outcome")
 
 
 def _fan_rows(run: MinimalRun, losses: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pages.lab import form, found, jobs_view, minimal, tabs, trained
-from pages.ui import frame
-from pages.ui.tabs import Tab, draw_tabs
-from pages.ui.words import reported
+from pages.ui.panels import frame
+from pages.ui.panels.tabs import Tab, draw_tabs
+from pages.ui.words.written import reported
 
 
 def train(shown: None) -> None:

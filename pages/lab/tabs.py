@@ -10,14 +10,18 @@ import streamlit as st
 from icl_core.pretraining.lab.config import KNOBS, config_digest, config_to_json
 from icl_core.pretraining.lab.runs import LabRun, chance
 from icl_core.pretraining.lab.summary import SWEEPS, Group, Sweep, sweeps, transience_spread
-from pages.lab import found, trained, wording
+from pages.lab import found, trained, vega, wording
 from pages.lab.trained import CURVES, DrawnRuns
-from pages.ui import blocks, cached, charts, charts_lab, exports, frame, selection
-from pages.ui.charts_lab import Look
-from pages.ui.facts import Facts
-from pages.ui.pickers import one_of, step_of
-from pages.ui.tabs import Tab, draw_tabs
-from pages.ui.words import count, percent, plain
+from pages.lab.vega import Look
+from pages.ui.charts.curves import Style, ability_chart
+from pages.ui.controls import selection
+from pages.ui.controls.pickers import one_of, step_of
+from pages.ui.data import cached
+from pages.ui.files import exports
+from pages.ui.files.facts import Facts
+from pages.ui.panels import blocks, frame
+from pages.ui.panels.tabs import Tab, draw_tabs
+from pages.ui.words.written import count, percent, plain
 
 __all__ = ["draw", "token_names"]
 
@@ -77,7 +81,7 @@ def losses(context: DrawnRuns) -> None:
             with column:
                 _named(group, len(groups))
                 look = Look(title=title, domain=domain, height=240, unit=unit)
-                figure = charts_lab.series_chart(rows[index], context.shown.axis, frame.palette(), look=look)
+                figure = vega.series_chart(rows[index], context.shown.axis, frame.palette(), look=look)
                 blocks.chart(figure, key=f"lab-{title}-{index}", alt=f"{words} of {group.title} over training steps")
     st.caption(
         "Losses: cross-entropy over all labels on each fixed set; Training is the mean over the batches since the "
@@ -127,7 +131,7 @@ def attention(context: DrawnRuns) -> None:
         for query in range(len(tokens))
         for key in range(query + 1)
     ]
-    figure = charts_lab.attention_chart(
+    figure = vega.attention_chart(
         rows, frame.palette(), n_layers=run.config.n_layers, n_heads=run.config.n_heads, n_tokens=len(tokens)
     )
     alt = f"Attention of every head of {run.title} at step {chosen}"
@@ -167,7 +171,7 @@ def portrait(context: DrawnRuns) -> None:
     with left:
         st.markdown("**Flip against CIWL**")
         blocks.chart(
-            charts_lab.portrait_chart(rows, frame.palette(), chance=level),
+            vega.portrait_chart(rows, frame.palette(), chance=level),
             key="lab-portrait",
             alt="Flip accuracy against CIWL accuracy along training, a path a configuration",
         )
@@ -192,7 +196,7 @@ def _transience(groups: list[Group]) -> None:
                 without.append(f"{title} of {group.title}")
     if rows:
         alt = "Transience index of ICL and Flip, a dot a seed"
-        blocks.chart(charts_lab.transience_chart(rows, frame.palette()), key="lab-transience", alt=alt)
+        blocks.chart(vega.transience_chart(rows, frame.palette()), key="lab-transience", alt=alt)
     missing = f" Never above chance, so without an index: {plain('; '.join(without))}." if without else ""
     st.caption(f"(peak − final) / (peak − chance) of each seed's own curve.{missing}")
 
@@ -225,7 +229,7 @@ def _sweep(sweep: Sweep) -> None:
         | {"n": cell.n, "text": f"{percent(cell.flip, 0)} ({cell.n})"}
         for cell in sweep.cells
     ]
-    figure = charts_lab.sweep_chart(rows, frame.palette(), title=SWEEP_TITLES[sweep.knob])
+    figure = vega.sweep_chart(rows, frame.palette(), title=SWEEP_TITLES[sweep.knob])
     alt = f"Final Flip accuracy over classes and {SWEEP_TITLES[sweep.knob]}"
     blocks.chart(figure, key=f"lab-sweep-{sweep.knob}", alt=alt)
 
@@ -249,7 +253,7 @@ def grafting(context: DrawnRuns) -> None:
                 for step, value in zip(run.grafts["step"], run.grafts[name][key], strict=True)
             ]
             level = chance(run, "icl")
-            figure = charts_lab.series_chart(
+            figure = vega.series_chart(
                 rows,
                 context.shown.axis,
                 frame.palette(),
@@ -309,11 +313,11 @@ def bridge(context: DrawnRuns) -> None:
         for step, value in zip(run.curves["step"], run.curves[name], strict=True)
     ]
     level = chance(run, "tr")
-    figure = charts.ability_chart(
+    figure = ability_chart(
         rows,
         context.shown.axis,
         frame.palette(),
-        style=charts.Style(height=280, bands=False, domain=(0.0, 1.0)),
+        style=Style(height=280, bands=False, domain=(0.0, 1.0)),
         references=[{"value": level, "text": f"chance {percent(level)} (all {run.config.data.n_labels} labels)"}],
     )
     blocks.chart(figure, key="lab-bridge", alt=f"ICL, TR and TL of {run.title} over training steps")

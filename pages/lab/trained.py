@@ -12,13 +12,13 @@ import streamlit as st
 from icl_core.pretraining.lab.config import PRESETS, without_seeds
 from icl_core.pretraining.lab.runs import chance
 from icl_core.pretraining.lab.summary import Group, marker_spread, spread
-from pages.lab import found, wording
-from pages.ui import blocks, charts_lab, frame
-from pages.ui.axes import ScaleName, XAxis, x_axis
-from pages.ui.pickers import several_of
-from pages.ui.sheet import Draw
-from pages.ui.theme import Figure, Palette
-from pages.ui.words import percent, plain
+from pages.lab import found, vega, wording
+from pages.ui.charts.axes import ScaleName, XAxis, x_axis
+from pages.ui.charts.theme import Figure, Palette
+from pages.ui.controls.pickers import several_of
+from pages.ui.files.sheet import Draw
+from pages.ui.panels import blocks, frame
+from pages.ui.words.written import percent, plain
 
 __all__ = ["CURVES", "RUNS_KEY", "ChosenRuns", "DrawnRuns", "axis_of", "curve_rows", "draw"]
 
@@ -141,7 +141,7 @@ def curves(shown: ChosenRuns) -> tuple[Draw | None, list[dict[str, Any]]]:
     """The main chart, a facet for each configuration; returns what draws all of them in other colours, and all rows."""
     n = len(shown.groups)
     columns = [st.container()] if n == 1 else [column for _ in range((n + 1) // 2) for column in st.columns(2)]
-    look = charts_lab.Look(height=380 if n < 3 else 250, marker_rows=0 if n == 1 else 4)
+    look = vega.Look(height=380 if n < 3 else 250, marker_rows=0 if n == 1 else 4)
     everything: list[dict[str, Any]] = []
     drawn: list[tuple[str, Callable[[Palette], Figure]]] = []
     for index, group in enumerate(shown.groups):
@@ -155,7 +155,7 @@ def curves(shown: ChosenRuns) -> tuple[Draw | None, list[dict[str, Any]]]:
                 st.info("This run has not reached its first evaluation, or no curve is chosen.")
                 continue
             draw = partial(
-                charts_lab.series_chart,
+                vega.series_chart,
                 rows,
                 shown.axis,
                 look=look,

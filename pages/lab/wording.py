@@ -9,7 +9,7 @@ from icl_core.pretraining.lab.claims import Verdict
 from icl_core.pretraining.lab.minimal import MinimalRun
 from icl_core.pretraining.lab.runs import EMERGED, chance
 from icl_core.pretraining.lab.summary import Final, Group, Marker, final_of, marker_spread, who_decides
-from pages.ui.words import count, interval, percent, plain
+from pages.ui.words.written import count, interval, percent, plain
 
 __all__ = [
     "MARKER_TITLES",

@@ -15,9 +15,11 @@ from icl_core.registry.paper import FIGURES, INTENSITY_ICL_R, PAPER_MODELS
 from icl_core.registry.tasks import TASKS
 from pages.paper.fill import Filling, fillings
 from pages.paper.parts import PaperView, differences_of, number, roles
-from pages.ui import controls, selection, side_by_side, suite
-from pages.ui.sheet import together
-from pages.ui.words import count, joined, plain
+from pages.ui.controls import analysis, selection
+from pages.ui.data import suite
+from pages.ui.files.sheet import together
+from pages.ui.panels import side_by_side
+from pages.ui.words.written import count, joined, plain
 
 __all__ = ["PANELS", "study_choice", "wanted_choice"]
 
@@ -76,7 +78,7 @@ def _abilities(seen: PaperView) -> None:
         here, _ = roles(seen, FIGURES["Fig. 1"].groups[0].models)
         if here:
             models = list(dict.fromkeys(here.values()))
-            side_by_side.abilities(seen.side, models, title=controls.MEASURE_TITLES[seen.view.measure])
+            side_by_side.abilities(seen.side, models, title=analysis.MEASURE_TITLES[seen.view.measure])
         else:
             _nobody()
         st.caption(

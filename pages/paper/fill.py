@@ -12,9 +12,9 @@ from icl_core.errors import ObservatoryError
 from icl_core.evaluation.cost import Estimate
 from icl_core.evaluation.study import Study, n_cells, validate_study
 from icl_core.records import Split
-from pages.ui import selection
-from pages.ui.costs import cost_of
-from pages.ui.words import count, duration, joined, plain, short_number
+from pages.ui.controls import selection
+from pages.ui.panels.costs import cost_of
+from pages.ui.words.written import count, duration, joined, plain, short_number
 
 __all__ = ["Filling", "fillings", "follow"]
 

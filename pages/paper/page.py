@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.paper import figures, fill, parts, tables
-from pages.ui import frame
-from pages.ui.controls import epsilon_control
-from pages.ui.words import reported
+from pages.ui.controls.analysis import epsilon_control
+from pages.ui.panels import frame
+from pages.ui.words.written import reported
 
 PANELS = {**figures.PANELS, **tables.PANELS}
 

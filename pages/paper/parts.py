@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import streamlit as st
 
 from icl_core.registry.paper import CODE_DIFFERENCES, INTENSITY_ICL_R, PAPER_MODELS, URL, Reported
-from pages.ui import blocks, compared, controls, selection
-from pages.ui.axes import Quantity, ScaleName
-from pages.ui.controls import View
-from pages.ui.pickers import one_of, several_of
-from pages.ui.side_by_side import SideBySide, correlation_words
-from pages.ui.words import count, joined, plain, points
+from pages.ui.charts.axes import Quantity, ScaleName
+from pages.ui.controls import analysis, selection
+from pages.ui.controls.analysis import View
+from pages.ui.controls.pickers import one_of, several_of
+from pages.ui.data import compared
+from pages.ui.panels import blocks
+from pages.ui.panels.side_by_side import SideBySide, correlation_words
+from pages.ui.words.written import count, joined, plain, points
 
 __all__ = [
     "PaperView",
@@ -75,8 +77,8 @@ def stand_ins() -> tuple[dict[str, str], list[str]]:
 def view_controls() -> tuple[View, tuple[Quantity, ScaleName]]:
     """Measure, label score and axis."""
     with st.container(horizontal=True, vertical_alignment="bottom", key="paper-controls"):
-        measure, normalisation = controls.measure_controls()
-        look = controls.axis_controls(compared.checkpoints_of(compared.stored_models()))
+        measure, normalisation = analysis.measure_controls()
+        look = analysis.axis_controls(compared.checkpoints_of(compared.stored_models()))
     return View(measure, normalisation, None), look
 
 
@@ -163,7 +165,7 @@ def how_computed(seen: PaperView) -> None:
             "models they say little."
         )
         st.caption(
-            f"Measure: {controls.MEASURE_TITLES[seen.view.measure].lower()}; label score: {seen.view.normalisation}."
+            f"Measure: {analysis.MEASURE_TITLES[seen.view.measure].lower()}; label score: {seen.view.normalisation}."
         )
     blocks.left_out(seen.side.found.left_out)
     if seen.side.found.problems:

@@ -27,9 +27,11 @@ from pages.fusion import computed as fusion
 from pages.paper.figures import study_choice, wanted_choice
 from pages.paper.fill import Filling, fillings
 from pages.paper.parts import PaperView, difference_words, differences_of, number, roles
-from pages.ui import blocks, compared, selection
-from pages.ui.facts import Facts, of_view, points_of
-from pages.ui.words import count, interval, joined, legible, percent, plain
+from pages.ui.controls import selection
+from pages.ui.data import compared
+from pages.ui.files.facts import Facts, of_view, points_of
+from pages.ui.panels import blocks
+from pages.ui.words.written import count, interval, joined, legible, percent, plain
 
 __all__ = ["PANELS", "ratio_of", "roles_under", "table_7_choices"]
 

@@ -19,9 +19,9 @@ from icl_core.evaluation.study import MAX_SEED
 from icl_core.models.listing import embedded_members
 from icl_core.records import CheckpointRef, LabelSetting
 from icl_core.registry.tasks import get_task, list_tasks
-from pages.ui import cached
-from pages.ui.pickers import one_of
-from pages.ui.words import checkpoint_name, plain, task_title
+from pages.ui.controls.pickers import one_of
+from pages.ui.data import cached
+from pages.ui.words.written import checkpoint_name, plain, task_title
 
 __all__ = ["Demonstrations", "demonstrations", "members", "network", "text"]
 

@@ -6,8 +6,8 @@ import streamlit as st
 
 from icl_core.errors import ObservatoryError
 from pages.playground import form, views, worker
-from pages.ui import frame
-from pages.ui.words import legible, plain, reported
+from pages.ui.panels import frame
+from pages.ui.words.written import legible, plain, reported
 
 frame.heading("Playground", "What do these two checkpoints say about my sentence?")
 with reported():

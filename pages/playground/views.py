@@ -17,11 +17,11 @@ from icl_core.errors import DataError
 from icl_core.evaluation.playground import MAX_BATCH_TEXTS, Question, Reply, Role, Scored, probabilities
 from icl_core.registry.table_files import SUFFIXES
 from icl_core.registry.task_files import TextFile, parse_text_file
-from pages.playground import worker
-from pages.ui import blocks, charts_playground, frame
-from pages.ui.controls import normalisation_control
-from pages.ui.facts import Facts, who
-from pages.ui.words import checkpoint_name, count, joined, legible, percent, plain, reported, task_title
+from pages.playground import vega, worker
+from pages.ui.controls.analysis import normalisation_control
+from pages.ui.files.facts import Facts, who
+from pages.ui.panels import blocks, frame
+from pages.ui.words.written import checkpoint_name, count, joined, legible, percent, plain, reported, task_title
 
 __all__ = ["answers", "batch", "prompts"]
 
@@ -69,7 +69,7 @@ def answers(question: Question, reply: Reply) -> None:
                 {"label": label, "probability": float(p), "winner": at == winner}
                 for at, (label, p) in enumerate(zip(labels, values, strict=True))
             ]
-            figure = charts_playground.label_bars(rows, frame.palette(), role=role)
+            figure = vega.label_bars(rows, frame.palette(), role=role)
             blocks.chart(figure, key=f"bars-{role}", alt=f"Probability of each label, {role}")
     st.caption(_notes(question, reply, normalisation))
 
@@ -146,14 +146,14 @@ def prompts(reply: Reply) -> None:
     )
     sent = reply.role(PROMPTS[str(chosen)]).prompt
     n = len(sent.token_ids)
-    rows = charts_playground.token_rows(sent.pieces, sent.token_ids, n_shared=sent.n_shared, most=MOST_TOKENS)
+    rows = vega.token_rows(sent.pieces, sent.token_ids, n_shared=sent.n_shared, most=MOST_TOKENS)
     left_out = f" The first {n - MOST_TOKENS:,} are not drawn." if n > MOST_TOKENS else ""
     st.caption(
         f"{n:,} tokens, of them {sent.n_shared:,} shared demonstrations (dimmed), which are computed once. "
         f"The label follows after the last one. Point at a token for its id.{left_out}"
     )
     blocks.chart(
-        charts_playground.token_chart(rows, frame.palette()),
+        vega.token_chart(rows, frame.palette()),
         key="tokens",
         alt=f"The prompt with its {n} tokens; the text is below",
         width="content",

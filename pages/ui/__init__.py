@@ -1,1 +1,1 @@
-"""Drawing shared by the pages: charts, selection widgets, cached reads; no arithmetic of its own."""
+"""What two pages or more share, in rooms: data, charts, controls, words, files, panels, server; no arithmetic."""

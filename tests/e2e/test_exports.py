@@ -12,9 +12,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from icl_core.evaluation.store import Store
-from pages.ui import exports
-from pages.ui.theme import DARK, LIGHT
-from pages.ui.words import legible, task_title
+from pages.ui.charts.theme import DARK, LIGHT
+from pages.ui.files import exports
+from pages.ui.words.written import legible, task_title
 from tests.e2e.conftest import App, Tab, running_app
 from tests.support.hostile import LABELS, MARKED_UP, MODEL, SCRIPTS, hostile_study, hostile_task
 from tests.support.made_up import fill

@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 
 from app import PAGES
 from app import app as application
-from pages.ui import guard
+from pages.ui.server import guard
 from tests.e2e.conftest import App, Tab
 
 pytestmark = pytest.mark.e2e

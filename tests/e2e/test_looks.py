@@ -12,7 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import TimeoutError, expect
 
-from pages.ui.theme import DARK, LIGHT
+from pages.ui.charts.theme import DARK, LIGHT
 from tests.e2e.conftest import App, Tab
 
 pytestmark = pytest.mark.e2e

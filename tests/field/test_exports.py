@@ -18,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icl_core.settings import project_path
-from pages.ui import charts, exports
-from pages.ui.theme import LIGHT
-from pages.ui.words import legible, plain
+from pages.home.vega import grid_chart
+from pages.ui.charts.theme import LIGHT
+from pages.ui.files import exports
+from pages.ui.words.written import legible, plain
 from tests.support.hostile import ACTING, FORMULAS, MARKED_UP, SCRIPTS
 
 ANY_TEXT = st.one_of(st.text(max_size=40), st.sampled_from([*SCRIPTS, *FORMULAS, *ACTING, *MARKED_UP]))
@@ -29,7 +30,7 @@ BOUNDED = settings(derandomize=True, deadline=None, max_examples=60)
 
 def grid(name: str) -> dict[str, Any]:
     """A small chart in which a name stands as model, task and text."""
-    figure = charts.grid_chart([{"model": "m", "task": "t", "state": "complete", "text": "m, t"}], LIGHT)
+    figure = grid_chart([{"model": "m", "task": "t", "state": "complete", "text": "m, t"}], LIGHT)
     row = {"model": name, "task": name, "state": "complete", "text": name}
     return {**figure, "datasets": {part: [row] for part in figure["datasets"]}}
 
@@ -98,7 +99,7 @@ def test_numbers_of_a_csv_stay_numbers() -> None:
 @pytest.mark.stands_for("streamlit/streamlit#1875", "each table has an export of its own, past every escape")
 def test_every_file_leaves_through_one_module() -> None:
     writers = re.compile(r"csv\.(writer|DictWriter)|to_csv|to_html|vl_convert|st\.download_button")
-    allowed = {"pages/ui/exports.py", "pages/ui/blocks.py"}
+    allowed = {"pages/ui/files/exports.py", "pages/ui/panels/blocks.py"}
     files = [path for folder in ("pages", "icl_core") for path in (project_path() / folder).rglob("*.py")]
     found = {path.relative_to(project_path()).as_posix() for path in files if writers.search(path.read_text())}
     assert found <= allowed, f"files are written elsewhere: {sorted(found - allowed)}"

@@ -19,8 +19,9 @@ from icl_core.evaluation import job_table
 from icl_core.evaluation.store import Store
 from icl_core.registry.tasks import get_task
 from pages.evaluate import form
-from pages.ui import guard, links
-from pages.ui.words import legible
+from pages.ui.controls import links
+from pages.ui.server import guard
+from pages.ui.words.written import legible
 from tests.support.hostile import ACTING, FORMULAS, MARKED_UP, MODEL, SCRIPTS, hostile_study
 from tests.support.links import PAGES, VIEWS, assert_answers, keys_of, open_link, run_script, said, streamlit, texts_in
 from tests.support.made_up import fill, made_up_study
@@ -286,7 +287,7 @@ def test_an_unforeseen_error_is_one_sentence_and_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def script() -> None:
-        from pages.ui.guard import unexpected
+        from pages.ui.server.guard import unexpected
 
         try:
             open("/no/such/place")  # noqa: SIM115

@@ -219,8 +219,8 @@ def test_an_upload_whose_labels_may_be_one_can_be_picked_either_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pages.evaluate.form import save_upload
-    from pages.ui.selection import _ways_to_read
-    from pages.ui.words import task_title
+    from pages.ui.controls.selection import _ways_to_read
+    from pages.ui.words.written import task_title
 
     monkeypatch.setenv("ICL_OBSERVATORY_STORE", str(tmp_path / "store"))
     with pytest.raises(AmbiguousLabelsError, match=r"^own\.csv has labels that may be one") as caught:

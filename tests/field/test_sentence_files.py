@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from icl_core.errors import DataError, ObservatoryError
 from icl_core.evaluation.playground import MAX_BATCH_TEXTS
 from pages.playground import views
-from pages.ui.words import legible
+from pages.ui.words.written import legible
 from tests.support.hostile import ACTING, FORMULAS, SCRIPTS
 from tests.support.sentences import assert_one_sentence
 

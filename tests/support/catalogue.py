@@ -5,14 +5,30 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from pages.ui import charts, charts_compared, charts_competition, charts_fusion, charts_lab, charts_playground
-from pages.ui.axes import x_axis
-from pages.ui.charts_lab import Look
-from pages.ui.theme import ABILITIES, Figure, Palette
+from pages.competition import vega as competition_vega
+from pages.dynamics import vega as dynamics_vega
+from pages.dynamics.vega import confusion_chart, label_share_chart
+from pages.evaluate import vega as evaluate_vega
+from pages.evaluate.vega import TIMELINE_STATES, timeline_chart
+from pages.fusion import vega as fusion_vega
+from pages.home import vega as home_vega
+from pages.home.vega import grid_chart
+from pages.lab import vega as lab_vega
+from pages.lab.vega import Look
+from pages.playground import vega as playground_vega
+from pages.ui.charts import curves, several
+from pages.ui.charts.axes import x_axis
+from pages.ui.charts.curves import ability_chart
+from pages.ui.charts.several import accumulation_chart
+from pages.ui.charts.theme import ABILITIES, Figure, Palette
 
 __all__ = ["LABELS", "MODULES", "STEPS", "catalogue"]
 
-MODULES = (charts, charts_competition, charts_compared, charts_fusion, charts_lab, charts_playground)
+MODULES = (
+    curves,
+    several,
+    *(competition_vega, dynamics_vega, evaluate_vega, fusion_vega, home_vega, lab_vega, playground_vega),
+)
 STEPS = (0, 220, 440, 660, 880, 990, 1100, 1210, 1320, 1430, 1540, 1760, 1980, 2200, 2530, 2860, 3300)
 LAB_STEPS = (0, 4, 16, 60, 220, 532, 1000, 1500, 2500, 3750, 4375, 5000)
 LABELS = ("red", "green", "blue", "yellow", "black", "white")
@@ -97,10 +113,10 @@ def _fusion(palette: Palette) -> dict[str, Figure]:
         for b in STEPS
     ]
     return {
-        "weight_chart": charts_fusion.weight_chart(curve, marks, levels, palette=palette, tasks=tasks),
-        "value_chart": charts_fusion.value_chart(values, palette),
-        "cost_chart": charts_fusion.cost_chart(values, palette),
-        "pair_chart": charts_fusion.pair_chart(pairs, palette, title="Accuracy"),
+        "weight_chart": fusion_vega.weight_chart(curve, marks, levels, palette=palette, tasks=tasks),
+        "value_chart": fusion_vega.value_chart(values, palette),
+        "cost_chart": fusion_vega.cost_chart(values, palette),
+        "pair_chart": fusion_vega.pair_chart(pairs, palette, title="Accuracy"),
     }
 
 
@@ -123,12 +139,12 @@ def _compared(palette: Palette) -> dict[str, Figure]:
         for a, b, name in ((0, 1100, "knowledge first"), (1100, 3300, "lists"))
     ]
     return {
-        "occurrence_chart": charts_compared.occurrence_chart(bars, palette, runs=dots),
-        "level_chart": charts_compared.level_chart(levels, palette, title="Competition ratio", percent=True),
-        "level_chart of numbers": charts_compared.level_chart(levels, palette, title="Mean intensity", percent=False),
-        "scatter_chart": charts_compared.scatter_chart([*points, *runs], palette),
-        "accumulated_chart": charts_compared.accumulated_chart(_curve(), x_axis(STEPS), palette, phases=phases),
-        "accumulated_chart over tokens": charts_compared.accumulated_chart(
+        "occurrence_chart": several.occurrence_chart(bars, palette, runs=dots),
+        "level_chart": several.level_chart(levels, palette, title="Competition ratio", percent=True),
+        "level_chart of numbers": several.level_chart(levels, palette, title="Mean intensity", percent=False),
+        "scatter_chart": several.scatter_chart([*points, *runs], palette),
+        "accumulated_chart": several.accumulated_chart(_curve(), x_axis(STEPS), palette, phases=phases),
+        "accumulated_chart over tokens": several.accumulated_chart(
             _curve(TOKENS), x_axis([s * TOKENS for s in STEPS], quantity="tokens"), palette
         ),
     }
@@ -156,22 +172,22 @@ def _of_lab(palette: Palette) -> dict[str, Figure]:
     ]  # fmt: skip
     thresholds = [{"value": 0.05, "text": "emerged"}, {"value": 0.15, "text": "faded"}]
     return {
-        "series_chart": charts_lab.series_chart(
+        "series_chart": lab_vega.series_chart(
             _lab(), axis, palette,
             references=[{"value": 0.5, "text": "chance 50.0 %"}, {"value": 0.03125, "text": "IWL chance 3.1 %"}],
             markers=[{"x": 532.0, "text": "ICL > .6"}, {"x": 560.5, "text": "Flip peak"},
                      {"x": 4375, "text": "ICL > .6 (2 of 3)"}, {"x": 4, "text": "CIWL > ICL"}],
         ),
-        "series_chart of losses": charts_lab.series_chart(
+        "series_chart of losses": lab_vega.series_chart(
             _lab(high=9.87654321), axis, palette, look=Look(title="Loss (nats)", domain=None, unit="number", height=240)
         ),
-        "attention_chart": charts_lab.attention_chart(attention, palette, n_layers=2, n_heads=8, n_tokens=5),
-        "portrait_chart": charts_lab.portrait_chart(path, palette, chance={"flip": 0.5, "ciwl": 0.5}),
-        "transience_chart": charts_lab.transience_chart(transience, palette),
-        "sweep_chart": charts_lab.sweep_chart(sweep, palette, title="Copy probability"),
-        "fan_chart": charts_lab.fan_chart(seeds, median, palette, n_steps=8000, title="L₁", thresholds=thresholds),
-        "outcome_chart": charts_lab.outcome_chart(
-            [{"outcome": o, "share": 1 / 3, "text": "2 of 6"} for o in charts_lab.OUTCOME_TITLES], palette
+        "attention_chart": lab_vega.attention_chart(attention, palette, n_layers=2, n_heads=8, n_tokens=5),
+        "portrait_chart": lab_vega.portrait_chart(path, palette, chance={"flip": 0.5, "ciwl": 0.5}),
+        "transience_chart": lab_vega.transience_chart(transience, palette),
+        "sweep_chart": lab_vega.sweep_chart(sweep, palette, title="Copy probability"),
+        "fan_chart": lab_vega.fan_chart(seeds, median, palette, n_steps=8000, title="L₁", thresholds=thresholds),
+        "outcome_chart": lab_vega.outcome_chart(
+            [{"outcome": o, "share": 1 / 3, "text": "2 of 6"} for o in lab_vega.OUTCOME_TITLES], palette
         ),
     }  # fmt: skip
 
@@ -185,11 +201,11 @@ def _of_competition(palette: Palette) -> dict[str, Figure]:
     ]
     one_task = [row for row in _intervals() if row["task"] == "tiny_colour"]
     return {
-        "intensity_chart": charts_competition.intensity_chart(one_task, axis, palette),
-        "accumulation_chart": charts_competition.accumulation_chart(alone, alone, axis, palette=palette),
-        "plane_chart": charts_competition.plane_chart(one_task, palette, epsilon=0.01),
-        "heat_map": charts_competition.heat_map(_intervals(), palette),
-        "epsilon_chart": charts_competition.epsilon_chart(epsilon, palette, epsilon=0.01, title="Ratio"),
+        "intensity_chart": competition_vega.intensity_chart(one_task, axis, palette),
+        "accumulation_chart": accumulation_chart(alone, alone, axis, palette=palette),
+        "plane_chart": competition_vega.plane_chart(one_task, palette, epsilon=0.01),
+        "heat_map": competition_vega.heat_map(_intervals(), palette),
+        "epsilon_chart": competition_vega.epsilon_chart(epsilon, palette, epsilon=0.01, title="Ratio"),
     }
 
 
@@ -218,7 +234,7 @@ def _of_curves(palette: Palette) -> dict[str, Figure]:
     points = [
         {"model": "tiny-base", "x": STEPS[i], "checkpoint": f"step {STEPS[i]:,}", "name": str(i), "state": state}
         | {"text": "."}
-        for i, state in enumerate(charts.TIMELINE_STATES)
+        for i, state in enumerate(TIMELINE_STATES)
     ]  # fmt: skip
     over = {
         "ability_chart": (_abilities(), x_axis(STEPS), {"phases": phases, "references": references, "notes": notes}),
@@ -232,12 +248,12 @@ def _of_curves(palette: Palette) -> dict[str, Figure]:
         "ability_chart, linear": (_abilities(), x_axis(STEPS, scale="linear"), {"boundaries": phases}),
         "ability_chart of several": (_abilities(MODELS[:2]), x_axis(STEPS), {}),
     }  # fmt: skip
-    drawn = {name: charts.ability_chart(rows, axis, palette, **more) for name, (rows, axis, more) in over.items()}  # type: ignore[arg-type]
+    drawn = {name: ability_chart(rows, axis, palette, **more) for name, (rows, axis, more) in over.items()}  # type: ignore[arg-type]
     return drawn | {
-        "label_share_chart": charts.label_share_chart(shares, palette),
-        "confusion_chart": charts.confusion_chart(pairs, palette),
-        "grid_chart": charts.grid_chart(cells, palette),
-        "timeline_chart": charts.timeline_chart(points, x_axis([p["x"] for p in points]), palette),
+        "label_share_chart": label_share_chart(shares, palette),
+        "confusion_chart": confusion_chart(pairs, palette),
+        "grid_chart": grid_chart(cells, palette),
+        "timeline_chart": timeline_chart(points, x_axis([p["x"] for p in points]), palette),
     }
 
 
@@ -246,10 +262,10 @@ def _of_playground(palette: Palette) -> dict[str, Figure]:
         {"label": word, "probability": p, "winner": p > 0.5}
         for word, p in zip("abc", (0.607210572142, 0.3, 0.1), strict=True)
     ]
-    tokens = charts_playground.token_rows(["a film", " of joy", "\n"], [1, 2, 1234], n_shared=1, most=9)
+    tokens = playground_vega.token_rows(["a film", " of joy", "\n"], [1, 2, 1234], n_shared=1, most=9)
     return {
-        "label_bars": charts_playground.label_bars(bars, palette, role="TR"),
-        "token_chart": charts_playground.token_chart(tokens, palette),
+        "label_bars": playground_vega.label_bars(bars, palette, role="TR"),
+        "token_chart": playground_vega.token_chart(tokens, palette),
     }
 
 

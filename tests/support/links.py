@@ -10,7 +10,7 @@ import streamlit  # noqa: TID251
 from streamlit.testing.v1 import AppTest  # noqa: TID251
 
 from icl_core.settings import project_path
-from pages.ui.selection import KEYS
+from pages.ui.controls.selection import KEYS
 
 __all__ = ["PAGES", "VIEWS", "assert_answers", "keys_of", "open_link", "run_script", "said", "streamlit", "texts_in"]
 

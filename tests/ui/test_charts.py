@@ -8,9 +8,14 @@ from typing import Any
 import altair as alt
 import pytest
 
-from pages.ui import charts, charts_competition
-from pages.ui.axes import apart, percent_domain, x_axis
-from pages.ui.theme import ABILITIES, DARK, LIGHT, Palette
+from pages.competition import vega
+from pages.dynamics.vega import confusion_chart, label_share_chart
+from pages.evaluate.vega import TIMELINE_STATES, timeline_chart
+from pages.home.vega import grid_chart
+from pages.ui.charts.axes import apart, percent_domain, x_axis
+from pages.ui.charts.curves import Style, ability_chart
+from pages.ui.charts.several import accumulation_chart
+from pages.ui.charts.theme import ABILITIES, DARK, LIGHT, Palette
 from tests.support.colours import contrast
 
 STEPS = (0, 110, 220, 330)
@@ -54,29 +59,29 @@ def figures(palette: Palette) -> dict[str, dict[str, Any]]:
     cells = [{"model": "m", "task": "t", "state": s, "text": "1/2"} for s in ("complete", "partial")]
     points = [
         {"model": "m", "x": i, "checkpoint": str(i), "name": str(i), "state": state, "text": "."}
-        for i, state in enumerate(charts.TIMELINE_STATES)
+        for i, state in enumerate(TIMELINE_STATES)
     ]
     return {
-        "abilities": charts.ability_chart(
+        "abilities": ability_chart(
             curve_rows(left_out="same weights"),
             axis,
             palette,
-            style=charts.Style(pickable=True),
+            style=Style(pickable=True),
             references=[{"value": 0.3, "text": "chance 30 %"}],
             phases=[{"x": 0.0, "x2": 110.0, "name": "first", "text": "first", "strength": 0.2}],
             boundaries=[{"x": 110.0, "name": "second", "text": "second: 110 to 330"}],
             notes=[{"x": 110.0, "value": 0.5, "text": "TR rises", "ability": "TR"}],
         ),
-        "shares": charts.label_share_chart(labels, palette),
-        "confusion": charts.confusion_chart(pairs, palette),
-        "grid": charts.grid_chart(cells, palette),
-        "timeline": charts.timeline_chart(points, x_axis([p["x"] for p in points]), palette),
-        "intensity": charts_competition.intensity_chart(interval_rows(), axis, palette),
-        "accumulation": charts_competition.accumulation_chart(line, line, axis, palette=palette),
-        "undefined accumulation": charts_competition.accumulation_chart([], line, axis, palette=palette),
-        "plane": charts_competition.plane_chart(interval_rows(), palette, epsilon=0.01),
-        "heat": charts_competition.heat_map(interval_rows(), palette),
-        "epsilon": charts_competition.epsilon_chart(epsilon, palette, epsilon=0.01, title="Ratio"),
+        "shares": label_share_chart(labels, palette),
+        "confusion": confusion_chart(pairs, palette),
+        "grid": grid_chart(cells, palette),
+        "timeline": timeline_chart(points, x_axis([p["x"] for p in points]), palette),
+        "intensity": vega.intensity_chart(interval_rows(), axis, palette),
+        "accumulation": accumulation_chart(line, line, axis, palette=palette),
+        "undefined accumulation": accumulation_chart([], line, axis, palette=palette),
+        "plane": vega.plane_chart(interval_rows(), palette, epsilon=0.01),
+        "heat": vega.heat_map(interval_rows(), palette),
+        "epsilon": vega.epsilon_chart(epsilon, palette, epsilon=0.01, title="Ratio"),
     }
 
 
@@ -123,14 +128,14 @@ def test_one_colour_per_ability_with_the_same_order_everywhere() -> None:
 
 def test_bands_can_be_switched_off() -> None:
     axis = x_axis(STEPS)
-    with_bands = charts.ability_chart(curve_rows(), axis, LIGHT)
-    without = charts.ability_chart(curve_rows(), axis, LIGHT, style=charts.Style(bands=False))
+    with_bands = ability_chart(curve_rows(), axis, LIGHT)
+    without = ability_chart(curve_rows(), axis, LIGHT, style=Style(bands=False))
     assert len(marks(with_bands, "area")) == 1
     assert len(marks(without, "area")) == 0
 
 
 def test_several_models_differ_by_dash_and_label() -> None:
-    figure = charts.ability_chart([*curve_rows("one"), *curve_rows("two")], x_axis(STEPS), LIGHT)
+    figure = ability_chart([*curve_rows("one"), *curve_rows("two")], x_axis(STEPS), LIGHT)
     (line,) = marks(figure, "line")
     assert line["encoding"]["strokeDash"]["field"] == "model"
     words = {row["text"] for layer in marks(figure, "text") for row in rows_of(figure, layer)}

@@ -7,10 +7,10 @@ from typing import Any
 import altair as alt
 import pytest
 
-from pages.ui import charts_lab
-from pages.ui.axes import x_axis
-from pages.ui.charts_lab import Look
-from pages.ui.theme import DARK, LIGHT, Palette
+from pages.lab import vega
+from pages.lab.vega import Look
+from pages.ui.charts.axes import x_axis
+from pages.ui.charts.theme import DARK, LIGHT, Palette
 from tests.support.colours import contrast
 
 STEPS = (0, 10, 100, 1000, 5000)
@@ -44,25 +44,25 @@ def figures(palette: Palette) -> dict[str, dict[str, Any]]:
              for k in (256, 512) for v in (0.0, 1.0)]  # fmt: skip
     seeds = [{"seed": n, "outcome": "stuck", "x": x, "value": 0.5} for n in (0, 1) for x in (0, 100)]
     median = [{"x": 0, "value": 0.5}, {"x": 100, "value": 0.4, "text": "median"}]
-    outcomes = [{"outcome": o, "share": 0.5, "text": "2 of 4"} for o in charts_lab.OUTCOME_TITLES]
+    outcomes = [{"outcome": o, "share": 0.5, "text": "2 of 4"} for o in vega.OUTCOME_TITLES]
     return {
-        "curves": charts_lab.series_chart(
+        "curves": vega.series_chart(
             curve_rows(n=3),
             x_axis(STEPS),
             palette,
             references=[{"value": 0.5, "text": "chance 50 %"}, {"value": 0.03, "text": "chance of IWL"}],
             markers=[{"x": 300.0, "text": "ICL > .6"}, {"x": 310.0, "text": "Flip peak"}],
         ),
-        "losses": charts_lab.series_chart(
+        "losses": vega.series_chart(
             curve_rows(), x_axis(STEPS), palette, look=Look(title="Loss", domain=None, unit="number", marker_rows=3)
         ),
-        "attention": charts_lab.attention_chart(attention_rows(2, 8, 5), palette, n_layers=2, n_heads=8, n_tokens=5),
-        "portrait": charts_lab.portrait_chart(path, palette, chance={"flip": 0.5, "ciwl": 0.5}),
-        "transience": charts_lab.transience_chart(index, palette),
-        "sweep": charts_lab.sweep_chart(sweep, palette, title="Copy probability"),
-        "fan": charts_lab.fan_chart(seeds, median, palette, n_steps=100, title="L1",
+        "attention": vega.attention_chart(attention_rows(2, 8, 5), palette, n_layers=2, n_heads=8, n_tokens=5),
+        "portrait": vega.portrait_chart(path, palette, chance={"flip": 0.5, "ciwl": 0.5}),
+        "transience": vega.transience_chart(index, palette),
+        "sweep": vega.sweep_chart(sweep, palette, title="Copy probability"),
+        "fan": vega.fan_chart(seeds, median, palette, n_steps=100, title="L1",
                                     thresholds=[{"value": 0.05, "text": "emerged"}]),
-        "outcomes": charts_lab.outcome_chart(outcomes, palette),
+        "outcomes": vega.outcome_chart(outcomes, palette),
     }  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def test_a_band_is_drawn_for_several_seeds_alone() -> None:
 def test_words_of_markers_that_would_overlap_stand_in_rows() -> None:
     axis = x_axis((0, 5000), scale="linear")
     marked = [{"x": 1000.0, "text": "ICL > .6"}, {"x": 1010.0, "text": "Flip peak"}, {"x": 3000.0, "text": "Flip = .5"}]
-    figure = charts_lab.series_chart(curve_rows(), axis, LIGHT, markers=marked)
+    figure = vega.series_chart(curve_rows(), axis, LIGHT, markers=marked)
     heights = {
         row["text"]: layer["encoding"]["y"]["value"]
         for layer in marks(figure, "text")
@@ -127,7 +127,7 @@ def test_words_of_markers_that_would_overlap_stand_in_rows() -> None:
     }
     assert heights["Flip = .5"] > heights["Flip peak"] > heights["ICL > .6"]
     far = [{"x": 0.0, "text": "a"}, {"x": 3000.0, "text": "b"}]
-    assert [line for _, line in charts_lab.marker_lines(far, axis)] == [0, 0]
+    assert [line for _, line in vega.marker_lines(far, axis)] == [0, 0]
 
 
 def test_every_head_has_its_map_and_its_name() -> None:
@@ -141,9 +141,7 @@ def test_every_head_has_its_map_and_its_name() -> None:
 
 def test_a_fan_keeps_its_frame_when_its_rows_change() -> None:
     first = figures(LIGHT)["fan"]
-    other = charts_lab.fan_chart(
-        [], [], LIGHT, n_steps=100, title="L1", thresholds=[{"value": 0.05, "text": "emerged"}]
-    )
+    other = vega.fan_chart([], [], LIGHT, n_steps=100, title="L1", thresholds=[{"value": 0.05, "text": "emerged"}])
     assert {k: v for k, v in first.items() if k != "datasets"} == {k: v for k, v in other.items() if k != "datasets"}
     assert first["datasets"]["words"] == [{"x": 100, "value": 0.4, "text": "median"}]
 
@@ -151,4 +149,4 @@ def test_a_fan_keeps_its_frame_when_its_rows_change() -> None:
 @pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
 def test_colours_of_curves_can_be_read_as_words(palette: Palette) -> None:
     for title in (*TITLES, "Induction", "Previous token", "Self"):
-        assert contrast(charts_lab.colour_of(palette, title), palette.background) >= 4.5, title
+        assert contrast(vega.colour_of(palette, title), palette.background) >= 4.5, title

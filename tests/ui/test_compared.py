@@ -18,9 +18,11 @@ from icl_core.evaluation.study import study_cells
 from icl_core.models.listing import embedded_members, list_checkpoints
 from icl_core.pretraining.members import MEMBERS
 from icl_core.records import CellRecord
-from pages.ui import charts_compared, charts_competition, compared, suite
-from pages.ui.axes import x_axis
-from pages.ui.theme import LIGHT
+from pages.ui.charts import several
+from pages.ui.charts.axes import x_axis
+from pages.ui.charts.several import accumulation_chart
+from pages.ui.charts.theme import LIGHT
+from pages.ui.data import compared, suite
 from tests.support.made_up import CURVES, made_up_record, made_up_study, refs_of
 
 STEPS = (0, 660, 1100, 1540, 2200, 3300)
@@ -72,7 +74,7 @@ def charts(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
         alt.Chart.from_dict(figure, validate=True)
         kept[key] = [row for rows in figure["datasets"].values() for row in rows]
 
-    monkeypatch.setattr("pages.ui.blocks.chart", keep)
+    monkeypatch.setattr("pages.ui.panels.blocks.chart", keep)
     return kept
 
 
@@ -179,10 +181,10 @@ def test_charts_of_models_compared_are_valid() -> None:
     ]  # fmt: skip
     axis = x_axis([0.0, 1.0], quantity="share", scale="linear")
     for figure in (
-        charts_compared.level_chart(level, LIGHT, title="Ratio", percent=True),
-        charts_compared.scatter_chart([point, {**point, "run": "m"}], LIGHT),
-        charts_compared.occurrence_chart([bar], LIGHT, runs=[bar]),
-        charts_compared.accumulated_chart(curve, axis, LIGHT),
-        charts_competition.accumulation_chart(curve, curve, axis, palette=LIGHT),
+        several.level_chart(level, LIGHT, title="Ratio", percent=True),
+        several.scatter_chart([point, {**point, "run": "m"}], LIGHT),
+        several.occurrence_chart([bar], LIGHT, runs=[bar]),
+        several.accumulated_chart(curve, axis, LIGHT),
+        accumulation_chart(curve, curve, axis, palette=LIGHT),
     ):
         alt.Chart.from_dict(figure, validate=True)

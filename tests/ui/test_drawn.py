@@ -18,10 +18,16 @@ from streamlit.testing.v1 import AppTest
 
 from icl_core.analysis.fusion.gains import GainRow
 from icl_core.evaluation.store import Store
+from pages.competition import vega as competition_vega
+from pages.dynamics.vega import label_share_chart
 from pages.fusion import sentences
-from pages.ui import charts, charts_competition, charts_fusion, frame, sheet, words
-from pages.ui.axes import free_spots, x_axis
-from pages.ui.theme import DARK, LIGHT, Figure, Palette, label_colours
+from pages.fusion import vega as fusion_vega
+from pages.ui.charts.axes import free_spots, x_axis
+from pages.ui.charts.marks import margin_words
+from pages.ui.charts.theme import DARK, LIGHT, Figure, Palette, label_colours
+from pages.ui.files import sheet
+from pages.ui.panels import frame
+from pages.ui.words import written
 from tests.support import drawn
 from tests.support.catalogue import LABELS, MODULES, STEPS, catalogue
 from tests.support.colours import contrast
@@ -188,7 +194,7 @@ def test_a_label_has_one_colour_in_all_charts(palette: Palette) -> None:
             {"checkpoint": c, "label": w, "share": 0.5, "order": o} for c in checkpoints for o, w in enumerate(LABELS)
         ]
 
-    first, second = (charts.label_share_chart(shares(names), palette) for names in ("01", "0123"))
+    first, second = (label_share_chart(shares(names), palette) for names in ("01", "0123"))
     assert first["encoding"]["color"]["scale"] == second["encoding"]["color"]["scale"]
     assert first["encoding"]["color"]["scale"]["domain"] == list(LABELS)
 
@@ -267,7 +273,7 @@ def in_a_browser(value: float, pattern: str) -> str:
 def test_sentence_table_and_chart_say_one_number(gain: float) -> None:
     row = GainRow(None, 0.5 + gain, 0.5, gain, gain, gain, 0.1, 0.1, 5, 100)
     sentence = sentences.gain_text(row).split(" points")[0]
-    table = in_a_browser(words.in_points(gain), "+.1f")  # st.column_config.NumberColumn(format="%+.1f")
+    table = in_a_browser(written.in_points(gain), "+.1f")  # st.column_config.NumberColumn(format="%+.1f")
     part = {
         "interval": 0,
         "x": 0,
@@ -278,15 +284,15 @@ def test_sentence_table_and_chart_say_one_number(gain: float) -> None:
         "intensity": 1.0,
         "certainty": 1,
     }
-    figure = charts_competition.plane_chart([part | {"delta_tr": gain, "delta_tl": -gain}], LIGHT, epsilon=0.01)
+    figure = competition_vega.plane_chart([part | {"delta_tr": gain, "delta_tl": -gain}], LIGHT, epsilon=0.01)
     (chart,) = set(re.findall(r"Change of TR: ([^%]*)%", vl_convert.vegalite_to_svg({**figure, "width": 400})))
     assert sentence == table == (chart if abs(gain) > 1e-12 else "+0.0")
 
 
 @pytest.mark.parametrize("value", [0.6825, 0.5485, 0.00055, 1 / 3, 0.99951, 0.0])
 def test_percent_is_what_a_tooltip_shows(value: float) -> None:
-    assert words.percent(value) == in_a_browser(value, ".1%").replace("%", " %")
-    assert words.percent(value) == in_a_browser(words.in_percent(value), ".1f") + " %"
+    assert written.percent(value) == in_a_browser(value, ".1%").replace("%", " %")
+    assert written.percent(value) == in_a_browser(written.in_percent(value), ".1f") + " %"
 
 
 # Figures for paper
@@ -317,9 +323,9 @@ def test_a_figure_has_every_panel_with_its_rows() -> None:
 
 def test_the_names_of_marks_above_the_plot_meet_no_pole() -> None:
     marks = [{"w": w, "label": "a name"} for w in (0.5, 0.517, 0.523, 0.0, 1.0)]
-    lines = {row["w"]: line for row, line in charts_fusion.flag_lines(marks)}
+    lines = {row["w"]: line for row, line in fusion_vega.flag_lines(marks)}
     assert lines[0.5] > lines[0.517] > lines[0.523] and lines[1.0] == 0
-    assert charts.margin_words([], [], x_axis(STEPS), palette=LIGHT, domain=(0.0, 1.0), height=100)
+    assert margin_words([], [], x_axis(STEPS), palette=LIGHT, domain=(0.0, 1.0), height=100)
 
 
 def test_the_file_of_dynamics_has_every_model(
@@ -330,7 +336,7 @@ def test_the_file_of_dynamics_has_every_model(
         fill(store, dataclasses.replace(made_up_study(n_test=40), checkpoints=refs_of(model)))
     store.close()
     given: list[sheet.Draw] = []
-    monkeypatch.setattr("pages.ui.blocks.table", lambda rows, *, draw, **options: given.append(draw))
+    monkeypatch.setattr("pages.ui.panels.blocks.table", lambda rows, *, draw, **options: given.append(draw))
     app = open_page(
         "dynamics", model=["someone-model", "other-model"], task=["sst2", "mrpc"], tab="Table and downloads"
     )

@@ -18,7 +18,7 @@ from streamlit.testing.v1 import AppTest
 from icl_core.evaluation.fusion_data import fusion_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_digest, study_from_json
-from pages.ui.facts import MOST_CHARACTERS, Facts
+from pages.ui.files.facts import MOST_CHARACTERS, Facts
 from tests.support.hostile import ACTING, FORMULAS, SCRIPTS
 from tests.support.made_up import fill, made_up_study
 

@@ -30,8 +30,9 @@ from icl_core.records import CheckpointRef
 from pages.dynamics import sentences as dynamics
 from pages.dynamics.computed import ShownCurves
 from pages.dynamics.controls import CurveStyle
-from pages.ui import cached, findings
-from pages.ui.controls import View
+from pages.ui.controls.analysis import View
+from pages.ui.data import cached
+from pages.ui.words import findings
 from tests.support.made_up import made_up_study
 from tests.support.said import after, assert_well_formed, numbers
 
@@ -256,7 +257,7 @@ def test_dynamics_says_a_sentence_for_each_of_three_models_and_counts_the_others
     n_models: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr("pages.ui.blocks.finding", said.append)
+    monkeypatch.setattr("pages.ui.panels.blocks.finding", said.append)
     names = [f"model{chr(97 + at)}" for at in range(n_models)]
     shown = {name: curves_of(model=name, random=(FALL, RISE, STILL)[at % 3]) for at, name in enumerate(names)}
     style = CurveStyle("step", "linear", bands=True, overlaid=False, instead="")

@@ -14,7 +14,7 @@ from icl_core.analysis.trajectories import setting_values
 from icl_core.evaluation.fusion_data import collect_results, fusion_study, mixing_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study
-from pages.ui.charts_fusion import MOVABLE
+from pages.fusion.vega import MOVABLE
 from tests.support.made_up import fill, made_up_study, refs_of
 
 

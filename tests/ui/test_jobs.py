@@ -262,7 +262,7 @@ def test_a_long_cost_question_is_a_job_with_its_answer_in_place(
 def test_a_count_that_takes_too_long_is_given_up_and_offered_as_a_job(
     open_page: Callable[..., AppTest], asked: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pages.ui.costs.QUICK_SECONDS", -1.0)
+    monkeypatch.setattr("pages.ui.panels.costs.QUICK_SECONDS", -1.0)
     app = open_page("evaluate", **OPTIONS)
     assert "takes longer than a page can wait" in words(app)
     assert "count-cost-study" in [button.key for button in app.button]

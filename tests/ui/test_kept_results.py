@@ -9,7 +9,7 @@ import pytest
 import streamlit as st
 
 from icl_core.evaluation.study import Study
-from pages.ui import cached
+from pages.ui.data import cached
 from tests.support.made_up import made_up_study
 
 

@@ -15,7 +15,7 @@ from icl_core.evaluation.fusion_data import fusion_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_to_json
 from icl_core.models.listing import embedded_members, list_checkpoints, local_checkpoints
-from pages.ui import selection
+from pages.ui.controls import selection
 from tests.support.made_up import fill, made_up_study, refs_of
 from tests.support.sentences import assert_one_sentence
 from tests.support.tiny_models import save_trajectory

@@ -10,8 +10,8 @@ import vl_convert
 from fontTools.pens.boundsPen import BoundsPen
 from fontTools.svgLib.path import parse_path
 
-from pages.ui import sheet
-from pages.ui.outlines import outlined
+from pages.ui.files import sheet
+from pages.ui.files.outlines import outlined
 from tests.support.catalogue import catalogue
 
 SVG = "{http://www.w3.org/2000/svg}"

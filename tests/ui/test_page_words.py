@@ -19,7 +19,7 @@ from icl_core.records import CheckpointRef
 from pages.evaluate import form, preflight
 from pages.home import parts as home
 from pages.playground import views
-from pages.ui.words import percent
+from pages.ui.words.written import percent
 from tests.support.said import after, numbers
 
 TR = CheckpointRef("hub", "early", "step440", "hub", "a/early", 440)

@@ -20,7 +20,7 @@ from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointIdentity
 from icl_core.settings import project_path
-from pages.ui import charts as charts_module
+from pages.ui.charts.curves import ability_chart
 from tests.support.made_up import fill, made_up_study, refs_of
 from tests.support.own_folders import lay_run
 
@@ -145,13 +145,13 @@ def test_competition_shades_as_clear_what_the_measure_calls_clear(
     open_page: Callable[..., AppTest], fill_store: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[set[float]] = []
-    draw = charts_module.ability_chart
+    draw = ability_chart
 
     def note(*args: Any, phases: Any = (), **look: Any) -> Any:
         drawn.append({phase["strength"] for phase in phases})
         return draw(*args, phases=phases, **look)
 
-    monkeypatch.setattr(charts_module, "ability_chart", note)
+    monkeypatch.setattr("pages.competition.chart.ability_chart", note)
     fill_store()
     for least, strength in ((0.0, 0.85), (1.01, 0.35)):
         monkeypatch.setattr(competition, "CLEAR_CERTAINTY", least)
@@ -335,7 +335,7 @@ def test_without_the_export_packages_a_page_says_what_they_give(
     query = {"model": study.checkpoints[0].model, "tab": "Table and downloads"}
     files = ("Chart as HTML", "SVG")
     assert {button.label for button in open_page("dynamics", **query).get("download_button")} >= {"CSV", *files}
-    monkeypatch.setattr("pages.ui.exports.can_draw", lambda: False)
+    monkeypatch.setattr("pages.ui.files.exports.can_draw", lambda: False)
     app = open_page("dynamics", **query)
     labels = {button.label for button in app.get("download_button")}
     assert "Chart as JSON" in labels and not labels & set(files)

@@ -15,10 +15,10 @@ from icl_core.analysis.statistics import PearsonResult
 from icl_core.records import CheckpointRef
 from icl_core.registry.paper import INTENSITY_ICL_R, PAPER_MODELS, TABLE_7, Reported
 from pages.paper import figures, parts, tables
-from pages.ui import side_by_side
-from pages.ui.controls import View
-from pages.ui.side_by_side import SideBySide, correlation_words
-from pages.ui.theme import LIGHT
+from pages.ui.charts.theme import LIGHT
+from pages.ui.controls.analysis import View
+from pages.ui.panels import side_by_side
+from pages.ui.panels.side_by_side import SideBySide, correlation_words
 from tests.support.said import after, numbers
 
 ROLES = tuple(PAPER_MODELS)
@@ -54,7 +54,7 @@ def seen_of(stand_ins: Mapping[str, str], models: Sequence[str], epsilon: float 
 @pytest.fixture
 def finding(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], str]:
     said: list[str] = []
-    monkeypatch.setattr("pages.ui.blocks.finding", said.append)
+    monkeypatch.setattr("pages.ui.panels.blocks.finding", said.append)
 
     def told(seen: Any) -> str:
         parts.finding(seen)
@@ -126,9 +126,9 @@ def test_the_difference_of_the_correlations_is_ours_minus_theirs(
     monkeypatch: pytest.MonkeyPatch, n_models: int, stand_ins: bool
 ) -> None:
     said = written(monkeypatch)
-    monkeypatch.setattr("pages.ui.side_by_side.scatter", lambda side: None)
-    monkeypatch.setattr("pages.ui.side_by_side.occurrence", lambda side: None)
-    monkeypatch.setattr("pages.ui.side_by_side.summary_table", lambda *args, **more: None)
+    monkeypatch.setattr("pages.ui.panels.side_by_side.scatter", lambda side: None)
+    monkeypatch.setattr("pages.ui.panels.side_by_side.occurrence", lambda side: None)
+    monkeypatch.setattr("pages.ui.panels.side_by_side.summary_table", lambda *args, **more: None)
     monkeypatch.setattr("pages.paper.figures._missing", lambda item, seen: None)
     models = list(COMPETES)[:n_models]
     seen = seen_of(dict(zip(models if stand_ins else (), models, strict=False)), models)
@@ -187,9 +187,9 @@ def test_the_ratio_of_a_field_of_table_7_is_over_its_own_intervals() -> None:
 
 def test_mean_intensity_of_each_model_is_over_its_own_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr("pages.ui.side_by_side.blocks.chart", lambda *args, **more: None)
-    monkeypatch.setattr("pages.ui.side_by_side.frame.palette", lambda: LIGHT)
-    monkeypatch.setattr("pages.ui.side_by_side.st.caption", said.append)
+    monkeypatch.setattr("pages.ui.panels.side_by_side.blocks.chart", lambda *args, **more: None)
+    monkeypatch.setattr("pages.ui.panels.side_by_side.frame.palette", lambda: LIGHT)
+    monkeypatch.setattr("pages.ui.panels.side_by_side.st.caption", said.append)
     side = seen_of({}, ["one", "two", "three"]).side
     side_by_side.accumulated(side, side.groups, key="x")
     assert numbers(said[0].replace("0/0", "")) == [1.0, 2, 0.5, 2, 0.0, 2]

@@ -71,7 +71,7 @@ def test_a_repeated_control_that_is_used_sets_the_other_and_stays(
 def _changing() -> None:
     import streamlit as st
 
-    from pages.ui.pickers import one_of, several_of, step_of
+    from pages.ui.controls.pickers import one_of, several_of, step_of
 
     names = ["step 1", "step 100"] if st.session_state.get("fewer") else ["step 1", "step 100", "step 990"]
     one_of("One", names, key="one", default=names[-1])
@@ -121,4 +121,4 @@ def test_controls_over_changing_options_are_drawn_in_one_place() -> None:
             )
             if call.func.attr in CONTROLS and not rewritten and not _is_fixed(call.args[1]):
                 refused.append(f"{path.name}:{call.lineno}")
-    assert not refused, f"draw them with pages/ui/pickers.py: {refused}"
+    assert not refused, f"draw them with pages/ui/controls/pickers.py: {refused}"

@@ -17,7 +17,7 @@ from icl_core.pretraining.tokenizer import make_tokenizer
 from icl_core.records import CheckpointRef
 from icl_core.registry.tasks import embedded_tasks, get_task
 from pages.playground import views
-from pages.ui.charts_playground import COLUMNS, token_rows
+from pages.playground.vega import COLUMNS, token_rows
 from tests.support.tiny_models import save_checkpoint
 
 
@@ -61,7 +61,7 @@ def page(
     Thread.broken = Thread.asked = 0
     monkeypatch.setattr(playground, "start_workers", Thread)
     monkeypatch.setattr("pages.playground.form._models", lambda: ["run"])
-    monkeypatch.setattr("pages.ui.cached.checkpoints_of", lambda model: tuple(refs) if model == "run" else ())
+    monkeypatch.setattr("pages.ui.data.cached.checkpoints_of", lambda model: tuple(refs) if model == "run" else ())
 
     def opened(**query: str) -> AppTest:
         app = open_page("playground", demos="None", **query)

@@ -13,7 +13,7 @@ from icl_core.evaluation.study import Study
 from icl_core.evaluation.told import row_sentences
 from icl_core.models.listing import local_checkpoints
 from icl_core.registry.tasks import task_name
-from pages.ui.words import plain
+from pages.ui.words.written import plain
 from tests.support.rows import csv_text, plain_rows, read, write
 from tests.support.tiny_models import save_trajectory
 

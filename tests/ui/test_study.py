@@ -11,7 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from icl_core.evaluation.store import Store
-from pages.ui.selection import KEYS
+from pages.ui.controls.selection import KEYS
 from tests.support.links import open_link, said
 from tests.support.made_up import fill, made_up_study, refs_of
 from tests.support.own_folders import lay_run

@@ -23,9 +23,11 @@ from icl_core.evaluation.store import Store
 from icl_core.records import CheckpointRef
 from icl_core.registry.families import FAMILIES, MODELS, Model, known_checkpoints
 from icl_core.registry.step_units import UNIT_WORDS, number_words
-from pages.ui import controls, findings, rows
-from pages.ui.axes import ORDER_TITLE
-from pages.ui.exports import as_csv
+from pages.ui.charts.axes import ORDER_TITLE
+from pages.ui.controls import analysis
+from pages.ui.data import rows
+from pages.ui.files.exports import as_csv
+from pages.ui.words import findings
 from tests.support.made_up import fill, made_up_study, refs_of
 
 LISTED = [model for model in MODELS.values() if known_checkpoints(model)]
@@ -56,7 +58,7 @@ def test_axis_sentence_table_and_file_of_every_model_say_its_unit(model: Model) 
     axis = rows.training_axis([places], quantity="step")
     assert axis.title == axis.encode().to_dict()["title"] == words.title
     assert list(places.values()) == [float(ref.step or 0) for ref in refs]
-    assert controls.own_title(refs) == words.plural.capitalize()
+    assert analysis.own_title(refs) == words.plural.capitalize()
     last = number_words(unit, refs[-1].step or 0)
     curves = curves_of(refs)
     assert f"At {last}, **" in findings.curves_sentence(curves, ()).replace("\\", "")

@@ -1,0 +1,1 @@
+"""Charts: axes, colours, marks, and the charts that more than one page draws."""

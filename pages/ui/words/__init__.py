@@ -1,0 +1,1 @@
+"""How numbers and names are written, and the sentences that more than one page says."""
