@@ -144,6 +144,15 @@ def test_imports_point_to_earlier_layers(path):
             assert layer_of[target] < layer_of[source], f"{who} imports {module}"
 
 
+def test_no_two_classes_have_one_name():
+    places: dict[str, list[str]] = {}
+    for path in ALL_FILES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name.lstrip("_"), []).append(module_of(path))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
 @for_each_core_file
 def test_the_core_never_draws_and_never_imports_pages(path):
     roots = {module.split(".")[0] for module, _ in imports_of(tree_of(path))}

@@ -116,7 +116,7 @@ def _fuse(options: argparse.Namespace) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Further:
+class _AskedMember:
     """A further member as it was asked for; the checkpoint is ``best``, a number or a name."""
 
     label_setting: LabelSetting
@@ -124,16 +124,16 @@ class _Further:
     checkpoint: str
 
 
-def _further(text: str) -> _Further:
+def _further(text: str) -> _AskedMember:
     role, _, rest = text.partition(":")
     setting = next((setting for setting, name in ROLE_BY_SETTING.items() if name == role.strip().upper()), None)
     model, _, checkpoint = rest.strip().partition("@")
     if setting is None or not model:
         raise StudyError(f"{text!r} names no further member; give it as TR:model, TL:model@checkpoint or ICL:model.")
-    return _Further(setting, model, checkpoint or "best")
+    return _AskedMember(setting, model, checkpoint or "best")
 
 
-def _further_member(results: FusionResults, asked: _Further, options: argparse.Namespace) -> MemberResults:
+def _further_member(results: FusionResults, asked: _AskedMember, options: argparse.Namespace) -> MemberResults:
     model = _splits(results, asked.model)
     checkpoint = _checkpoint(model.test.checkpoints, asked.checkpoint)
     return choose_member(model, asked.label_setting, checkpoint=checkpoint, normalisation=options.normalisation)

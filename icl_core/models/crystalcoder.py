@@ -110,7 +110,7 @@ class _SwiGLU(nn.Module):
         return projected
 
 
-class _Block(nn.Module):
+class _CrystalLayer(nn.Module):
     """Pre-norm attention and feed-forward, each added to the stream."""
 
     def __init__(self, config: CrystalCoderConfig, layer_idx: int) -> None:
@@ -129,7 +129,7 @@ class _Block(nn.Module):
 class _PreTrained(PreTrainedModel):  # type: ignore[misc]
     config_class = CrystalCoderConfig
     base_model_prefix = "transformer"
-    _no_split_modules = ["_Block"]  # noqa: RUF012 - declared so by transformers
+    _no_split_modules = ["_CrystalLayer"]  # noqa: RUF012 - declared so by transformers
     _supports_sdpa = True
     _supports_attention_backend = True
 
@@ -146,7 +146,7 @@ class CrystalCoderModel(_PreTrained):
     def __init__(self, config: CrystalCoderConfig) -> None:
         super().__init__(config)
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
-        self.h = nn.ModuleList([_Block(config, layer) for layer in range(config.n_layer)])
+        self.h = nn.ModuleList([_CrystalLayer(config, layer) for layer in range(config.n_layer)])
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.post_init()
 

@@ -22,11 +22,11 @@ from pages.ui.files.sheet import Panel
 from pages.ui.panels import blocks, frame
 from pages.ui.words.written import legible, plain
 
-__all__ = ["Layout", "layout_of", "panels"]
+__all__ = ["PanelLayout", "layout_of", "panels"]
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class PanelLayout:
     """How the curves lie on the page.
 
     Attributes:
@@ -67,7 +67,7 @@ class Layout:
         ]
 
 
-def layout_of(shown: ShownCurves) -> Layout:
+def layout_of(shown: ShownCurves) -> PanelLayout:
     """One chart for one model or for all overlaid, else one per model; axes are shared."""
     placed = {model: shown.rows_of(model) for model in shown.curves}
     everything = [row for part, _ in placed.values() for row in part]
@@ -77,7 +77,7 @@ def layout_of(shown: ShownCurves) -> Layout:
         [*(row[low] for row in everything), *heights], [*(row[high] for row in everything), *heights]
     )
     is_one = shown.style.overlaid or len(placed) == 1
-    return Layout(
+    return PanelLayout(
         shown,
         placed,
         groups=[list(placed)] if is_one else [[model] for model in placed],

@@ -46,7 +46,7 @@ from pages.ui.data import cached
 __all__ = [
     "Asked",
     "Comparison",
-    "Further",
+    "FurtherMember",
     "Menu",
     "ablation",
     "comparison",
@@ -62,7 +62,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Further:
+class FurtherMember:
     """A member beside the TR and the TL member; without a checkpoint the one that is best on the development set."""
 
     model: str
@@ -94,7 +94,7 @@ class Asked:
     tl: CheckpointRef | None
     measure: Measure
     normalisation: Normalisation
-    further: tuple[Further, ...] = ()
+    further: tuple[FurtherMember, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

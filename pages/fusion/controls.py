@@ -10,7 +10,7 @@ from icl_core.analysis.fusion.members import ROLE_BY_SETTING
 from icl_core.evaluation.study import Study
 from icl_core.records import LABEL_SETTINGS, CheckpointRef
 from pages.fusion import computed
-from pages.fusion.computed import Asked, Comparison, Further, Menu
+from pages.fusion.computed import Asked, Comparison, FurtherMember, Menu
 from pages.ui.controls import analysis, selection
 from pages.ui.controls.pickers import one_of, several_of
 from pages.ui.panels import blocks
@@ -72,7 +72,7 @@ def ask(study: Study) -> Asked:
     return Asked(study, tr_model, tl_model, tr, tl, measure, normalisation, further)
 
 
-def _further(found: dict[str, Menu], pair: tuple[str, str], *, by_hand: bool) -> tuple[Further, ...]:
+def _further(found: dict[str, Menu], pair: tuple[str, str], *, by_hand: bool) -> tuple[FurtherMember, ...]:
     """A third and a fourth member, in any role; chosen on dev, a model can play a role once."""
     options = {
         f"{legible(model)} ({role})": (model, setting)
@@ -96,7 +96,7 @@ def _further(found: dict[str, Menu], pair: tuple[str, str], *, by_hand: bool) ->
         model, setting = options[name]
         refs = found[model].by_setting[setting]
         ref = _checkpoint(f"{name} checkpoint", f"further_at_{index}", refs) if by_hand else None
-        chosen.append(Further(model, setting, ref))
+        chosen.append(FurtherMember(model, setting, ref))
     return tuple(chosen)
 
 

@@ -298,10 +298,9 @@ def test_pages_are_short() -> None:
 
 def test_the_pages_side_loads_without_torch() -> None:
     code = (
-        "import sys; import pages.ui.frame, pages.ui.blocks, pages.evaluate.form, pages.evaluate.preflight, "
-        "pages.evaluate.jobs_view, pages.evaluate.timeline, pages.dynamics.tabs, pages.competition.tabs, "
-        "pages.fusion.tabs, pages.playground.views, pages.playground.form, "
-        "pages.home.parts; print([n for n in ('torch', 'transformers', 'datasets') if n in sys.modules])"
+        "import sys; from pages.ui.server.early import import_pages; import_pages(); "
+        "assert 'pages.ui.panels.blocks' in sys.modules and 'pages.playground.vega' in sys.modules; "
+        "print([n for n in ('torch', 'transformers', 'datasets') if n in sys.modules])"
     )
     shown = subprocess.run(
         [sys.executable, "-c", code], cwd=project_path(), capture_output=True, text=True, check=True, timeout=120
