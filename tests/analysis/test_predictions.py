@@ -10,7 +10,7 @@ import pytest
 
 from icl_core.analysis.predictions import collect_predictions, correct, normalised_scores, predicted_labels
 from icl_core.analysis.trajectories import ability_curves
-from icl_core.errors import StudyError
+from icl_core.errors import StudyError, UnknownNameError
 from icl_core.records import CellRecord
 
 Make = Callable[..., CellRecord]
@@ -86,6 +86,14 @@ def test_three_normalisations_hand_worked(make_record: Make) -> None:
     assert predicted_labels(scores, normalisation="calibrated")[0, 0].tolist() == [1, 1]
     np.testing.assert_allclose(normalised_scores(scores, normalisation="calibrated")[0, 0], [[-2, -1], [-1, 1]])
     assert correct(scores, normalisation="calibrated").tolist() == [[[True, True]]]
+
+
+def test_an_unknown_normalisation_is_refused(make_record: Make) -> None:
+    """Whatever was not called per_token or calibrated was the sum without a word."""
+    scores = collect_predictions([make_record([0, 0], [1, 1])])["m-1"].settings["t", "gold"]
+    for unknown in (normalised_scores, predicted_labels, correct):
+        with pytest.raises(UnknownNameError, match="no normalisation tokens; there are: sum, per_token, calibrated"):
+            unknown(scores, normalisation="tokens")  # type: ignore[arg-type]
 
 
 def test_missing_cells_predict_nothing(make_record: Make) -> None:

@@ -21,7 +21,7 @@ from icl_core.analysis.statistics import (
     sign_flip_test,
     studentised,
 )
-from icl_core.errors import StudyError
+from icl_core.errors import StudyError, UnknownNameError
 
 
 def test_measures_hand_worked() -> None:
@@ -31,6 +31,12 @@ def test_measures_hand_worked() -> None:
     assert measure_of(predicted, gold, measure="balanced_accuracy") == pytest.approx((3 / 4 + 1 / 2 + 0) / 3)
     # label 0: 4 named, 4 gold, 3 hits; label 1: 3 named, 2 gold, 1 hit; label 2: never named.
     assert measure_of(predicted, gold, measure="macro_f1") == pytest.approx((2 * 3 / 8 + 2 * 1 / 5 + 0) / 3)
+
+
+def test_an_unknown_measure_is_refused() -> None:
+    """Whatever was not called accuracy or balanced_accuracy was macro F1 without a word."""
+    with pytest.raises(UnknownNameError, match="no measure balanced; there are: accuracy, balanced_accuracy, macro_f1"):
+        measure_of(np.array([0, 1]), np.array([0, 1]), measure="balanced")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("measure", ["accuracy", "balanced_accuracy", "macro_f1"])
