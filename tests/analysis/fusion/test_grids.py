@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from icl_core.analysis.fusion.answers import answer_scores, fused_answers, member_answers
@@ -17,67 +16,9 @@ from icl_core.analysis.fusion.selection import select_checkpoint
 from icl_core.analysis.fusion.weights import development_weights
 from icl_core.analysis.predictions import Predictions
 from icl_core.errors import StudyError
+from tests.support.fusion_by_hand import GOLD, STEPS, ByHand, ScoresFor
 
-FloatArray = npt.NDArray[np.float64]
-ScoresFor = Callable[[str, str], FloatArray]
-
-GOLD = {"a": [0, 0, 1, 1, 0, 1], "b": [0, 1, 2, 2, 1, 0]}
-STEPS = (0, 10, 20)
 ASKED: list[dict[str, Any]] = [{}, {"measure": "macro_f1"}, {"normalisation": "calibrated"}]
-
-
-class ByHand:
-    """The same numbers from the made-up scores alone, in plain steps."""
-
-    def __init__(self, scores_for: ScoresFor, *, measure: str = "accuracy", normalisation: str = "sum") -> None:
-        self.scores_for, self.measure, self.calibrated = scores_for, measure, normalisation == "calibrated"
-
-    def probs(self, cell: str, task: str) -> FloatArray:
-        scores = self.scores_for(cell, task)
-        if self.calibrated:
-            scores = scores - self.scores_for(f"{cell}content-free", task)[0]
-        return np.asarray(np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True))
-
-    def measured(self, probs: FloatArray, task: str) -> float:
-        named, gold = probs.argmax(axis=-1), np.array(GOLD[task])
-        if self.measure == "accuracy":
-            return float((named == gold).mean())
-        hits = [2 * np.sum((named == gold) & (gold == label)) for label in set(gold)]
-        counts = [np.sum(named == label) + np.sum(gold == label) for label in set(gold)]
-        return float(np.mean(np.divide(hits, counts)))
-
-    def dev_accuracy(self, model: str, step: int, setting: str, task: str) -> float:
-        cells = [f"{model}{step}{setting}{seed}{task}dev" for seed in (13, 21)]
-        return float(np.mean([self.probs(cell, task).argmax(axis=-1) == GOLD[task] for cell in cells]))
-
-    def best(self, model: str, setting: str) -> int:
-        means = [round(np.mean([self.dev_accuracy(model, step, setting, t) for t in GOLD]), 9) for step in STEPS]
-        return STEPS[means.index(max(means))]
-
-    def alone(self, model: str, step: int, setting: str) -> dict[str, float]:
-        return {
-            task: float(
-                np.mean(
-                    [self.measured(self.probs(f"{model}{step}{setting}{s}{task}test", task), task) for s in (13, 21)]
-                )
-            )
-            for task in GOLD
-        }
-
-    def fused(self, tr: tuple[str, int], tl: tuple[str, int]) -> dict[str, float]:
-        members = ((*tr, "random"), (*tl, "abstract"))
-        found = {}
-        for task in GOLD:
-            chance = 1 / self.probs("any", task).shape[-1]
-            excess = [max(round(self.dev_accuracy(*member, task) - chance, 9), 0) for member in members]
-            weights = [each / sum(excess) for each in excess] if sum(excess) else [0.5, 0.5]
-            values = []
-            for seed in (13, 21):
-                cells = [f"{model}{step}{setting}{seed}{task}test" for model, step, setting in members]
-                mixed = [w * self.probs(cell, task) for w, cell in zip(weights, cells, strict=True)]
-                values.append(self.measured(mixed[0] + mixed[1], task))
-            found[task] = float(np.mean(values))
-        return found
 
 
 @pytest.mark.parametrize("asked", ASKED)
@@ -92,17 +33,19 @@ def test_table_3_by_hand(
         ("none", "TL-best"),
     ]
     best, drawn, gold, alone = ablation_grid(splits, make_splits("m-2"), rules=rules, n_draws=3, seed=5, **asked)
-    tr, tl = by_hand.best("m-1", "random"), by_hand.best("m-2", "abstract")
-    assert best.scores.by_task == pytest.approx(by_hand.fused(("m-1", tr), ("m-2", tl)))
+    tr, tl = by_hand.ranked("m-1", "random")[0], by_hand.ranked("m-2", "abstract")[0]
+    assert best.scores.by_task == pytest.approx(by_hand.adaptive(("m-1", tr, "random"), ("m-2", tl, "abstract")))
     assert [(each.checkpoint.model, each.checkpoint.step, each.role) for each in best.members] == [
         ("m-1", tr, "TR"),
         ("m-2", tl, "TL"),
     ]
-    assert gold.scores.by_task == pytest.approx(by_hand.fused(("m-1", tr), ("m-2", by_hand.best("m-2", "gold"))))
-    assert alone.scores.by_task == pytest.approx(by_hand.alone("m-2", tl, "abstract"))
+    assert gold.scores.by_task == pytest.approx(
+        by_hand.adaptive(("m-1", tr, "random"), ("m-2", by_hand.ranked("m-2", "gold")[0], "abstract"))
+    )
+    assert alone.scores.by_task == pytest.approx(by_hand.alone(("m-2", tl, "abstract")))
     # Draws are keyed by the seed and the row's number: the TR member's position, then the TL member's.
     positions = np.random.default_rng([5, 1]).integers(3, size=(3, 2))
-    draws = [by_hand.fused(("m-1", STEPS[i]), ("m-2", STEPS[j])) for i, j in positions]
+    draws = [by_hand.adaptive(("m-1", STEPS[i], "random"), ("m-2", STEPS[j], "abstract")) for i, j in positions]
     assert drawn.scores.by_task == pytest.approx({task: np.mean([draw[task] for draw in draws]) for task in GOLD})
     assert [each.checkpoint.step for each in drawn.members] == [STEPS[i] for i in positions[0]]
     assert [row.n_draws for row in (best, drawn, gold, alone)] == [1, 3, 1, 1]
@@ -130,11 +73,11 @@ def test_pairs_by_hand(
     ]
     for i, tr in enumerate(STEPS):
         for j, tl in enumerate(STEPS):
-            expected = by_hand.fused(("m-1", tr), ("m-2", tl))
+            expected = by_hand.adaptive(("m-1", tr, "random"), ("m-2", tl, "abstract"))
             assert grid.value[i, j] == pytest.approx(np.mean(list(expected.values())))
     for values, model in ((grid.tr_gold, "m-1"), (grid.tl_gold, "m-2")):
         assert values.tolist() == pytest.approx(
-            [np.mean(list(by_hand.alone(model, step, "gold").values())) for step in STEPS]
+            [np.mean(list(by_hand.alone((model, step, "gold")).values())) for step in STEPS]
         )
 
 
