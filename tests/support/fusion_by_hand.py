@@ -61,7 +61,7 @@ class ByHand:
         return found
 
     def alone(self, member: Member) -> dict[str, float]:
-        return self.weighted([member], dict.fromkeys(GOLD, [1]))
+        return self.weighted([member], {task: [1] for task in GOLD})
 
     def equal(self, *members: Member) -> dict[str, float]:
         return self.weighted(members, dict.fromkeys(GOLD, [1 / len(members)] * len(members)))

@@ -75,7 +75,8 @@ def test_missing_seeds_tasks_checkpoints_and_development_results_are_named(
         collect_members([first, second], tasks=["a"])
     with pytest.raises(
         StudyError,
-        match=r"m-2 step0 \(abstract\) has no results on a \(split test\) for demo seeds \[21\]; evaluate them or leave the seeds out\.$",
+        match=r"m-2 step0 \(abstract\) has no results on a \(split test\) for demo seeds \[21\]; "
+        r"evaluate them or leave the seeds out\.$",
     ):
         collect_members([first, second], tasks=["a"], demo_seeds=(13, 21))
     with pytest.raises(StudyError, match="no abstract results on b"):
