@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from icl_core.analysis.fusion.members import ModelSplits
 from icl_core.analysis.predictions import collect_predictions
 from icl_core.analysis.statistics import hierarchical_band, replicate_task
 from icl_core.analysis.trajectories import ability_curves, baselines, paired_predictions, setting_values
@@ -178,10 +179,15 @@ def test_curves_say_what_they_are_of(make_record: Make, make_ref: MakeRef) -> No
     assert (curves.model, curves.measure, curves.normalisation) == ("m-1", "accuracy", "sum")
     assert (curves.tasks, curves.demo_seeds, curves.n_replicates) == (("a", "b"), (13, 21), 1000)
     assert curves.chance_by_task == {"a": 1 / 2, "b": 1 / 3} and curves.majority_by_task == {"a": 1 / 2, "b": 3 / 5}
-    same = ability_curves(predictions, n_replicates=1000, bootstrap_seed=0)
-    np.testing.assert_array_equal(curves.curves["random"].low, same.curves["random"].low)
     few = ability_curves(predictions, normalisation="calibrated", measure="macro_f1", n_replicates=3)
     assert (few.n_replicates, few.normalisation, few.measure) == (3, "calibrated", "macro_f1")
+
+
+def test_bands_are_those_of_seed_0_unless_another_is_given(splits: ModelSplits) -> None:
+    plain, same, other = ability_curves(splits.test), *(ability_curves(splits.test, bootstrap_seed=s) for s in (0, 1))
+    for setting, curve in plain.curves.items():
+        np.testing.assert_array_equal(curve.low, same.curves[setting].low)
+        assert not np.array_equal(curve.low, other.curves[setting].low)
 
 
 def test_every_reading_takes_the_scores_asked_for(make_record: Make) -> None:
