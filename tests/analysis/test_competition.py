@@ -218,3 +218,5 @@ def test_draws_are_keyed_by_the_seed_and_there_are_a_thousand() -> None:
     assert np.array_equal(floors[0].null_ratio, floors[1].null_ratio)
     assert not np.array_equal(floors[0].null_ratio, floors[2].null_ratio)
     np.testing.assert_allclose(plain.delta_tr, np.diff(np.mean([each.mean(axis=(1, 2)) for each in tr], axis=0)))
+    assert resample_correctness(tr, tl, n_replicates=7).deviations_tr.shape == (7, 2)
+    assert noise_floor(tr, tl, epsilon=0.01, n_replicates=7).null_ratio.shape == (7,)
