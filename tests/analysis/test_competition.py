@@ -138,7 +138,9 @@ def test_single_precision_is_worked_out_in_double() -> None:
     result = competition(tr, tl, epsilon=0.01)
     rise, fall = float(tr[1]) - float(tr[0]), float(tl[0]) - float(tl[1])
     assert result.delta_tr.tolist() == [rise] and result.delta_tl.tolist() == [-fall]
-    assert competition_measures(np.diff(tr), np.diff(tl), epsilon=0.01).intensity.dtype == np.float64
+    changes = np.diff(tr), np.diff(tl)
+    quotient = -float(changes[1][0]) / float(changes[0][0])
+    assert competition_measures(*changes, epsilon=0.01).intensity.tolist() == [quotient]
     assert result.mean_intensity == fall / rise
 
 
@@ -194,6 +196,8 @@ def test_the_standard_error_is_that_of_paired_examples_over_both_abilities() -> 
     np.testing.assert_allclose(one.deviations_tr.var(axis=0), variances, rtol=0.08)
     assert not one.deviations_tl.any() and one.n_seeds == 1
     assert one.standard_error == pytest.approx(np.sqrt(variances.sum() / 4), rel=0.04)
+    same = resample_changes([tr[:2]], [tr[:2]], [gold], n_replicates=5000)
+    assert same.standard_error == pytest.approx(np.sqrt(variances[0]), rel=0.04)
     # Two equal tasks are resampled apart, so the mean of them varies half as much.
     two = resample_changes([tr, tr], [tl, tl], [gold, gold], n_replicates=5000)
     assert two.standard_error == pytest.approx(np.sqrt(variances.sum() / 8), rel=0.04)
