@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -162,7 +163,8 @@ def made(model: str, family: str, tr: list[float], tl: list[float], final_icl: f
 
 def test_subsampling_joins_intervals() -> None:
     trajectory = made("m", "f", [0.4, 0.5, 0.3, 0.6, 0.7], [0.3, 0.2, 0.5, 0.4, 0.3], 0.9)
-    fewer = subsample(trajectory, n_intervals=2)
+    dropped = trajectory.checkpoints[1]
+    fewer = subsample(replace(trajectory, icl={dropped: 0.8, **trajectory.icl}), n_intervals=2)
     assert [ref.step for ref in fewer.checkpoints] == [0, 2, 4] and list(fewer.icl.values()) == [0.9]
     expected = competition([0.4, 0.3, 0.7], [0.3, 0.5, 0.3], epsilon=0.01)
     assert summarise(fewer, epsilon=0.01).competition.mean_intensity == expected.mean_intensity
