@@ -14,8 +14,9 @@ from icl_core.analysis.fusion.grids import ablation_grid, pair_grid
 from icl_core.analysis.fusion.members import MemberResults, ModelSplits, collect_members
 from icl_core.analysis.fusion.selection import select_checkpoint
 from icl_core.analysis.fusion.weights import development_weights
-from icl_core.analysis.predictions import Predictions
+from icl_core.analysis.predictions import Predictions, collect_predictions
 from icl_core.errors import StudyError
+from icl_core.records import CellRecord
 from tests.support.fusion_by_hand import GOLD, STEPS, ByHand, ScoresFor
 
 ASKED: list[dict[str, Any]] = [{}, {"measure": "macro_f1"}, {"normalisation": "calibrated"}]
@@ -104,6 +105,43 @@ def test_pairs_are_of_checkpoints_that_are_complete_in_both_splits(splits: Model
         nothing = without(nothing, at, "abstract")
     with pytest.raises(StudyError, match=r"^m-1 has no checkpoint with complete abstract results in both splits\.$"):
         pair_grid(splits, ModelSplits(nothing, splits.dev))
+
+
+def test_pairs_are_of_the_tasks_in_common(splits: ModelSplits, scores_for: ScoresFor) -> None:
+    by_hand = ByHand(scores_for)
+
+    def on_b(predictions: Predictions) -> Predictions:
+        settings = {at: scores for at, scores in predictions.settings.items() if at != ("a", "abstract")}
+        return dataclasses.replace(predictions, settings=settings)
+
+    grid = pair_grid(splits, ModelSplits(on_b(splits.test), on_b(splits.development())))
+    for i, tr in enumerate(STEPS):
+        for j, tl in enumerate(STEPS):
+            expected = by_hand.adaptive(("m-1", tr, "random"), ("m-1", tl, "abstract"))["b"]
+            assert grid.value[i, j] == pytest.approx(expected)
+        assert grid.tr_gold[i] == grid.tl_gold[i] == pytest.approx(by_hand.alone(("m-1", tr, "gold"))["b"])
+
+
+def test_weights_of_a_pair_are_those_of_the_seeds_that_are_fused(make_record: Callable[..., CellRecord]) -> None:
+    """TR is right under both seeds and TL guesses; a third seed, which only the development set has, says otherwise."""
+    sure, torn = [[-0.5, -1.0]] * 2, [[-3.0, -0.1]] * 2
+    test = [
+        make_record([0, 0], [0, 0], setting=setting, demo_seed=seed, loglikelihoods=scores)
+        for setting, scores in (("random", sure), ("abstract", torn))
+        for seed in (13, 21)
+    ]
+    right = {("random", 13): 2, ("random", 21): 2, ("random", 42): 0,
+             ("abstract", 13): 1, ("abstract", 21): 1, ("abstract", 42): 2}  # fmt: skip
+    dev = [
+        make_record([0] * hits + [1] * (2 - hits), [0, 0], setting=setting, demo_seed=seed, split="dev")
+        for (setting, seed), hits in right.items()
+    ]
+    splits = ModelSplits(collect_predictions(test)["m-1"], collect_predictions(dev, split="dev")["m-1"])
+    assert pair_grid(splits, splits).value.tolist() == [[1.0]]
+    fewer = [cell for cell in dev if cell.spec.demo_seed != 21]
+    patchy = ModelSplits(splits.test, collect_predictions(fewer, split="dev")["m-1"])
+    with pytest.raises(StudyError, match=r"^m-1 has no development results for demo seed 21; there are: 13, 42\.$"):
+        pair_grid(patchy, patchy)
 
 
 def test_pairs_of_different_rows_are_refused(splits: ModelSplits, make_splits: Callable[..., ModelSplits]) -> None:
