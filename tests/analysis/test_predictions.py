@@ -102,6 +102,7 @@ def test_three_normalisations_hand_worked(make_record: Make) -> None:
     assert predicted_labels(scores, normalisation="calibrated")[0, 0].tolist() == [1, 1]
     np.testing.assert_allclose(normalised_scores(scores, normalisation="calibrated")[0, 0], [[-2, -1], [-1, 1]])
     assert correct(scores, normalisation="calibrated").tolist() == [[[True, True]]]
+    assert correct(scores).tolist() == [[[False, False]]]
 
 
 def test_an_unknown_normalisation_is_refused(make_record: Make) -> None:
@@ -238,6 +239,11 @@ def test_labels_without_scores_are_placed_by_step_and_seed(make_record: Make, ma
     with pytest.raises(StudyError, match=r"^m-1 at step77 is not among the results: it has no results\.$"):
         predictions.checkpoint_index(make_ref(77))
     assert predictions.checkpoint_index(make_ref(10)) == 1
+
+
+def test_one_cell_without_scores(make_record: Make) -> None:
+    found = collect_predictions([labels_only(make_record([0, 0], [0, 1]), [1, 1], "per_token")])["m-1"]
+    assert predicted_labels(found.setting("t", "gold"), normalisation="per_token").tolist() == [[[1, 1]]]
 
 
 def test_only_the_models_own_exclusions_are_listed(make_record: Make, make_ref: MakeRef) -> None:
