@@ -75,7 +75,7 @@ def test_two_folders_of_one_name_are_refused(make_record: Make) -> None:
     one, two = at("folder", "/a/runs", 0), at("folder", "/b/runs", 10)
     for other, place in ((two, "/b/runs"), (at("hub", "someone/runs", 10), "a published model")):
         with pytest.raises(
-            StudyError, match=rf"different models called m-1 \(.*{place}.*\); evaluate one of them again"
+            StudyError, match=rf"different models called m-1 \(/a/runs, {place}\); evaluate one of them again"
         ):
             collect_predictions([one, other])
     assert len(collect_predictions([one, at("folder", "/a/runs", 10)])["m-1"].checkpoints) == 2
@@ -100,6 +100,7 @@ def test_three_normalisations_hand_worked(make_record: Make) -> None:
     assert predicted_labels(scores)[0, 0].tolist() == [0, 0]  # the second is a tie: lowest index
     assert predicted_labels(scores, normalisation="per_token")[0, 0].tolist() == [1, 0]
     assert predicted_labels(scores, normalisation="calibrated")[0, 0].tolist() == [1, 1]
+    np.testing.assert_allclose(normalised_scores(scores)[0, 0], [[-3, -4], [-2, -2]])
     np.testing.assert_allclose(normalised_scores(scores, normalisation="calibrated")[0, 0], [[-2, -1], [-1, 1]])
     assert correct(scores, normalisation="calibrated").tolist() == [[[True, True]]]
     assert correct(scores).tolist() == [[[False, False]]]
