@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from icl_core.errors import StudyError
+from icl_core.errors import StudyError, UnknownNameError
 from icl_core.records import SHARED_OPTIONS, CellKey, CellRecord, CellSpec, CheckpointRef, LabelSetting, Split
 from icl_core.registry.names import home_of, order_question, training_order
 
@@ -331,6 +331,9 @@ def normalised_scores(scores: SettingScores, *, normalisation: Normalisation = "
 
     Returns:
         (n_checkpoints, n_seeds, n_examples, n_choices) float64, nats up to a constant for each query.
+
+    Raises:
+        UnknownNameError: there is no such normalisation.
     """
     return _normalised(
         scores.loglikelihoods, normalisation, n_tokens=scores.n_tokens, content_free=scores.content_free[:, :, None, :]
@@ -369,6 +372,9 @@ def labels_of(
 
     Returns:
         (...) int16.
+
+    Raises:
+        UnknownNameError: there is no such normalisation.
     """
     if normalisation == "sum":
         return first_highest(loglikelihoods)
@@ -391,6 +397,8 @@ def _normalised(
         if content_free is None:
             raise ValueError("calibrated scores need those of the content-free query")
         return np.asarray(total - content_free)
+    if normalisation != "sum":
+        raise UnknownNameError(f"There is no normalisation {normalisation}; there are: {', '.join(NORMALISATIONS)}.")
     return total
 
 
@@ -402,6 +410,7 @@ def predicted_labels(scores: SettingScores | SettingLabels, *, normalisation: No
 
     Raises:
         ValueError: the labels alone were read, under another normalisation.
+        UnknownNameError: there is no such normalisation.
     """
     if isinstance(scores, SettingScores):
         labels = labels_of(

@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from icl_core.errors import StudyError
+from icl_core.errors import StudyError, UnknownNameError
 
 __all__ = [
     "MEASURES",
@@ -67,6 +67,9 @@ def measure_of(predicted: IntArray, gold: IntArray, *, measure: Measure) -> Floa
     and ``macro_f1`` the mean F1 (0 for one that is never hit), over the labels that occur in ``gold``. A label that is
     predicted but never gold lowers the others' F1 through recall and is not averaged in.
 
+    Raises:
+        UnknownNameError: there is no such measure.
+
     >>> float(measure_of(np.array([0, 0, 0, 0]), np.array([0, 0, 0, 1]), measure="balanced_accuracy"))
     0.5
     >>> float(measure_of(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), measure="macro_f1"))  # F1: 2/3 and 4/5
@@ -78,6 +81,8 @@ def measure_of(predicted: IntArray, gold: IntArray, *, measure: Measure) -> Floa
 
 def _weighted_measure(predicted: IntArray, gold: IntArray, *, counts: Float32Array, measure: Measure) -> FloatArray:
     """The measure with example e counted ``counts[r, e]`` times: (..., n_examples) -> (..., n_replicates)."""
+    if measure not in MEASURES:
+        raise UnknownNameError(f"There is no measure {measure}; there are: {', '.join(MEASURES)}.")
     if measure == "accuracy":
         n_counted = counts.sum(axis=1, dtype=np.float64)
         return np.asarray(_count(predicted == gold, counts) / n_counted)

@@ -237,7 +237,8 @@ def _chosen(
         if unknown or not chosen:
             listed = ", ".join(map(str, known)) or "none"
             asked = ", ".join(unknown) or "nothing"
-            raise StudyError(f"{predictions.model} has no results for {what} {asked}; there are: {listed}.")
+            results = "development results" if predictions.split == "dev" else "results"
+            raise StudyError(f"{predictions.model} has no {results} for {what} {asked}; there are: {listed}.")
     return tasks, seeds
 
 

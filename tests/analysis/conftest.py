@@ -114,7 +114,10 @@ def _scores(text: str, task: str) -> npt.NDArray[np.float64]:
 
 
 def _splits(model: str = "m-1", **change: Any) -> ModelSplits:
-    """Three steps, all settings, two tasks, two seeds, both splits, with scores that depend on their names alone."""
+    """Three steps, all settings, two tasks, two seeds, both splits, with scores that depend on their names alone.
+
+    Scores for the query without content are those of the name followed by "content-free", its first row.
+    """
     cells = [
         _record(
             [0] * 6,
@@ -125,7 +128,8 @@ def _splits(model: str = "m-1", **change: Any) -> ModelSplits:
             demo_seed=seed,
             n_labels=N_LABELS[task],
             model=model,
-            loglikelihoods=_scores(f"{model}{step}{setting}{seed}{task}{split}", task),
+            loglikelihoods=_scores(name := f"{model}{step}{setting}{seed}{task}{split}", task),
+            content_free=_scores(f"{name}content-free", task)[0],
             split=split,
             **change,
         )

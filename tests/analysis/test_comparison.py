@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +56,65 @@ def test_trajectory_and_summary_hand_worked(make_record: Make) -> None:
     assert summary.final_icl == 0.75 and summary.final_checkpoint.step == 20 and summary.n_intervals == 2
 
 
+# Hits of 4 at steps 0 and 10, by setting, task and seed; at step 0 calibration makes every answer label 1.
+UNEVEN = {
+    "random": {("a", 13): (3, 1), ("a", 21): (2, 2), ("b", 13): (4, 0), ("b", 21): (1, 1)},
+    "abstract": {("a", 13): (0, 2), ("a", 21): (1, 3), ("b", 13): (2, 2), ("b", 21): (4, 1)},
+    "gold": {("a", 13): (1, 2), ("a", 21): (1, 4), ("b", 13): (3, 3), ("b", 21): (1, 3)},
+}
+ACCURACY = (0, 0.25, 0.5, 0.75, 1)
+MACRO_F1 = (0, (2 / 5 + 0) / 2, 0.5, (4 / 5 + 2 / 3) / 2, 1)
+"""Of 4 answers to labels 0, 1, 0, 1, of which the first so many are right."""
+
+
+@pytest.mark.parametrize(
+    ("asked", "tasks", "seeds", "by_hits", "first"),
+    [
+        ({}, "ab", (13, 21), ACCURACY, None),
+        ({"measure": "macro_f1"}, "ab", (13, 21), MACRO_F1, None),
+        ({"task": "b"}, "b", (13, 21), ACCURACY, None),
+        ({"demo_seeds": (21,)}, "ab", (21,), ACCURACY, None),
+        ({"normalisation": "calibrated"}, "ab", (13, 21), ACCURACY, 0.5),
+    ],
+)
+def test_a_trajectory_is_of_the_tasks_seeds_scores_and_measure_asked_for(
+    make_record: Make,
+    asked: dict[str, Any],
+    tasks: str,
+    seeds: tuple[int, ...],
+    by_hits: tuple[float, ...],
+    first: float | None,
+) -> None:
+    cells = [
+        make_record(
+            [g if i < n else 1 - g for i, g in enumerate(GOLD)],
+            GOLD,
+            step=10 * at,
+            task=task,
+            demo_seed=seed,
+            setting=setting,
+            content_free=[3, 0] if at == 0 else [0, 0],
+        )
+        for setting, of_cells in UNEVEN.items()
+        for (task, seed), hits in of_cells.items()
+        for at, n in enumerate(hits)
+    ]
+    found = model_trajectory(collect_predictions(cells)["m-1"], **asked)
+    by_task = {
+        setting: [[np.mean([by_hits[of_cells[task, seed][at]] for seed in seeds]) for at in range(2)] for task in tasks]
+        for setting, of_cells in UNEVEN.items()
+    }
+    if first is not None:
+        by_task = {setting: [[first, values[1]] for values in of_tasks] for setting, of_tasks in by_task.items()}
+    np.testing.assert_allclose(found.tr_by_task, by_task["random"])
+    np.testing.assert_allclose(found.tl_by_task, by_task["abstract"])
+    np.testing.assert_allclose(found.tr, np.mean(by_task["random"], axis=0))
+    np.testing.assert_allclose(found.tl, np.mean(by_task["abstract"], axis=0))
+    np.testing.assert_allclose([found.icl[ref] for ref in found.checkpoints], np.mean(by_task["gold"], axis=0))
+    assert (found.model, found.family, found.tasks) == ("m-1", "fam", tuple(tasks))
+    assert [ref.step for ref in found.checkpoints] == [0, 10]
+
+
 def test_mean_first_and_by_task_are_different_quantities(make_record: Make) -> None:
     opposite = {"gold": [1, 1], "random": [1, 3], "abstract": [3, 1]}  # competes
     together = {"gold": [1, 1], "random": [1, 3], "abstract": [0, 4]}  # both rise, TL by twice as much
@@ -69,7 +130,10 @@ def test_checkpoints_that_lack_an_ability_are_left_out_and_icl_may_be_missing(ma
     trajectory = model_trajectory(collect_predictions(cells_of(make_record, hits))["m-1"])
     assert len(trajectory.checkpoints) == 3 and len(trajectory.icl) == 2
     assert summarise(trajectory, epsilon=0.01).final_icl is None
-    with pytest.raises(StudyError, match="m-1 has 1 checkpoints with complete TR and TL"):
+    with pytest.raises(
+        StudyError,
+        match=r"^m-1 has 1 checkpoints with complete TR and TL results on .* seeds; competition needs two\.$",
+    ):
         model_trajectory(collect_predictions(cells_of(make_record, {"random": [3, 1], "abstract": [2]}))["m-1"])
     with pytest.raises(StudyError, match="m-1 has 0 checkpoints"):
         model_trajectory(collect_predictions(cells_of(make_record, {"random": [3, 1]}))["m-1"])
@@ -84,7 +148,9 @@ def test_evenly_spread_keeps_both_ends_and_never_repeats() -> None:
             kept = evenly_spread(n_points, n_intervals)
             assert kept[0] == 0 and kept[-1] == n_points - 1 and len(set(kept)) == n_intervals + 1
     for n_intervals in (0, 17):
-        with pytest.raises(StudyError, match="checkpoints, there are 17"):
+        with pytest.raises(
+            StudyError, match=rf"^{n_intervals} intervals need {n_intervals + 1} checkpoints, there are 17\.$"
+        ):
             evenly_spread(17, n_intervals)
 
 
@@ -97,7 +163,8 @@ def made(model: str, family: str, tr: list[float], tl: list[float], final_icl: f
 
 def test_subsampling_joins_intervals() -> None:
     trajectory = made("m", "f", [0.4, 0.5, 0.3, 0.6, 0.7], [0.3, 0.2, 0.5, 0.4, 0.3], 0.9)
-    fewer = subsample(trajectory, n_intervals=2)
+    dropped = trajectory.checkpoints[1]
+    fewer = subsample(replace(trajectory, icl={dropped: 0.8, **trajectory.icl}), n_intervals=2)
     assert [ref.step for ref in fewer.checkpoints] == [0, 2, 4] and list(fewer.icl.values()) == [0.9]
     expected = competition([0.4, 0.3, 0.7], [0.3, 0.5, 0.3], epsilon=0.01)
     assert summarise(fewer, epsilon=0.01).competition.mean_intensity == expected.mean_intensity
@@ -119,6 +186,19 @@ def test_figure_two_over_models() -> None:
     assert (one.family, one.ratio, one.models) == ("one", 1.0, ("m0", "m1", "m2"))
     assert (two.family, two.ratio, two.models) == ("two", 0.5, ("m3", "m9"))
     assert intensity_against_icl(groups[:1]).r is None
+
+
+def test_the_points_of_a_draw_are_keyed_by_the_seed() -> None:
+    finals = [0.6, 0.55, 0.3, 0.56, 0.4, 0.5, 0.2, 0.45, 0.35]
+    groups = seed_groups(
+        [
+            summarise(made(f"m{i}", "f", [0.5, 0.48 - i / 100], [0.3, 0.4], icl), epsilon=0.01)
+            for i, icl in enumerate(finals)
+        ],
+        {},
+    )
+    result, same, other = intensity_against_icl(groups), *(intensity_against_icl(groups, seed=seed) for seed in (0, 1))
+    assert result == same and other.r == result.r and (other.low, other.high) != (result.low, result.high)
 
 
 def test_training_seeds_are_one_model_with_its_spread() -> None:

@@ -246,7 +246,9 @@ def test_other_measures_use_their_own_values() -> None:
 
 def test_shapes_that_do_not_pair_are_named() -> None:
     five, four = np.zeros((5, 2, 10), bool), np.zeros((4, 2, 10), bool)
-    with pytest.raises(StudyError, match="same tasks"):
+    with pytest.raises(
+        StudyError, match=r"^TR has 0 tasks and TL 0; the noise floor needs the same tasks, at least one\.$"
+    ):
         noise_floor([], [], epsilon=0.01)
     with pytest.raises(StudyError, match="TR has 1 tasks and TL 2"):
         noise_floor([five], [five, five], epsilon=0.01)
@@ -254,7 +256,17 @@ def test_shapes_that_do_not_pair_are_named() -> None:
         noise_floor([five], [four], epsilon=0.01)
     with pytest.raises(StudyError, match="Task 1"):
         noise_floor([five, four], [five, four], epsilon=0.01)
-    with pytest.raises(StudyError, match="at least two checkpoints"):
+    with pytest.raises(
+        StudyError, match=r"^Competition needs at least two checkpoints, there are 1: there is no interval\.$"
+    ):
         noise_floor([five[:1]], [five[:1]], epsilon=0.01)
+    noise_floor([five[:2]], [five[:2]], epsilon=0.01, n_replicates=2)
+    for shape in ((5, 2, 0), (5, 0, 10), (5, 20), (4, 2, 10)):
+        message = f"^Task 1: TR has shape {shape} and TL {shape}; both need the same (5 checkpoints, seeds, examples)."
+        with pytest.raises(StudyError, match=message.replace("(", r"\(").replace(")", r"\)")):
+            noise_floor([five, np.zeros(shape, bool)], [five, np.zeros(shape, bool)], epsilon=0.01)
+    answers = five.astype(np.int16)
+    with pytest.raises(StudyError, match=r"^Task 0: 9 gold labels for 10 examples\.$"):
+        resample_changes([answers], [answers], [np.zeros(9, np.int16)])
     with pytest.raises(StudyError, match="epsilon"):
         noise_floor([five], [five], epsilon=2)

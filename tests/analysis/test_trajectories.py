@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 
+from icl_core.analysis.fusion.members import ModelSplits
 from icl_core.analysis.predictions import collect_predictions
-from icl_core.analysis.trajectories import ability_curves, baselines, paired_predictions
+from icl_core.analysis.statistics import hierarchical_band, replicate_task
+from icl_core.analysis.trajectories import ability_curves, baselines, paired_predictions, setting_values
 from icl_core.errors import StudyError
 from icl_core.records import CellRecord, CheckpointRef
 
@@ -114,9 +117,11 @@ def test_order_of_records_does_not_matter(make_record: Make) -> None:
 
 def test_unknown_task_or_seed_is_named(make_record: Make) -> None:
     predictions = collect_predictions(grid(make_record))["m-1"]
-    with pytest.raises(StudyError, match="task zzz; there are: a, b"):
+    with pytest.raises(StudyError, match=r"^m-1 has no results for task zzz, y; there are: a, b\.$"):
+        ability_curves(predictions, task=("zzz", "a", "y"))
+    with pytest.raises(StudyError, match=r"task zzz; there"):
         ability_curves(predictions, task="zzz")
-    with pytest.raises(StudyError, match="demo seed 7"):
+    with pytest.raises(StudyError, match=r"^m-1 has no results for demo seed 7; there are: 13, 21\.$"):
         ability_curves(predictions, demo_seeds=(7,))
     with pytest.raises(StudyError, match="no results for demo seed nothing"):
         ability_curves(predictions, demo_seeds=())
@@ -124,7 +129,10 @@ def test_unknown_task_or_seed_is_named(make_record: Make) -> None:
 
 def test_competition_needs_both_abilities(make_record: Make) -> None:
     predictions = collect_predictions([make_record([0, 0], [0, 1]), make_record([0, 0], [0, 1], setting="random")])
-    with pytest.raises(StudyError, match="no TL results"):
+    with pytest.raises(StudyError, match=r"^m-1 has no TL results \(abstract labels\); evaluate them first\.$"):
+        paired_predictions(predictions["m-1"])
+    predictions = collect_predictions([make_record([0, 0], [0, 1]), make_record([0, 0], [0, 1], setting="abstract")])
+    with pytest.raises(StudyError, match=r"^m-1 has no TR results \(random labels\); evaluate them first\.$"):
         paired_predictions(predictions["m-1"])
 
 
@@ -132,3 +140,105 @@ def test_baselines_under_macro_f1() -> None:
     chance, majority = baselines([0, 0, 0, 1], n_labels=2, measure="macro_f1")
     assert majority == pytest.approx((2 * 0.75 / 1.75) / 2)
     assert chance == pytest.approx((2 * 0.75 * 0.5 / 1.25 + 2 * 0.25 * 0.5 / 0.75) / 2)
+    # A label that never occurs has no F1: 2 x 1/2 x 1/3 / (1/2 + 1/3) for both of the others.
+    assert baselines([0, 0, 1, 1], n_labels=3, measure="macro_f1") == pytest.approx((0.4, 1 / 3))
+    assert baselines([1, 1, 1, 0], n_labels=2) == (0.5, 0.75)
+
+
+def named(step: int, seed: int, n_labels: int) -> int:
+    """The label that every cell of ``grid`` answers throughout."""
+    return (step // 10 + (seed == 21)) % n_labels
+
+
+def test_bands_are_those_of_one_draw_for_all_settings_and_checkpoints(make_record: Make) -> None:
+    skip = {(10, "b", "random", 21), (0, "b", "gold", 13)}
+    predictions = collect_predictions(grid(make_record, skip=skip))["m-1"]
+    curves = ability_curves(predictions, measure="macro_f1", n_replicates=60, bootstrap_seed=4)
+    steps = {"gold": [10, 20], "random": [0, 20], "abstract": [0, 10, 20]}
+    for setting, curve in curves.curves.items():
+        tasks = []
+        for at, (task, gold, n) in enumerate((("a", GOLD_A, 2), ("b", GOLD_B, 3))):
+            answers = [[[named(step, seed, n)] * len(gold) for seed in (13, 21)] for step in steps[setting]]
+            rng = np.random.default_rng([4, at])
+            tasks.append(
+                replicate_task(np.array(answers), np.array(gold), measure="macro_f1", n_replicates=60, rng=rng)
+            )
+            band, found = hierarchical_band([tasks[-1]]), curve.by_task[task]
+            np.testing.assert_allclose(found.value, band.value)
+            np.testing.assert_allclose((found.low, found.high), (band.low, band.high))
+            np.testing.assert_allclose(found.by_seed, tasks[-1].value)
+        band = hierarchical_band(tasks)
+        np.testing.assert_allclose((curve.value, curve.low, curve.high), (band.value, band.low, band.high))
+        assert (curve.label_setting, [ref.step for ref in curve.checkpoints]) == (setting, steps[setting])
+
+
+def test_curves_say_what_they_are_of(make_record: Make, make_ref: MakeRef) -> None:
+    flagged = {make_ref(10): "flagged"}
+    predictions = collect_predictions(grid(make_record), excluded=flagged)["m-1"]
+    curves = ability_curves(predictions)
+    assert (curves.model, curves.measure, curves.normalisation) == ("m-1", "accuracy", "sum")
+    assert (curves.tasks, curves.demo_seeds, curves.n_replicates) == (("a", "b"), (13, 21), 1000)
+    assert curves.chance_by_task == {"a": 1 / 2, "b": 1 / 3} and curves.majority_by_task == {"a": 1 / 2, "b": 3 / 5}
+    few = ability_curves(predictions, normalisation="calibrated", measure="macro_f1", n_replicates=3)
+    assert (few.n_replicates, few.normalisation, few.measure) == (3, "calibrated", "macro_f1")
+
+
+def test_bands_are_those_of_seed_0_unless_another_is_given(splits: ModelSplits) -> None:
+    plain, same, other = ability_curves(splits.test), *(ability_curves(splits.test, bootstrap_seed=s) for s in (0, 1))
+    for setting, curve in plain.curves.items():
+        np.testing.assert_array_equal(curve.low, same.curves[setting].low)
+        assert not np.array_equal(curve.low, other.curves[setting].low)
+
+
+def test_every_reading_takes_the_scores_asked_for(make_record: Make) -> None:
+    """Both labels score alike but for the query without content: the sum names label 0, calibration label 1."""
+    cells = [
+        make_record([0] * 4, [0, 1, 1, 1], step=step, setting=setting, content_free=[3, 0])
+        for step, setting in product((0, 10), ("gold", "random", "abstract"))
+    ]
+    predictions = collect_predictions(cells)["m-1"]
+    for normalisation, label in (("sum", 0), ("calibrated", 1)):
+        options: dict[str, Any] = {"normalisation": normalisation}
+        share = (1 - label) * 0.25 + label * 0.75
+        assert ability_curves(predictions, n_replicates=2, **options).curves["gold"].value.tolist() == [share] * 2
+        assert setting_values(predictions, "abstract", **options).value.tolist() == [share] * 2
+        paired = paired_predictions(predictions, **options)
+        for predicted in (paired.tr_predicted, paired.tl_predicted):
+            assert [each.tolist() for each in predicted] == [[[[label] * 4]] * 2]
+
+
+def test_paired_answers_hand_worked(make_record: Make) -> None:
+    cells = [
+        make_record([(step // 10 + (seed == 21) + (setting == "abstract")) % 3] * 3, [0, 1, 2], step=step,
+                    setting=setting, demo_seed=seed, task=task, n_labels=3)
+        for step, setting, seed, task in product((0, 10), ("random", "abstract"), (13, 21), "ab")
+    ]  # fmt: skip
+    predictions = collect_predictions(cells)["m-1"]
+    paired = paired_predictions(predictions)
+    assert (paired.tasks, paired.demo_seeds, paired.partial) == (("a", "b"), (13, 21), ())
+    assert [each.tolist() for each in paired.gold] == [[0, 1, 2]] * 2
+    assert [each[..., 0].tolist() for each in paired.tr_predicted] == [[[0, 1], [1, 2]]] * 2
+    assert [each[..., 0].tolist() for each in paired.tl_predicted] == [[[1, 2], [2, 0]]] * 2
+    part = paired_predictions(predictions, task="b", demo_seeds=(21,))
+    assert (part.tasks, part.demo_seeds, len(part.gold)) == (("b",), (21,), 1)
+    assert [each[..., 0].tolist() for each in part.tl_predicted] == [[[2], [0]]]
+
+
+def test_abilities_without_a_checkpoint_in_common_give_no_pairs(make_record: Make) -> None:
+    cells = [make_record([0, 0], [0, 1], setting="random"), make_record([0, 0], [0, 1], step=10, setting="abstract")]
+    paired = paired_predictions(collect_predictions(cells)["m-1"])
+    assert (paired.checkpoints, paired.tr_predicted, paired.tl_predicted, paired.gold) == ((), (), (), ())
+    assert {(item.checkpoint.step, item.label_setting) for item in paired.partial} == {(10, "random"), (0, "abstract")}
+
+
+def test_values_without_bands_hand_worked(make_record: Make) -> None:
+    predictions = collect_predictions(grid(make_record, skip={(10, "b", "gold", 21)}))["m-1"]
+    values = setting_values(predictions, "gold")
+    assert [ref.step for ref in values.checkpoints] == [0, 20] and values.tasks == ("a", "b")
+    np.testing.assert_allclose(values.by_task, [[[0.5, 0.5]] * 2, [[0.2, 0.2], [0.6, 0.2]]])
+    of_seed = setting_values(predictions, "gold", measure="balanced_accuracy", task="b", demo_seeds=(13,))
+    assert [ref.step for ref in of_seed.checkpoints] == [0, 10, 20]
+    np.testing.assert_allclose(of_seed.by_task, [[[1 / 3]] * 3])
+    lone = collect_predictions([make_record([0, 0], [0, 1])])["m-1"]
+    empty = setting_values(lone, "random")
+    assert (empty.checkpoints, empty.tasks, empty.by_task.shape) == ((), ("t",), (1, 0, 1))

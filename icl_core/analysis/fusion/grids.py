@@ -153,8 +153,9 @@ def pair_grid(
     tasks = shared_tasks(kinds)
     refs, accuracy = [], []
     for model, setting in kinds:
-        dev = setting_values(model.development(), setting, task=tasks, normalisation=normalisation)
         test = setting_values(model.test, setting, task=tasks, normalisation=normalisation)
+        seeds = model.test.demo_seeds  # weights are those of the fusion itself: from the seeds that are fused
+        dev = setting_values(model.development(), setting, task=tasks, demo_seeds=seeds, normalisation=normalisation)
         shared = [ref for ref in test.checkpoints if ref in dev.checkpoints]
         if not shared:
             raise StudyError(f"{model.test.model} has no checkpoint with complete {setting} results in both splits.")

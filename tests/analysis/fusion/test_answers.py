@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from icl_core.analysis.fusion.answers import answer_scores, fused_answers, member_answers
+from icl_core.analysis.fusion.answers import answer_scores, fused_answers, member_answers, own_answers
 from icl_core.analysis.fusion.members import FusionData, MemberResults, ModelSplits, collect_members
 from icl_core.analysis.fusion.weights import FusionWeights, fixed_weights, weight_curve
+from icl_core.analysis.predictions import Normalisation
 from icl_core.errors import StudyError
 from icl_core.records import CheckpointRef
 
@@ -54,3 +55,26 @@ def test_three_members_and_one_member(splits: ModelSplits, make_ref: MakeRef, da
     assert answer_scores(fused_answers(single, fixed_weights(single))).mean == (
         answer_scores(member_answers(data, 0)).mean
     )
+
+
+@pytest.mark.parametrize("normalisation", ["sum", "calibrated"])
+def test_a_checkpoint_alone_answers_by_its_own_scores(
+    splits: ModelSplits, make_ref: MakeRef, scores_for: ScoresFor, normalisation: Normalisation
+) -> None:
+    member = MemberResults(splits, make_ref(20), "random")
+    answers = own_answers(member, ("b", "a"), (21,), normalisation=normalisation)
+    for task, gold in GOLD.items():
+        name = f"m-120random21{task}test"
+        empty = scores_for(f"{name}content-free", task)[0]
+        scores = scores_for(name, task) - (empty if normalisation == "calibrated" else 0)
+        assert answers.predicted[task].tolist() == [scores.argmax(axis=-1).tolist()]
+        assert answers.gold[task].tolist() == gold
+        assert answers.row_ids[task] == tuple(f"test:{i}" for i in range(6))
+    assert (answers.title, tuple(answers.predicted), answers.demo_seeds) == ("m-1 step20 (random)", ("b", "a"), (21,))
+
+
+def test_answers_keep_their_title(data: FusionData) -> None:
+    weights = fixed_weights(data)
+    assert fused_answers(data, weights).title == "fusion"
+    assert fused_answers(data, weights, title="fusion, fixed").title == "fusion, fixed"
+    assert member_answers(data).title == "m-1 step10 (random)"

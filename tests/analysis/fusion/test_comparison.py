@@ -8,10 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from icl_core.analysis.fusion.answers import answer_scores
+from icl_core.analysis.fusion.answers import Answers, answer_scores
 from icl_core.analysis.fusion.answers import fused_answers as fused
 from icl_core.analysis.fusion.comparison import (
     Entry,
+    EntryAnswers,
     EntryScore,
     fusion_entries,
     gains_over,
@@ -21,11 +22,15 @@ from icl_core.analysis.fusion.comparison import (
     scored_entries,
     table_1,
 )
+from icl_core.analysis.fusion.gains import gain_table
 from icl_core.analysis.fusion.members import FusionMember, MemberResults, ModelSplits, collect_members
 from icl_core.analysis.fusion.selection import choose_member, choose_members, select_checkpoint
 from icl_core.analysis.fusion.weights import FusionWeights, WeightKind, development_weights
+from icl_core.analysis.predictions import Normalisation
+from icl_core.analysis.statistics import hierarchical_band, replicate_task
 from icl_core.errors import StudyError
 from icl_core.records import CheckpointRef
+from tests.support.fusion_by_hand import GOLD, ByHand, ScoresFor
 
 Pair = tuple[MemberResults, MemberResults]
 
@@ -188,3 +193,160 @@ def test_titles_are_made_from_the_values(make_ref: Callable[..., CheckpointRef])
         Entry("other model", (quantised,)): "m-2 q4.gguf gold",
     }
     assert {entry: entry.title for entry in titles} == titles
+
+
+def hits_of(entry: EntryAnswers) -> dict[str, float]:
+    return answer_scores(entry.answers).by_task
+
+
+@pytest.mark.parametrize("normalisation", ["sum", "calibrated"])
+def test_every_line_by_hand(
+    pair: Pair, make_splits: Callable[..., ModelSplits], scores_for: ScoresFor, normalisation: Normalisation
+) -> None:
+    by_hand = ByHand(scores_for, normalisation=normalisation)
+    mixed = make_splits("mixed")
+    found = fusion_entries(
+        pair,
+        normalisation=normalisation,
+        others=(make_splits("m-2"),),
+        mixed={0.5: MemberResults(mixed, mixed.test.checkpoints[1], "gold")},
+    )
+    tr, tl = ("m-1", 10, "random"), ("m-1", 20, "abstract")
+    curve = [by_hand.weighted((tr, tl), dict.fromkeys(GOLD, (w, 1 - w))) for w in np.arange(101) / 100]
+    means = np.round([np.mean(list(values.values())) for values in curve], 9)
+    oracle = min(np.flatnonzero(means == means.max()), key=lambda at: abs(at - 50))
+    best, second, _ = (("m-1", step, "gold") for step in by_hand.ranked("m-1", "gold"))
+    expected = [
+        by_hand.adaptive(tr, tl),
+        by_hand.pooled(tr, tl),
+        by_hand.equal(tr, tl),
+        curve[oracle],
+        by_hand.alone(tr),
+        by_hand.alone(tl),
+        by_hand.alone(("m-1", 10, "gold")),
+        by_hand.alone(("m-1", 20, "gold")),
+        by_hand.alone(best),
+        by_hand.equal(best, second),
+        by_hand.alone(("mixed", 10, "gold")),
+        by_hand.alone(("m-2", 20, "gold")),
+    ]
+    assert [hits_of(each) for each in found] == [pytest.approx(each) for each in expected]
+    assert [each.answers.title for each in found[:4]] == [
+        f"fusion, {k}" for k in ("adaptive", "pooled", "fixed", "oracle")
+    ]
+
+
+def test_two_models_are_compared_on_the_tasks_in_common(
+    splits: ModelSplits, make_splits: Callable[..., ModelSplits], scores_for: ScoresFor
+) -> None:
+    by_hand, other = ByHand(scores_for), make_splits("m-2")
+    assert other.dev is not None
+    parts = [
+        dataclasses.replace(part, settings={at: v for at, v in part.settings.items() if at != ("a", "abstract")})
+        for part in (other.test, other.dev)
+    ]
+    members = [
+        MemberResults(splits, splits.test.checkpoints[1], "random"),
+        MemberResults(ModelSplits(*parts), other.test.checkpoints[2], "abstract"),
+    ]
+    found = fusion_entries(members)
+    assert {tuple(each.answers.predicted) for each in found} == {("b",)}
+    assert hits_of(found[0])["b"] == pytest.approx(
+        by_hand.adaptive(("m-1", 10, "random"), ("m-2", 20, "abstract"))["b"]
+    )
+    # The best under gold labels are looked for among all six checkpoints, on the task in common.
+    candidates = [(model, step) for model in ("m-1", "m-2") for step in (0, 10, 20)]
+    accuracy = {each: round(by_hand.dev_accuracy((*each, "gold"), "b"), 9) for each in candidates}
+    ranked = sorted(candidates, key=lambda each: -accuracy[each])
+    control = next(each.entry for each in found if each.entry.kind == "control")
+    assert [(ref.model, ref.step) for ref in control.checkpoints] == ranked[:2]
+
+
+def test_what_lacks_development_results_in_part_gets_no_weights_from_them(pair: Pair, splits: ModelSplits) -> None:
+    """Of the members one may have none at all, or not all seeds."""
+    blind = dataclasses.replace(pair[1], model=dataclasses.replace(splits, dev=None))
+    assert splits.dev is not None
+    present = {
+        at: dataclasses.replace(scores, present=scores.present & (np.arange(2) == 0))
+        for at, scores in splits.dev.settings.items()
+    }
+    patchy = ModelSplits(splits.test, dataclasses.replace(splits.dev, settings=present))
+    for members in ((pair[0], blind), [dataclasses.replace(each, model=patchy) for each in pair]):
+        kinds = [each.entry.kind for each in fusion_entries(members)]
+        assert kinds == ["fusion", "upper bound", "member", "member", "gold", "gold"]
+
+
+def test_rows_that_differ_on_one_task_alone_leave_a_baseline_out(
+    pair: Pair, splits: ModelSplits, make_splits: Callable[..., ModelSplits]
+) -> None:
+    other = make_splits("m-2").test
+    changed = {
+        (task, setting): dataclasses.replace(scores, row_ids=tuple("uvwxyz")) if task == "b" else scores
+        for (task, setting), scores in other.settings.items()
+    }
+    empty = dataclasses.replace(other, checkpoints=())
+    others = [ModelSplits(dataclasses.replace(other, settings=changed)), ModelSplits(empty)]
+    entries = fusion_entries(pair, others=[*others, make_splits("m-3")])
+    assert [e.entry.title for e in entries if e.entry.kind == "other model"] == ["m-3 step20 gold"]
+
+
+def test_members_of_one_checkpoint_share_its_line_under_gold_and_gold_members_need_none(
+    splits: ModelSplits, make_ref: Callable[..., CheckpointRef]
+) -> None:
+    members = [MemberResults(splits, make_ref(10), setting) for setting in ("random", "abstract")]
+    third = MemberResults(splits, make_ref(20), "gold")
+    entries = [each.entry for each in fusion_entries([*members, third])]
+    assert [entry.title for entry in entries if entry.kind == "gold"] == ["m-1 step10 gold"]
+    with pytest.raises(
+        StudyError,
+        match=r"^m-1 step20 \(gold\) takes part twice; choose another checkpoint or another role for it\.$",
+    ):
+        fusion_entries([*members, third, third])
+
+
+def test_intervals_are_those_of_one_draw_for_all_lines(pair: Pair) -> None:
+    entries = fusion_entries(pair)
+    scores = scored_entries(entries, measure="macro_f1", n_replicates=40, bootstrap_seed=3)
+    for entry, score in zip(entries, scores, strict=True):
+        alone = {
+            task: replicate_task(
+                entry.answers.predicted[task][None],
+                entry.answers.gold[task],
+                measure="macro_f1",
+                n_replicates=40,
+                rng=np.random.default_rng([3, at]),
+            )
+            for at, task in enumerate(("a", "b"))
+        }
+        for task, parts in ((None, list(alone.values())), *((task, [each]) for task, each in alone.items())):
+            band = hierarchical_band(parts)
+            assert score.of(task) == pytest.approx((band.value[0], band.low[0], band.high[0]))
+    few = entries[:1]
+    intervals = [
+        [(each.value, each.low, each.high) for each in scored_entries(few, **options)]
+        for options in ({}, {"measure": "accuracy", "n_replicates": 300, "bootstrap_seed": 0})
+    ]
+    assert intervals[0] == intervals[1]
+
+
+def test_gains_are_those_of_the_gain_table(pair: Pair) -> None:
+    ours, baseline = fusion_entries(pair)[0], fusion_entries(pair)[5]
+    (gain,) = gains_over(ours, [baseline], measures=("macro_f1",), n_replicates=30)
+    assert (gain.measure, [row.task for row in gain.tasks]) == ("macro_f1", ["a", "b"])
+    assert (gain.mean, *gain.tasks) == gain_table(ours.answers, baseline.answers, measure="macro_f1", n_replicates=30)
+    assert gains_over(ours, [baseline]) == gains_over(ours, [baseline], n_replicates=500)
+
+
+def test_a_line_of_table_1_by_hand(make_ref: Callable[..., CheckpointRef]) -> None:
+    entry = Entry("gold", (FusionMember(make_ref(0), "gold"),))
+
+    def answered(*by_seed: list[int]) -> EntryAnswers:
+        predicted, rows = {"t": np.array(by_seed, dtype=np.int16)}, {"t": tuple("wxyz")}
+        return EntryAnswers(entry, Answers("", predicted, {"t": np.array([0, 0, 0, 1], np.int16)}, rows, (13, 21)))
+
+    (row,) = table_1([answered([0, 0, 0, 0], [0, 0, 0, 1])], {"m-1": 3e12})
+    # Accuracies .75 and 1; recalls (1, 0) and (1, 1).
+    assert (row.entry, row.accuracy, row.balanced_accuracy, row.tflops) == (entry, 0.875, 0.75, 3.0)
+    assert row.accuracy_spread == pytest.approx(0.25 / 2**0.5)
+    (row,) = table_1([answered([0, 0, 0, 0])], {})
+    assert row.accuracy_spread is None and row.tflops is None

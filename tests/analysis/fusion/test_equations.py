@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from icl_core.analysis.fusion.equations import adaptive_weights, fuse, label_probs, no_excess
+from icl_core.analysis.fusion.equations import adaptive_weights, fuse, label_probs, no_excess, weighted_sum
 from icl_core.analysis.predictions import collect_predictions
 from icl_core.errors import StudyError
 from icl_core.records import CellRecord
@@ -65,14 +65,38 @@ def test_a_better_member_never_weighs_less(accuracies: list[float], chance: floa
 
 @pytest.mark.parametrize("accuracies", [[], [1.5, 0.2], [60, 40], [float("nan"), 0.5], 0.5])
 def test_bad_accuracies_are_refused(accuracies: Any) -> None:
-    with pytest.raises(StudyError, match="fraction"):
+    with pytest.raises(
+        StudyError, match=r"^Fusion weights need one accuracy for each member, a fraction between 0 and 1\.$"
+    ):
         adaptive_weights(accuracies, 0.3)
 
 
-@pytest.mark.parametrize("chance", [[0.3, 0.3], 33, -0.1])
+@pytest.mark.parametrize("chance", [[0.3, 0.3], 33, 1.5, -0.1])
 def test_bad_chance_is_refused(chance: Any) -> None:
-    with pytest.raises(StudyError, match="one chance accuracy for each task"):
+    with pytest.raises(
+        StudyError, match=r"^Fusion weights need one chance accuracy for each task, a fraction between 0 and 1\.$"
+    ):
         adaptive_weights([0.5, 0.4], chance)
+
+
+def test_where_guessing_is_always_right_nobody_has_excess() -> None:
+    assert adaptive_weights([1.0, 0.5], 1.0).tolist() == [0.5, 0.5]
+
+
+def test_single_precision_is_worked_out_in_double() -> None:
+    accuracies, chance = np.array([0.3, 0.4], dtype=np.float32), np.float32(0.2)
+    excess = [float(accuracy) - float(chance) for accuracy in accuracies]
+    assert adaptive_weights(accuracies, chance).tolist() == [each / sum(excess) for each in excess]
+    one, other = np.array([[0.1, 0.9]], dtype=np.float32), np.array([[0.3, 0.7]], dtype=np.float32)
+    expected = [0.25 * float(a) + 0.75 * float(b) for a, b in zip(one[0], other[0], strict=True)]
+    assert fuse([one, other], [0.25, 0.75])[0].tolist() == expected
+
+
+def test_members_without_weight_are_left_out_whatever_they_hold() -> None:
+    nothing, member = np.full((1, 2), np.nan), np.array([[0.25, 0.75]])
+    assert weighted_sum([nothing, member], np.array([0.0, 1.0])).tolist() == [[0.25, 0.75]]
+    with pytest.raises(ValueError, match="zip"):
+        weighted_sum([member], np.array([0.5, 0.5]))
 
 
 @given(member_probs())
@@ -108,7 +132,11 @@ def test_fusion_lies_between_its_members(probs: list[FloatArray], w: float) -> N
     ("probs", "weights", "message"),
     [
         ([[[0.5, 0.5]], [[0.2, 0.3, 0.5]]], [0.5, 0.5], "same queries"),
-        ([[[0.5, 0.6]], [[0.5, 0.5]]], [0.5, 0.5], "do not sum to 1 over"),
+        (
+            [[[0.5, 0.6]], [[0.5, 0.5]]],
+            [0.5, 0.5],
+            r"^A member's label probabilities do not sum to 1 over the labels\.$",
+        ),
         ([[[0.5, 0.5]], [[0.5, 0.5]]], [0.5, 0.6], "must sum to 1"),
         ([[[0.5, 0.5]], [[0.5, 0.5]]], [1.5, -0.5], "must not be negative"),
         ([[[0.5, 0.5]]], [0.5, 0.5], "2 fusion weights for 1 members"),
