@@ -27,7 +27,7 @@ def test_lined_up_members_tell_their_chance_and_their_queries(data: FusionData) 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"row_ids": tuple(f"test:{i}" for i in range(1, 7))}, r"test rows differ \(2 rows are in one only"),
+        ({"row_ids": tuple(f"test:{i}" for i in range(1, 7))}, r"test rows differ \(2 rows are in only one"),
         ({"row_ids": tuple(f"test:{i}" for i in (1, 0, 2, 3, 4, 5))}, "same rows in another order"),
         ({"n_shots": 4}, "has n_shots 16 and m-2 step0 .abstract. has 4"),
         ({"sampling": "balanced"}, "has sampling uniform and"),
