@@ -128,7 +128,7 @@ def test_dropped_rows_are_counted(tmp_path: Path):
     [
         (
             {"names": ["positive", "negative"]},
-            "labels of task sst2 in the split .* are positive, negative .*dataset has changed",
+            "labels of task sst2 in the split .* are positive, negative, .*dataset has changed",
         ),
         ({"rows": [{"text": "a", "label": 0}]}, r"lacks the column sentence \(present: label\)"),
         ({"rows": _sst2_rows(["a"], [2])}, "label ids outside 0 to 1"),
