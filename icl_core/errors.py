@@ -83,7 +83,7 @@ def in_words(error: BaseException) -> str:
     'It needs the Python package torch, which is not installed'
     """
     if isinstance(error, MemoryError):
-        return "It ran out of memory; free some, or choose something smaller."
+        return "It stopped because it ran out of memory; free some, or choose something smaller."
     if isinstance(error, RecursionError):
         return "It stopped because something in its files is nested too deeply."
     if isinstance(error, ModuleNotFoundError) and error.name:

@@ -337,7 +337,7 @@ class CellRecord:
         content_free_n_tokens: (n_choices,) int64.
         choices: (n_choices,) the strings that were scored, by natural label index.
         demonstration_ids, demonstration_labels: row ids and the label strings printed in the prompt.
-        context_cut: most tokens of an input text, None if nothing was cut.
+        context_cut: largest number of tokens of an input text, None if nothing was cut.
         n_shortened: number of inputs (demonstrations and queries) that were cut.
         provenance: how it was computed, not part of the key: device, library versions, wall time (s), date, and what
             decides the last bits in half precision. These are ``path`` (the method of scoring), ``token_budget`` (most

@@ -58,7 +58,7 @@ FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.integer]
 _MOST_KEPT = 2**20
-"""Most counts of one draw that are kept, 4 MB: 1,000 replicates of the paper's 1,000 queries."""
+"""Largest number of counts of one draw that are kept, 4 MB: 1,000 replicates of the paper's 1,000 queries."""
 
 
 def measure_of(predicted: IntArray, gold: IntArray, *, measure: Measure) -> FloatArray:

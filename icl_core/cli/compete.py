@@ -56,7 +56,9 @@ def add_commands(add: Any) -> None:
         "--n-test", type=rows, help="results on this number of test rows (default: a model's most frequent)"
     )
     compete.add_argument("--tasks", help="names or paths of files with commas; all that are stored if not given")
-    compete.add_argument("--replicates", type=whole_number(1, 100_000), default=1000, help="of the noise floor")
+    compete.add_argument(
+        "--replicates", type=whole_number(1, 100_000), default=1000, help="replicates of the noise floor"
+    )
 
 
 def _compete(options: argparse.Namespace) -> int:

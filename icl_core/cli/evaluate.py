@@ -69,12 +69,14 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         ("keep-labels", "keep every label of a file as it is written"),
     ):
         labels.add_argument(f"--{flag}", action="store_const", const=flag, dest="labels", default="ask", help=meaning)
-    what.add_argument("--settings", default=",".join(LABEL_SETTINGS), help="of gold, random, abstract")
+    what.add_argument(
+        "--settings", default=",".join(LABEL_SETTINGS), help="some of gold, random, abstract, separated by commas"
+    )
     what.add_argument("--seeds", default=",".join(map(str, settings.DEFAULT_DEMO_SEEDS)))
     what.add_argument("--splits", default="test", help="test, dev or test,dev")
     prompt = parser.add_argument_group("prompts")
     prompt.add_argument("--n-shots", type=int, default=settings.DEFAULT_N_SHOTS)
-    prompt.add_argument("--n-test", type=int, default=settings.DEFAULT_N_TEST, help="most test rows per task")
+    prompt.add_argument("--n-test", type=int, default=settings.DEFAULT_N_TEST, help="test rows per task, at most")
     prompt.add_argument("--template", default="minimal")
     prompt.add_argument("--label-words", default="natural")
     prompt.add_argument("--alphabet", default="symbols", help="symbols, numbers or letters")

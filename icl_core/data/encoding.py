@@ -48,7 +48,7 @@ class EncodedCell:
         prompts: the text that was encoded, after any cut.
         requests: (n_queries,) one for each query.
         content_free: the content-free query under the same demonstrations.
-        context_cut: most tokens left to an input text (each sentence of a pair), None if nothing was cut.
+        context_cut: largest number of tokens left to an input text (each sentence of a pair), None if nothing was cut.
         n_shortened: demonstrations and queries that were cut.
     """
 
@@ -216,7 +216,7 @@ def encode_cell(
         render: writes the prompts of given demonstrations and queries.
         demonstrations: (n_shots,) examples.
         queries: (n_queries,) examples.
-        context_length: most tokens of a prompt with its label.
+        context_length: largest number of tokens of a prompt with its label.
 
     Raises:
         ScoringError: the prompt does not fit even with empty texts, or two labels have the same tokens.
@@ -296,7 +296,7 @@ class _CuttableTexts:
 
     @property
     def n_most(self) -> int:
-        """Most tokens of a text."""
+        """Largest number of tokens of a text."""
         return max((len(begins) for texts in self._texts for _, begins in texts), default=0)
 
     def longest(self, *, queries_from: int) -> list[int]:

@@ -59,7 +59,7 @@ each there. No text inside a key can look like them, since quotation marks in it
 _AT_COMMIT, _AT_SEED, _AT_WEIGHTS = (list(CellKey.__dataclass_fields__).index(name) for name, _ in _VARYING)
 _LAB_FAMILY = "lab"
 _MOST_TEXT = {"location": 8 * MAX_NAME_BYTES, "template_text": 8 * MAX_NAME_BYTES}
-"""Most bytes of a field that is longer than a name: mixed parameters hold the paths of both parents."""
+"""Largest number of bytes of a field that is longer than a name: mixed parameters hold the paths of both parents."""
 _BOUNDS = {
     "step": 2**62,
     "tokens_seen": 2**62,

@@ -19,7 +19,7 @@ from icl_core.records import CellSpec, CheckpointIdentity, CheckpointRef, Encode
 __all__ = ["Encodings", "PreparedCell"]
 
 MOST_KEPT_TOKENS = 20_000_000
-"""Most token ids kept for later checkpoints, about 160 MB; each prompt of a cell counts with its demonstrations."""
+"""Number of token ids kept for later checkpoints, at most; about 160 MB. Each prompt counts with its demonstrations."""
 
 _ANY_CHECKPOINT = CheckpointRef("", "", "", "folder", "")
 

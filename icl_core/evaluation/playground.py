@@ -63,7 +63,7 @@ __all__ = [
 
 MAX_TEXT_CHARACTERS = 10_000
 MAX_LABELS = len(SYMBOLS)
-"""Most labels: each needs a symbol in the abstract setting."""
+"""Largest number of labels; each needs a symbol in the abstract setting."""
 MAX_LABEL_CHARACTERS = 100
 MAX_DEMONSTRATIONS = 64
 MAX_BATCH_TEXTS = 500

@@ -131,7 +131,8 @@ WRITING: dict[str, Any] = {
 }
 """Options of the Parquet writer for every file of results."""
 _MOST_GROUP_VALUES, _MOST_GROUP_BYTES = 50_000_000, 2**29
-"""Most values and uncompressed bytes of a row group: twenty times those of 200 cells with 1,000 rows and 6 labels."""
+"""Limits of values and of uncompressed bytes in a row group: twenty times those of 200 cells, 1,000 rows and 6
+labels."""
 _FORMAT, _FORMAT_KEY = 1, b"icl-observatory results"
 """Version of the layout, in the files' metadata; it is raised when readers must know of a change."""
 _WRITTEN_SCHEMA = SCHEMA.with_metadata({_FORMAT_KEY: str(_FORMAT)})

@@ -33,7 +33,7 @@ COUNT_SECONDS = 20.0
 """The same for an estimate, which a person waits for."""
 MESSAGE_CHARACTERS = 500_000
 MOST_MEMORY_BYTES = 4 * 2**30
-"""Most memory that the process may take; half of the free memory if that is less."""
+"""Largest memory that the process may take; half of the free memory if that is less."""
 MOST_TOKENS_PER_CHARACTER = 32
 """A character has at most four bytes, and its compatible form at most 18 characters (U+FDFA)."""
 _N_KEPT = 2
@@ -57,7 +57,7 @@ def _ask(where: str, question: tuple[Any, ...], *, seconds: float) -> Any:
     Args:
         where: the file, in the user's words.
         question: for the worker: its kind, the name of the tokenizer, and what this kind needs.
-        seconds: most time that it may take.
+        seconds: longest time that it may take.
 
     Raises:
         CheckpointError: a limit was exceeded or the process crashed.

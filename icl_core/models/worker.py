@@ -66,7 +66,7 @@ class Worker:
         Args:
             question: the handler's one argument.
             seconds: longest time for the answer, without the start of the process.
-            memory_bytes: most memory that the process may take beyond what it has when the question is put.
+            memory_bytes: largest memory that the process may take beyond what it has when the question is put.
             wait_seconds: longest wait for other threads' questions, -1 for no limit.
 
         Raises:

@@ -13,7 +13,7 @@ import torch
 __all__ = ["Attended", "attend", "attend_by_matmul", "window_mask"]
 
 CHUNK_ELEMENTS = 2**24
-"""Most scores held at once by the plain form."""
+"""Largest number of scores held at once by the plain form."""
 
 
 class Attended(NamedTuple):

@@ -53,8 +53,8 @@ def score_group(
         model: a transformers causal language model.
         requests: by their index in the caller's sequence.
         n_prefix_tokens: shared tokens; less than each context's length.
-        token_budget: most tokens in one forward pass after the prefix, padding included.
-        memory_bytes: most memory for the copies of the prefix's keys and values.
+        token_budget: largest number of tokens in one forward pass after the prefix, padding included.
+        memory_bytes: largest memory for the copies of the prefix's keys and values.
         cache: keys and values of the prefix if they are known (see ``prefill``); they are not changed.
 
     Returns:

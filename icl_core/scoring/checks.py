@@ -35,7 +35,7 @@ def check_requests(model: torch.nn.Module, requests: Sequence[EncodedRequest]) -
 
 
 def context_length(model: torch.nn.Module) -> int | None:
-    """Most tokens that a model takes; None if its configuration does not say (XLNet says -1)."""
+    """Largest number of tokens that a model takes; None if its configuration does not say (XLNet says -1)."""
     length = getattr(getattr(model, "config", None), "max_position_embeddings", None)
     return length if isinstance(length, int) and length > 0 else None
 

@@ -46,10 +46,10 @@ BEYOND_A_LIMIT = 32
 """Tokens by which the prefix exceeds a limit that requests exceed; with fewer, a change there is easily missed."""
 
 SUFFIX_TOKENS = 5
-"""Most tokens of the probe after its prefix, choices included."""
+"""Largest number of tokens of the probe after its prefix, choices included."""
 
 LOGITS_AT_ONCE = 2**25
-"""Most logits of the reference's batch on the probe (128 MiB in float32); beyond, one row at a time."""
+"""Largest number of logits of the reference's batch on the probe (128 MiB in float32); beyond, one row at a time."""
 
 LIMIT = re.compile(r"window|chunk|topk|local_attention|block_size|original_max_position")
 """Settings with a number of tokens beyond which a model may attend differently."""

@@ -60,8 +60,8 @@ def score_queries(
     Args:
         model: a model for which ``is_possible`` is true.
         queries: queries with one prefix are consecutive.
-        token_budget: most tokens in a row (a longer prefix or query gets a row of its own).
-        read_budget: most positions in a row whose distribution over the vocabulary is computed.
+        token_budget: largest number of tokens in a row (a longer prefix or query gets a row of its own).
+        read_budget: largest number of positions in a row whose distribution over the vocabulary is computed.
 
     Yields:
         Parts of the log-likelihoods, in the order of the queries; not checked to be finite.

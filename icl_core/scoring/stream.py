@@ -33,7 +33,8 @@ class EngineOptions:
     """How much the engine may hold at once, and the method that it uses.
 
     Attributes:
-        token_budget: most tokens in one forward pass besides a prefix; None for what fits into ``memory_bytes``.
+        token_budget: largest number of tokens in one forward pass besides a prefix; None for as many as
+            ``memory_bytes`` allows.
         memory_bytes: target for memory besides weights and prefixes; None for 256 MiB on a CPU and a quarter of the
             free memory on other devices. Batches are halved if they still do not fit.
         method: ``auto`` takes the first of ``packed``, ``cached``, ``plain`` that agrees with the reference.
@@ -53,8 +54,7 @@ class HowScored:
 
     Attributes:
         method: ``packed``, ``cached`` or ``plain``; joined by `` and `` if a cell needed several.
-        token_budget: most tokens in one forward pass besides a prefix, as in ``EngineOptions``; None for the plain
-            method, which runs each prompt alone.
+        token_budget: as in ``EngineOptions``; None for the plain method, which runs each prompt alone.
     """
 
     method: str
