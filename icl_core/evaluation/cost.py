@@ -553,7 +553,7 @@ class _Counting:
         rate = _CPU_SHARE * self._product_rate
         self._say(
             f"Time of {model}: from {_CPU_SHARE:.0%} of the speed of a matrix product, just measured ({rate / 1e9:.0f} "
-            "GFLOP/s), since no cell was measured yet; good to a factor of 2 until the first cells calibrate it."
+            "GFLOP/s), since no cell was measured yet; accurate to a factor of 2 until the first cells calibrate it."
         )
         return Pacing(0.03, 3e-4, 1 / rate)
 

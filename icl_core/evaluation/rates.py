@@ -39,7 +39,7 @@ _FILE = "rates.jsonl"
 _MOST_BYTES = 400_000
 _MOST_CELLS = 200
 _ENOUGH = 10
-"""If so many cells needed no encoding, they alone count."""
+"""If at least this many cells needed no encoding, only these are used."""
 _INTERRUPTED = 3.0
 """A cell that took this many times what was expected was held up by another program; it does not count."""
 _N_ROUNDS = 5

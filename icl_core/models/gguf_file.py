@@ -161,7 +161,7 @@ class _Reader:
             kind, offset = self._numbers("IQ")
             table.append((offset, self._n_bytes(name, shapes[name], kind), kind, name))
         if type(alignment) is not int or not 8 <= alignment <= 2**20 or alignment & (alignment - 1):
-            self._refuse(f"its alignment {str(alignment)[:20]} is not a power of two from 8 on")
+            self._refuse(f"its alignment {str(alignment)[:20]} is not a power of two of at least 8")
         position, self._end = 0, len(self._content)
         self._position += -self._position % alignment
         for offset, n_bytes, _, name in sorted(table):

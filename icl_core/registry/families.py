@@ -850,7 +850,7 @@ def choose_checkpoints(refs: Sequence[CheckpointRef], choice: str) -> tuple[Chec
             (``names.order_question``).
         choice: ``all``; ``paper`` (the paper's grid, with the nearest step for a missing one; without a grid, 17 evenly
             spread); a count (evenly spread over the list, with both ends and without known faults); ``log`` and a count
-            (at most so many, nearest to equal ratios of steps, likewise); or steps and names separated by commas. One
+            (at most this many, nearest to equal ratios of steps, likewise); or steps and names separated by commas. One
             number alone is a count, unless it is a step and exceeds the length of the list.
 
     Raises:

@@ -440,7 +440,7 @@ CODE_DIFFERENCES: tuple[CodeDifference, ...] = (
         "Length of R",
         "Eq. 4 sums over intervals.",
         "One value per checkpoint, starting with 0 at the first.",
-        "As the code.",
+        "As in the code.",
         ("Fig. 3", "Fig. 4", "Fig. 5", "Fig. 6"),
     ),
     CodeDifference(
