@@ -132,7 +132,7 @@ def test_claims_are_judged_from_the_runs_that_are_there(open_page: Callable[...,
     app = open_page("lab", labpart="Claims")
     table = app.table[0].value
     by_claim = dict(zip(table["how it is tested"], zip(table["reproduced?"], table["seeds"], strict=True), strict=True))
-    fading = by_claim["K 512, MLP: share of the rise of ICL above chance that is lost again."]
+    fading = by_claim["K 512, MLP: share of the rise of ICL above chance that is lost again by the end."]
     assert fading[1] == 3 and fading[0] in ("✓ reproduced", "✗ not reproduced")
     assert "– not tested" in set(table["reproduced?"])
     assert "tested claim" in words(app)
