@@ -92,7 +92,7 @@ def test_members_measure_tasks_and_seeds_are_chosen(fuse: Fuse, made_up: Study) 
         (("--tr", "someone-model", "--tasks", "trec"), "no results of task trec"),
         (("--tr", "someone-model", "--seeds", "x"), "'x' is not a seed"),
         (("--tr", "someone-model", "--tr-checkpoint", "7"), "7"),
-        (("--tr", "someone-model", "--mix", "half"), "'half' is no weight"),
+        (("--tr", "someone-model", "--mix", "half"), "'half' is not a weight"),
         (("--tr", "someone-model", "--mix", "1.5"), "not between 0 and 1"),
     ],
 )
