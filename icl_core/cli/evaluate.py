@@ -138,7 +138,7 @@ def _words(text: str) -> list[str]:
 
 def _whole_number(word: str, what: str) -> int:
     if not word.isdecimal():
-        raise StudyError(f"{word!r} is no {what}; give whole numbers separated by commas.")
+        raise StudyError(f"{word!r} is not a {what}; give whole numbers separated by commas.")
     return int(word)
 
 
