@@ -1,8 +1,8 @@
 """ICL Observatory's headless core: how in-context learning emerges during pre-training (arXiv 2406.14022).
 
-Its public names, each fetched from its module when it is first used (https://scientific-python.org/specs/spec-0001/),
-so that importing the package is light: no torch, no file, no network. ``__init__.pyi`` tells type checkers the same.
-It never draws; the app in app.py and pages/ does.
+It holds the public names. Each is fetched from its module when it is first used
+(https://scientific-python.org/specs/spec-0001/), so importing the package is light: no torch, no file, no network.
+``__init__.pyi`` tells type checkers the same. It never draws; the app in app.py and pages/ does.
 """
 
 import importlib
@@ -31,7 +31,7 @@ __all__ = sorted(_MODULE_BY_NAME)
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, from its module; kept, so that it is fetched once."""
+    """Fetches a public name from its module and keeps it, so that it is fetched once."""
     if name not in _MODULE_BY_NAME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_MODULE_BY_NAME[name]}"), name)

@@ -2,8 +2,8 @@
 
 ``icl-observatory`` alone starts the app, in a process that is Streamlit's from then on.
 
-Errors are one sentence on standard error, cut where a name makes it endless, and exit code 2; an interrupt is 130. It
-computes nothing itself.
+An error is one sentence on standard error and exit code 2; the sentence is cut if it is very long. An interrupt is exit
+code 130. Nothing is computed here.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _write_any_name() -> None:
 
 
 def _check_arguments(arguments: Sequence[str]) -> None:
-    """The door for what no command can use, whichever it is: NUL, endless numbers, homes of nobody."""
+    """Refuses arguments that no command can use: NUL, numbers of too many digits, home folders of unknown users."""
     for word in (word.strip() for argument in arguments for word in argument.split(",")):
         if "\0" in word:
             raise ObservatoryError(f"The argument {shown(word)} holds the character U+0000, which no name can hold.")
@@ -130,7 +130,7 @@ def _check_arguments(arguments: Sequence[str]) -> None:
             try:
                 Path(word).expanduser()
             except RuntimeError as error:
-                raise ObservatoryError(f"There is no home folder of that user in {shown(word)}.") from error
+                raise ObservatoryError(f"There is no home folder for the user in {shown(word)}.") from error
 
 
 def _prepare(options: argparse.Namespace) -> None:

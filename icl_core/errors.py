@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 
-INSTALL = "`make run` installs what is used in the source, pip install 'icl-observatory[app,export,models]' elsewhere"
+INSTALL = "in the source `make run` installs what is used, elsewhere pip install 'icl-observatory[app,export,models]'"
 """What to do about a Python package that is missing."""
 
 
@@ -38,11 +38,11 @@ class StudyError(ObservatoryError):
 
 
 class DataError(ObservatoryError):
-    """A dataset or a file of one's own cannot be used (missing columns, unknown label, wrong row count)."""
+    """A dataset or a local file cannot be used (missing columns, unknown label, wrong row count)."""
 
 
 class AmbiguousLabelsError(DataError):
-    """Labels of a file may be one, or none; the message asks which, and names both answers."""
+    """Labels of a file may mean the same label, or no label; the message asks which, and names both answers."""
 
 
 class CheckpointError(ObservatoryError):
@@ -62,13 +62,13 @@ class JobError(ObservatoryError):
 
 
 class StoppedError(ObservatoryError):
-    """Work ended early because whoever asked for it told it to stop; what was finished before is kept."""
+    """Work was told to stop before its end; what was finished before that is kept."""
 
 
 def ends_process(error: BaseException) -> bool:
     """Whether an exception is the wish to end the process, not a failure of what was being done.
 
-    Failures are not all of the class ``Exception``: libraries in Rust raise ``PanicException``, which is none
+    A failure need not be an ``Exception``: libraries in Rust raise ``PanicException``, a ``BaseException``
     (https://pyo3.rs/main/doc/pyo3/panic/struct.panicexception).
     """
     return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
@@ -83,9 +83,9 @@ def in_words(error: BaseException) -> str:
     'It needs the Python package torch, which is not installed'
     """
     if isinstance(error, MemoryError):
-        return "It stopped for want of memory; free some, or choose a smaller one."
+        return "It stopped because it ran out of memory; free some, or choose something smaller."
     if isinstance(error, RecursionError):
-        return "It stopped since something in its files is nested too deeply."
+        return "It stopped because something in its files is nested too deeply."
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         return f"It needs the Python package {package}, which is not installed; {INSTALL}."

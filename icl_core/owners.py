@@ -1,7 +1,7 @@
-"""Which process of which machine owns something, and whether that process still lives, whatever the clock says.
+"""Which process on which machine owns something, and whether that process still lives.
 
 It ends no process and keeps no file. A process is known by its id and by the time from the machine's start to its own
-(proc(5), field 22), which setting the clock does not move; psutil alone would derive it from the clock.
+start (proc(5), field 22). Setting the clock does not change that time; psutil alone would derive it from the clock.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Owner:
 
 @functools.cache
 def this_place() -> str:
-    """Names this machine since it was started, so that its process ids are told from those of others."""
+    """A name of this machine since its last start, so that its process ids are not mistaken for another machine's."""
     parts = [socket.gethostname()]
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
@@ -51,7 +51,7 @@ def this_place() -> str:
 
 
 def owner_of(pid: int | None = None) -> Owner | None:
-    """The process of this id (this process where none is given); None if there is none, or only its zombie."""
+    """The process of this id (this process if none is given); None if there is none, or only its zombie."""
     pid = os.getpid() if pid is None else pid
     try:
         process = psutil.Process(pid)
@@ -71,7 +71,7 @@ def _started(process: psutil.Process) -> float:
 
 
 def lives(owner: Owner) -> bool | None:
-    """Whether the process is there; None for one of another machine, of which this one cannot tell."""
+    """Whether the process still runs; None for a process on another machine, which cannot be asked from here."""
     if owner.place != this_place():
         return None
     now = owner_of(owner.pid)
@@ -89,7 +89,8 @@ def process_of(owner: Owner) -> psutil.Process | None:
 def clear_leftovers(paths: Iterable[Path]) -> int:
     """Removes temporary files whose names end in the id of a process that is not there any more.
 
-    Those of the last minute stay: they may be another machine's, at work in the same folder. Returns how many went.
+    Files of the last minute stay: another machine may be writing them in the same folder. Returns how many were
+    removed.
     """
     n_removed = 0
     for path in paths:

@@ -1,7 +1,7 @@
 """Strict reading of plain JSON into frozen values: exact types, nothing unknown, nothing missing.
 
-It knows no files and judges no values: whether a number is in range is for whoever asked. Every value that a person, a
-file or the index gives as JSON comes in through here; ``records.canonical_json`` writes it.
+It knows no files and judges no values: the caller checks whether a number is in range. Every value that a person, a
+file or the index gives as JSON is read here; ``records.canonical_json`` writes it.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ def from_json(cls: type[T], text: str | bytes) -> T:
     """A dataclass from the JSON text of its ``asdict``; see ``from_plain``.
 
     Raises:
-        ValueError: the text is no JSON (which knows no NaN), names a field twice, or lies too deep; or as
+        ValueError: the text is not JSON (which has no NaN), names a field twice, or is nested too deep; or as
             ``from_plain``.
     """
     try:
         plain = json.loads(text, object_pairs_hook=without_repeats, parse_constant=_no_number)
     except RecursionError:
-        raise ValueError("its lists lie too deep in each other") from None
+        raise ValueError("its lists are nested too deep") from None
     return from_plain(cls, plain)
 
 
 def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of these pairs, for ``json.loads``: other readers may take another one of two equal names.
+    """The object of these pairs, for ``json.loads``: if a name comes twice, readers differ in which value they take.
 
     Raises:
         ValueError: a name is repeated.
@@ -47,14 +47,14 @@ def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(word: str) -> object:
-    raise ValueError(f"{word} is no number of JSON")
+    raise ValueError(f"{word} is not a number in JSON")
 
 
 def from_plain(cls: type[T], plain: object) -> T:
     """A dataclass from what ``json.loads`` gives for its ``asdict``; exact types, nothing unknown, nothing missing.
 
-    Fields with a default may be left out. Lists become tuples. A whole number will do for a float: JSON knows no
-    difference.
+    Fields with a default may be left out. Lists become tuples. A whole number may stand for a float: JSON makes no
+    difference between them.
 
     Raises:
         ValueError: naming the field that is unknown, missing or of another type.
@@ -99,7 +99,7 @@ def _read_float(value: object) -> float:
 
 def _read_choice(value: object, *, choices: tuple[object, ...]) -> object:
     if value not in choices:
-        raise ValueError(f"{value!r} is none of {', '.join(map(str, choices))}")
+        raise ValueError(f"{value!r} is not one of {', '.join(map(str, choices))}")
     return value
 
 

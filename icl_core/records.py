@@ -60,7 +60,7 @@ LABEL_SETTINGS: tuple[LabelSetting, ...] = tuple(ABILITY_BY_SETTING)
 MAX_NAME_BYTES = 4096
 """Longest name of a model, revision, task or label, in bytes of UTF-8: as long as a path may be."""
 _TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
-"""Kinds of characters that turn the direction of writing, so that a sentence seems to say what it does not
+"""Kinds of characters that turn the direction of writing; a sentence with one can seem to say something else
 (https://trojansource.codes)."""
 
 
@@ -74,7 +74,7 @@ def canonical_json(value: object) -> str:
 
 
 def text_fault(text: str, *, most: int = MAX_NAME_BYTES, allowed: str = "") -> str | None:
-    r"""Why a text from outside cannot be a name: no file, table or page could hold or show it as it is. None if it can.
+    r"""Why a text from outside cannot be a name that files, tables and pages hold and show as it is; None if it can.
 
     Names of files that are not UTF-8 reach Python with lone surrogates.
 
@@ -100,7 +100,7 @@ def text_fault(text: str, *, most: int = MAX_NAME_BYTES, allowed: str = "") -> s
 
 
 def shown(text: object, *, most: int = 80) -> str:
-    r"""A text from outside as part of a sentence: on one line, printable, its end cut off where it is long.
+    r"""A text from outside as part of a sentence: on one line, printable, shortened if it is long.
 
     >>> shown("a\nb\udcff"), shown("x" * 100, most=10)
     ('a\\nb\\udcff', 'xxxxxxx...')
@@ -148,17 +148,17 @@ class CheckpointRef:
     """One model at one step, as it is asked for.
 
     Attributes:
-        family: name in the registry, ``local`` for folders and GGUF files of one's own.
+        family: name in the registry; ``local`` for folders and GGUF files on this machine.
         model: unique name of the model, such as ``pythia-410m``.
         revision: git reference on the Hub, folder name of a local checkpoint (``.`` for ``location`` itself), or file
             name of a GGUF.
         source: where the weights come from.
         location: Hub id; parent folder of the checkpoint folders; path of the GGUF file; member name; for mixed
             parameters the canonical JSON of both parents and the weight.
-        step: what the name counts (``registry.names``: steps, else epochs or tokens), or the place in an order that
-            was given, from 1; None where neither tells it.
-        tokens_seen: training tokens up to this step, None where unknown.
-        weight_file: the file on the revision that holds the weights, where checkpoints are files.
+        step: what the name counts (``registry.names``: steps, else epochs or tokens), or the place, from 1, in an order
+            that was given; None if there is neither.
+        tokens_seen: training tokens up to this step, None if unknown.
+        weight_file: the file on the revision that holds the weights, if checkpoints are files.
         remap: name of the native remap that the weights need, None for native classes.
     """
 
@@ -175,7 +175,7 @@ class CheckpointRef:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointIdentity:
-    """What a checkpoint was found to be: content, not names.
+    """What a checkpoint holds, by content and not by names.
 
     Attributes:
         commit: resolved commit on the Hub, or "" for local files.
@@ -183,7 +183,7 @@ class CheckpointIdentity:
             folders), sorted by name.
         tokenizer_sha256: hash over the tokenizer's files.
         context_length: longest sequence of tokens that the model was made for.
-        n_parameters: all parameters, None where it is not known before loading.
+        n_parameters: all parameters, None if it is not known before loading.
     """
 
     commit: str
@@ -221,23 +221,23 @@ class LabelScores:
 
 @lru_cache(maxsize=65_536)
 def _digest_of_fields(value: CellSpec | CellKey) -> str:
-    """Kept, since one cell's digest is asked for several times while it is written or found."""
+    """Cached: writing or finding one cell asks for its digest several times."""
     return digest_of(plain_fields(value))
 
 
 @dataclass(frozen=True, slots=True)
 class CellSpec:
-    """One stored unit as it is asked for: names only, no content hashes.
+    """One stored unit as it is asked for, by names alone, without content hashes.
 
     Attributes:
         checkpoint: which model at which step.
-        task: name in the task registry; of a file of one's own ``file:``, its absolute path and, where it was said,
-            how labels are read (``?merge-labels``).
+        task: name in the task registry; for a local file ``file:``, its absolute path and, if it was chosen, how labels
+            are read (``?merge-labels``).
         split: ``test`` for results, ``dev`` for choosing checkpoints and fusion weights.
         label_setting: how demonstration labels are made.
         demo_seed: keys demonstration choice, random labels and abstract mapping.
         n_shots: number of demonstrations.
-        n_examples: most rows of the split to evaluate (the head of the split's fixed order).
+        n_examples: rows of the split to evaluate, at most (the head of the split's fixed order).
         template, label_word_set, alphabet, sampling: options of the prompt.
         dtype: of weights and arithmetic, such as ``float32``.
         attention: attention implementation.
@@ -260,7 +260,7 @@ class CellSpec:
     data_dir: str | None = None
 
     def __hash__(self) -> int:
-        """Over the fields in which the cells of a store differ: tables hold tens of thousands of them."""
+        """Hashes only the fields in which the cells of a store differ: tables hold tens of thousands of cells."""
         at = self.checkpoint
         differing = self.task, self.split, self.label_setting, self.demo_seed, self.n_shots, self.n_examples
         return hash((at.model, at.revision, *differing))
@@ -275,8 +275,8 @@ class CellSpec:
 class CellKey:
     """Everything that changes the numbers of a cell (content, not names); its digest names the result.
 
-    The context cut itself follows from ``context_length``, tokenizer, rows and template, so the length
-    is in the key and the cut in the record.
+    The context cut follows from ``context_length``, tokenizer, rows and template. So the length is in the key, and the
+    cut is in the record.
     """
 
     commit: str
@@ -308,7 +308,7 @@ class CellKey:
 
 
 SHARED_OPTIONS = ("n_shots", "template", "label_word_set", "sampling", "dtype", "attention")
-"""What cells must share so that their numbers may stand side by side; in the abstract setting the alphabet too."""
+"""What cells must share if their numbers are to be compared; in the abstract setting the alphabet too."""
 FIELDS_IN_KEY = tuple(
     name for name in CellSpec.__dataclass_fields__ if name in CellKey.__dataclass_fields__ and name != "alphabet"
 )
@@ -316,7 +316,7 @@ FIELDS_IN_KEY = tuple(
 
 
 def fields_in_key(spec: CellSpec) -> dict[str, Any]:
-    """What a key takes from its spec: ``FIELDS_IN_KEY``, and the alphabet where it plays a part."""
+    """What a key takes from its spec: ``FIELDS_IN_KEY``, and the alphabet if the setting uses it."""
     alphabet = spec.alphabet if spec.label_setting == "abstract" else None
     return {name: getattr(spec, name) for name in FIELDS_IN_KEY} | {"alphabet": alphabet}
 
@@ -337,11 +337,11 @@ class CellRecord:
         content_free_n_tokens: (n_choices,) int64.
         choices: (n_choices,) the strings that were scored, by natural label index.
         demonstration_ids, demonstration_labels: row ids and the label strings printed in the prompt.
-        context_cut: most tokens of an input text, None where nothing was cut.
+        context_cut: largest number of tokens of an input text, None if nothing was cut.
         n_shortened: number of inputs (demonstrations and queries) that were cut.
-        provenance: how it was computed, no part of the key: device, library versions, wall time (s), date, and what
-            decides the last bits in half precision: ``path`` (the method of scoring), ``token_budget`` (most tokens in
-            a forward pass beside a prefix; none by the plain method) and ``n_threads``. What a record does not say is
+        provenance: how it was computed, not part of the key: device, library versions, wall time (s), date, and what
+            decides the last bits in half precision. These are ``path`` (the method of scoring), ``token_budget`` (most
+            tokens in a forward pass beside a prefix; absent for the plain method) and ``n_threads``. What is absent is
             unknown.
     """
 

@@ -1,4 +1,4 @@
-"""The common beginning of sequences: of token ids, or of the characters of texts. It knows not what they stand for."""
+"""The common beginning of sequences of token ids or characters. It does not know what they stand for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def n_common(first: Sequence[Any], second: Sequence[Any], start: int = 0) -> int
 def n_common_of_all(sequences: Collection[Any]) -> int:
     """Length of the common beginning of all sequences, at least one, whose items can be sorted.
 
-    What the first and the last in the order of sorting share, all between them share too.
+    What the first and the last share after sorting, all between them share too.
 
     >>> n_common_of_all(["abc", "abd", "ab"]), n_common_of_all(["abc"])
     (2, 3)

@@ -32,7 +32,7 @@ BASE_MEMBER = "tiny-base"
 
 
 _INSTALLED = "_project"
-"""The folder of icl_core into which an installation puts what stands beside it in the source (pyproject.toml)."""
+"""The folder inside icl_core into which a wheel puts what stands beside icl_core in the source (pyproject.toml)."""
 
 
 def is_installed() -> bool:

@@ -10,7 +10,7 @@ __all__ = ["take_one_thread"]
 def take_one_thread() -> None:
     """From now on each matrix product of numpy takes one thread of this process.
 
-    The products of a bootstrap are many and small. A second thread makes them no faster and waits for its next part at
-    full load: ``compete`` takes 10.7 instead of 7.0 processor seconds, and equally long by the clock.
+    The products of a bootstrap are many and small. A second thread makes them no faster, and it spins while it waits:
+    ``compete`` then takes 10.7 instead of 7.0 processor seconds and the same time by the clock.
     """
     ThreadpoolController().select(internal_api="openblas").limit(limits=1)

@@ -70,7 +70,7 @@ def test_further_members_are_weighed_with_the_others(fuse: Fuse, made_up: Study)
     assert "upper bound" not in {row["kind"] for row in data["table_1"]}
     assert "Weights of the members:" in fuse(*three)[1]
     assert "takes part twice" in fuse("--tr", "someone-model", "--also", "TR:someone-model")[2]
-    assert "names no further member" in fuse("--tr", "someone-model", "--also", "someone-model")[2]
+    assert "is not a member" in fuse("--tr", "someone-model", "--also", "someone-model")[2]
 
 
 def test_members_measure_tasks_and_seeds_are_chosen(fuse: Fuse, made_up: Study) -> None:
@@ -90,9 +90,9 @@ def test_members_measure_tasks_and_seeds_are_chosen(fuse: Fuse, made_up: Study) 
     [
         (("--tr", "nobody"), "nobody has no test results"),
         (("--tr", "someone-model", "--tasks", "trec"), "no results of task trec"),
-        (("--tr", "someone-model", "--seeds", "x"), "'x' is no seed"),
+        (("--tr", "someone-model", "--seeds", "x"), "'x' is not a seed"),
         (("--tr", "someone-model", "--tr-checkpoint", "7"), "7"),
-        (("--tr", "someone-model", "--mix", "half"), "'half' is no weight"),
+        (("--tr", "someone-model", "--mix", "half"), "'half' is not a weight"),
         (("--tr", "someone-model", "--mix", "1.5"), "not between 0 and 1"),
     ],
 )
@@ -114,4 +114,4 @@ def test_mixed_parameters_are_computed_once_and_listed(fuse: Fuse, tmp_path: Pat
     assert mixed[1]["accuracy"] == rows["run step-0 gold"]["accuracy"]
     assert mixed[0]["accuracy"] == rows["run step-1000 gold"]["accuracy"]
     assert mixed[0.5]["tflops"] == pytest.approx(rows["fusion, fixed"]["tflops"] / 2)
-    assert "0 of 6 cells computed, 6 were stored" in fuse(*call)[2]
+    assert "0 of 6 cells computed, 6 were already stored" in fuse(*call)[2]

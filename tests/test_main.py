@@ -43,7 +43,7 @@ def evaluate(folder: Path, *more: object) -> tuple[object, ...]:
     [
         (("families",), "pythia-410m"),
         (("families", "--family", "pythia"), "EleutherAI/pythia-12b"),
-        (("families", "--family", "pythia-2.8b"), "model.safetensors is that of the final model"),
+        (("families", "--family", "pythia-2.8b"), "model.safetensors is the final model's"),
         (("tasks",), "financial_phrasebank"),
         (("results",), "No results yet."),
         (("jobs",), "No jobs yet."),
@@ -66,7 +66,7 @@ def test_lists(cli: Cli, arguments: tuple[str, ...], part: str) -> None:
         (("evaluate", "--family", "amber", "--model", "pythia-70m"), "belongs to the family pythia"),
         (("evaluate", "--model", "pythia-70m", "--checkpoints", "7"), "Unknown task"),
         (("evaluate", "--model", "pythia-70m", "--checkpoints", "step7,"), "Unknown checkpoint 'step7'"),
-        (("evaluate", "--model", "pythia-70m", "--seeds", "a"), "'a' is no seed"),
+        (("evaluate", "--model", "pythia-70m", "--seeds", "a"), "'a' is not a seed"),
         (("evaluate", "--model", "pythia-70m", "--settings", "golden"), "Unknown label settings 'golden'"),
         (("evaluate", "--model", "pythia-70m", "--n-shots", "0"), "cannot be the number of demonstrations"),
         (("evaluate", "--model", "pythia-70m", "--device", "tpu"), "no device 'tpu'"),
@@ -108,7 +108,7 @@ def test_interrupt_is_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_evaluate_then_everything_that_reads_results(cli: Cli, folder: Path, tmp_path: Path) -> None:
     code, output, errors = cli(*evaluate(folder, "--dry-run"))
-    assert code == 0 and "12: 0 stored, 12 to compute" in output and "TFLOP for a prompt computed alone" in output
+    assert code == 0 and "12: 0 stored, 12 to compute" in output and "TFLOP for one prompt computed alone" in output
     code, output, errors = cli(*evaluate(folder, "--json"))
     report = json.loads(output)
     assert code == 0 and (report["n_computed"], report["n_failed"]) == (12, 0)
@@ -121,7 +121,7 @@ def test_evaluate_then_everything_that_reads_results(cli: Cli, folder: Path, tmp
     assert {(row["n_seeds"], row["n_queries"]) for row in results} == {(2, 6)}
     assert "step-1000" in cli("results")[1]
     code, output, errors = cli("results", "--model", "another")
-    assert (code, output) == (2, "") and "no results of another; there are some of tiny-llama" in errors
+    assert (code, output) == (2, "") and "no results of another; models with results: tiny-llama" in errors
 
     assert json.loads(cli("export", tmp_path / "bundle", "--json")[1])["n_cells"] == 12
     other = tmp_path / "other"
@@ -166,7 +166,7 @@ def test_background_job_and_its_commands(cli: Cli, folder: Path, tmp_path: Path)
     assert "4 of 4 cells" in cli("jobs", "log", job_id)[1]
     assert "4 of 4 cells computed" in cli("jobs", "show", job_id)[1]
     assert json.loads(cli(*evaluate(folder, "--settings", "gold", "--json"))[1])["n_stored"] == 4
-    assert jobs.list_jobs(store_path=tmp_path / "store")[0].message == "4 of 4 cells computed, 0 were stored already."
+    assert jobs.list_jobs(store_path=tmp_path / "store")[0].message == "4 of 4 cells computed, 0 were already stored."
 
 
 # score
@@ -284,7 +284,10 @@ def test_no_time_is_told_from_a_model_of_quite_another_size(cli: Cli, folder: Pa
     for _ in range(3):
         note(store, MeasuredCell("small", "t", "cpu", "float32", 10, 100, 4000, 1000, 1e9, 2.0, 0.0))
     output = cli(*evaluate(folder, "--dry-run"), store=store)[1]
-    assert "12 to compute" in output and "The time cannot be told for tiny-llama: the nearest model measured" in output
+    assert (
+        "12 to compute" in output
+        and "The time cannot be estimated for tiny-llama: the nearest model measured" in output
+    )
     data = json.loads(cli(*evaluate(folder, "--dry-run", "--json"), store=store)[1])
     assert data["seconds"] is None and data["is_calibrated"] is False
 

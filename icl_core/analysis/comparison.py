@@ -1,7 +1,7 @@
 """Competition compared across models and factors: mean intensity against final ICL, fewer checkpoints.
 
 It summarises trajectories; curves with bands and the noise floor of one model are elsewhere. Source: arXiv
-2406.14022, Figs. 2-6 and Table 7. Values are computed once a model, so that moving epsilon costs nothing.
+2406.14022, Figs. 2-6 and Table 7. Values are computed once per model, so that moving epsilon costs nothing.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ModelTrajectory:
         tl: (n_checkpoints,) the same under abstract labels.
         tr_by_task: (n_tasks, n_checkpoints) mean over seeds.
         tl_by_task: the same under abstract labels.
-        icl: gold value of those of the checkpoints that are complete in gold.
+        icl: gold value, by checkpoint, of the checkpoints that are also complete in gold.
     """
 
     model: str
@@ -72,7 +72,7 @@ def model_trajectory(
     task: str | Sequence[str] | None = None,
     demo_seeds: Sequence[int] | None = None,
 ) -> ModelTrajectory:
-    """The values that everything here is computed from; arguments as in ``trajectories.ability_curves``.
+    """The values from which everything here is computed; arguments as in ``trajectories.ability_curves``.
 
     Raises:
         StudyError: fewer than two checkpoints are complete in both TR and TL.
@@ -106,17 +106,17 @@ def model_trajectory(
 
 
 def evenly_spread(n_points: int, n_intervals: int) -> tuple[int, ...]:
-    """Positions of n_intervals + 1 of n_points, first and last included, as even as whole positions allow.
+    """n_intervals + 1 positions among n_points, with the first and the last, as evenly spread as possible.
 
     Raises:
-        StudyError: there are too few points, or no interval is asked for.
+        StudyError: there are too few points, or fewer than one interval is asked for.
 
     >>> evenly_spread(17, 4)
     (0, 4, 8, 12, 16)
     """
     if not 1 <= n_intervals < n_points:
         raise StudyError(f"{n_intervals} intervals need {n_intervals + 1} checkpoints, there are {n_points}.")
-    # Halves go up, so that the positions do not depend on the parity that round() prefers.
+    # Halves are rounded up: round() would round them to even numbers.
     return tuple(int(np.floor(i * (n_points - 1) / n_intervals + 0.5)) for i in range(n_intervals + 1))
 
 
@@ -146,9 +146,9 @@ class ModelSummary:
     Attributes:
         model: unique name.
         family: its family.
-        checkpoints: those between which the intervals are, in the order of training.
+        checkpoints: the ends of the intervals, in the order of training.
         competition: Eqs. 1-4 on the mean trajectory.
-        final_icl: gold value at the last checkpoint; None where it is not complete.
+        final_icl: gold value at the last checkpoint; None if that is not complete in gold.
     """
 
     model: str
@@ -159,7 +159,7 @@ class ModelSummary:
 
     @property
     def n_intervals(self) -> int:
-        """Intervals that the numbers are taken over."""
+        """Number of intervals."""
         return len(self.checkpoints) - 1
 
     @property
@@ -169,13 +169,13 @@ class ModelSummary:
 
     @property
     def cumulative(self) -> dict[CheckpointRef, float]:
-        """R (Eq. 4) at each checkpoint; empty where it is undefined, without any competition."""
+        """R (Eq. 4) at each checkpoint; empty if there is no competition, since R is then undefined."""
         values = self.competition.cumulative_by_checkpoint
         return {} if values is None else dict(zip(self.checkpoints, values.tolist(), strict=True))
 
 
 def summarise(trajectory: ModelTrajectory, *, epsilon: float) -> ModelSummary:
-    """Competition on the mean trajectory, and the ICL value that training ends with.
+    """Competition on the mean trajectory, and the ICL value at the end of training.
 
     Raises:
         StudyError: epsilon outside [0, 1].
@@ -191,7 +191,7 @@ def summarise(trajectory: ModelTrajectory, *, epsilon: float) -> ModelSummary:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeedGroup:
-    """Training runs that differ in their seed alone, as one model; most models have one run.
+    """Training runs that differ only in their seed, as one model; most models have one run.
 
     Attributes:
         name: what the runs share.
@@ -213,17 +213,17 @@ class SeedGroup:
 
     @property
     def final_icl(self) -> float | None:
-        """ICL that training ends with, mean over the runs that have it."""
+        """ICL at the end of training, mean over the runs that have it."""
         known = [run.final_icl for run in self.runs if run.final_icl is not None]
         return float(np.mean(known)) if known else None
 
 
 def seed_groups(summaries: Sequence[ModelSummary], groups: Mapping[str, str]) -> tuple[SeedGroup, ...]:
-    """The runs by what they share, in the order in which groups first come.
+    """The runs in groups, in the order in which the groups first occur.
 
     Args:
         summaries: one per run.
-        groups: by model the name that the runs of one model share; a model that is not in it stands alone.
+        groups: by model, the name of its group; a model that is absent is a group by itself.
     """
     runs: dict[str, list[ModelSummary]] = {}
     for summary in summaries:
@@ -232,7 +232,7 @@ def seed_groups(summaries: Sequence[ModelSummary], groups: Mapping[str, str]) ->
 
 
 def mean_over_runs(curves: Sequence[Mapping[CheckpointRef, float]]) -> dict[CheckpointRef, float]:
-    """The mean of several runs' curves at the steps that all of them have, by the first run's checkpoints.
+    """The mean of several runs' curves at the steps that all of them have, keyed by the first run's checkpoints.
 
     Empty curves (R without any competition) are left out.
     """
@@ -271,11 +271,11 @@ class FamilyOccurrence:
 def family_occurrence(
     groups: Sequence[SeedGroup], *, families: Mapping[str, str] | None = None
 ) -> tuple[FamilyOccurrence, ...]:
-    """Competition ratio averaged over the models of each family, in the order in which families first come.
+    """Competition ratio averaged over the models of each family, in the order in which families first occur.
 
     Args:
         groups: models, each the mean of its training runs.
-        families: by group the family to count it under, where that is not its own.
+        families: by group, the family under which it counts, if that is not its own.
     """
     given = families or {}
     grouped: dict[str, list[SeedGroup]] = {}

@@ -1,16 +1,16 @@
 """Competition between task recognition (TR) and task learning (TL) over pre-training, and its noise floor.
 
-It takes accuracies, or correctness and predictions of single queries, and returns measures; it reads no store
-and draws nothing. Sources: arXiv 2406.14022, Eqs. 1-4 (competition); the noise floor is this project's own.
+It takes accuracies, or correctness and predictions of single queries, and returns measures. It reads no store and draws
+nothing. Sources: arXiv 2406.14022, Eqs. 1-4 (competition); the noise floor is this project's own.
 
-**Noise floor.** What would sampling noise alone give at this epsilon, if neither ability truly changed in any
-interval? The changes of every task are resampled with the hierarchical bootstrap of ``statistics`` (seeds
-within tasks, examples within tasks, tasks fixed); each replicate's deviation from the observed change is a
-change under the null (the changes centred on their mean), and Eqs. 1-4 are recomputed on it. One draw serves
-both abilities and all intervals, so the correlations between TR and TL (same queries, same demonstrations) and
-between neighbouring intervals (a shared checkpoint) survive. As the spread between few seeds is itself uncertain,
-replicates are studentised; without that, one task or two seeds would find competition in noise too often. The
-ratio is discrete: the claim is validity (type-I error at most alpha), not uniform p-values.
+**Noise floor.** What would sampling noise alone give at this epsilon, if neither ability truly changed in any interval?
+The changes of every task are resampled with the hierarchical bootstrap of ``statistics`` (seeds within tasks, examples
+within tasks, tasks fixed). Each replicate's deviation from the observed change is a change under the null (the changes
+centred on their mean); Eqs. 1-4 are recomputed on it. One draw serves both abilities and all intervals. So correlations
+survive: between TR and TL (same queries, same demonstrations) and between neighbouring intervals (a shared checkpoint).
+The spread between few seeds is itself uncertain, so replicates are studentised; otherwise one task or two seeds would
+find competition in noise too often. The ratio is discrete: the claim is validity (type-I error at most alpha), not
+uniform p-values.
 
 Conventions: accuracies and epsilon are fractions in [0, 1]; an interval lies between two consecutive
 checkpoints, so n_intervals = n_checkpoints - 1. ``|change| > epsilon`` is strict, and changes within
@@ -77,11 +77,11 @@ class Competition:
         delta_tr: (n_intervals,) change of TR accuracy, Eq. 1.
         delta_tl: (n_intervals,) change of TL accuracy, Eq. 1.
         indicator: (n_intervals,) bool, C^H of Eq. 2.
-        intensity: (n_intervals,) C^S of Eq. 3: fall over rise; 0 where the indicator is False.
-        cumulative_intensity: (n_intervals,) R of Eq. 4 at the end of each interval, last value 1; None where
+        intensity: (n_intervals,) C^S of Eq. 3: fall over rise; 0 if the indicator is False.
+        cumulative_intensity: (n_intervals,) R of Eq. 4 at the end of each interval, last value 1; None if
             there is no competition at this epsilon (0/0).
         ratio: share of competing intervals.
-        mean_intensity: mean of ``intensity`` over all intervals, those without competition included.
+        mean_intensity: mean of ``intensity`` over all intervals, with or without competition.
     """
 
     epsilon: float
@@ -95,7 +95,7 @@ class Competition:
 
     @property
     def cumulative_by_checkpoint(self) -> FloatArray | None:
-        """(n_checkpoints,) R with the 0 of the first checkpoint in front, as the paper draws it; None as above."""
+        """(n_checkpoints,) R preceded by 0 for the first checkpoint, as the paper draws it; None if R is None."""
         if self.cumulative_intensity is None:
             return None
         return np.concatenate([[0.0], self.cumulative_intensity])
@@ -183,11 +183,9 @@ def competition(tr_accuracy: npt.ArrayLike, tl_accuracy: npt.ArrayLike, *, epsil
 def _trajectory(accuracy: npt.ArrayLike, name: str) -> FloatArray:
     values = np.asarray(accuracy, dtype=np.float64)
     if values.ndim != 1:
-        raise StudyError(f"The {name} trajectory has {values.ndim} dimensions; it needs one accuracy a checkpoint.")
+        raise StudyError(f"The {name} trajectory has {values.ndim} dimensions; it needs one accuracy per checkpoint.")
     if values.size < 2:
-        raise StudyError(
-            f"Competition needs at least two checkpoints, {name} has {values.size}: with fewer there is no interval."
-        )
+        raise StudyError(f"Competition needs at least two checkpoints; {name} has {values.size}.")
     if not bool(np.all((values >= 0) & (values <= 1))):
         raise StudyError(f"The {name} trajectory holds values outside [0, 1]; accuracies are fractions, not percent.")
     return values
@@ -201,7 +199,7 @@ def _epsilon(epsilon: float) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChangeReplicates:
-    """Observed changes and how far resampling moves them; epsilon comes later, so a slider costs nothing.
+    """Observed changes, and how far resampling moves them. Epsilon is applied later, so that moving it costs nothing.
 
     Attributes:
         delta_tr: (n_intervals,) observed change of the mean TR trajectory.
@@ -210,7 +208,7 @@ class ChangeReplicates:
         deviations_tl: the same draws for TL.
         standard_error: typical standard error of a change (root mean square over abilities and intervals), fraction;
             an epsilon below it cannot tell a change from noise.
-        n_seeds: smallest number of seeds of a task; with 1 the noise between seeds is unknown and left out.
+        n_seeds: the smallest number of seeds of any task; with 1 the noise between seeds is unknown and left out.
     """
 
     delta_tr: FloatArray
@@ -223,7 +221,7 @@ class ChangeReplicates:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NoiseFloor:
-    """Competition against what sampling noise alone gives, at one epsilon.
+    """Competition compared with what sampling noise alone gives, at one epsilon.
 
     Attributes:
         epsilon: fraction.
@@ -234,7 +232,8 @@ class NoiseFloor:
         p_mean_intensity: as ``p_ratio``, of the mean intensity.
         interval_certainty: (n_intervals,) share of uncentred replicates in which the interval competes.
         standard_error: typical standard error of a change, see ``ChangeReplicates``.
-        n_seeds: smallest number of seeds of a task; with 1 the p-values ignore the noise between seeds (too small).
+        n_seeds: the smallest number of seeds of any task; with 1 the p-values are too small, since they ignore the
+            noise between seeds.
     """
 
     epsilon: float
@@ -301,7 +300,7 @@ def resample_changes(
     n_replicates: int = 1000,
     seed: int = 0,
 ) -> ChangeReplicates:
-    """Resamples the changes of the mean trajectory under any measure.
+    """Changes of the mean trajectory under any measure, resampled.
 
     Args:
         tr_predicted: for each task (n_checkpoints, n_seeds, n_examples) predicted labels under random labels.
@@ -351,9 +350,7 @@ def _refuse_unpaired(
         )
     n_checkpoints = tr[0].shape[0]
     if n_checkpoints < 2:
-        raise StudyError(
-            f"Competition needs at least two checkpoints, there are {n_checkpoints}: there is no interval."
-        )
+        raise StudyError(f"Competition needs at least two checkpoints; these results have {n_checkpoints}.")
     for index, (one, other, labels) in enumerate(zip(tr, tl, gold, strict=True)):
         if one.shape != other.shape or one.ndim != 3 or one.shape[0] != n_checkpoints or 0 in one.shape:
             raise StudyError(
@@ -401,9 +398,9 @@ class EpsilonCurve:
     Attributes:
         observed: the measure.
         null_median: under the null.
-        null_low: 2.5 % point under the null.
-        null_high: 97.5 % point under the null.
-        p: one-sided p-value at each epsilon (not corrected for looking at many).
+        null_low: 2.5th percentile under the null.
+        null_high: 97.5th percentile under the null.
+        p: one-sided p-value at each epsilon, not corrected for multiple comparisons.
     """
 
     observed: FloatArray
@@ -421,7 +418,7 @@ class EpsilonCurves:
         epsilon: (n_epsilons,) fractions.
         ratio: share of competing intervals.
         mean_intensity: mean of C^S.
-        standard_error: typical standard error of a change; to the left of it lies noise.
+        standard_error: typical standard error of a change; an epsilon below it cannot tell a change from noise.
     """
 
     epsilon: FloatArray
@@ -431,7 +428,7 @@ class EpsilonCurves:
 
 
 def competition_against_epsilon(replicates: ChangeReplicates, epsilons: npt.ArrayLike) -> EpsilonCurves:
-    """Ratio and mean intensity over a grid of epsilons, so that no finding hangs on one choice of it.
+    """Ratio and mean intensity over a grid of epsilons, so that no finding depends on one choice.
 
     Args:
         replicates: of one model.

@@ -1,8 +1,7 @@
-"""Behind an accuracy: which labels are named, which are confused, which queries change.
+"""What lies behind an accuracy: which labels are predicted, which are confused, which queries change.
 
-It looks at predictions that are already stacked; it averages over no tasks and resamples nothing. A setting in which a
-model names one label for nearly everything can still be accurate (arXiv 2102.09690, majority-label bias), so every
-accuracy stands beside these.
+It takes stacked predictions; it does not average over tasks and resamples nothing. A model that names one label for
+nearly everything can still be accurate (arXiv 2102.09690, majority-label bias), so these are shown with each accuracy.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ ChangeOfAnswer = Literal["gained", "lost", "other"]
 
 
 def change_of_answer(before: int, after: int, *, gold: int) -> ChangeOfAnswer:
-    """What became of an answer that is another now.
+    """The kind of change from one answer to a different one.
 
     Args:
         before: label index of the earlier answer.
-        after: of the later one, which differs.
-        gold: the true one.
+        after: label index of the later answer, which differs.
+        gold: index of the true label.
 
     Returns:
         ``gained``: wrong, then right; ``lost``: right, then wrong; ``other``: wrong both times.
@@ -53,8 +52,9 @@ class LabelShares:
         label_words: (n_labels,) natural words.
         shares: (n_checkpoints, n_seeds, n_labels) shares of the predictions; they sum to 1 over labels.
         gold_shares: (n_labels,) shares of the gold labels.
-        entropy: (n_checkpoints,) mean over seeds of the entropy of ``shares`` / log(n_labels): 1 is even, 0 is one
-            label for everything. Taken before averaging over seeds, as abstract symbols change with the seed.
+        entropy: (n_checkpoints,) entropy of ``shares`` / log(n_labels), mean over seeds: 1 if labels are even, 0 if one
+            label is predicted for everything. It is taken before averaging, since abstract symbols change with the
+            seed.
         gold_entropy: the same for the gold labels.
     """
 
@@ -131,7 +131,7 @@ class PredictionChange:
 
     @property
     def outcome(self) -> ChangeOfAnswer:
-        """From the answer before to the one after."""
+        """The kind of change from ``before`` to ``after``."""
         return change_of_answer(self.before, self.after, gold=self.gold)
 
 

@@ -1,7 +1,7 @@
-"""Where a trajectory changes clearly: task recognition rising, task learning jumping, task recognition falling.
+"""Clear changes of a trajectory: task recognition rises, task learning jumps, task recognition falls.
 
-It reads finished curves and words nothing. A change counts when the 95 % bands at its two ends do not overlap, which
-asks more than a paired test of the difference would. What to look for: arXiv 2406.14022, section 4.
+It reads finished curves and writes no sentences. A change counts if the 95 % bands at its two ends do not overlap; this
+is stricter than a paired test of the difference. Which changes are sought: arXiv 2406.14022, section 4.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Moment:
     """One clear change of one curve.
 
     Attributes:
-        kind: what happens.
-        label_setting: whose curve it is.
+        kind: rise, jump or fall.
+        label_setting: the setting of the curve.
         start: checkpoint before the change.
         end: checkpoint after it.
         before: the measure at the start, fraction.
@@ -41,7 +41,7 @@ class Moment:
 
 
 def moments(curves: AbilityCurves) -> tuple[Moment, ...]:
-    """The clear changes, in the order rise, jump, fall; those that are not clear or not there are absent.
+    """The clear changes, in the order rise, jump, fall; others are left out.
 
     The rise goes from TR's first checkpoint to its highest (the earliest on ties), the fall from there to the lowest
     one after it, and the jump is the interval in which TL gains most.

@@ -1,8 +1,8 @@
-"""Stored cells stacked into arrays, with their scores or with the predicted labels alone.
+"""Stored cells stacked into arrays, with their scores or only with the predicted labels.
 
-It reads cells that are handed in; it opens no store, averages nothing and draws nothing. Cells made under different
-options or on different rows are refused: their numbers must not share a curve. Normalisations of the label scores:
-arXiv 2005.14165, section 2.4 (per token), and arXiv 2102.09690 (calibrated).
+The caller gives the cells; this module opens no store, averages nothing and draws nothing. Cells with different options
+or rows are refused: their numbers must not share a curve. Normalisations of the label scores: arXiv 2005.14165, section
+2.4 (per token), and arXiv 2102.09690 (calibrated).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class CellLabels:
 
     Attributes:
         spec, key, row_ids, gold, choices, context_cut, n_shortened: as those of ``CellRecord``; gold is int16.
-        normalisation: under which labels were predicted.
+        normalisation: of the scores from which the labels were predicted.
         predicted: (n_examples,) the predicted labels, of any integer type.
     """
 
@@ -68,9 +68,9 @@ class SettingLabels:
     """Everything predicted for one task in one label setting.
 
     Attributes:
-        normalisation: under which labels were predicted.
-        predicted: the (n_examples,) labels of each cell that is present, of any integer type.
-        places: checkpoint and seed of each of them.
+        normalisation: of the scores from which the labels were predicted.
+        predicted: for each present cell its (n_examples,) labels, of any integer type.
+        places: checkpoint and seed of each such cell.
         gold, present, choices, row_ids: as those of ``SettingScores``.
     """
 
@@ -85,7 +85,7 @@ class SettingLabels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SettingScores:
-    """Everything scored for one task in one label setting; cells that are not present hold zeros.
+    """Everything scored for one task in one label setting; absent cells hold zeros.
 
     Attributes:
         loglikelihoods: (n_checkpoints, n_seeds, n_examples, n_choices) float32, nats.
@@ -94,7 +94,7 @@ class SettingScores:
         content_free_n_tokens: same shape, int32.
         gold: (n_examples,) int16, index of the true label.
         present: (n_checkpoints, n_seeds) bool.
-        choices: for each seed the scored strings by natural label index; empty where no cell is present.
+        choices: for each seed, the scored strings by natural label index; empty if no cell is present.
         row_ids: (n_examples,) the evaluated rows.
     """
 
@@ -116,7 +116,7 @@ class Predictions:
         model: unique name.
         split: ``dev`` or ``test``.
         checkpoints: in the order of training.
-        tasks: in the order in which they first came.
+        tasks: in the order in which they first occur.
         demo_seeds: ascending.
         options: what all cells share (n_shots, template, label_word_set, sampling, dtype, attention, alphabet).
         settings: by (task, label setting); all arrays run over ``checkpoints`` and ``demo_seeds``.
@@ -136,14 +136,14 @@ class Predictions:
 
     @property
     def n_shots(self) -> int:
-        """Demonstrations a prompt."""
+        """Demonstrations per prompt."""
         return int(self.options["n_shots"])
 
     def checkpoint_index(self, checkpoint: CheckpointRef) -> int:
         """Position of a checkpoint on the first axis of all arrays.
 
         Raises:
-            StudyError: it is not there.
+            StudyError: the checkpoint is not among the results.
         """
         if checkpoint not in self.checkpoints:
             reason = self.excluded.get(checkpoint, "it has no results")
@@ -151,7 +151,7 @@ class Predictions:
         return self.checkpoints.index(checkpoint)
 
     def setting(self, task: str, label_setting: LabelSetting) -> SettingScores | SettingLabels:
-        """What there is of one task in one setting.
+        """The results of one task in one setting.
 
         Raises:
             StudyError: nothing of it is stored.
@@ -165,7 +165,7 @@ class Predictions:
 
         Raises:
             StudyError: nothing of it is stored.
-            TypeError: the predicted labels alone were read.
+            TypeError: only the predicted labels were read.
         """
         found = self.setting(task, label_setting)
         if not isinstance(found, SettingScores):
@@ -182,18 +182,19 @@ def collect_predictions(
     split: Split = "test",
     excluded: Mapping[CheckpointRef, str] | None = None,
 ) -> dict[str, Predictions]:
-    """Stacks stored cells into arrays, one ``Predictions`` a model, in the order in which models first come.
+    """Stacks stored cells into arrays, one ``Predictions`` per model, in the order in which models first occur.
 
     Args:
-        cells: of any models, tasks, settings and seeds; those of the other split are passed over. With their scores,
-            or with the predicted labels alone; so are the arrays.
+        cells: of any models, tasks, settings and seeds, with their scores or only with the predicted labels; cells of
+            the other split are ignored.
         split: which split to take.
-        excluded: checkpoints to leave out (flagged weights), with the reason; they are listed, not stacked.
+        excluded: checkpoints to leave out (such as those with another's weights), with the reason; they are listed but
+            not stacked.
 
     Raises:
         StudyError: cells of one model differ in an option (shots, template, alphabet, dtype, ...) or in a
-            task's rows, two folders are called alike, or the order of the checkpoints is not certain; the message
-            names what differs. Such numbers must not share a curve.
+            task's rows, two folders have one name, or the order of the checkpoints is not certain; the message names
+            what differs. Such numbers must not share a curve.
     """
     left_out = dict(excluded or {})
     by_model: dict[str, list[_Cell]] = {}
@@ -231,12 +232,12 @@ def _stack_model(
 
 
 def _refuse_doubtful_trajectory(model: str, cells: Sequence[_Cell]) -> None:
-    """Checkpoints of one's own lie in one folder, and their order of training is certain."""
+    """Refuses local checkpoints from more than one folder, or without a certain order of training."""
     refs = {cell.spec.checkpoint for cell in cells}
     places = {home_of(ref) or "a published model" for ref in refs}
     if len(places) > 1:
         raise StudyError(
-            f"There are results of different models called {model} ({', '.join(sorted(places))}); evaluate one of them "
+            f"Different models with results are called {model} ({', '.join(sorted(places))}); evaluate one of them "
             "again under another name (--name): nothing is computed twice."
         )
     if question := order_question(refs):
@@ -310,7 +311,7 @@ def _stack_scores(
 
 
 def select_scores(scores: SettingScores, *, checkpoints: Sequence[int], seeds: Sequence[int]) -> SettingScores:
-    """The same scores for some checkpoints and seeds, given by their positions on the first two axes."""
+    """The scores of some checkpoints and seeds, given by their positions on the first two axes."""
     at = np.ix_(list(checkpoints), list(seeds))
     return replace(
         scores,
@@ -324,7 +325,7 @@ def select_scores(scores: SettingScores, *, checkpoints: Sequence[int], seeds: S
 
 
 def normalised_scores(scores: SettingScores, *, normalisation: Normalisation = "sum") -> FloatArray:
-    """Scores whose argmax is the prediction and whose softmax is the label_probs.
+    """Scores whose argmax is the prediction and whose softmax gives the label_probs.
 
     ``sum`` takes the log-likelihood, ``per_token`` its mean over the label's tokens, ``calibrated`` subtracts
     the log-likelihood for the content-free query under the same demonstrations (arXiv 2102.09690).
@@ -367,8 +368,8 @@ def labels_of(
     Args:
         loglikelihoods: (..., n_choices), nats.
         normalisation: of the scores.
-        n_tokens: the same shape; for ``per_token``.
-        content_free: a shape that broadcasts to it; for ``calibrated``.
+        n_tokens: the same shape; needed for ``per_token``.
+        content_free: of a shape that broadcasts to it; needed for ``calibrated``.
 
     Returns:
         (...) int16.
@@ -406,10 +407,10 @@ def predicted_labels(scores: SettingScores | SettingLabels, *, normalisation: No
     """Predicted label of every query: argmax, ties to the lowest index.
 
     Returns:
-        (n_checkpoints, n_seeds, n_examples) int16; -1 where the cell is not present.
+        (n_checkpoints, n_seeds, n_examples) int16; -1 if the cell is not present.
 
     Raises:
-        ValueError: the labels alone were read, under another normalisation.
+        ValueError: only labels were read, and they were predicted under another normalisation.
         UnknownNameError: there is no such normalisation.
     """
     if isinstance(scores, SettingScores):
@@ -428,5 +429,5 @@ def predicted_labels(scores: SettingScores | SettingLabels, *, normalisation: No
 
 
 def correct(scores: SettingScores | SettingLabels, *, normalisation: Normalisation = "sum") -> BoolArray:
-    """Whether each prediction is the gold label: (n_checkpoints, n_seeds, n_examples); False where not present."""
+    """Whether each prediction is the gold label: (n_checkpoints, n_seeds, n_examples); False if not present."""
     return np.asarray(predicted_labels(scores, normalisation=normalisation) == scores.gold)

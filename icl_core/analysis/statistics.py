@@ -2,20 +2,21 @@
 
 It knows arrays only: no records, no label settings, no figures. Sources: Efron and Tibshirani (1993), An
 Introduction to the Bootstrap; Owen (2007), The pigeonhole bootstrap, doi 10.1214/07-AOAS122 (seeds x examples).
-What scipy has is taken from scipy: quantiles from its special functions, since importing all of ``scipy.stats`` takes
-longer than drawing a page, tests from there where they are asked for.
+Quantiles come from scipy's special functions: importing ``scipy.stats`` takes longer than drawing a page, so it is
+imported only for a test.
 
-**The hierarchical bootstrap** estimates how far a mean over tasks of means over demonstration seeds of a
-measure over examples would move with other seeds and other examples; tasks are fixed. Seeds are resampled
-within tasks, examples within tasks (one draw for all seeds: every seed asks the same queries), and one draw
-serves all trajectories handed in together, so that differences between them are paired. A replicate's
-deviation is the sum of an example part (the measure on resampled examples, mean over seeds, minus the
-measure) and a seed part (the mean of the seeds' values under resampled seeds, minus their mean). Two
-corrections make it honest with few seeds: the seed part is scaled by sqrt(n / (n - 1)), since n resampled
-seeds spread by that factor too little; and it is shrunk by the share of the spread between seeds that
-resampled examples already explain, which would otherwise be counted twice (resampling seeds and examples
-together without it counts the noise of single answers three times). Bands and null distributions further
-allow for the spread between few seeds being itself uncertain (``degrees_of_freedom``).
+**The hierarchical bootstrap.** A value here is a mean over tasks of a mean over demonstration seeds of a measure over
+examples. The bootstrap estimates how far it would move with other seeds and other examples; tasks are fixed. Seeds are
+resampled within tasks, and so are examples (one draw for all seeds: every seed asks the same queries). One draw serves
+all trajectories that are given together, so that differences between them are paired. A replicate's deviation is the
+sum of two parts. The example part is the measure on resampled examples, mean over seeds, minus the measure. The seed
+part is the mean of the seeds' values under resampled seeds, minus their mean.
+
+Two corrections make it honest with few seeds. The seed part is scaled by sqrt(n / (n - 1)), since n resampled seeds
+spread too little by that factor. And it is shrunk by the share of the spread between seeds that resampled examples
+already explain, which would otherwise be counted twice (resampling seeds and examples together without it counts the
+noise of single answers three times). Bands and null distributions also allow for the uncertainty of the spread between
+few seeds (``degrees_of_freedom``).
 """
 
 from __future__ import annotations
@@ -57,15 +58,15 @@ FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.integer]
 _MOST_KEPT = 2**20
-"""Counts that are kept of one draw, 4 MB of them: 1,000 replicates of the paper's 1,000 queries."""
+"""Largest number of counts of one draw that are kept, 4 MB: 1,000 replicates of the paper's 1,000 queries."""
 
 
 def measure_of(predicted: IntArray, gold: IntArray, *, measure: Measure) -> FloatArray:
     """One of ``MEASURES`` for (..., n_examples) predicted labels against (n_examples,) gold ones.
 
-    ``accuracy`` is the share of examples whose predicted label is the gold one; ``balanced_accuracy`` the mean recall,
-    and ``macro_f1`` the mean F1 (0 for one that is never hit), over the labels that occur in ``gold``. A label that is
-    predicted but never gold lowers the others' F1 through recall and is not averaged in.
+    ``accuracy`` is the share of examples whose predicted label is the gold one. ``balanced_accuracy`` is the mean
+    recall and ``macro_f1`` the mean F1 (0 for a label that is never hit), over the labels that occur in ``gold``. A
+    label that is predicted but never gold lowers the others' F1 through recall; it is not averaged in.
 
     Raises:
         UnknownNameError: there is no such measure.
@@ -98,7 +99,7 @@ def _weighted_measure(predicted: IntArray, gold: IntArray, *, counts: Float32Arr
         else:
             denominator = n_gold + _count(predicted == label, counts)
             numerator = 2 * n_hits
-        # A rare label can be missing from a replicate; it then leaves the mean, as it would from a test set.
+        # A rare label can be missing from a replicate; it is then not averaged in, as with a test set without it.
         total += np.divide(numerator, denominator, out=np.zeros(total.shape), where=n_gold > 0)
         n_occurring += n_gold > 0
     return total / n_occurring
@@ -116,7 +117,7 @@ def _count(hit: npt.NDArray[np.bool_], counts: Float32Array) -> FloatArray:
 def resample_counts(n_items: int, n_replicates: int, rng: np.random.Generator) -> Float32Array:
     """How often each item is drawn when n_items are drawn with replacement: (n_replicates, n_items) float32.
 
-    Equal draws are made once: every curve of every model of as many queries is resampled with the same ones.
+    Equal draws are made once: all curves with the same number of queries are resampled with the same draw.
 
     >>> resample_counts(5, 2, np.random.default_rng(0)).sum(axis=1).tolist()
     [5.0, 5.0]
@@ -154,9 +155,9 @@ def _draw_counts(n_items: int, n_replicates: int, rng: np.random.Generator) -> F
 
 @dataclass(frozen=True, eq=False)
 class TaskReplicates:
-    """A task's values and how they move under resampling; K is any number of trajectories' points.
+    """A task's values and how they move under resampling; K is the number of points of all trajectories.
 
-    What follows from them is computed once: a task has a band of its own and a part in that of the mean.
+    Derived values are cached: they serve the task's own band and the band of the mean.
 
     Attributes:
         value: (K, n_seeds) the measure.
@@ -169,7 +170,7 @@ class TaskReplicates:
     seed_counts: Float32Array
 
     def mapped(self, change: Callable[[FloatArray], FloatArray]) -> TaskReplicates:
-        """The same replicates of a linear map of the points (such as differences of neighbours on axis 0)."""
+        """The replicates of a linear map of the points, such as differences of neighbours on axis 0."""
         return TaskReplicates(change(self.value), change(self.example_deviation), self.seed_counts)
 
     @functools.cached_property
@@ -186,13 +187,13 @@ class TaskReplicates:
 
     @functools.cached_property
     def seed_variance(self) -> FloatArray:
-        """(K,) variance of the mean over seeds as their spread shows it; 0 for one seed."""
+        """(K,) variance of the mean over seeds, estimated from their spread; 0 for one seed."""
         n_seeds = self.value.shape[1]
         return np.asarray(self.value.var(axis=1, ddof=min(n_seeds - 1, 1)) / n_seeds)
 
     @functools.cached_property
     def explained_variance(self) -> FloatArray:
-        """(K,) the part of it that resampled examples explain."""
+        """(K,) the part of that variance that resampled examples explain."""
         n_seeds = self.value.shape[1]
         return np.asarray(self.example_deviation.var(axis=1).mean(axis=1) / (n_seeds - 1 or np.inf))
 
@@ -224,7 +225,7 @@ def replicate_task(
 def hierarchical_deviations(tasks: Sequence[TaskReplicates]) -> FloatArray:
     """Deviations of the mean over tasks of the mean over seeds: (n_replicates, K); see the module's text.
 
-    With one seed the spread between seeds is unknown and the deviations hold the examples' part alone.
+    With one seed the spread between seeds is unknown, and the deviations hold only the example part.
 
     Raises:
         StudyError: no task.
@@ -258,9 +259,9 @@ def degrees_of_freedom(tasks: Sequence[TaskReplicates], deviations: FloatArray) 
 
 
 def studentised(deviations: FloatArray, degrees: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Deviations whose spread is as uncertain as its estimate: each replicate times sqrt(degrees / chi2).
+    """Deviations widened for an uncertain spread: each replicate times sqrt(degrees / chi2).
 
-    Normal deviations become Student's t. One quantile per replicate serves all K points, so correlations stay.
+    Normal deviations become Student's t. One quantile per replicate serves all K points, which keeps correlations.
 
     Args:
         deviations: (n_replicates, K).
@@ -294,14 +295,14 @@ def hierarchical_band(
 ) -> Band:
     """Percentile interval of the hierarchical bootstrap, widened for few seeds.
 
-    The spread between n seeds is estimated with n - 1 degrees of freedom a task, which a percentile interval
-    ignores; deviations are stretched by the ratio of Student's t to the normal quantile at the Welch-Satterthwaite
-    degrees of freedom (Hesterberg 2015, arXiv 1411.5279, expanded percentile interval).
+    The spread between n seeds is estimated with n - 1 degrees of freedom per task, which a percentile interval ignores.
+    So deviations are stretched by the ratio of Student's t to the normal quantile at the Welch-Satterthwaite degrees of
+    freedom (Hesterberg 2015, arXiv 1411.5279, expanded percentile interval).
 
     Args:
         tasks: the tasks in the mean.
         level: share of replicates between the two ends.
-        bounds: smallest and largest possible value, to which the ends are cut; (-1, 1) for differences.
+        bounds: smallest and largest possible value; the ends are cut to them; (-1, 1) for differences.
     """
     value = np.mean([task.value.mean(axis=1) for task in tasks], axis=0)
     deviations = hierarchical_deviations(tasks)
@@ -314,10 +315,10 @@ def hierarchical_band(
 
 @dataclass(frozen=True, slots=True)
 class PairedTest:
-    """Whether the mean of paired differences is 0.
+    """A test of whether the mean of paired differences is 0.
 
     Attributes:
-        p: two-sided; None where the test is undefined (fewer than two pairs).
+        p: two-sided; None if the test is undefined (fewer than two pairs).
         n: number of pairs.
     """
 
@@ -359,11 +360,11 @@ def sign_flip_test(differences: Sequence[npt.ArrayLike], *, n_permutations: int 
     """Sign-flip permutation test of paired differences in strata, two-sided.
 
     The statistic is the mean over strata (tasks) of the sum of the differences divided by the stratum's size; under
-    the null every pair could as well have come in the other order. All flips are counted where there are at most
-    ``n_permutations``; otherwise they are drawn and p = (1 + #{|flipped| >= |observed|}) / (1 + n_permutations).
+    the null each pair is as likely in the other order. If there are at most ``n_permutations`` flips, all are counted;
+    otherwise they are drawn and p = (1 + #{|flipped| >= |observed|}) / (1 + n_permutations).
 
     Args:
-        differences: one (n_pairs,) array a stratum; zeros count as pairs but cannot be flipped.
+        differences: one (n_pairs,) array per stratum; zeros count as pairs, but flipping them changes nothing.
         n_permutations: number of random flips.
         seed: keys them.
 
@@ -391,8 +392,8 @@ def sign_flip_test(differences: Sequence[npt.ArrayLike], *, n_permutations: int 
 def _random_flips(moving: FloatArray, n_permutations: int, rng: np.random.Generator) -> FloatArray:
     """(n_permutations,) sums under random signs.
 
-    Differences of equal size are flipped together: how many of them keep their sign is binomial. Correctness has
-    few sizes, so this is far cheaper than a sign for each pair, and equal in law.
+    Differences of equal size are flipped together: the number that keep their sign is binomial. Differences of
+    correctness have few sizes, so this is far cheaper than one sign per pair, and has the same distribution.
     """
     sizes, n_equal = np.unique(np.round(np.abs(moving), 12), return_counts=True)
     sums = np.zeros(n_permutations)
@@ -403,11 +404,11 @@ def _random_flips(moving: FloatArray, n_permutations: int, rng: np.random.Genera
 
 @dataclass(frozen=True, slots=True)
 class PearsonResult:
-    """A correlation over a few points, with what its uncertainty is.
+    """A correlation over a few points, and its uncertainty.
 
     Attributes:
-        r: Pearson's correlation; None with fewer than 3 points or where one variable does not vary.
-        low: lower end of the 95 % bootstrap interval over points; None where r is.
+        r: Pearson's correlation; None with fewer than 3 points or if one variable does not vary.
+        low: lower end of the 95 % bootstrap interval over points; None if r is None.
         high: upper end.
         p: two-sided, ``scipy.stats.pearsonr``.
         n: number of points.
@@ -423,7 +424,7 @@ class PearsonResult:
 def pearson(x: npt.ArrayLike, y: npt.ArrayLike, *, n_replicates: int = 2000, seed: int = 0) -> PearsonResult:
     """Pearson's r with a percentile bootstrap interval over the points.
 
-    Replicates in which a variable does not vary (the same point drawn throughout) have no r and are left out.
+    A replicate in which a variable does not vary (one point drawn every time) has no r and is left out.
 
     Raises:
         StudyError: unequal lengths.

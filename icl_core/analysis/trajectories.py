@@ -1,13 +1,12 @@
 """Curves of ICL, TR and TL over pre-training, with their bands.
 
-It averages predictions that are already stacked; single queries are looked at in ``drilldown``. Definitions: arXiv
-2406.14022, section 2 (ICL, TR and TL are accuracy in the gold, random and abstract setting).
+It averages stacked predictions; ``drilldown`` looks at single queries. Definitions: arXiv 2406.14022, section 2 (ICL,
+TR and TL are accuracy in the gold, random and abstract setting).
 
-**What enters a mean.** Accuracy of a setting = mean over tasks of mean over seeds of mean over examples. A
-checkpoint enters a setting's curve only when the cells of *all* chosen tasks and *all* chosen seeds exist;
-otherwise the mean would jump because its ingredients change, not because the model does. Such checkpoints
-are listed as partial with what is missing; checkpoints excluded by the caller (flagged weights) are listed
-with their reason and enter nothing.
+**What enters a mean.** Accuracy of a setting = mean over tasks of mean over seeds of mean over examples. A checkpoint
+is on a setting's curve only if the cells of *all* chosen tasks and *all* chosen seeds exist; otherwise the mean would
+jump because other cells are averaged, not because the model changed. An incomplete checkpoint is listed as partial,
+with what is missing. A checkpoint that the caller excludes is listed with its reason and is on no curve.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ _COMPETING: tuple[LabelSetting, ...] = ("random", "abstract")
 
 @dataclass(frozen=True, slots=True)
 class PartialCheckpoint:
-    """A checkpoint that does not enter a setting's curve, and the (task, seed) cells that it lacks."""
+    """A checkpoint that is not on a setting's curve, and the (task, seed) cells that it lacks."""
 
     checkpoint: CheckpointRef
     label_setting: LabelSetting
@@ -84,7 +83,7 @@ class AbilityCurve:
 
     Attributes:
         label_setting: gold (ICL), random (TR) or abstract (TL).
-        checkpoints: those that enter, in the order of training.
+        checkpoints: those on the curve, in the order of training.
         value: (n_checkpoints,) mean over tasks of mean over seeds of the measure, fraction.
         low: (n_checkpoints,) lower end of the 95 % band.
         high: (n_checkpoints,) upper end.
@@ -115,7 +114,7 @@ class AbilityCurves:
         chance_by_task: before averaging.
         majority_by_task: before averaging.
         n_examples: queries of each task.
-        partial: checkpoints that do not enter, with what is missing.
+        partial: checkpoints that are not on a curve, with what is missing.
         excluded: checkpoints that the caller left out, with the reason.
         n_replicates: of the bootstrap behind the bands.
     """
@@ -160,7 +159,7 @@ def ability_curves(
         bootstrap_seed: keys the draws; equal seeds give equal bands.
 
     Raises:
-        StudyError: a task or seed without results is asked for.
+        StudyError: there are no results for a chosen task or seed.
     """
     tasks, seeds = _chosen(predictions, task, demo_seeds)
     entering, partial = _complete_checkpoints(predictions, tasks, seeds)
@@ -245,7 +244,7 @@ def _chosen(
 def _complete_checkpoints(
     predictions: Predictions, tasks: Sequence[str], seeds: Sequence[int]
 ) -> tuple[dict[LabelSetting, npt.NDArray[np.intp]], tuple[PartialCheckpoint, ...]]:
-    """By setting that occurs at all: indices of the complete checkpoints; and what the others lack."""
+    """For each setting with results, the indices of the complete checkpoints; and what the others lack."""
     at_seed = [predictions.demo_seeds.index(seed) for seed in seeds]
     entering: dict[LabelSetting, npt.NDArray[np.intp]] = {}
     partial: list[PartialCheckpoint] = []
@@ -295,8 +294,8 @@ def _baselines_by_task(
 def baselines(gold: npt.ArrayLike, *, n_labels: int, measure: Measure = "accuracy") -> tuple[float, float]:
     """The measure for uniform guessing and for always naming the commonest gold label (ties: lowest index).
 
-    Guessing has recall 1 / n_labels and, for a label that holds a share s of the rows, precision s; its F1 is
-    taken from these two expectations.
+    Guessing has recall 1 / n_labels, and precision s for a label with a share s of the rows; F1 follows from these two
+    expectations.
 
     >>> baselines([0, 0, 0, 1], n_labels=2)
     (0.5, 0.75)
@@ -388,7 +387,7 @@ def paired_predictions(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SettingValues:
-    """A measure in one setting without bands, for choosing and comparing checkpoints.
+    """A measure in one setting, without bands, for choosing and comparing checkpoints.
 
     Attributes:
         checkpoints: those with all chosen cells, in the order of training.
@@ -417,7 +416,7 @@ def setting_values(
 ) -> SettingValues:
     """The values of ``ability_curves`` for one setting, without resampling; arguments as there.
 
-    No complete checkpoint gives empty arrays.
+    Arrays are empty if no checkpoint is complete.
     """
     tasks, seeds = _chosen(predictions, task, demo_seeds)
     entering, _ = _complete_checkpoints(predictions, tasks, seeds)

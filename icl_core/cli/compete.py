@@ -1,4 +1,4 @@
-"""``compete``: competition of TR and TL for each model of the store, with its noise floor: the page's numbers as text.
+"""``compete``: competition of TR and TL with its noise floor for each stored model; the page's numbers as text.
 
 It computes no measure itself and evaluates nothing.
 """
@@ -38,7 +38,7 @@ _COLUMNS = {
     "noise alone": "noise_band",
     "p": "p_ratio",
     "intensity": "mean_intensity",
-    "p of it": "p_mean_intensity",
+    "p (int.)": "p_mean_intensity",
     "clear": "clear",
     "tasks": "n_tasks",
     "seeds": "n_seeds",
@@ -49,14 +49,16 @@ _COLUMNS = {
 def add_commands(add: Any) -> None:
     """Adds the command; ``add(name, run, help)`` gives its parser."""
     compete = add("compete", _compete, "show where TR and TL compete, against noise")
-    compete.add_argument("--model", action="append", help="only this model (may be repeated); all where none is named")
+    compete.add_argument("--model", action="append", help="only this model (may be repeated); all if none is named")
     compete.add_argument("--epsilon", type=fraction, default=0.01, help="smallest change that counts, a fraction")
     rows = whole_number(1, 10**7)
     compete.add_argument(
-        "--n-test", type=rows, help="results on this number of test rows; a model's most frequent else"
+        "--n-test", type=rows, help="results on this number of test rows (default: a model's most frequent)"
     )
     compete.add_argument("--tasks", help="names or paths of files with commas; all that are stored if not given")
-    compete.add_argument("--replicates", type=whole_number(1, 100_000), default=1000, help="of the noise floor")
+    compete.add_argument(
+        "--replicates", type=whole_number(1, 100_000), default=1000, help="replicates of the noise floor"
+    )
 
 
 def _compete(options: argparse.Namespace) -> int:
@@ -94,8 +96,8 @@ def _compete(options: argparse.Namespace) -> int:
     shown = [[_cell(name, row[name]) for name in _COLUMNS.values()] for row in rows]
     words = (
         f"\nAt epsilon {options.epsilon:g}, mean over tasks. ICL, TR, TL: accuracy at the last checkpoint. "
-        "Competing: intervals, of all; noise alone: 95 % of the centred bootstrap; clear: compete in "
-        f"{CLEAR_CERTAINTY * 100:g} % of resamples."
+        "Competing: intervals, of all; noise alone: 95 % of the centred bootstrap; p: of the competing intervals, "
+        f"(int.) of the intensity; clear: intervals that compete in {CLEAR_CERTAINTY * 100:g} % of resamples."
     )
     remarks = [f"Left out of the curves of {row['model']}: {reason}." for row in rows for reason in row["left_out"]]
     remarks += shared_weights(store, options.model or models)
@@ -105,7 +107,7 @@ def _compete(options: argparse.Namespace) -> int:
 
 
 def _by_folder(summaries: Sequence[CellSummary]) -> dict[str, list[CellSummary]]:
-    """Results under one name, folder by folder where results of several folders were stored under it."""
+    """Results under one name; apart for each folder if several folders share the name."""
     by_home: dict[str, list[CellSummary]] = {}
     for summary in summaries:
         by_home.setdefault(home_of(summary.spec.checkpoint), []).append(summary)
@@ -146,7 +148,7 @@ def _row(store: Store, cells: Sequence[CellLabels], options: argparse.Namespace)
 def _cells(
     store: Store, mine: Sequence[CellSummary], *, tasks: Sequence[str] | None, options: argparse.Namespace
 ) -> list[CellLabels]:
-    """The model's results under one number of test rows and otherwise its most frequent options."""
+    """The model's results with one number of test rows and, for all other options, the most frequent values."""
     usable = [
         summary.spec
         for summary in mine

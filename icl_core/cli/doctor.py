@@ -1,4 +1,4 @@
-"""``doctor``: looks at everything an evaluation needs, and says what is missing in one line each."""
+"""``doctor``: checks everything that an evaluation needs, with one line for each finding."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LEAST_DISK = 2 * 2**30
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     what: str
     state: Literal["good", "warning", "bad"]
@@ -128,7 +128,7 @@ def _jobs() -> Iterator[_Finding]:
 
 
 def _hub(offline: bool) -> list[_Finding]:
-    """Whether the Hub answers; without it everything that is on this machine still works."""
+    """Whether the Hub answers; if not, everything on this machine still works."""
     from huggingface_hub import constants
 
     if offline or constants.HF_HUB_OFFLINE:

@@ -1,4 +1,4 @@
-"""``evaluate``, ``jobs`` and ``run-job``: run a study here or in the background, and look after what runs."""
+"""``evaluate``, ``jobs`` and ``run-job``: runs a study here or in the background, and manages background jobs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def add_commands(add: Any) -> None:
     )
     jobs_parser.add_argument("id", nargs="?", type=whole_number(1, 2**63 - 1))
     jobs_parser.add_argument("--timeout", type=float, default=86_400.0, help="longest wait in seconds")
-    run_job = add("run-job", _run_job, "do a job of the table in this process")
+    run_job = add("run-job", _run_job, "do one job in this process")
     run_job.add_argument("id", type=whole_number(1, 2**63 - 1))
 
 
@@ -55,26 +55,28 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--checkpoints",
         default="all",
-        help="all, paper, a count, log and a count, or numbers (such as steps) and names with commas",
+        help="all, paper, a count, log and a count, or numbers (such as steps) and names, separated by commas",
     )
-    what.add_argument("--order", default="", metavar="NAME,NAME", help="checkpoints in the order of training, where "
-                      "their names do not tell it; others are left out")  # fmt: skip
-    what.add_argument("--name", default="", help="what a model of one's own is called; else its path tells")
+    what.add_argument("--order", default="", metavar="NAME,NAME", help="checkpoints in the order of training, if "
+    "their names do not show it; all others are left out")  # fmt: skip
+    what.add_argument("--name", default="", help="name for a local model (default: taken from its path)")
     what.add_argument(
-        "--tasks", help="names, groups or files (CSV, TSV, JSONL, JSON) with commas; all: the 16 public ones"
+        "--tasks", help="names, groups or files (CSV, TSV, JSONL, JSON), separated by commas; all: the 16 public tasks"
     )
     labels = what.add_mutually_exclusive_group()
     for flag, meaning in (
-        ("merge-labels", "join labels that differ in case, composition or invisible characters; nan is none"),
+        ("merge-labels", "join labels that differ only in case, composition or invisible characters; nan is no label"),
         ("keep-labels", "keep every label of a file as it is written"),
     ):
         labels.add_argument(f"--{flag}", action="store_const", const=flag, dest="labels", default="ask", help=meaning)
-    what.add_argument("--settings", default=",".join(LABEL_SETTINGS), help="of gold, random, abstract")
+    what.add_argument(
+        "--settings", default=",".join(LABEL_SETTINGS), help="some of gold, random, abstract, separated by commas"
+    )
     what.add_argument("--seeds", default=",".join(map(str, settings.DEFAULT_DEMO_SEEDS)))
-    what.add_argument("--splits", default="test", help="test, dev or both with a comma")
+    what.add_argument("--splits", default="test", help="test, dev or test,dev")
     prompt = parser.add_argument_group("prompts")
     prompt.add_argument("--n-shots", type=int, default=settings.DEFAULT_N_SHOTS)
-    prompt.add_argument("--n-test", type=int, default=settings.DEFAULT_N_TEST, help="most test rows of a task")
+    prompt.add_argument("--n-test", type=int, default=settings.DEFAULT_N_TEST, help="test rows per task, at most")
     prompt.add_argument("--template", default="minimal")
     prompt.add_argument("--label-words", default="natural")
     prompt.add_argument("--alphabet", default="symbols", help="symbols, numbers or letters")
@@ -136,12 +138,12 @@ def _words(text: str) -> list[str]:
 
 def _whole_number(word: str, what: str) -> int:
     if not word.isdecimal():
-        raise StudyError(f"{word!r} is no {what}; give whole numbers separated by commas.")
+        raise StudyError(f"{word!r} is not a {what}; give whole numbers separated by commas.")
     return int(word)
 
 
 def _model_names(options: argparse.Namespace) -> list[str]:
-    """The models that are meant: named ones, or those of the family where it is clear which."""
+    """The named models, or else the model of the family, if it has just one."""
     if options.model:
         for name in options.model if options.family not in (None, "local", "hub", "tiny") else ():
             if get_model(name).family != get_family(options.family).name:
@@ -177,7 +179,7 @@ def _listing(name: str, options: argparse.Namespace) -> Listing:
 
 
 def _task_names(text: str | None, checkpoints: Sequence[CheckpointRef], labels: LabelReading) -> tuple[str, ...]:
-    """Names of tasks: groups are spelt out, paths of files become tasks of one's own."""
+    """Names of tasks: groups are replaced by their tasks, paths of files by the tasks that they hold."""
     is_tiny = bool(checkpoints) and all(ref.family == "tiny" for ref in checkpoints)
     if text is None:
         return tuple(embedded_tasks()) if is_tiny else tuple(TASKS)
@@ -265,7 +267,7 @@ def _evaluate_here(
 
 
 def _flagged(excluded: Mapping[CheckpointRef, str]) -> list[dict[str, str]]:
-    """Checkpoints that are evaluated but belong in no curve."""
+    """Checkpoints that are evaluated but left out of curves."""
     return [{"name": label_of(ref), "reason": reason} for ref, reason in excluded.items()]
 
 
@@ -275,7 +277,7 @@ def _estimate_words(found: Estimate) -> str:
         ("cells", f"{found.n_cells}: {found.n_stored} stored, {found.n_new} to compute"),
         ("prompts", f"{found.n_prompts:,}"),
         ("tokens", f"{found.tokens:,.0f} to compute; {found.tokens_per_prompt:,.0f} in a whole prompt"),
-        ("operations", f"{found.tflops:.4g} TFLOP; {found.tflops_per_prompt:.3g} TFLOP for a prompt computed alone"),
+        ("operations", f"{found.tflops:.4g} TFLOP; {found.tflops_per_prompt:.3g} TFLOP for one prompt computed alone"),
         ("memory", byte_count(found.memory_bytes)),
         ("download", download),
         ("disk", byte_count(found.disk_bytes)),

@@ -1,4 +1,4 @@
-"""``export`` and ``import``: results as a folder to hand on."""
+"""``export`` and ``import``: writes results to a folder that can be passed on, and reads such a folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def add_commands(add: Any) -> None:
     source = add("import", _import, "merge a folder written by export; repeating it changes nothing")
     which = source.add_mutually_exclusive_group(required=True)
     which.add_argument("path", type=folder, nargs="?", help="folder to read")
-    which.add_argument("--embedded", action="store_true", help="the results that are shipped with the app")
+    which.add_argument("--embedded", action="store_true", help="the results that come with the app")
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -53,7 +53,7 @@ def _import(options: argparse.Namespace) -> int:
         emit(options, {"n_new": n_new}, f"{n_new} new cells of the shipped suite.")
         return 0
     report = import_bundle(open_store(options), options.path)
-    lines = [f"{report.n_new} new cells, {report.n_kept} were there already.", *report.differing.values()]
+    lines = [f"{report.n_new} new cells; {report.n_kept} cells were already there.", *report.differing.values()]
     n_rows = report.n_new + report.n_kept + len(report.differing) + len(report.refused)
     if report.refused:
         lines += [f"{len(report.refused)} of {n_rows} rows refused:", *report.refused[:_MOST_LINES]]

@@ -1,6 +1,6 @@
-"""``fuse``: a TR and a TL checkpoint combined, beside everything that has to be beaten, from the store.
+"""``fuse``: combines a TR and a TL checkpoint from stored results, and compares the fusion with its baselines.
 
-It computes no cell, unless mixed parameters are asked for by their weights. The tables are those of arXiv 2406.14022:
+It computes cells only for mixed parameters, if ``--mix`` names their weights. The tables are those of arXiv 2406.14022:
 Table 1 (accuracy and operations of a prompt) and Table 3 (how the members are chosen).
 """
 
@@ -45,13 +45,13 @@ __all__ = ["add_commands"]
 
 def add_commands(add: Any) -> None:
     """Adds the command; ``add(name, run, help)`` gives its parser."""
-    fuse = add("fuse", _fuse, "fuse a TR and a TL checkpoint, and compare with what has to be beaten")
+    fuse = add("fuse", _fuse, "fuse a TR and a TL checkpoint, and compare with the baselines")
     fuse.add_argument("--tr", required=True, metavar="MODEL", help="model of the TR member, with results in the store")
-    fuse.add_argument("--tl", metavar="MODEL", help="model of the TL member; the same where it is not given")
+    fuse.add_argument("--tl", metavar="MODEL", help="model of the TL member (default: that of --tr)")
     fuse.add_argument(
-        "--tr-checkpoint", default="best", help="number (such as its step) or name; best chooses on the development set"
+        "--tr-checkpoint", default="best", help="number (such as its step) or name; best: chosen on the development set"
     )
-    fuse.add_argument("--tl-checkpoint", default="best", help="the same of the TL member")
+    fuse.add_argument("--tl-checkpoint", default="best", help="the same for the TL member")
     fuse.add_argument(
         "--also",
         action="append",
@@ -59,24 +59,24 @@ def add_commands(add: Any) -> None:
         metavar="ROLE:MODEL[@CHECKPOINT]",
         help="a further member in the role TR, TL or ICL, such as TR:pythia-1b or TL:pythia-1b@3000; may be repeated",
     )
-    fuse.add_argument("--tasks", help="names with commas; all that are stored where not given")
-    fuse.add_argument("--seeds", help="demonstration seeds with commas")
+    fuse.add_argument("--tasks", help="names separated by commas (default: all stored tasks)")
+    fuse.add_argument("--seeds", help="demonstration seeds separated by commas")
     fuse.add_argument("--n-shots", type=int)
     fuse.add_argument("--n-test", type=int)
     fuse.add_argument("--measure", default="accuracy", choices=MEASURES, help="of the gains and of Table 3")
     fuse.add_argument("--normalisation", default="sum", choices=NORMALISATIONS)
-    fuse.add_argument("--by-task", action="store_true", help="list the gain on every task")
-    fuse.add_argument("--ablation", action="store_true", help="other ways of choosing the members (Table 3)")
-    fuse.add_argument("--pairs", action="store_true", help="the fusion of every pair of checkpoints")
+    fuse.add_argument("--by-task", action="store_true", help="also list the gain on each task")
+    fuse.add_argument("--ablation", action="store_true", help="also choose the members in other ways (Table 3)")
+    fuse.add_argument("--pairs", action="store_true", help="also fuse every pair of checkpoints")
     fuse.add_argument(
-        "--mix", metavar="W,W", help="also evaluate mixed parameters with these weights of TR (here, now)"
+        "--mix", metavar="W,W", help="also evaluate mixed parameters with these weights of TR, in this process"
     )
     fuse.add_argument("--device", default="auto")
     fuse.add_argument("--offline", action="store_true", help="use only what is on this machine")
 
 
 def _task_names(text: str | None, store: Store) -> list[str]:
-    """The stored tasks that are named; [] for all."""
+    """The named tasks among the stored ones; [] for all."""
     stored = [summary.task for summary in store.summaries()] if text else []
     return stored_task_names(split_task_names(text or "", known=stored), stored)
 
@@ -117,7 +117,7 @@ def _fuse(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _AskedMember:
-    """A further member as it was asked for; the checkpoint is ``best``, a number or a name."""
+    """A further member as given on the command line; the checkpoint is ``best``, a number or a name."""
 
     label_setting: LabelSetting
     model: str
@@ -129,7 +129,7 @@ def _further(text: str) -> _AskedMember:
     setting = next((setting for setting, name in ROLE_BY_SETTING.items() if name == role.strip().upper()), None)
     model, _, checkpoint = rest.strip().partition("@")
     if setting is None or not model:
-        raise StudyError(f"{text!r} names no further member; give it as TR:model, TL:model@checkpoint or ICL:model.")
+        raise StudyError(f"{text!r} is not a member; write it as TR:model, TL:model@checkpoint or ICL:model.")
     return _AskedMember(setting, model, checkpoint or "best")
 
 
@@ -140,7 +140,7 @@ def _further_member(results: FusionResults, asked: _AskedMember, options: argpar
 
 
 def _left_out(results: FusionResults) -> list[str]:
-    """Checkpoints that belong in no curve, and models whose results cannot share a table."""
+    """Checkpoints that are left out of curves, and models whose results cannot share a table."""
     splits = [*results.models.values(), *results.others.values()]
     reasons = {f"{each.test.model}, {reason}": None for each in splits for reason in each.test.excluded.values()}
     return [f"{reason} (left out)." for reason in reasons] + list(results.problems.values())
@@ -175,7 +175,7 @@ def _words(text: str | None) -> list[str]:
 
 def _seed(word: str) -> int:
     if not word.isdecimal():
-        raise StudyError(f"{word!r} is no seed; give whole numbers separated by commas.")
+        raise StudyError(f"{word!r} is not a seed; give whole numbers separated by commas.")
     return int(word)
 
 
@@ -185,7 +185,7 @@ def _weights(text: str) -> list[float]:
         try:
             weights.append(float(word))
         except ValueError:
-            raise StudyError(f"{word!r} is no weight; give numbers from 0 to 1 with commas.") from None
+            raise StudyError(f"{word!r} is not a weight; give numbers from 0 to 1 separated by commas.") from None
     return weights
 
 
@@ -264,7 +264,7 @@ def _member_facts(member: FusionMember) -> dict[str, Any]:
 
 
 def _entry_facts(entry: Entry) -> dict[str, Any]:
-    """What tells an entry from the others, beside its title."""
+    """The fields that identify an entry, besides its title."""
     return {
         "kind": entry.kind,
         "weight_kind": entry.weight_kind,

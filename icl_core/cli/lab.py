@@ -31,7 +31,7 @@ def add_commands(add: Any) -> None:
     """Adds the command; ``add(name, run, help)`` gives its parser."""
     train = add("train-lab", _train, "train a run of the controlled lab and store its results for all pages")
     which = train.add_mutually_exclusive_group()
-    which.add_argument("--preset", help="a setting of the papers by its title; without it and --config all are listed")
+    which.add_argument("--preset", help="a setting of the papers, by title; without it and --config, all are listed")
     which.add_argument("--config", type=Path, metavar="FILE", help="JSON of a configuration; fields may be left out")
     train.add_argument("--seed", type=int, help="keys initial weights and data")
     train.add_argument("--steps", type=int, help="training steps")
@@ -58,13 +58,13 @@ def _train(options: argparse.Namespace) -> int:
     finals = {name: round(float(run.curves[name][-1]), 3) for name in run.curves if f"loss_{name}" in run.curves}
     facts = {"run": run.name, "title": run.title, "path": str(run.path), "cpu_seconds": seconds, "n_new_cells": n_new}
     words = ", ".join(f"{name} {value:.3f}" for name, value in finals.items())
-    text = f"{run.title}: {words}. It took {human_seconds(seconds)} of processor time and is in {run.path}."
+    text = f"{run.title}: {words}. It took {human_seconds(seconds)} of processor time and is stored in {run.path}."
     emit(options, {**facts, "final": finals}, text)
     return 0
 
 
 def _config(options: argparse.Namespace) -> LabConfig:
-    """The configuration that the options name, with seed and steps put in."""
+    """The configuration that the options name, with the given seed and number of steps."""
     if options.preset is not None:
         if options.preset not in PRESETS:
             raise UnknownNameError(f"Unknown preset {options.preset!r}; known are {', '.join(PRESETS)}.")
@@ -90,7 +90,7 @@ def _trained(
     should_stop: Callable[[], bool] | None = None,
     use_shipped: bool = True,
 ) -> LabRun | None:
-    """The complete run, trained where it is not there (or shipped without weights); None when stopped."""
+    """The complete run; it is trained if it does not exist or was shipped without weights. None if stopped."""
     shipped = find_run(config, [settings.lab_runs_path()]) if use_shipped else None
     if shipped is not None and shipped.state == "complete" and shipped.kept_steps:
         return shipped
@@ -113,10 +113,10 @@ def _store_results(run: LabRun, store_path: Path) -> int:
 
 
 def train_job(payload: Mapping[str, object], context: JobContext) -> Outcome:
-    """Handler of jobs of the kind train: ``{"config": ...}``; a cancelled one goes on from its last state when resumed.
+    """Handler of jobs of the kind train: ``{"config": ...}``; a resumed job goes on from its last state.
 
     Raises:
-        StudyError: the payload is no configuration, or a value is out of range.
+        StudyError: the payload is not a configuration, or a value is out of range.
     """
     config = config_from_json(json.dumps(payload.get("config")))
     validate_config(config)
@@ -126,9 +126,9 @@ def train_job(payload: Mapping[str, object], context: JobContext) -> Outcome:
 
     run = _trained(config, context.store_path / "lab", on_progress=report, should_stop=context.should_stop)
     if run is None:
-        return Outcome(f"{describe(config)} was stopped; resume takes it up from there.", complete=False)
+        return Outcome(f"{describe(config)} was stopped; resume the job to go on from there.", complete=False)
     try:
         n_new = _store_results(run, context.store_path)
     except StudyError as error:
         return Outcome(f"{run.title} is trained. {error}")
-    return Outcome(f"{run.title} is trained; {n_new} results of it were stored for the other pages.")
+    return Outcome(f"{run.title} is trained; {n_new} of its results were stored for the other pages.")

@@ -39,7 +39,7 @@ __all__ = ["add_commands", "check_known", "open_store", "tell_damage"]
 def open_store(options: argparse.Namespace) -> Store:
     """The store that the options name; the default one also holds the shipped results.
 
-    What keeps it from being written, such as a full disk, is said, and the rest goes on.
+    If it cannot be written, for example because the disk is full, this is said and the command goes on.
     """
     store = Store.open(settings.store_path())
     if store.trouble:
@@ -53,7 +53,7 @@ def open_store(options: argparse.Namespace) -> Store:
 
 
 def tell_damage(store: Store) -> None:
-    """Says how many results could not be read, where there are some."""
+    """Says how many results could not be read, if any."""
     if words := store.damage_words:
         complain(f"warning: {words}")
 
@@ -62,18 +62,18 @@ def check_known(asked: Iterable[str], known: Iterable[str]) -> None:
     """Refuses names of models that no stored result has.
 
     Raises:
-        UnknownNameError: naming them and those that have results.
+        UnknownNameError: naming them, and the models that have results.
     """
     there = sorted(set(known))
     if unknown := [shown(name) for name in asked if name not in there]:
-        names = f"there are some of {', '.join(map(shown, there[:20]))}" if there else "nothing is stored yet"
+        names = f"models with results: {', '.join(map(shown, there[:20]))}" if there else "nothing is stored yet"
         raise UnknownNameError(f"There are no results of {', '.join(unknown[:5])}; {names}.")
 
 
 def add_commands(add: Any) -> None:
     """Adds the three commands; ``add(name, run, help)`` gives the parser of a new one."""
     families = add("families", _families, "model families, their models and published checkpoints")
-    families.add_argument("--family", help="list this family's models, or the checkpoints of this model or folder")
+    families.add_argument("--family", help="list the models of this family, or the checkpoints of this model or folder")
     add("tasks", _tasks, "tasks with their label words")
     results = add("results", _results, "stored results by checkpoint and label setting")
     results.add_argument("--model", help="results of this model only")
@@ -83,7 +83,7 @@ def add_commands(add: Any) -> None:
     results.add_argument("--normalisation", default="sum", choices=NORMALISATIONS)
     results.add_argument("--by-task", action="store_true", help="one line per task instead of the mean over tasks")
     results.add_argument("--verify", action="store_true", help="read every stored cell and report damage")
-    results.add_argument("--rebuild", action="store_true", help="make the index anew from the files of results")
+    results.add_argument("--rebuild", action="store_true", help="rebuild the index from the files of results")
     results.add_argument("--backup", metavar="DIR", type=folder, help="copy the store into this folder")
 
 
@@ -167,7 +167,7 @@ def _checkpoints(options: argparse.Namespace) -> int:
 
 
 def _number(row: Mapping[str, Any]) -> str:
-    """The number of a row's checkpoint with what it counts, where that is known."""
+    """The number of a row's checkpoint, with its unit if that is known."""
     step, unit = row["step"], row["step_unit"]
     return "" if step is None else number_words(unit, step) if unit else str(step)
 
@@ -267,9 +267,9 @@ def _store_words(report: StoreReport, *, repaired: bool) -> str:
     if report.newer:
         lines.append(f"{len(report.newer)} files were written by a newer version of this project and are left alone.")
     if report.unindexed or report.fileless:
-        lines.append(f"{len(report.unindexed)} files are not in the index, {len(report.fileless)} in it are not there.")
+        lines.append(f"{len(report.unindexed)} files are not in the index; {len(report.fileless)} in it do not exist.")
     if repaired and not report.is_healthy:
-        lines.append("Repaired: what was whole of damaged files is in new ones; damaged files were moved, not deleted.")
+        lines.append("Repaired: whole results of damaged files are in new ones; damaged files were moved, not deleted.")
     elif not report.is_healthy:
         lines.append("`python -m icl_core results --rebuild` repairs what can be repaired.")
     return "\n".join(lines)
@@ -291,7 +291,7 @@ def _result_rows(
         remarks += [f"Left out of curves: {reason}." for reason in excluded.values()]
         cells = store.find_labels(specs, normalisation=options.normalisation)
         facts += map(facts_of, cells.values())
-        apart: dict[CheckpointRef | None, list[CellLabels]] = {None: []}  # those left out are shown, each alone
+        apart: dict[CheckpointRef | None, list[CellLabels]] = {None: []}  # those left out of curves are shown singly
         for spec, cell in cells.items():
             apart.setdefault(spec.checkpoint if spec.checkpoint in excluded else None, []).append(cell)
         for together in apart.values():
@@ -327,7 +327,7 @@ def _rows_of(cells: Sequence[CellLabels], options: argparse.Namespace) -> tuple[
 def _groups(
     summaries: Iterable[CellSummary], tasks: Collection[str] | None, options: argparse.Namespace
 ) -> Iterable[list[CellSummary]]:
-    """Current results that share their options, model by model; folders of one name are apart."""
+    """Current results in groups with equal options, model by model; folders that share a name are kept apart."""
     groups: dict[tuple[object, ...], list[CellSummary]] = {}
     for summary in summaries:
         spec = summary.spec
@@ -366,8 +366,8 @@ def _partial_words(curves: AbilityCurves) -> list[str]:
     for partial in curves.partial:
         by_setting[partial.label_setting] = by_setting.get(partial.label_setting, 0) + 1
     return [
-        f"{curves.model}: {count} checkpoint{'s' * (count != 1)} not shown in {setting}, since not all tasks and seeds "
-        "are there yet."
+        f"{curves.model}: {count} checkpoint{'s' * (count != 1)} not shown in {setting}, because some tasks or seeds "
+        "are still missing."
         for setting, count in _sorted(by_setting)
     ]
 

@@ -1,4 +1,4 @@
-"""How commands speak: JSON or plain tables on standard output, sentences about progress and errors on standard error.
+"""Output of commands: JSON or tables on standard output, sentences on progress and errors on standard error.
 
 It knows no command.
 """
@@ -30,19 +30,19 @@ __all__ = [
 ]
 
 Command = Callable[[argparse.Namespace], int]
-"""What a command does with its options; gives the exit code."""
+"""A command's function: takes its options and gives the exit code."""
 
 
 class OneSentenceParser(argparse.ArgumentParser):
     """A parser whose errors are one sentence and exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        """Ends the program with the message; what the user wrote is cut where it is long."""
+        """Ends the program with the message, cut if the user's words make it too long."""
         self.exit(2, f"error: {shown(message, most=600)} (python -m {self.prog.replace('python -m ', '')} --help)\n")
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:
-    """The reader of an argument: a whole number within bounds, of which both belong to it."""
+    """The reader of an argument: a whole number from ``least`` to ``most``, both included."""
 
     def read(text: str) -> int:
         try:
@@ -50,7 +50,7 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
         except ValueError:
             value = least - 1
         if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{shown(text, most=40)!r} is no whole number from {least} to {most}")
+            raise argparse.ArgumentTypeError(f"{shown(text, most=40)!r} is not a whole number from {least} to {most}")
         return value
 
     return read
@@ -63,18 +63,18 @@ def fraction(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{shown(text, most=40)!r} is no number from 0 to 1")
+        raise argparse.ArgumentTypeError(f"{shown(text, most=40)!r} is not a number from 0 to 1")
     return value
 
 
 def folder(text: str) -> Path:
-    """The reader of an argument that names a folder: absolute, since "" would be the current one without a word."""
+    """The reader of an argument that names a folder, made absolute; "" is refused: it would be the current folder."""
     if not text.strip():
         raise argparse.ArgumentTypeError("the name of the folder is empty; write . for the current one")
     try:
         return Path(text).expanduser().resolve()
     except (OSError, RuntimeError, ValueError) as error:
-        raise argparse.ArgumentTypeError(f"{shown(text)!r} names no folder: {shown(error)}") from error
+        raise argparse.ArgumentTypeError(f"{shown(text)!r} cannot be a folder: {shown(error)}") from error
 
 
 def emit(options: argparse.Namespace, data: Any, text: str) -> None:
@@ -89,7 +89,7 @@ def complain(sentence: str) -> None:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns aligned with spaces; numbers to the right.
+    """Columns aligned with spaces; numbers are aligned to the right.
 
     >>> print(table(("name", "n"), [("a", 1), ("bcdef", 10)]))
     name    n
@@ -123,7 +123,7 @@ def human_seconds(seconds: float) -> str:
 
 
 class ProgressLines:
-    """A line of progress on standard error: rewritten in place on a terminal, else at most every few seconds."""
+    """A line of progress on standard error: rewritten in place on a terminal, otherwise printed every few seconds."""
 
     def __init__(self, *, every_seconds: float = 5.0) -> None:
         self._in_place = sys.stderr.isatty()

@@ -1,7 +1,7 @@
-"""``score``: log-likelihoods of candidate continuations for requests of one's own, line by line.
+"""``score``: log-likelihoods of candidate continuations for the requests in a file.
 
-Requests that begin with the same tokens share their computation. Nothing is stored; the output file appears whole or
-not at all.
+Requests that begin with the same tokens share their computation. Nothing is put into the store. The output file appears
+only when it is complete.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["add_commands"]
 
 WINDOW = 2000
-"""Requests that are read, scored and written together; prefixes are shared within a window."""
+"""Number of requests that are read, scored and written together; prefixes are shared within such a window."""
 
 Request = tuple[str, list[str]]
 
@@ -37,9 +37,7 @@ def add_commands(add: Any) -> None:
     score = add("score", _score, "score candidate continuations given as JSON lines")
     score.add_argument("--model", required=True, help="checkpoint folder, GGUF file, registered model or Hub id")
     score.add_argument("--gguf-file", help="name of the GGUF file in that folder or repository")
-    score.add_argument(
-        "--revision", help="number (such as its step) or name of the checkpoint where --model has several"
-    )
+    score.add_argument("--revision", help="number (such as its step) or name of the checkpoint, if --model has several")
     score.add_argument("--requests", required=True, type=Path, help='lines of {"context": str, "choices": [str, ...]}')
     score.add_argument("--out", required=True, type=Path, help='lines of {"loglikelihoods": [...], "n_tokens": [...]}')
     score.add_argument("--dtype", default="float32", choices=DTYPES)
@@ -88,7 +86,7 @@ def _scored_lines(loaded: LoadedCheckpoint, path: Path, n_requests: int) -> Iter
             encoded = encode_requests(loaded.tokenizer, [c for c, _ in window], [choices for _, choices in window])
             scores = score_requests(loaded.model, encoded)
         except ScoringError as error:
-            where = "" if n_requests <= WINDOW else f" (requests count from number {done + 1} of the file)"
+            where = "" if n_requests <= WINDOW else f" (counted from request {done + 1} of the file)"
             raise ScoringError(f"{error}{where}") from error
         for score in scores:
             row = {"loglikelihoods": score.loglikelihoods.tolist(), "n_tokens": score.n_tokens.tolist()}
@@ -99,10 +97,10 @@ def _scored_lines(loaded: LoadedCheckpoint, path: Path, n_requests: int) -> Iter
 
 
 def _requests(path: Path) -> Iterator[Request]:
-    """The requests of a file, line by line; blank lines are passed over.
+    """The requests of a file, line by line; blank lines are ignored.
 
     Raises:
-        DataError: naming the first line that is no request.
+        DataError: naming the first line that is not a request.
     """
     n_requests = 0
     try:
@@ -139,7 +137,7 @@ def _request(line: str, where: str) -> Request:
         raise DataError(f'{where} lacks "choices", a list of one or more non-empty texts.')
     if any(UNREADABLE.search(text) for text in (context, *choices)):
         raise DataError(
-            f"{where} holds a zero byte or half a surrogate pair, which is no text; write whole characters."
+            f"{where} holds a zero byte or half a surrogate pair, which is not text; write whole characters."
         )
     return context, choices
 
@@ -173,9 +171,9 @@ def _gguf_path(options: argparse.Namespace, path: Path) -> Path:
         downloaded = hf_hub_download(
             options.model, options.gguf_file, revision=options.revision, local_files_only=options.offline
         )
-    except Exception as error:  # the Hub's client raises many kinds; all mean that the file cannot be had
+    except Exception as error:  # the Hub's client raises many kinds of errors; all mean that it does not give the file
         raise CheckpointError(
-            f"{options.model} is no folder here, and {options.gguf_file} cannot be had from the Hub: {error}"
+            f"{options.model} is not a folder here, and the Hub does not give {options.gguf_file}: {error}"
         ) from error
     return Path(str(downloaded))
 

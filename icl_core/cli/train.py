@@ -1,4 +1,4 @@
-"""``train-suite``: trains the shipped tiny models again, from nothing."""
+"""``train-suite``: trains the shipped tiny models again, from scratch."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["add_commands"]
 
 def add_commands(add: Any) -> None:
     """Adds the command; ``add(name, run, help)`` gives its parser."""
-    train = add("train-suite", _train, "train members of the tiny suite from nothing")
-    train.add_argument("--member", action="append", help="which (may be repeated); all where none is named")
-    train.add_argument("--seed", type=int, default=1, help="keys initialisation and documents; 1 is the shipped one")
+    train = add("train-suite", _train, "train members of the tiny suite from scratch")
+    train.add_argument("--member", action="append", help="only this member (may be repeated); all if none is named")
     train.add_argument(
-        "--out", type=Path, default=None, help="folder for the members, trained/ in the store by default"
+        "--seed", type=int, default=1, help="keys initialisation and documents; 1 for the shipped models"
     )
+    train.add_argument("--out", type=Path, default=None, help="folder for the members (default: trained/ in the store)")
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
 """Reads the rows of a task, checks them, and divides them into demonstration pool, dev and test.
 
-It draws no demonstrations and writes no prompts. Public datasets come from the Hugging Face Hub (at a resolved
-commit) or from a local directory in Hub layout, ``<hub id>/<config>/<split>-*.parquet``.
+It draws no demonstrations and writes no prompts. Public datasets come from the Hugging Face Hub at a resolved commit,
+or from a local directory in Hub layout, ``<hub id>/<config>/<split>-*.parquet``.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ DROP_WORDS: Mapping[str, str] = MappingProxyType(
 
 
 class ExampleRows(Sequence[Example]):
-    """Rows kept as columns; an example is made when it is asked for (the full SNLI has 550,000 rows).
+    """Rows kept as columns; an example is made on request (the full SNLI has 550,000 rows).
 
     Attributes:
         gold: (n_rows,) int64 label ids.
@@ -93,7 +93,7 @@ class ExampleRows(Sequence[Example]):
         )
 
     def keys(self) -> pa.Array:
-        """(n_rows,) strings, equal where the texts are (both sentences of a pair); texts hold no line break."""
+        """(n_rows,) strings, equal if the texts (both sentences of a pair) are equal; texts hold no line break."""
         return pc.binary_join_element_wise(*self._texts, "\n") if len(self._texts) > 1 else self._texts[0]
 
     def has_text(self) -> npt.NDArray[np.bool_]:
@@ -114,19 +114,18 @@ class TaskData:
     """The rows of a task, divided.
 
     Attributes:
-        task: what they belong to.
+        task: the task of the rows.
         demonstration_pool: rows from which demonstrations are drawn, in the source's order.
         dev, test: rows to evaluate, in a fixed shuffled order; a smaller evaluation takes the head.
         fingerprint: sha256 over row ids, labels and texts of all three, in order.
-        dropped: rows left out, by reason: no_gold, empty and duplicate (of a text in the pool) among the rows
-            to evaluate, demonstration_no_gold and demonstration_empty among the others; for files of one's own also
-            too_long and unreadable.
+        dropped: number of rows left out, by reason. Rows to evaluate: no_gold, empty, duplicate (of a text in the
+            pool); the others: demonstration_no_gold, demonstration_empty; local files also: too_long, unreadable.
         n_rows: rows read from each split, before anything was dropped.
-        differences: where a local copy has not the Hub's number of rows, one sentence each.
-        repeated: rows that are used although an earlier row of the same part has their text, by part
-            (demonstrations, dev, test), and test rows whose text is in dev (test_in_dev).
+        differences: one sentence for each split of a local copy whose number of rows is not the Hub's.
+        repeated: number of rows that are used although an earlier row of the same part has the same text, by part
+            (demonstrations, dev, test); and of test rows whose text is in dev (test_in_dev).
         n_spare: usable rows to evaluate beyond the ``MAX_DEV`` and ``MAX_TEST`` that are taken.
-        notes: sentences on how a file was read, where that was not plain.
+        notes: sentences on how a file was read, if there was a choice.
     """
 
     task: Task
@@ -152,15 +151,15 @@ def load_task_data(task: Task, *, data_dir: Path | None = None, offline: bool = 
 
     Args:
         task: what to load.
-        data_dir: local directory in Hub layout; None loads public datasets from the Hub. Files of one's own
-            and embedded tasks are where they are.
+        data_dir: local directory in Hub layout; None loads public datasets from the Hub. It has no effect on local
+            files and embedded tasks.
         offline: use only what the Hub's client has cached.
 
     Raises:
-        DataError: rows cannot be read, are not those that the registry describes, or are too few.
+        DataError: rows cannot be read, do not fit the registry's description, or are too few.
     """
     if isinstance(task.source, VectorSource):
-        raise DataError(f"The task {task.name} has vectors, not texts, so it can be read by runs of the lab alone.")
+        raise DataError(f"The task {task.name} has vectors, not texts, so only runs of the lab can read it.")
     if isinstance(task.source, FileSource):
         read = _read_file(task, task.source)
         parts = list(read.splits.values())
@@ -196,7 +195,7 @@ def load_task_data(task: Task, *, data_dir: Path | None = None, offline: bool = 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """Rows by split as read; the faults are the reasons of rows of each split that cannot be used."""
+    """Rows by split as read, and for each split the reasons why rows cannot be used."""
 
     splits: dict[str, ExampleRows]
     faults: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -205,12 +204,12 @@ class _Read:
 
 
 def _n_repeated(rows: ExampleRows) -> int:
-    """Rows whose text an earlier one has."""
+    """Rows whose text an earlier row has."""
     return len(rows) - int(pc.count_distinct(rows.keys()).as_py())
 
 
 def _is_in(rows: ExampleRows, others: ExampleRows) -> npt.NDArray[np.bool_]:
-    """(n_rows,) whether a row's text is that of one of the others."""
+    """(n_rows,) whether a row's text is also in ``others``."""
     found: npt.NDArray[np.bool_] = pc.is_in(rows.keys(), value_set=others.keys()).to_numpy(zero_copy_only=False)
     return found
 
@@ -232,7 +231,7 @@ def _merge_evaluation(splits: Mapping[str, ExampleRows]) -> list[ExampleRows]:
 
 
 def _drop_unusable(parts: Sequence[ExampleRows]) -> tuple[list[ExampleRows], dict[str, int]]:
-    """The parts without rows that lack a label or a text, and without rows to evaluate that are in the pool."""
+    """The parts without rows that lack a label or a text, and without rows to evaluate whose text is in the pool."""
     kept: list[ExampleRows] = []
     dropped = dict.fromkeys(("no_gold", "empty", "duplicate", "demonstration_no_gold", "demonstration_empty"), 0)
     for part in parts:
@@ -250,7 +249,7 @@ def _drop_unusable(parts: Sequence[ExampleRows]) -> tuple[list[ExampleRows], dic
 
 
 def _order(parts: Sequence[ExampleRows]) -> tuple[ExampleRows, ExampleRows]:
-    """Dev and test in their fixed shuffled order, from one evaluation pool or from the two apart."""
+    """Dev and test in their fixed shuffled order, from one evaluation pool or from one pool for each."""
     shuffled = [part.take(_permutation(len(part))) for part in parts]
     n_dev = min(MAX_DEV, len(shuffled[0]) if len(parts) > 1 else _DEV_PERCENT * len(shuffled[0]) // 100)
     first = 0 if len(parts) > 1 else n_dev
@@ -273,7 +272,7 @@ def _make_rows(prefix: str, texts: Sequence[Iterable[str | None]], gold: npt.NDA
 
 
 def _read_file(task: Task, source: FileSource) -> _Read:
-    """Rows by split in the order demonstrations, dev, test; all under "rows" where the file has no splits."""
+    """Rows by split in the order demonstrations, dev, test; all under "rows" if the file has no splits."""
     name = shown_task(task.name)
     label_ids = {label: index for index, label in enumerate(task.label_names)} | {"": _NO_GOLD}
     file = read_task_file(source.path, labels=source.labels)
@@ -300,9 +299,9 @@ def _read_file(task: Task, source: FileSource) -> _Read:
 
 
 def _split_words(splits: Sequence[str], name: str) -> tuple[str, ...]:
-    """What becomes of a file's splits where it does not have all that are needed."""
+    """A sentence on how a file's rows are divided if it lacks a split."""
     if splits == ["demonstrations"]:
-        return (f"{name} has rows of the split demonstrations alone, so half of them are evaluated.",)
+        return (f"{name} only has rows of the split demonstrations, so half of them are evaluated.",)
     if "test" not in splits and "dev" in splits:
         return (f"{name} has no rows of the split test, so most of its dev rows are the test rows.",)
     return ()
@@ -319,8 +318,8 @@ def _rows_of_table(task: Task, split: str, *, table: pa.Table, label_names: Sequ
         )
     if label_names is not None and tuple(label_names) != task.label_names:
         raise DataError(
-            f"The labels of task {task.name} are {', '.join(label_names)} in the split {split}, "
-            f"where {', '.join(task.label_names)} are expected; the dataset has changed."
+            f"The labels of task {task.name} in the split {split} are {', '.join(label_names)}, "
+            f"but {', '.join(task.label_names)} are expected; the dataset has changed."
         )
     gold = table.column(task.label_column).cast(pa.int64()).fill_null(_NO_GOLD).to_numpy()
     if len(gold) and not _NO_GOLD <= gold.min() <= gold.max() < task.n_labels:
@@ -352,7 +351,7 @@ def _read_parquet(path: Path, task: Task) -> pa.Table:
 
 
 def _label_names(schema: pa.Schema, task: Task) -> list[str] | None:
-    """The class names that the ``datasets`` library writes into a schema, None where there are none."""
+    """The class names that the ``datasets`` library wrote into a schema, None if there are none."""
     features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
     names: list[str] | None = features.get(task.label_column, {}).get("names")
     return names
@@ -360,7 +359,7 @@ def _label_names(schema: pa.Schema, task: Task) -> list[str] | None:
 
 def _count_differences(source: HubSource, splits: Mapping[str, ExampleRows], *, fatal: bool) -> tuple[str, ...]:
     found = tuple(
-        f"{split} has {len(splits[split]):,} rows where the Hub has {expected:,}"
+        f"{split} has {len(splits[split]):,} rows but the Hub has {expected:,}"
         for split, expected in source.n_rows.items()
         if len(splits[split]) != expected
     )
@@ -372,7 +371,7 @@ def _count_differences(source: HubSource, splits: Mapping[str, ExampleRows], *, 
 def _read_hub(task: Task, source: HubSource, offline: bool) -> dict[str, ExampleRows]:
     """Rows by split from the Hub; script repositories from the convert branch, else from the main branch.
 
-    The main branch serves the repositories whose script has meanwhile been replaced by Parquet files.
+    The main branch is for repositories that have since replaced their script by Parquet files.
     """
     failures = []
     for branch, load in (("convert branch", _load_converted), ("main", _load_main))[not source.convert :]:
@@ -388,7 +387,7 @@ def _read_hub(task: Task, source: HubSource, offline: bool) -> dict[str, Example
 
 
 def _load_converted(source: HubSource) -> Any:
-    """The files are fetched first: the client, given the branch, joins all configurations or cannot go offline."""
+    """Fetches the files first: given the branch, the client would join all configurations, or fail offline."""
     import datasets
 
     folder = snapshot_download(
@@ -426,7 +425,7 @@ def _rows_of_dataset(task: Task, split: str, dataset: Any) -> ExampleRows:
 
 @contextlib.contextmanager
 def _offline_mode(offline: bool) -> Iterator[None]:
-    """Makes the ``datasets`` client use its cache alone; it has no argument for that."""
+    """Makes the ``datasets`` client use only its cache; it has no argument for that."""
     import datasets
 
     before = datasets.config.HF_HUB_OFFLINE

@@ -1,10 +1,10 @@
-"""Turns prompts into token ids by joint tokenisation, and cuts inputs where a prompt exceeds the context.
+"""Turns prompts into token ids by joint tokenisation, and cuts inputs if a prompt is longer than the context.
 
 It runs no model and knows no tasks. Tokenising context and label apart gives other ids than the model would see:
 byte-pair tokenizers merge across the boundary (full stop + newline, newline + newline) and SentencePiece marks
-the start of a text. So context + label is tokenised as one text, and the continuation starts at the first
-token that holds a character of the label, the minimum over the labels of a query.
-Source: the problem is described in arXiv 2405.14782, section 3; the treatment here is by characters.
+the start of a text. So context + label is tokenised as one text. The continuation starts at the first token that holds
+a character of the label; all labels of a query take the earliest such start. Source: arXiv 2405.14782, section 3, for
+the problem; the solution here goes by characters.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Tokenizer = Any
 
 @dataclass(frozen=True, slots=True)
 class _Tokens:
-    """Ids of one text and the range of its characters that each token holds."""
+    """Ids of one text, and for each token the range of characters that it holds."""
 
     ids: list[int]
     offsets: list[tuple[int, int]]
@@ -48,7 +48,7 @@ class EncodedCell:
         prompts: the text that was encoded, after any cut.
         requests: (n_queries,) one for each query.
         content_free: the content-free query under the same demonstrations.
-        context_cut: most tokens left to an input text (each sentence of a pair), None where nothing was cut.
+        context_cut: largest number of tokens left to an input text (each sentence of a pair), None if nothing was cut.
         n_shortened: demonstrations and queries that were cut.
     """
 
@@ -62,11 +62,11 @@ class EncodedCell:
 def encode_requests(
     tokenizer: Tokenizer, contexts: Sequence[str], choices: Sequence[str] | Sequence[Sequence[str]]
 ) -> list[EncodedRequest]:
-    """The ids of each context with each of its choices, equal to ``encode_requests_plain`` but faster.
+    """The ids of each context with each of its choices; the same as ``encode_requests_plain``, but faster.
 
-    Contexts that begin alike are tokenised once up to shortly before they part; only the rest is tokenised
-    for every query and label. The ids are joined where both tokenisations agree, and compared with the plain
-    ones for a few queries; where anything differs, the plain version is used.
+    The common beginning of the contexts, without its last few characters, is tokenised once; only the rest is tokenised
+    for every query and label. The ids are joined at a place where both tokenisations agree. For a few queries they are
+    compared with the plain ones; if anything differs, the plain version is used.
 
     Args:
         tokenizer: fast tokenizer; its special tokens are added as it does by default.
@@ -134,7 +134,7 @@ def _tokenize(tokenizer: Tokenizer, texts: Sequence[str], *, special_tokens: boo
 def _request(
     encoded: Sequence[_Tokens], n_context_characters: int, *, labels: Sequence[str], head: Sequence[int] = ()
 ) -> EncodedRequest:
-    """Splits the joint ids of one context with each label; ``head`` are ids before those given."""
+    """Splits the joint ids of one context with each label; ``head`` holds the ids before those given."""
     boundary = n_common_of_all([tokens.ids for tokens in encoded])
     for tokens, label in zip(encoded, labels, strict=True):
         first = next((i for i, (_, end) in enumerate(tokens.offsets) if end > n_context_characters), None)
@@ -152,7 +152,7 @@ def _request(
 def _encode_spliced(
     tokenizer: Tokenizer, contexts: Sequence[str], choices: Sequence[Sequence[str]]
 ) -> list[EncodedRequest] | None:
-    """The fast version for contexts that begin alike; None where it does not pay or is not sure."""
+    """The fast version for contexts that begin alike; None if it would not be faster, or might not be exact."""
     n_shared = n_common_of_all(contexts)
     if len(contexts) < _MIN_GROUP or n_shared < _GROUP_CHARACTERS:
         return None
@@ -183,7 +183,7 @@ def _from(tokens: _Tokens, first: int) -> _Tokens:
 
 
 def _find_splice(whole: _Tokens, tail: _Tokens, *, start: int, stop: int) -> tuple[int, int] | None:
-    """First position in both from which they agree up to ``stop`` of the whole, over enough tokens."""
+    """First position in both from which they agree up to ``stop`` of the whole, over enough tokens to join there."""
     for i in range(stop - _MIN_AGREEING_TOKENS + 1):
         if whole.offsets[i][0] >= start and whole.offsets[i] in tail.offsets:
             splice = (i, tail.offsets.index(whole.offsets[i]))
@@ -206,17 +206,17 @@ def encode_cell(
     queries: Sequence[Example],
     context_length: int,
 ) -> EncodedCell:
-    """Encodes a cell; where its longest prompt exceeds the context, all input texts are cut alike.
+    """Encodes a cell; if its longest prompt does not fit into the context, all input texts are cut alike.
 
-    Every input text (of demonstrations and queries, each sentence of a pair by itself) keeps at most the
-    largest number of tokens with which everything fits. The labels and the content-free query are never cut.
+    One limit of tokens holds for every input text (of demonstrations and queries, each sentence of a pair by itself):
+    the largest with which everything fits. The labels and the content-free query are never cut.
 
     Args:
         tokenizer: fast tokenizer of the checkpoint.
         render: writes the prompts of given demonstrations and queries.
         demonstrations: (n_shots,) examples.
         queries: (n_queries,) examples.
-        context_length: most tokens of a prompt with its label.
+        context_length: largest number of tokens of a prompt with its label.
 
     Raises:
         ScoringError: the prompt does not fit even with empty texts, or two labels have the same tokens.
@@ -273,7 +273,7 @@ def _n_longest(cell: EncodedCell) -> int:
 
 
 def _largest(fits: Callable[[int], bool], too_many: int) -> int:
-    """The largest n below ``too_many`` that fits, -1 if none does; less fits whenever more does.
+    """The largest n below ``too_many`` that fits, -1 if none does; if n fits, all smaller numbers do.
 
     >>> _largest(lambda n: n <= 5, 40), _largest(lambda n: False, 40)
     (5, -1)
@@ -296,7 +296,7 @@ class _CuttableTexts:
 
     @property
     def n_most(self) -> int:
-        """Most tokens of a text."""
+        """Largest number of tokens of a text."""
         return max((len(begins) for texts in self._texts for _, begins in texts), default=0)
 
     def longest(self, *, queries_from: int) -> list[int]:
@@ -305,7 +305,7 @@ class _CuttableTexts:
         return sorted(range(queries_from, len(n_tokens)), key=lambda i: -n_tokens[i])[:_N_CHECKED]
 
     def cut(self, positions: Sequence[int], n_tokens: int) -> list[Example]:
-        """The examples at these positions, each text cut before the token that would be one too many."""
+        """The examples at these positions, each text cut to at most this number of tokens."""
         return [self._cut(position, n_tokens) for position in positions]
 
     def _cut(self, position: int, n_tokens: int) -> Example:
@@ -317,5 +317,5 @@ class _CuttableTexts:
         return make_example(example.row_id, texts, example.gold)
 
     def n_shortened(self, n_tokens: int) -> int:
-        """How many examples have a text of more tokens."""
+        """Number of examples with a text of more tokens."""
         return sum(any(len(begins) > n_tokens for _, begins in texts) for texts in self._texts)

@@ -75,8 +75,8 @@ def build_cell_prompts(
         task: gives label words and template.
         demonstrations: (n_shots,) in the order of the prompt.
         queries: (n_queries,) the examples asked.
-        label_setting: gold prints the true label words; random prints label words drawn without looking at
-            the gold labels; abstract prints distinct symbols in place of the words, in the choices too.
+        label_setting: gold prints the true label words; random prints label words drawn independently of the gold
+            labels; abstract prints distinct symbols in place of the words, in the choices too.
         demo_seed: keys the random labels and the symbols.
         label_word_set: name of a set of the task's label words.
         template: name of a template of the task.

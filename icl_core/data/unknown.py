@@ -1,7 +1,7 @@
-"""Which words of a text a tokenizer does not know: those of which it gives the model its "unknown" token alone.
+"""Which words of a text a tokenizer does not know: it gives the model its "unknown" token in their place.
 
-A model reads all unknown words as one and the same, so they say nothing to it. It scores nothing and judges no model.
-Tokenizers that fall back on bytes know every word. Source: the ``unk_token`` of https://huggingface.co/docs/tokenizers.
+A model cannot tell one unknown word from another. Tokenizers that fall back on bytes know every word. Nothing is scored
+here. Source: the ``unk_token`` of https://huggingface.co/docs/tokenizers.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ __all__ = ["ReadWord", "mostly_unknown", "read_words"]
 
 @dataclass(frozen=True, slots=True)
 class ReadWord:
-    """A word as it is written, and whether letters or digits of it (of other words, anything) are unknown."""
+    """A word as written, and whether it is unknown: any letter or digit of it; without these, any character."""
 
     word: str
     unknown: bool
 
 
 def read_words(tokenizer: Any, texts: Sequence[str]) -> list[tuple[ReadWord, ...]]:
-    """The words of each text, parted at white space; none is unknown to a tokenizer without an unknown token.
+    """The words of each text, split at white space; a tokenizer without an unknown token knows all.
 
     Args:
         tokenizer: fast tokenizer.
@@ -40,7 +40,7 @@ def read_words(tokenizer: Any, texts: Sequence[str]) -> list[tuple[ReadWord, ...
 
 
 def _unknown_id(tokenizer: Any) -> int | None:
-    """The token for what the tokenizer does not know; None where it has none, such as one of bytes."""
+    """The token for what the tokenizer does not know; None if it has none, as with a tokenizer of bytes."""
     plain = getattr(tokenizer, "wrapped", tokenizer)  # a ``BoundedTokenizer`` asks another process
     backend = plain.backend_tokenizer
     token = getattr(backend.model, "unk_token", plain.unk_token)  # a Unigram model does not tell its own

@@ -1,8 +1,8 @@
-"""Results as one file to hand on: a Parquet table with one row per cell, and a manifest with its sha256.
+"""Results as a folder that can be passed on: a Parquet table with one row per cell, and a manifest with its sha256.
 
-It adds nothing to what the store holds and computes no measure. Numbers keep their exact bits; importing twice
-changes nothing. A bundle may be a stranger's: sizes are checked before anything is read, and each row is checked by
-itself, so that a bad one costs itself alone. Parquet: https://parquet.apache.org/docs/file-format/.
+It adds nothing to what the store holds and computes no measure. Numbers keep their exact bits; importing twice changes
+nothing. A bundle may come from a stranger: sizes are checked before anything is read, and each row is checked by
+itself, so that a bad row does not affect the others. Parquet: https://parquet.apache.org/docs/file-format/.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ __all__ = [
 _FORMAT = "icl-observatory results 1"
 _TABLE, _MANIFEST = "cells.parquet", "manifest.json"
 _SHIPPED = "shipped bundles"
-"""Notes on the shipped bundles that are in a store, by the sha256 of their manifests."""
+"""Namespace of the notes on shipped bundles that are in a store, named by the sha256 of their manifests."""
 _MOST_MANIFEST_BYTES = 16 * 2**20
 
 
@@ -86,13 +86,13 @@ def export_bundle(
     """Writes current results into a folder as ``cells.parquet`` and ``manifest.json``.
 
     Args:
-        store: where the results are.
-        path: the folder; made where it is not there, an older bundle in it is replaced.
-        specs: which results; those without one are left out. None takes all.
-        tell: is given one sentence for each result that is damaged, and so left out.
+        store: holds the results.
+        path: the folder; it is made if needed, and an older bundle in it is replaced.
+        specs: which results; specs without a result are left out. None takes all.
+        tell: is called with one sentence for each result that is left out because it is damaged.
 
     Raises:
-        StoreError: none of the specs has a usable result, or the folder cannot be written; an older bundle in it stays.
+        StoreError: no spec has a usable result, or the folder cannot be written; an older bundle in it stays.
     """
     wanted = list(specs) if specs is not None else [s.spec for s in store.summaries()]
     present = [spec for spec, status in store.status(wanted).items() if status == "complete"]
@@ -126,7 +126,7 @@ def export_bundle(
 
 
 def _write_table(store: Store, path: Path, *, specs: list[CellSpec], tell: Callable[[str], None]) -> list[CellSpec]:
-    """Writes the results that can be read, those of a checkpoint together, and gives their specs."""
+    """Writes the results that can be read, one checkpoint after another, and gives their specs."""
     by_checkpoint: dict[CheckpointRef, list[CellSpec]] = {}
     for spec in sorted(specs, key=order_in_file):
         by_checkpoint.setdefault(spec.checkpoint, []).append(spec)
@@ -147,21 +147,21 @@ def _write_table(store: Store, path: Path, *, specs: list[CellSpec], tell: Calla
         file.flush()
         os.fsync(file.fileno())
     if not written:
-        raise StoreError(f"Each of the {len(specs)} results to export is damaged; see `results --verify`.")
+        raise StoreError(f"All {len(specs)} results to export are damaged; see `results --verify`.")
     return written
 
 
 def _rows(
     store: Store, specs: list[CellSpec], *, read: Callable[[Path], pa.Table], tell: Callable[[str], None]
 ) -> tuple[list[CellSpec], pa.Table]:
-    """Those of some specs that have a whole result, in their order, and their rows, copied as they are.
+    """The specs that have a whole result, in their order, and the rows of these results, copied as they are.
 
-    Of a file that has changed, and of a result that is asked for under another name, records are made and sealed anew.
+    If a file has changed, or a result is asked for under another name, its record is made and sealed anew.
     """
     there: list[CellSpec] = []
     tables = [SCHEMA.empty_table()]
     for path, wanted in store.rows_of(specs).items():
-        with suppress(OSError, pa.ArrowException):  # find_many says what is wrong with it
+        with suppress(OSError, pa.ArrowException):  # find_many tells what is wrong with the file
             if is_sound(path):
                 table = read(path)
                 rows = rows_as_asked(table, wanted)
@@ -207,18 +207,18 @@ def read_manifest(path: Path) -> BundleManifest:
 
 
 def import_bundle(store: Store, path: Path) -> PutReport:
-    """Merges the bundle in a folder into a store; results that are there already stay.
+    """Merges the bundle in a folder into a store; results that are already there stay.
 
-    Ended half-way it leaves whole cells, and importing again adds the rest. A row that is no result, or that does not
-    fit the results of its model that are here, is refused with a sentence; the others go in.
+    If it is ended half-way, the store has whole cells, and importing again adds the rest. A row that is not a result,
+    or that does not fit the stored results of its model, is refused with a sentence; the others are imported.
 
     Args:
-        store: where they go.
+        store: receives the results.
         path: the folder.
 
     Raises:
-        StoreError: the folder holds no bundle, its table is not the one of the manifest, or it would fill the memory;
-            nothing is stored then.
+        StoreError: the folder holds no bundle, its table is not the one in the manifest, or it would fill the memory.
+            In these cases nothing is stored.
     """
     manifest = read_manifest(path)
     table = path / _TABLE
@@ -250,7 +250,7 @@ _Group = tuple[pa.Table, list[CellRecord | str]]
 def _accepted(
     groups: Iterator[_Group], manifest: BundleManifest, *, neighbours: _Neighbours, refused: list[str]
 ) -> Iterator[tuple[list[CellRecord], pa.Table]]:
-    """The rows that are results and fit those that are here; of each other one a sentence goes to ``refused``."""
+    """The rows that are results and fit the stored ones; for each other row, a sentence is added to ``refused``."""
     models, tasks = set(manifest.models), set(manifest.tasks)
     start = 0
     for table, found in groups:
@@ -270,7 +270,7 @@ def _accepted(
 
 
 class _Neighbours:
-    """What the current results of each model and task were computed on; one other row would hide all their curves."""
+    """The rows and label words of the current results; one result on other rows would hide all curves of its model."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -279,7 +279,7 @@ class _Neighbours:
         self._facts: dict[tuple[object, ...], tuple[object, ...]] = {}
 
     def fault(self, record: CellRecord) -> str | None:
-        """What is wrong with a result on other rows or label words than those that it would share a curve with."""
+        """What is wrong with a result whose rows or label words differ from those of its curve; None if nothing is."""
         if self._versions_of(record.key.task) != (record.key.scoring_version, record.key.task_version):
             return None
         company = company_of(record.spec)
@@ -289,8 +289,8 @@ class _Neighbours:
         if _facts(record.key) == self._facts[company]:
             return None
         return (
-            f"it was computed on other rows or label words of {shown(record.spec.task)} than the results of "
-            f"{shown(record.spec.checkpoint.model)} that are here already"
+            f"its rows or label words of {shown(record.spec.task)} differ from those of the results of "
+            f"{shown(record.spec.checkpoint.model)} that are already here"
         )
 
 
@@ -310,18 +310,18 @@ def ensure_embedded(
     *,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Brings in shipped results once; returns how many cells were new. Quick when nothing is left to do.
+    """Imports shipped results once; returns the number of new cells. It is quick when nothing is left to do.
 
-    A bundle that cannot be brought in does not take the others with it.
+    A bundle that cannot be imported does not keep the others from being imported.
 
     Args:
-        store: where they go.
+        store: receives the results.
         bundles: names of the bundles; all if None.
-        on_progress: called with how many bundles are in, and how many were to be brought in.
+        on_progress: called with the number of imported bundles, and the number of bundles to import.
 
     Raises:
-        StoreError: naming each bundle that is damaged or cannot be written; the others are in the store. Or there is
-            none of that name.
+        StoreError: names each bundle that is damaged or cannot be written, while the others are imported; or a bundle
+            of this name does not exist.
     """
     names = embedded_bundles() if bundles is None else tuple(bundles)
     if unknown := [name for name in names if name not in embedded_bundles()]:
@@ -343,9 +343,9 @@ def ensure_embedded(
 
 
 def _bring_in(store: Store, path: Path) -> int:
-    """Takes a shipped bundle in as it is, or row by row where there are results beside its own; how many were new.
+    """Imports a shipped bundle as it is, or row by row if the store has other results; gives the number of new cells.
 
-    Its rows are this project's own and need no check of each; that its table is the one of its manifest is checked.
+    Its rows are this project's own and are not checked one by one; its table is compared with the manifest.
     """
     if _file_sha256(path / _TABLE) == read_manifest(path).sha256:
         n_cells = store.adopt(path / _TABLE)

@@ -1,7 +1,7 @@
-"""What the index says of each file of results, as text in one row per file and as tables in memory.
+"""The index's entry for each file of results: text in one row per file, and tables in memory.
 
-It reads no numbers of results and opens nothing. A row can be made again from its file alone, so one that cannot be
-read costs nothing; its text is canonical JSON in which checkpoints and options stand once.
+It reads no numbers of results and opens no file. A row can be made again from its file alone, so a row that cannot be
+read costs nothing. Its text is canonical JSON that holds each checkpoint and each set of options once.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ __all__ = [
 ]
 
 Versions = Callable[[str], tuple[int, int] | None]
-"""Scoring version and version of a task that current results have; None for a task that is not known."""
+"""Scoring version and task version of current results; None for an unknown task."""
 UNREADABLE = (ValueError, KeyError, TypeError, IndexError, RecursionError)
-"""What reading a row raises that this project did not write."""
+"""The errors that reading a row may raise if this project did not write it."""
 CELL_COLUMNS = ("spec", "key", "provenance", "gold", "loglikelihoods")
-"""Columns of a file from which the lines of its results follow."""
+"""The columns of a file from which the lines of its results are made."""
 _DIGEST = re.compile(r"[0-9a-f]{64}").fullmatch
 _OPTIONS = tuple(name for name in CellSpec.__dataclass_fields__ if name not in ("checkpoint", "demo_seed"))
 _options_of = attrgetter(*_OPTIONS)
 
 
 def is_digest(text: object) -> bool:
-    """Whether a text is the name of a result, and so no path.
+    """Whether a text is the name of a result, and so cannot be a path.
 
     >>> is_digest("0" * 64), is_digest("../../x")
     (True, False)
@@ -62,14 +62,14 @@ def is_digest(text: object) -> bool:
 
 
 def company_of(spec: CellSpec) -> tuple[object, ...]:
-    """What results share that may stand in one curve."""
+    """What results must share to be in one curve."""
     prompt = spec.template, spec.label_word_set, spec.data_dir
     return spec.checkpoint.model, spec.task, spec.split, spec.n_examples, *prompt
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One stored result in a line.
+    """One stored result, as one line.
 
     Attributes:
         spec: what was asked when it was computed.
@@ -77,7 +77,7 @@ class Cell:
         versions: scoring version and task version of its key.
         accuracy: fraction of rows whose highest log-likelihood (sum over tokens, lowest index on ties) is gold.
         n_examples, n_choices: its size.
-        date: when it was computed, "" where that is not known.
+        date: when it was computed; "" if unknown.
     """
 
     spec: CellSpec
@@ -90,7 +90,7 @@ class Cell:
 
 
 def order_in_file(spec: CellSpec) -> tuple[str, ...]:
-    """Sorts results in a file: those of a checkpoint stand together, and of them those that share rows."""
+    """Sorts results in a file by checkpoint, and then so that results with the same rows are together."""
     ref, options = spec.checkpoint, (spec.split, spec.task, spec.label_setting, f"{spec.demo_seed:010}")
     return (ref.model, ref.revision, *options, spec.digest)
 
@@ -110,7 +110,7 @@ def cell_of(record: CellRecord) -> Cell:
 
 
 def cells_of_table(table: pa.Table) -> list[Cell]:
-    """The lines of rows that are known to be results: a file that the project ships. Nothing is checked here.
+    """The lines of rows that are known to be results, from a file that the project ships. Nothing is checked.
 
     Args:
         table: with the columns of ``CELL_COLUMNS``.
@@ -146,7 +146,7 @@ def _rows_of(column: pa.ListArray) -> list[Any]:
 
 
 class _Specs:
-    """Reads many specs that share checkpoints and options, each of which is checked once."""
+    """Reads many specs; checkpoints and options that they share are checked once."""
 
     def __init__(self) -> None:
         self._checkpoints: dict[tuple[object, ...], CheckpointRef] = {}
@@ -166,7 +166,7 @@ class _Specs:
 
 def _spec_of(checkpoint: CheckpointRef, options: tuple[Any, ...], demo_seed: object) -> CellSpec:
     if type(demo_seed) is not int or not 0 <= demo_seed < 2**32:
-        raise ValueError(f"{demo_seed!r} is no seed")
+        raise ValueError(f"{demo_seed!r} is not a seed")
     task, split, label_setting, *others = options
     return CellSpec(checkpoint, task, split, label_setting, demo_seed, *others)
 
@@ -200,7 +200,7 @@ def read_cells(text: str) -> tuple[Cell | None, ...]:
     """The results that the row of a file names, by row; None for a row that holds none.
 
     Raises:
-        ValueError, KeyError, TypeError, IndexError, RecursionError: it is no such row.
+        ValueError, KeyError, TypeError, IndexError, RecursionError: it is not such a row.
     """
     plain = json.loads(text)
     specs = _Specs()
@@ -224,12 +224,12 @@ def read_cells(text: str) -> tuple[Cell | None, ...]:
     return tuple(cells)
 
 
-# The row of a spec that leads to a result of another spec, or that several results could answer
+# The row of a spec whose result was computed for another spec, or to which several results could belong
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Which result answers a spec: what was said last."""
+    """The result to which a spec leads; the last resolution counts."""
 
     spec: CellSpec
     digest: str
@@ -245,7 +245,7 @@ def read_resolution(name: str, text: str) -> Resolution:
     """The resolution in a row.
 
     Raises:
-        ValueError, KeyError, TypeError, RecursionError: the row is none that this project writes.
+        ValueError, KeyError, TypeError, RecursionError: this project does not write such a row.
     """
     resolution = from_json(Resolution, text)
     if faults := spec_faults(resolution.spec):
@@ -253,12 +253,12 @@ def read_resolution(name: str, text: str) -> Resolution:
     if not is_digest(resolution.digest):
         raise ValueError("it names no result")
     if name != f"resolution/{resolution.spec.digest}":
-        raise ValueError("it stands under another name")
+        raise ValueError("it has the name of another spec")
     return resolution
 
 
 def is_resolution(name: str, text: str) -> bool:
-    """Whether a row is a resolution that readers can use."""
+    """Whether a row is a usable resolution."""
     try:
         return bool(read_resolution(name, text))
     except UNREADABLE:
@@ -267,14 +267,14 @@ def is_resolution(name: str, text: str) -> bool:
 
 @dataclass(slots=True)
 class Catalogue:
-    """All files, and where each result lies.
+    """All files, and the place of each result.
 
     Attributes:
         files: the results of each file, row by row; None for a row that holds none.
         places: file and row of a result, by its digest.
-        by_spec: the results that were computed for a spec, in the order in which they came.
-        resolved: what was said of specs.
-        garbled: names of resolutions that cannot be read; nothing answers their specs until it is said again.
+        by_spec: the results that were computed for a spec, in the order in which they were added.
+        resolved: the resolutions of specs.
+        garbled: names of resolutions that cannot be read; their specs have no result until they are resolved again.
     """
 
     files: dict[str, tuple[Cell | None, ...]] = field(default_factory=dict)
@@ -284,7 +284,7 @@ class Catalogue:
     garbled: frozenset[str] = frozenset()
 
     def add(self, file: str, cells: tuple[Cell | None, ...]) -> None:
-        """Takes in a file; a result that is in another file too counts once, though another spec may have led to it."""
+        """Adds a file; a result that is also in another file counts once, though it may have been for another spec."""
         self.files[file] = cells
         for row, cell in enumerate(cells):
             if cell is None:
@@ -295,7 +295,7 @@ class Catalogue:
                 self.by_spec[cell.spec] = (*mine, cell)
 
     def answer(self, spec: CellSpec, versions_of: Versions) -> Resolution | None:
-        """Where a spec leads: where it was said to, else to the first current result that was computed for it."""
+        """The result of a spec: by its resolution, else the first current result that was computed for it."""
         if self.resolved and spec in self.resolved:
             return self.resolved[spec]
         cells = self.by_spec.get(spec, ())
@@ -308,18 +308,18 @@ class Catalogue:
         return Resolution(spec, cell.digest, cell.versions)
 
     def is_garbled(self, spec: CellSpec) -> bool:
-        """Whether something was said of a spec that cannot be read."""
+        """Whether a spec has a resolution that cannot be read."""
         return bool(self.garbled) and f"resolution/{spec.digest}" in self.garbled
 
     def cell(self, digest: str) -> Cell | None:
-        """The line of a result; None where there is none of that name."""
+        """The line of a result; None if there is no result of this name."""
         if digest not in self.places:
             return None
         file, row = self.places[digest]
         return self.files[file][row]
 
     def kept(self, files: Iterable[str]) -> Catalogue:
-        """The same with these files alone."""
+        """The same table with only these files."""
         smaller = Catalogue(resolved=self.resolved, garbled=self.garbled)
         for file in files:
             if file in self.files:

@@ -1,4 +1,4 @@
-"""From the spec of a cell to its token ids, and from their scores to the record that is stored.
+"""Turns the spec of a cell into token ids, and their scores into the record that is stored.
 
 It runs no model and knows no store. Definitions of demonstrations and label settings: arXiv 2305.09731.
 """
@@ -35,7 +35,7 @@ def cell_queries(spec: CellSpec, data: TaskData) -> tuple[Example, ...]:
 
 
 def cell_key(spec: CellSpec, data: TaskData, *, identity: CheckpointIdentity) -> CellKey:
-    """The key of the result of a spec, from the rows of its task and what its checkpoint was found to be."""
+    """The key of the result of a spec, from the rows of its task and the identity of its checkpoint."""
     task = data.task
     return make_cell_key(
         spec,
@@ -49,10 +49,10 @@ def cell_key(spec: CellSpec, data: TaskData, *, identity: CheckpointIdentity) ->
 
 
 def cell_demonstrations(spec: CellSpec, data: TaskData) -> tuple[Example, ...]:
-    """The demonstrations of a cell, in the order of the prompt; the label setting plays no part."""
+    """The demonstrations of a cell, in the order of the prompt; they are the same in every label setting."""
     positions = choose_demonstrations(
         data.task.stream_name,
-        data.pool_labels,  # type: ignore[arg-type]  # an array is as good as a sequence here
+        data.pool_labels,  # type: ignore[arg-type]  # an array serves as a sequence here
         n_shots=spec.n_shots,
         demo_seed=spec.demo_seed,
         sampling=spec.sampling,
@@ -64,7 +64,7 @@ def encode_spec(tokenizer: Any, spec: CellSpec, data: TaskData, *, context_lengt
     """The token ids of a cell.
 
     Raises:
-        ScoringError: a prompt exceeds the context even with empty texts, or labels cannot be told apart.
+        ScoringError: a prompt is longer than the context even with empty texts, or two labels have the same tokens.
         StudyError: too few rows for the demonstrations, or more labels than symbols.
     """
 
@@ -90,7 +90,7 @@ def encode_spec(tokenizer: Any, spec: CellSpec, data: TaskData, *, context_lengt
 
 
 def all_requests(cell: EncodedCell) -> list[EncodedRequest]:
-    """What is scored: one request a query, and the content-free one last."""
+    """What is scored: one request per query, and the content-free one last."""
     return [*cell.requests, cell.content_free]
 
 
@@ -103,7 +103,7 @@ def make_record(
     scores: Sequence[LabelScores],
     provenance: Mapping[str, str | int | float],
 ) -> CellRecord:
-    """The record of a cell from its scores, which are in the order of ``all_requests``."""
+    """The record of a cell from its scores, in the order of ``all_requests``."""
     *rows, content_free = scores
     return CellRecord(
         spec=spec,
@@ -124,7 +124,7 @@ def make_record(
 
 
 def n_characters(cell: EncodedCell) -> int:
-    """Characters of a cell's prompts, those that all prompts begin with counted once."""
+    """Characters of a cell's prompts; the common beginning of all prompts counts once."""
     contexts = (*cell.prompts.contexts, cell.prompts.content_free_context)
     shared = n_common_of_all(contexts)
     return shared + sum(len(context) - shared for context in contexts)

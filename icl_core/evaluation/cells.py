@@ -1,7 +1,7 @@
-"""The units of a study and their identity: from what was asked and what was found to the key of a result.
+"""The cells of a study and their identity: makes the key of a result from its spec and the content behind it.
 
-It computes no score and reads no file. Two results share a key only if everything that changes their numbers is
-equal: content hashes of weights, tokenizer and rows, never a branch name.
+It computes no score and reads no file. Two results share a key only if everything that changes their numbers is equal:
+hashes of weights, tokenizer and rows, never a branch name.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def make_cell_key(
 
     Args:
         spec: what is asked.
-        identity: what the checkpoint was found to be.
+        identity: of the checkpoint, by content.
         task: the task's entry, for its version.
         fingerprint: hash of the task's rows as loaded.
-        row_ids: rows that are evaluated, in order.
+        row_ids: evaluated rows, in order.
         label_words: by natural label index.
-        template_text: the template itself, so that an edited template gives another key.
+        template_text: the template's text, so that an edited template gives another key.
 
-    The alphabet is part of the key in the abstract setting alone, where it is used.
+    The alphabet is part of the key only in the abstract setting, where it is used.
     """
     return CellKey(
         commit=identity.commit,
@@ -61,9 +61,9 @@ def make_cell_key(
 
 
 def current_versions(task_name: str) -> tuple[int, int] | None:
-    """(scoring version, task version) that a current result of a task carries; None if the task is not known now.
+    """(scoring version, task version) of current results of a task; None if the task is not known now.
 
-    A file of one's own need not exist any more: its version never changes, its content is in the fingerprint.
+    A local file need not exist any more: its version never changes, and the fingerprint stands for its content.
     """
     if task_name.startswith(FILE_PREFIX):
         return SCORING_VERSION, 1

@@ -1,7 +1,7 @@
-"""From what a person names to the checkpoints of a study: named for the store, in one order, with all that is left out.
+"""Turns a user's choice into the checkpoints of a study: names, one order of training, and what is left out.
 
-It lists nothing (``models.listing`` does) and computes nothing. A model of one's own is known by its path; its name is
-decided here, before anything is stored under it, and is never that of another path or of a published model.
+``models.listing`` lists checkpoints; nothing is computed here. A local model is known by its path. Its name is decided
+here, before anything is stored under it; no other path and no published model may have the same name.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What a study is made of.
+    """The checkpoints of a study.
 
     Attributes:
         checkpoints: model by model, ascending by step.
-        left_out: what lies beside them and is not evaluated, with the reason.
+        left_out: what is beside them and is not evaluated, with the reason.
     """
 
     checkpoints: tuple[CheckpointRef, ...]
@@ -43,23 +43,23 @@ def choose(
     order: str = "",
     name: str = "",
 ) -> Chosen:
-    """The checkpoints that are asked for, in a certain order of training and under names that are theirs alone.
+    """The chosen checkpoints, in a certain order of training and under unique names.
 
     Args:
         listings: one for each model.
-        stored: the checkpoints with results in the store, without those of an order given up since
+        stored: the checkpoints with results in the store, without those of an earlier order
             (``exclusions.current_checkpoints``).
         choice: of checkpoints, as for ``families.choose_checkpoints``.
-        order: the checkpoints in the order of training, separated by commas, where their names do not tell it; those
-            that are not named are left out. For one model only.
-        name: of the model, where there is one and it is one's own; else its name follows from its path.
+        order: the checkpoints in the order of training, separated by commas, if their names do not tell it; others are
+            left out. For one model only.
+        name: of a single local model; "" takes its name from its path.
 
     Raises:
-        StudyError: the order is not certain, a name is taken or cannot be kept, or the choice cannot be met.
-        UnknownNameError: a checkpoint is not there.
+        StudyError: the order is not certain, a name is taken or not allowed, or the choice is impossible.
+        UnknownNameError: a checkpoint does not exist.
     """
     if (order or name) and len(listings) != 1:
-        raise StudyError("An order or a name is given for one model, but several are chosen; take them one by one.")
+        raise StudyError("An order or a name can be given for one model only; choose the models one by one.")
     if any(not listing.checkpoints for listing in listings):
         raise StudyError("There are no checkpoints to choose from.")
     listings = _named(listings, stored, name)
@@ -75,10 +75,10 @@ def choose(
 
 
 def refuse_doubtful_order(refs: Iterable[CheckpointRef]) -> None:
-    """Refuses checkpoints whose order of training is not certain, model by model.
+    """Refuses a model whose checkpoints have no certain order of training.
 
     Raises:
-        StudyError: with the question and how to answer it.
+        StudyError: says what is in doubt and how to settle it.
     """
     by_model: dict[tuple[str, str], list[CheckpointRef]] = {}
     for ref in refs:
@@ -92,7 +92,7 @@ def refuse_doubtful_order(refs: Iterable[CheckpointRef]) -> None:
 
 
 def _choose_one(listing: Listing, choice: str) -> tuple[CheckpointRef, ...]:
-    """Chooses of one model; a choice by number or of all needs an order of all of them."""
+    """Chooses checkpoints of one model; a choice of all or by number needs an order of all of them."""
     by_name = way_of(choice) == "names"
     if not by_name:
         _refuse_doubt(_in_question(listing), listing)
@@ -105,7 +105,7 @@ def _choose_one(listing: Listing, choice: str) -> tuple[CheckpointRef, ...]:
 
 
 def _in_question(listing: Listing) -> list[CheckpointRef]:
-    """On the Hub branches without a step stand beside the checkpoints as a rule, and are left out where others have."""
+    """The checkpoints with a step, if any has one: on the Hub, branches without a step are usually something else."""
     refs = listing.checkpoints
     stepped = [ref for ref in refs if ref.step is not None]
     return stepped if stepped and listing.base is None else list(refs)
@@ -123,21 +123,18 @@ def _refuse_doubt(refs: Sequence[CheckpointRef], listing: Listing) -> None:
 
 
 def _stepless(chosen: Sequence[CheckpointRef], listing: Listing, choice: str) -> list[Skipped]:
-    """What a choice of all or of a number passes over."""
+    """What a choice of all or by number leaves out."""
     if listing.base is not None or way_of(choice) == "names":
         return []
     passed = [ref for ref in listing.checkpoints if ref.step is None and ref not in chosen]
-    return [
-        Skipped(label_of(ref), "its name tells no place in training; name it with --checkpoints to use it")
-        for ref in passed
-    ]
+    return [Skipped(label_of(ref), "its name tells no step; name it with --checkpoints to use it") for ref in passed]
 
 
 # --- in which order ------------------------------------------------------------------------------------------------
 
 
 def _ordered(listing: Listing, order: str) -> Listing:
-    """The checkpoints that an order names, each with its place in it, from 1, as its step."""
+    """The checkpoints that an order names, each with its place in the order, from 1, as its step."""
     if listing.checkpoints[0].family not in ("local", "hub"):
         raise StudyError(f"The order of the checkpoints of {listing.checkpoints[0].model} is known; leave --order out.")
     names = [part.strip() for part in order.split(",") if part.strip()]
@@ -146,22 +143,22 @@ def _ordered(listing: Listing, order: str) -> Listing:
         if name not in by_name:
             reason = next((f": {each.reason}" for each in listing.skipped if each.name == name), "")
             near = nearest_checkpoints(listing.checkpoints, name)
-            raise UnknownNameError(f"The order names {name!r}, which is not there{reason}; there are {near}.")
+            raise UnknownNameError(f"The order names {name!r}, which does not exist{reason}; there are {near}.")
     if len(set(names)) < len(names) or not names:
-        raise StudyError("The order names a checkpoint twice or none; name each once, the earliest first.")
+        raise StudyError("The order is empty or names a checkpoint twice; name each once, the earliest first.")
     refs = tuple(replace(by_name[name], step=place) for place, name in enumerate(names, start=1))
     others = [Skipped(label_of(by_name[name]), "the order does not name it") for name in by_name if name not in names]
     return replace(listing, checkpoints=refs, skipped=(*listing.skipped, *others), doubts=())
 
 
 def _as_ordered_before(listing: Listing, stored: Iterable[CheckpointRef]) -> Listing:
-    """The places of an order that was given when results were stored, which holds until another one is given."""
+    """The places in the order that was given when results were stored; it holds until another one is given."""
     model = listing.checkpoints[0].model
     given = {_place(ref): ref for ref in stored if ref.model == model and ref.step is not None and not counted_in(ref)}
     refs = []
     for ref in listing.checkpoints:
         before = given.get(_place(ref))
-        is_new = ref.step is not None and counted_in(ref) is None and len(given) == 1  # of a trainer that went on
+        is_new = ref.step is not None and counted_in(ref) is None and len(given) == 1  # training has gone on since
         refs.append(ref if before is None or is_new else replace(ref, step=before.step))
     doubts = tuple((revision, why) for revision, why in listing.doubts if all(p[1] != revision for p in given))
     return replace(listing, checkpoints=tuple(sorted(refs, key=training_order)), doubts=doubts)
@@ -170,7 +167,7 @@ def _as_ordered_before(listing: Listing, stored: Iterable[CheckpointRef]) -> Lis
 def _refuse_another_order(
     chosen: Sequence[CheckpointRef], listing: Listing, stored: Iterable[CheckpointRef], *, is_given: bool
 ) -> None:
-    """Refuses to store a part of a model in another order than the rest of it is stored in."""
+    """Refuses to store some checkpoints of a model in one order if others are stored in another order."""
     steps = {_place(ref): ref.step for ref in listing.checkpoints}
     again = {_place(ref) for ref in chosen}
     whose = {(ref.model, home_of(ref)) for ref in chosen}
@@ -192,7 +189,7 @@ def _place(ref: CheckpointRef) -> tuple[str, str, str | None]:
 
 
 def _named(listings: Sequence[Listing], stored: Collection[CheckpointRef], name: str) -> list[Listing]:
-    """The listings, those of one's own with a name that no other path and no published model has."""
+    """The listings; local models get a name that no other path and no published model has."""
     taken: dict[str, set[str]] = {published: {_PUBLISHED} for published in published_names()}
     for ref in stored:
         taken.setdefault(ref.model, set()).add(home_of(ref))
@@ -214,7 +211,7 @@ def _refuse_name(name: str, others: Collection[str]) -> None:
     if fault is None and (len(name) > _LONGEST_NAME or name != name.strip()):
         fault = f"it is longer than {_LONGEST_NAME} characters, or begins or ends with a space"
     if fault is None and ("\\" in name or any(part in ("", ".", "..") for part in parts)):
-        fault = "it is no word and no words joined by single slashes"
+        fault = "it is neither a word nor words joined by single slashes"
     if fault is not None:
         raise StudyError(f"A model cannot be called {name[:80]!a}: {fault}; choose another name.")
     if others:
@@ -223,7 +220,7 @@ def _refuse_name(name: str, others: Collection[str]) -> None:
 
 
 def _known_name(listing: Listing, stored: Iterable[CheckpointRef]) -> str | None:
-    """The name under which the store has results of these checkpoints and of no others; the path's own first."""
+    """The name under which the store has results of these checkpoints and no others; the path's own name first."""
     mine = {_place(ref) for ref in listing.checkpoints}
     places: dict[str, set[tuple[str, str, str | None]]] = {}
     for ref in stored:
@@ -235,7 +232,7 @@ def _known_name(listing: Listing, stored: Iterable[CheckpointRef]) -> str | None
 
 
 def _free_names(listings: Sequence[tuple[Listing, str | None]], taken: Mapping[str, set[str]]) -> list[str]:
-    """A name for each: the stored one, else as many last parts of the path as tell it from all others."""
+    """A name for each: the stored one, else as many last parts of the path as make it unique."""
     homes = [home_of(listing.checkpoints[0]) for listing, _ in listings]
     bases = [listing.base or Path() for listing, _ in listings]
     n_parts = [1] * len(listings)
@@ -250,7 +247,7 @@ def _free_names(listings: Sequence[tuple[Listing, str | None]], taken: Mapping[s
         for index in clashes:
             n_parts[index] += 1
             if n_parts[index] > len(bases[index].parts):
-                raise StudyError(f"{bases[index]} has no name of its own in this store; give it one with --name.")
+                raise StudyError(f"{bases[index]} has no unique name in this store; give it one with --name.")
     for name in names:
         _refuse_name(name, ())
     return names

@@ -1,7 +1,7 @@
-"""What a record of results must be, and the text that seals it.
+"""Checks of a record of results, and the text of which its seal is taken.
 
-It knows no files and no database. The text of a record is canonical JSON that carries its whole key and its numbers as
-base64 of little-endian arrays; its sha256 is the record's seal. Nothing is ever pickled.
+It knows no files and no database. The text of a record is canonical JSON with the whole key, and with numbers as base64
+of little-endian arrays; its sha256 is the record's seal. Nothing is ever pickled.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ TEXT_LISTS = ("row_ids", "choices", "demonstration_ids", "demonstration_labels")
 _FORMAT = 1
 _shared_of = operator.attrgetter(*FIELDS_IN_KEY)
 _VARYING = (("commit", ',"context_length":'), ("demo_seed", ',"dtype":'), ("weight_files", "}"))
-"""What differs in the keys of many cells, in the order of canonical JSON, with what ends it there. No text in a key
-holds such a name or end: a quotation mark in it would be escaped, and none ends before a letter."""
+"""The fields that differ between the keys of many cells, in the order of canonical JSON, with the text that follows
+each there. No text inside a key can look like them, since quotation marks in it are escaped."""
 _AT_COMMIT, _AT_SEED, _AT_WEIGHTS = (list(CellKey.__dataclass_fields__).index(name) for name, _ in _VARYING)
 _LAB_FAMILY = "lab"
 _MOST_TEXT = {"location": 8 * MAX_NAME_BYTES, "template_text": 8 * MAX_NAME_BYTES}
-"""Bytes that a field may have where a name is not enough: mixed parameters hold the paths of both parents."""
+"""Largest number of bytes of a field that is longer than a name: mixed parameters hold the paths of both parents."""
 _BOUNDS = {
     "step": 2**62,
     "tokens_seen": 2**62,
@@ -72,16 +72,16 @@ _BOUNDS = {
 }
 """Highest value of each number in spec and key; the lowest is 0."""
 _HIGHEST_NATS, _LOWEST_NATS = 1e-3, -1e7
-"""A log-likelihood is at most 0, but for rounding, and no logits of any float type reach the lowest."""
+"""Bounds of a log-likelihood: it is at most 0, up to rounding, and no float type of logits reaches the lowest."""
 _MOST_TOKENS = 2**31
 
 
 class NewerFormatError(StoreError):
-    """A file of results is of a layout that a later version of the project writes."""
+    """A file of results has the layout of a later version of the project."""
 
 
 def read_key(text: str) -> CellKey:
-    """The key in its canonical JSON; what keys of many cells share is read once.
+    """The key from its canonical JSON; what the keys of many cells share is read once.
 
     Raises:
         ValueError: as ``from_plain``.
@@ -103,7 +103,7 @@ def read_key(text: str) -> CellKey:
 
 @functools.lru_cache(maxsize=16_384)
 def _shared_values(before: str, between: str, after: str) -> tuple[Any, ...]:
-    """The values of a key's fields, from the parts of its text that are not of one checkpoint or seed."""
+    """The values of a key's fields, from the parts of its text that do not depend on checkpoint or seed."""
     text = f'{before}"commit":"","context_length":{between}"demo_seed":0,"dtype":{after}"weight_files":[]}}'
     key = from_plain(CellKey, json.loads(text))
     return tuple(getattr(key, name) for name in CellKey.__dataclass_fields__)
@@ -115,11 +115,11 @@ def _one_value(name: str, text: str) -> Any:
 
 
 def check_record(record: CellRecord) -> None:
-    """The door of the store: refuses a record whose parts contradict each other, or that no computing gives.
+    """The door of the store: refuses a record that contradicts itself or that no computation gives.
 
     Raises:
-        StoreError: shapes differ, a number is impossible, a gold index has no choice, rows repeat, a name cannot be
-            kept, or key, spec, rows, choices and demonstrations do not belong together.
+        StoreError: shapes differ, a number is impossible, a gold index has no choice, rows repeat, a name is not
+            allowed, or key, spec, rows, choices and demonstrations do not belong together.
     """
     if faults := _record_faults(record):
         raise StoreError(f"The result of {_words(record.spec)} cannot be stored: {'; '.join(faults[:3])}.")
@@ -132,21 +132,21 @@ def _record_faults(record: CellRecord) -> list[str]:
 
 
 def differing_fields(spec: CellSpec, key: CellKey) -> tuple[str, ...]:
-    """Names of the fields that spec and key both have and that are not the same; none where they belong together."""
+    """Names of the fields that differ between spec and key; none if the two belong together."""
     if _shared_of(spec) == _shared_of(key):
         return ()  # nearly always, and ten times as fast
     return tuple(name for name in FIELDS_IN_KEY if getattr(spec, name) != getattr(key, name))
 
 
 def spec_faults(spec: CellSpec) -> list[str]:
-    """Why no result can be kept under a spec: names that are empty or cannot be kept, numbers out of bounds."""
+    """Why no result can be stored under a spec: empty or forbidden names, numbers out of bounds."""
     required = {"model": spec.checkpoint.model, "revision": spec.checkpoint.revision, "task": spec.task}
     empty = [f"the {name} is empty" for name, text in required.items() if not text]
     return [*empty, *_field_faults("checkpoint", spec.checkpoint), *_field_faults("spec", spec)]
 
 
 def _field_faults(what: str, held: CheckpointRef | CellSpec | CellKey) -> list[str]:
-    """What is wrong with the texts and numbers of a value, each named by its field."""
+    """What is wrong with the texts and numbers of a value, by field."""
     faults = []
     for name in held.__dataclass_fields__:
         value = getattr(held, name)
@@ -169,14 +169,14 @@ def _text_faults(what: str, texts: Sequence[object]) -> list[str]:
             return []  # nearly always, and ten times as fast
     for text in texts:
         if not isinstance(text, str):
-            return [f"{what} holds {shown(repr(text))}, which is no text"]
+            return [f"{what} holds {shown(repr(text))}, which is not text"]
         if fault := text_fault(text):
             return [f"an entry of {what} {fault}"]
     return []
 
 
 def _list_faults(record: CellRecord) -> list[str]:
-    """What is wrong with the texts of a record itself, and with its counts and its provenance."""
+    """What is wrong with the texts, counts and provenance of a record."""
     faults = []
     for name in TEXT_LISTS:
         faults += _text_faults(name, getattr(record, name))
@@ -217,10 +217,10 @@ def _value_faults(record: CellRecord) -> list[str]:
 
 
 def _prompt_faults(record: CellRecord) -> list[str]:
-    """What does not belong together in rows, choices, demonstrations and key."""
+    """Contradictions between rows, choices, demonstrations and key."""
     spec, key, choices = record.spec, record.key, record.choices
     shots = len(record.demonstration_ids)
-    is_lab = spec.checkpoint.family == _LAB_FAMILY  # vectors, with demonstrations of their own for each row
+    is_lab = spec.checkpoint.family == _LAB_FAMILY  # vectors, with different demonstrations for each row
     n_inputs = len(record.row_ids) + spec.n_shots
     rules = {
         "a row occurs twice": len(set(record.row_ids)) != len(record.row_ids),
@@ -233,7 +233,7 @@ def _prompt_faults(record: CellRecord) -> list[str]:
         "the remap differs between checkpoint and key": key.remap != spec.checkpoint.remap,
         "it does not have the demonstrations that the key names": len(record.demonstration_labels) != shots
         or (shots != spec.n_shots and not (is_lab and shots == 0)),
-        "a demonstration occurs twice or has a label that is no choice": len(set(record.demonstration_ids)) != shots
+        "a demonstration occurs twice or has a label that is not a choice": len(set(record.demonstration_ids)) != shots
         or not set(record.demonstration_labels) <= set(choices),
         "the number of shortened texts does not fit the cut": not _cut_fits(record, n_inputs),
     }
@@ -255,9 +255,9 @@ def _words(spec: CellSpec) -> str:
 
 
 def encode_record(record: CellRecord) -> str:
-    """The text of a record over which its seal is taken: canonical JSON, equal for equal records.
+    """The text of a record of which the seal is taken: canonical JSON, equal for equal records.
 
-    Arrays keep their exact bits: float32 as it is, counts and indices in the smallest unsigned type.
+    Arrays keep their exact values: float32 unchanged, counts and indices in the smallest unsigned type.
     """
     return canonical_json(
         {

@@ -1,8 +1,9 @@
-"""What a study costs before it runs: cells, tokens, operations, bytes and time, and what each number rests on.
+"""The cost of a study before it runs: cells, tokens, operations, bytes and time, and the basis of each number.
 
 It loads no weights and needs no torch. Tokens are counted with the checkpoint's tokenizer on a sample of the real
-prompts where both are on this machine; time follows from cells measured here before, of models of about that size,
-and is not told where there are none. Operations for one prompt are counted as in arXiv 2406.14022, Table 1.
+prompts, if both are on this machine. The time is estimated from cells that were measured on this machine with models of
+about this size; without such cells no time is given. Operations for one prompt are counted as in arXiv 2406.14022,
+Table 1.
 """
 
 from __future__ import annotations
@@ -58,23 +59,23 @@ __all__ = ["Estimate", "estimate", "estimate_from_plain", "estimate_job", "flops
 
 DTYPE_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 CHARACTERS_PER_TOKEN = 4.0
-"""English text under the tokenizers of the registry has 3 to 5 characters a token."""
+"""English text has 3 to 5 characters per token with the tokenizers of the registry."""
 DEFAULT_QUERY_CHARACTERS = 120.0
 N_SAMPLED_QUERIES = 64
 PROGRAM_BYTES = 600 * 2**20
-"""Python with torch and transformers, and a batch of the engine, beside weights and the prefix."""
+"""Bytes for Python with torch and transformers, and for a batch of the engine, besides weights and prefix."""
 MEASURED_ENOUGH = 3
 MOST_TIMES_THE_SIZE = 30
-"""A rate carries over to models that are so many times larger or smaller in parameters, and no further."""
+"""A rate is used for models with up to this many times more or fewer parameters."""
 _MANY_CELLS, _MUCH_TO_READ = 10_000, 2**30
 _FILE_BYTES = 10_000
-"""Of a checkpoint's file: 7,800 of columns and their description, and half a page of the index that stays empty."""
+"""Bytes for each checkpoint's file: 7,800 for columns and metadata, and half a page of the index that stays empty."""
 _CELL_BYTES = 650
-"""Of a cell beside its numbers: 165 in its file, 160 in the index, 325 in the notes on measured rates."""
+"""Bytes for each cell besides its numbers: 165 in its file, 160 in the index, 325 in the notes on measured rates."""
 _ROW_BYTES = 3.5
-"""Of an example: its row id, once for each test set of a file."""
+"""Bytes for each example: its row id, once for each test set in a file."""
 _VALUE_BYTES = 3.2
-"""Of a log-likelihood: 2.94 to 3.19 in the results of the tiny suite, 3.2 for values without any pattern."""
+"""Bytes for each log-likelihood: 2.94 to 3.19 in the results of the tiny suite, 3.2 for values without a pattern."""
 _CPU_SHARE = 0.6
 _GPU_FLOPS = {"float32": 15e12, "float64": 5e12}
 _GPU_HALF_FLOPS = 60e12
@@ -86,29 +87,29 @@ TimeBasis = Literal["measured", "scaled", "assumed", "refused"]
 _RESTS: Mapping[TimeBasis, str] = {
     "measured": "from cells of the same models measured on this machine",
     "scaled": "a rough guess from cells of models of another size measured on this machine",
-    "assumed": "a rough guess: no cell was measured under these options on this machine yet",
+    "assumed": "a rough guess: no cell with these options has been measured on this machine yet",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What the missing cells of a study will take.
+    """The cost of the missing cells of a study.
 
     Attributes:
-        n_cells, n_stored, n_new: cells of the study, of them stored, of them to compute.
+        n_cells, n_stored, n_new: cells of the study; stored ones; those to compute.
         n_prompts: queries of the cells to compute, each counted once for all its labels.
-        tokens: tokens that will pass through models, shared demonstrations counted once a cell.
+        tokens: tokens that go through models; shared demonstrations count once per cell.
         tokens_per_prompt: mean tokens of one whole prompt.
         flops: floating-point operations of the cells to compute.
-        flops_per_prompt: of one whole prompt computed alone, mean over cells.
-        download_bytes: still to download; None where the Hub was not asked or did not answer.
-        disk_bytes: by which the store grows.
-        memory_bytes: of weights (on the device), prefix and program, for the largest checkpoint.
-        seconds: expected wall time of the run, without starting Python; None where it cannot be told.
-        time_words: what the time rests on, as a clause; where there is none, why, as a sentence.
-        is_calibrated: whether the time rests on cells of the same models measured on this machine.
-        basis: sentences that say what the numbers rest on.
-        rows: sentences on what becomes of the tasks' rows, as far as they were read.
+        flops_per_prompt: the same for one whole prompt computed alone, mean over cells.
+        download_bytes: bytes still to download; None if the Hub was not asked or did not answer.
+        disk_bytes: growth of the store.
+        memory_bytes: for weights (on the device), prefix and program of the largest checkpoint.
+        seconds: expected wall time of the run, without starting Python; None if it cannot be estimated.
+        time_words: a clause on the basis of the time; without a time, a sentence that says why.
+        is_calibrated: whether the time is from cells of the same models measured on this machine.
+        basis: sentences on the basis of the numbers.
+        rows: sentences on how the tasks' rows are used, as far as they were read.
     """
 
     n_cells: int
@@ -149,16 +150,16 @@ def estimate(
     on_progress: Callable[[int, int, str], None] = lambda done, total, current: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Estimate:
-    """Counts what the missing cells of a study will take.
+    """Estimates the cost of the missing cells of a study.
 
     Args:
         study: what would be run; it is validated first.
-        store: tells what is there already, and how long cells took on this machine.
+        store: tells what is already stored, and how long cells took on this machine.
         device: as for the run.
         offline: False asks the Hub how much there is to download.
         data_offline: False downloads missing datasets to count their tokens.
         on_progress: called with counted checkpoints, all checkpoints and the next one's name.
-        should_stop: looked at before each checkpoint.
+        should_stop: asked before each checkpoint.
 
     Raises:
         StoppedError: it was told to stop.
@@ -171,7 +172,7 @@ def estimate(
     works: list[WorkCount] = []
     for done, (ref, specs) in enumerate(by_checkpoint.items()):
         if should_stop():
-            raise StoppedError("The cost was not counted to its end.")
+            raise StoppedError("Counting the cost was stopped before its end.")
         on_progress(done, len(by_checkpoint), f"{ref.model} {ref.revision}")
         works += [counted.work(spec) for spec in specs]
         if not offline:
@@ -211,7 +212,7 @@ def _missing_by_checkpoint(store: Store, cells: Sequence[CellSpec]) -> dict[Chec
 
 
 def estimate_from_plain(data: Any) -> tuple[Estimate, int] | None:
-    """The estimate of a job (``jobs.read_result``) and the store's generation that it is of; None if it gave none."""
+    """The estimate from a job (``jobs.read_result``) and the store's generation at that time; None if it gave none."""
     try:
         return from_plain(Estimate, data["estimate"]), int(data["generation"])
     except (ValueError, TypeError, KeyError):
@@ -242,17 +243,17 @@ def estimate_job(payload: Mapping[str, object], context: JobContext) -> Outcome:
 
 
 def takes_long(study: Study) -> bool:
-    """Whether the cost of a study is sure to take longer to count than a page can wait: many cells, or large files."""
-    paths = {Path(ref.location) for ref in study.checkpoints if ref.source == "gguf"}  # read whole for their hash
+    """Whether counting the cost will surely take longer than a page can wait: many cells, or large files."""
+    paths = {Path(ref.location) for ref in study.checkpoints if ref.source == "gguf"}  # all is read for the hash
     return n_cells(study) > _MANY_CELLS or sum(p.stat().st_size for p in paths if p.is_file()) > _MUCH_TO_READ
 
 
 def flops_of_prompts(study: Study, store: Store, *, checkpoints: Sequence[CheckpointRef]) -> dict[str, float]:
-    """Operations of one whole prompt by model name, mean over the study's tasks; 0 where a model's shape is not known.
+    """Operations of one whole prompt by model name, mean over the study's tasks; 0 if the model's shape is not known.
 
     Args:
-        study: tasks, shots and template; its first demonstration seed stands for the others.
-        store: tells how many characters a token has where a tokenizer is not on this machine.
+        study: gives tasks, shots and template; its first demonstration seed stands for all.
+        store: tells the characters per token if a tokenizer is not on this machine.
         checkpoints: one of each model is enough.
     """
     counted = _Counting(study, store, device=_device_kind("auto"), offline=True)
@@ -273,7 +274,7 @@ def _device_kind(device: str) -> str:
 
 
 def _result_bytes(cells: Sequence[CellSpec], works: Sequence[WorkCount]) -> int:
-    """Bytes that results add to a store: a file for each checkpoint, their lines in the index, and measured rates."""
+    """Bytes that results add to a store: one file per checkpoint, lines in the index, and measured rates."""
     n_values = sum(work.n_queries * _n_labels(spec.task) for spec, work in zip(cells, works, strict=True))
     test_sets = {
         (spec.checkpoint, spec.task, spec.split): work.n_queries for spec, work in zip(cells, works, strict=True)
@@ -296,7 +297,7 @@ def _n_labels(task: str) -> int:
 
 
 class _Counting:
-    """Counts for one study, each shape, tokenizer and task read once; collects what the numbers rest on."""
+    """Counts for one study, reads each shape, tokenizer and task once, and collects the basis of the numbers."""
 
     def __init__(self, study: Study, store: Store, *, device: str, offline: bool) -> None:
         self.basis: list[str] = []
@@ -322,11 +323,11 @@ class _Counting:
     # Models
 
     def shape(self, ref: CheckpointRef) -> ModelShape:
-        """The shape of a model, read from its first readable checkpoint; the registry's size where none is here."""
+        """The shape of a model from its first readable checkpoint; if none is here, the size in the registry."""
         if ref.model not in self._shapes and ref not in self._unreadable:
             try:
                 self._read_shape(ref, _config(ref, self._converted(ref)))
-            except ObservatoryError:  # this checkpoint alone fails, when it is loaded, with its own sentence
+            except ObservatoryError:  # only this checkpoint fails, with its own sentence when it is loaded
                 self._unreadable.add(ref)
         return self._shapes.get(ref.model) or self._rough_shape(ref)
 
@@ -334,7 +335,7 @@ class _Counting:
         self._shapes[ref.model] = shape_of_config(config)
         self._contexts[ref.model] = context_length_of(config) or 0
         if self._contexts[ref.model] == NO_CONTEXT_LIMIT:
-            self._say(f"Context of {ref.model}: without limit, no text is cut for it.")
+            self._say(f"Context of {ref.model}: without limit, so no text is cut.")
 
     def _converted(self, ref: CheckpointRef) -> Path | None:
         """The folder with the converted form of a GGUF file, None before its first use and for other sources."""
@@ -356,12 +357,12 @@ class _Counting:
         return ModelShape(n_parameters, n_parameters)
 
     def memory(self, shape: ModelShape, work: WorkCount) -> int:
-        """Weights, two copies of the prefix's keys and values, and the program."""
+        """Bytes for weights, two copies of the prefix's keys and values, and the program."""
         width = DTYPE_BYTES[self._study.dtype]
         return PROGRAM_BYTES + round(width * (shape.n_parameters + 2 * shape.key_value_bytes * work.prefix_tokens))
 
     def ask_download(self, ref: CheckpointRef) -> None:
-        """Adds what is still to download of a checkpoint; the sum is None once the Hub does not tell."""
+        """Adds what is still to download for a checkpoint; the sum is None once the Hub does not answer."""
         if ref.source != "hub" or self.download_bytes is None:
             return
         try:
@@ -384,7 +385,7 @@ class _Counting:
         return self._works[place]
 
     def _work_of(self, spec: CellSpec) -> WorkCount:
-        """The work of a cell; a tokenizer that fails is told of, and characters are counted in its place."""
+        """The work of a cell; if its tokenizer fails, this is noted, and characters are counted instead."""
         try:
             return self._count(spec)
         except (CheckpointError, ScoringError) as error:
@@ -434,7 +435,7 @@ class _Counting:
         return self._tasks[name]
 
     def rows(self) -> tuple[str, ...]:
-        """What becomes of the rows of files of one's own, and of other tasks that were read for counting."""
+        """Sentences on the rows of local files, and of other tasks that were read for counting."""
         said: list[str] = []
         for name in self._study.tasks:
             if name.startswith(FILE_PREFIX) or name in self._tasks:
@@ -454,7 +455,7 @@ class _Counting:
         return partial(_count_by_length, characters_per_token=self._characters_per_token(model))
 
     def _exact_tokenizer(self, ref: CheckpointRef) -> CountTokens | None:
-        """The checkpoint's own tokenizer; a stranger's is asked in a process of its own."""
+        """The checkpoint's own tokenizer; a stranger's is used in a separate process."""
         folder = self._converted(ref) or _unless_it_fails(
             lambda: tokenizer_folder(resolve_checkpoint(ref, offline=True))
         )
@@ -471,9 +472,9 @@ class _Counting:
     def _characters_per_token(self, model: str) -> float:
         cells = [cell for cell in self._cells if cell.model == model and cell.tokens]
         if cells:
-            self._say(f"Tokens of {model}: characters a token as in its finished cells (within 10 %).")
+            self._say(f"Tokens of {model}: from characters per token in its finished cells (within 10 %).")
             return sum(cell.characters for cell in cells) / sum(cell.tokens for cell in cells)
-        self._say(f"Tokens of {model}: {CHARACTERS_PER_TOKEN:.0f} characters a token (within 25 %).")
+        self._say(f"Tokens of {model}: from {CHARACTERS_PER_TOKEN:.0f} characters per token (within 25 %).")
         return CHARACTERS_PER_TOKEN
 
     # Time
@@ -481,7 +482,7 @@ class _Counting:
     def seconds(
         self, cells: Sequence[CellSpec], works: Sequence[WorkCount], shapes: Sequence[ModelShape]
     ) -> tuple[float | None, TimeBasis]:
-        """Expected wall time of cells and loading, None where it cannot be told, and the weakest thing it rests on."""
+        """Expected wall time of cells and loading, None if it cannot be estimated; and its weakest basis."""
         models = {spec.checkpoint.model: shape for spec, shape in zip(cells, shapes, strict=True)}
         found = {model: self._pacing(model, shape) for model, shape in models.items()}
         pacings = {model: pacing for model, (pacing, _) in found.items() if pacing is not None}
@@ -496,13 +497,13 @@ class _Counting:
         return float(total), max((basis for _, basis in found.values()), key=order.index, default="measured")
 
     def no_time_words(self) -> str:
-        """Why no time is told, in one sentence."""
+        """Why no time is given, in one sentence."""
         (model, reason), *others = self._untimed.items()
         names = f"{model} and {len(others)} more" if others else model
-        return f"The time cannot be told for {names}: {reason}."
+        return f"The time cannot be estimated for {names}: {reason}."
 
     def _encode_seconds(self, cells: Sequence[CellSpec], works: Sequence[WorkCount]) -> float:
-        """Each prompt is encoded once, for the first checkpoint of its model."""
+        """Seconds of encoding: each prompt is encoded once, for the first checkpoint of its model."""
         prompts = {
             (spec.checkpoint.model, spec.task, spec.split, spec.label_setting, spec.demo_seed): work.n_queries
             for spec, work in zip(cells, works, strict=True)
@@ -517,7 +518,7 @@ class _Counting:
         same = [cell for cell in self._cells if cell.model == model]
         where = f"{self._study.dtype} on this machine's {self._device}"
         if len(same) >= MEASURED_ENOUGH:
-            self._say(f"Time of {model}: {len(same)} finished cells in {where}.")
+            self._say(f"Time of {model}: from {len(same)} finished cells in {where}.")
             return fit_pacing(same), "measured"
         if not shape.n_non_embedding:
             self._untimed[model] = "its size is not known, since its configuration is not here"
@@ -531,13 +532,13 @@ class _Counting:
             compared = f"{factor:,.1f} times {'larger' if nearest > shape.n_non_embedding else 'smaller'}"
             if factor > MOST_TIMES_THE_SIZE:
                 self._untimed[model] = (
-                    f"the nearest model measured here is {compared}, and a rate carries over to at most "
-                    f"{MOST_TIMES_THE_SIZE} times as many parameters; its own first cells will tell"
+                    f"the nearest model measured here is {compared}, but a rate is used for at most "
+                    f"{MOST_TIMES_THE_SIZE} times as many parameters; the model's own first cells will show it"
                 )
                 return None, "refused"
             self._say(
-                f"Time of {model}: rate of {len(other)} finished cells of {other[-1].model} in {where}, a model "
-                f"{compared}; calibrated by its own first cells."
+                f"Time of {model}: from the rate of {len(other)} finished cells of {other[-1].model} in {where}, a "
+                f"model {compared}; its own first cells will calibrate it."
             )
             return fit_pacing(other), "scaled"
         return self._default_pacing(model), "assumed"
@@ -545,12 +546,14 @@ class _Counting:
     def _default_pacing(self, model: str) -> Pacing:
         if self._device == "cuda":
             rate = _GPU_FLOPS.get(self._study.dtype, _GPU_HALF_FLOPS)
-            self._say(f"Time of {model}: an assumed {rate / 1e12:.0f} TFLOP/s, nothing was measured on this GPU yet.")
+            self._say(
+                f"Time of {model}: from an assumed {rate / 1e12:.0f} TFLOP/s; nothing was measured on this GPU yet."
+            )
             return Pacing(0.05, 1e-4, 1 / rate)
         rate = _CPU_SHARE * self._product_rate
         self._say(
-            f"Time of {model}: {_CPU_SHARE:.0%} of this machine's matrix product just measured ({rate / 1e9:.0f} "
-            "GFLOP/s), since no cell was measured yet; good to a factor of 2, calibrated by the first cells."
+            f"Time of {model}: from {_CPU_SHARE:.0%} of the speed of a matrix product, just measured ({rate / 1e9:.0f} "
+            "GFLOP/s), since no cell was measured yet; accurate to a factor of 2 until the first cells calibrate it."
         )
         return Pacing(0.03, 3e-4, 1 / rate)
 
@@ -559,7 +562,7 @@ class _Counting:
         return _matmul_flops()
 
     def _load_seconds(self, cells: Sequence[CellSpec], models: Mapping[str, ModelShape]) -> float:
-        """The first checkpoint also pays for importing; later ones go by the median of earlier loads."""
+        """Seconds of loading; the first load also imports libraries, others take the median of earlier loads."""
         refs = dict.fromkeys(spec.checkpoint for spec in cells)
         loads = [load for load in read_loads(self._store.path) if load.device == self._device]
         total = 0.0
@@ -580,17 +583,17 @@ def _load_time(ref: CheckpointRef, loads: Sequence[MeasuredLoad], shape: ModelSh
 
 
 def _cut(work: WorkCount, context_length: int) -> WorkCount:
-    """The same with every prompt cut to the context."""
+    """The same work with every prompt cut to the context."""
     share = min(1.0, context_length / max(work.mean_prompt_tokens, 1.0))
     return WorkCount(work.n_queries, work.prefix_tokens * share, work.query_tokens * share, work.read_positions)
 
 
 def _exact_words(model: str) -> str:
-    return f"Tokens of {model}: its tokenizer on up to {N_SAMPLED_QUERIES} prompts per cell (within 3 %)."
+    return f"Tokens of {model}: from its tokenizer on up to {N_SAMPLED_QUERIES} prompts per cell (within 3 %)."
 
 
 def _unless_it_fails(read: Callable[[], T]) -> T | None:
-    """What is read, None where it is absent, damaged or cannot be used: the run will say why."""
+    """What ``read`` gives; None if that is absent, damaged or cannot be used: the run will say why."""
     try:
         return read()
     except BaseException as error:
@@ -632,7 +635,7 @@ def _count_by_length(texts: Sequence[str], *, characters_per_token: float) -> li
 
 
 def _matmul_flops() -> float:
-    """Operations a second of a float32 matrix product on this machine, best of a fifth of a second."""
+    """Operations per second of a float32 matrix product on this machine, the best within a fifth of a second."""
     n = 512
     matrix = np.ones((n, n), dtype=np.float32)
     best, end = 0.0, time.perf_counter() + 0.2

@@ -1,7 +1,8 @@
-"""How much of what was asked for is there, by model and task: what a store holds against what its jobs were to compute.
+"""Coverage by model and task: which of the requested cells a store holds.
 
-It computes and reads no result. What was asked for on the command line without a job is not known; there the kinds of
-cells that are stored on one checkpoint count as asked for on all checkpoints of the model.
+It computes and reads no result. The cells that jobs were to compute are known; those requested on the command line
+without a job are not. So a kind of cell that is stored for one checkpoint counts as requested for all checkpoints of
+the model.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ __all__ = ["Coverage", "coverage"]
 _Kind = tuple[object, ...]
 _Place = tuple[str, str | None]
 _place_of = operator.attrgetter("revision", "weight_file")
-"""Which checkpoint of its model, whatever step it was given."""
+"""A checkpoint of a model, independent of its step."""
 _kind_of = operator.attrgetter(*(item.name for item in fields(CellSpec) if item.name not in ("checkpoint", "task")))
-"""All in which the cells of one checkpoint and task differ."""
+"""Everything in which the cells of one checkpoint and task differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,9 @@ class Coverage:
 
     Attributes:
         model, task: names.
-        n_cells: stored.
-        n_complete: checkpoints on which every kind of cell is stored that is stored or was asked for on any of them.
-        n_checkpoints: checkpoints of the model with results, or of which a job was to compute some.
+        n_cells: stored cells.
+        n_complete: checkpoints that have every kind of cell that is stored or was requested for any checkpoint.
+        n_checkpoints: checkpoints of the model that have results, or for which a job was to compute some.
     """
 
     model: str
@@ -44,7 +45,7 @@ class Coverage:
 
     @property
     def state(self) -> Literal["complete", "partial", "missing"]:
-        """Missing where nothing is stored."""
+        """The state of this model on this task; missing if nothing is stored."""
         if not self.n_cells:
             return "missing"
         return "complete" if self.n_complete == self.n_checkpoints else "partial"
@@ -58,7 +59,7 @@ def coverage(stored: Iterable[CellSpec], asked: Iterable[Study]) -> tuple[Covera
         asked: studies that jobs were to compute; checkpoints of mixed parameters in them do not count.
 
     Returns:
-        All tasks of the first model, then of the next, in the order in which they come.
+        All tasks of the first model, then of the next, in the order in which they occur.
     """
     there: dict[tuple[str, str], dict[_Place, set[_Kind]]] = {}
     wanted: dict[tuple[str, str], set[_Kind]] = {}

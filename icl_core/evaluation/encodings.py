@@ -1,7 +1,7 @@
-"""The token ids of a run's cells, made once for all checkpoints that have the same tokenizer and context length.
+"""The token ids of a run's cells, made once for all checkpoints with the same tokenizer and context length.
 
 It scores and stores nothing. Encoding a cell of a tiny model takes longer than scoring it, and the checkpoints of one
-model differ in their weights alone.
+model differ only in their weights.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from icl_core.records import CellSpec, CheckpointIdentity, CheckpointRef, Encode
 __all__ = ["Encodings", "PreparedCell"]
 
 MOST_KEPT_TOKENS = 20_000_000
-"""Token ids kept for the checkpoints to come, about 160 MB; each prompt of a cell counts with its demonstrations."""
+"""Number of token ids kept for later checkpoints, at most; about 160 MB. Each prompt counts with its demonstrations."""
 
 _ANY_CHECKPOINT = CheckpointRef("", "", "", "folder", "")
 
@@ -31,9 +31,9 @@ class PreparedCell:
     Attributes:
         encoded: prompts and token ids.
         requests: what is scored: the queries in order, and the content-free one last.
-        work: tokens that pass through the model.
-        n_characters: of the prompts, their common beginning counted once.
-        seconds: wall time it took to make; 0 for a cell that was kept from an earlier checkpoint.
+        work: tokens that go through the model.
+        n_characters: characters of the prompts; their common beginning counts once.
+        seconds: wall time of encoding; 0 for a cell that was kept from an earlier checkpoint.
     """
 
     encoded: EncodedCell
@@ -49,10 +49,10 @@ class PreparedCell:
 
 
 class Encodings:
-    """Prepared cells of one run; for one thread at a time.
+    """The prepared cells of a run; only one thread may use it at a time.
 
-    Checkpoints are gone through in turn, each asking for the same cells, so what was kept first is asked for again
-    soonest: once the memory is used up nothing more is kept, and nothing is dropped for it.
+    All checkpoints ask for the same cells in turn, so the cells that were kept first are needed again first. So once
+    the memory is used up, no more cells are kept, and none is dropped.
     """
 
     def __init__(self, most_tokens: int = MOST_KEPT_TOKENS) -> None:
@@ -60,11 +60,11 @@ class Encodings:
         self._kept: dict[tuple[str, str, int, CellSpec], PreparedCell] = {}
 
     def prepare(self, tokenizer: Any, spec: CellSpec, data: TaskData, *, identity: CheckpointIdentity) -> PreparedCell:
-        """The cell's token ids: those made for another checkpoint with the same tokenizer, where there are any.
+        """The cell's token ids, kept from another checkpoint with the same tokenizer or made now.
 
         Args:
-            tokenizer: of the checkpoint; its class and the remap decide with its files on what it gives.
-            spec: what is asked; everything but the checkpoint decides on the prompts.
+            tokenizer: of the checkpoint; its files, its class and the remap together decide the tokens.
+            spec: what is asked; everything except the checkpoint decides the prompts.
             data: rows of its task; the same object for the whole run.
             identity: tells the tokenizer's content and the context length.
 

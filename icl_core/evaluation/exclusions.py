@@ -1,6 +1,7 @@
-"""Which checkpoints belong in no trajectory: not what their names say, copies, or stored in an order given anew since.
+"""Checkpoints that belong in no trajectory: wrong content, copies, or stored in an order that has changed since.
 
-It hashes nothing itself and leaves nothing out: readers do, and say so. Cases: EleutherAI/pythia issues 205 and 206.
+It hashes nothing and leaves nothing out; readers leave them out and say so. Cases: EleutherAI/pythia issues 205 and
+206.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ Identities = dict[CheckpointRef, CheckpointIdentity]
 
 
 def note_identities(store: Store, identities: Mapping[CheckpointRef, CheckpointIdentity]) -> None:
-    """Keeps with the store what checkpoints were found to be, so that doubles are known when one is met alone.
+    """Keeps the identities of checkpoints with the store, so that a double is known even without its twin.
 
-    What was noted of the same checkpoint under another step is dropped: the order that was given last holds.
+    Notes on the same checkpoint under another step are dropped: the last given order holds.
     """
     for model in {ref.model for ref in identities}:
         found = {ref: identity for ref, identity in identities.items() if ref.model == model}
@@ -40,9 +41,9 @@ def note_identities(store: Store, identities: Mapping[CheckpointRef, CheckpointI
 
 
 def excluded_checkpoints(store: Store, refs: Iterable[CheckpointRef]) -> dict[CheckpointRef, str]:
-    """Those of the checkpoints that belong in no trajectory, each with the reason as one sentence.
+    """The checkpoints among these that belong in no trajectory, each with the reason as one sentence.
 
-    Doubles are looked for among all checkpoints of the same models that were ever identified with this store.
+    Doubles are sought among all checkpoints of these models that were ever identified with this store.
     """
     asked = list(refs)
     reasons: dict[CheckpointRef, str | None] = {}
@@ -55,12 +56,12 @@ def excluded_checkpoints(store: Store, refs: Iterable[CheckpointRef]) -> dict[Ch
 
 
 def shared_weights(store: Store, models: Iterable[str]) -> tuple[str, ...]:
-    """What is said, and left in, of checkpoints of these models that share some of their weight files."""
+    """Sentences on checkpoints of these models that share some weight files; they are not left out."""
     return tuple(sentence for model in dict.fromkeys(models) for sentence in shared_files(_read(store, model)))
 
 
 def current_checkpoints(store: Store, refs: Iterable[CheckpointRef]) -> tuple[CheckpointRef, ...]:
-    """The checkpoints without those that are stored under another step too, which was read or given later."""
+    """The checkpoints without those that were stored again under another step later."""
     asked = list(refs)
     old: set[CheckpointRef] = set()
     for model in {ref.model for ref in asked if ref.family in _OWN_FAMILIES}:
@@ -69,7 +70,7 @@ def current_checkpoints(store: Store, refs: Iterable[CheckpointRef]) -> tuple[Ch
 
 
 def _superseded(asked: Sequence[CheckpointRef], noted: Iterable[CheckpointRef]) -> dict[CheckpointRef, str]:
-    stepped = [ref for ref in (*asked, *noted) if ref.step is not None]  # what was noted last comes last
+    stepped = [ref for ref in (*asked, *noted) if ref.step is not None]  # the last noted comes last
     now = {_place(ref): ref for ref in stepped}
     return {
         ref: f"{label_of(ref)}: it has another place in the order now"
@@ -83,12 +84,12 @@ def _place(ref: CheckpointRef) -> tuple[str, str, str | None]:
 
 
 def _read(store: Store, model: str) -> Identities:
-    """What a model's checkpoints were found to be; a note that cannot be read is passed over as ``Store.damage``."""
+    """The identities of a model's checkpoints; a note that cannot be read is left out and added to ``Store.damage``."""
     text = store.notes.get(_NAMESPACE, model)
     try:
         pairs = json.loads(text) if text else []
         return {from_plain(CheckpointRef, ref): from_plain(CheckpointIdentity, identity) for ref, identity in pairs}
     except (ValueError, TypeError, RecursionError) as error:
-        words = f"What is known of doubles among the checkpoints of {shown(model)} cannot be read ({shown(error)})."
+        words = f"The notes on doubles among the checkpoints of {shown(model)} cannot be read ({shown(error)})."
         store.damage[f"note/{_NAMESPACE}/{model}"] = words
         return {}

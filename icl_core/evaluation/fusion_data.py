@@ -1,6 +1,6 @@
-"""From the store to what a fusion needs: both splits of the models, mixed parameters, further models, costs.
+"""Reads from the store what a fusion needs: both splits of the models, mixed parameters, further models.
 
-It weighs, chooses and compares nothing (``analysis.fusion`` does) and computes no cell.
+``analysis.fusion`` chooses, weighs and compares. No cell is computed here.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ T = TypeVar("T", str, int)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FusionResults:
-    """What the store holds for fusions of a study's models.
+    """The stored results for fusions of a study's models.
 
     Attributes:
         models: the study's models with test results, by name.
         mixed: gold results of mixed parameters, by the model's name.
         others: last checkpoints of other models with gold results on all of the study's tasks and seeds.
-        problems: models whose results cannot share a table, with the sentence that says why.
+        problems: models whose results cannot share a table, each with a sentence that says why.
     """
 
     models: Mapping[str, ModelSplits]
@@ -55,7 +55,7 @@ class FusionResults:
 
 
 def fusion_study(study: Study) -> Study:
-    """The study with all three label settings and both splits, which a fusion draws on."""
+    """The study with all three label settings and both splits, which a fusion needs."""
     return replace(study, label_settings=LABEL_SETTINGS, splits=("dev", "test"))
 
 
@@ -73,12 +73,12 @@ def mixing_study(study: Study, tr: CheckpointRef, tl: CheckpointRef, *, weights:
 
 
 def collect_results(study: Study, store: Store, *, normalisation: Normalisation = "sum") -> FusionResults:
-    """Reads all that fusions of the study's models draw on: predicted labels now, scores of a member when it is asked.
+    """Reads all that fusions of the study's models need: predicted labels now, scores of a member on demand.
 
     Args:
         study: whose models.
         store: of the results.
-        normalisation: of the scores, from which the labels follow.
+        normalisation: of the scores that give the labels.
     """
     wanted = fusion_study(study)
     fits = _fitting(study)
@@ -135,21 +135,21 @@ def _splits(cells: Sequence[CellLabels], store: Store) -> ModelSplits | None:
 
 
 def _scores(cells: Sequence[CellLabels], store: Store) -> Predictions:
-    """The scores from which these labels came.
+    """The scores that gave these labels.
 
     Raises:
-        StudyError: they are not there any more.
+        StudyError: they do not exist any more.
     """
     found = store.find_many(cell.spec for cell in cells)
     for cell in cells:
         if cell.spec not in found or found[cell.spec].key.digest != cell.key.digest:
             ref = cell.spec.checkpoint
-            raise StudyError(f"Results of {ref.model} at {ref.revision} have changed meanwhile; load the page again.")
+            raise StudyError(f"Results of {ref.model} at {ref.revision} have changed; load the page again.")
     return next(iter(collect_predictions(found.values()).values()))
 
 
 def _fitting(study: Study) -> Callable[[CellSpec], bool]:
-    """Tells whether a cell was made under the study's options, on its tasks and seeds."""
+    """A function that tells whether a cell was made with the study's options, on its tasks and seeds."""
     options, tasks, seeds = shared_options(study), set(study.tasks), set(study.demo_seeds)
 
     def fits(spec: CellSpec) -> bool:
@@ -189,7 +189,7 @@ def _other_specs(gold: Sequence[CellSummary], study: Study, own: set[str]) -> li
     last: list[CheckpointRef] = []
     for _, refs in itertools.groupby(whole, key=lambda ref: ref.model):
         mine = list(refs)
-        last += mine if order_question(mine) else mine[-1:]  # without a certain order all, so that the reason is told
+        last += mine if order_question(mine) else mine[-1:]  # all if the order is in doubt: the reason is shown
     return [spec for ref in last for spec in by_ref[ref]]
 
 
@@ -202,7 +202,7 @@ def stored_study(
     n_shots: int | None = None,
     n_test: int | None = None,
 ) -> Study:
-    """The study under whose options these models have most test results; what is given narrows the choice.
+    """The study with the options under which these models have most test results, among those that fit the arguments.
 
     Raises:
         StudyError: a model, task or seed has no result that fits.
@@ -218,7 +218,7 @@ def stored_study(
     ]
     missing = next((model for model in models if model not in {spec.checkpoint.model for spec in cells}), None)
     if missing is not None:
-        raise StudyError(f"{missing} has no test results in {store.path} that fit; evaluate it, or ask for others.")
+        raise StudyError(f"{missing} has no test results in {store.path} that match; evaluate it, or choose others.")
     alike = most_alike(cells)
     abstract = [spec.alphabet for spec in alike if spec.label_setting == "abstract"]
     first = alike[0]
@@ -239,7 +239,7 @@ def _registry_order(task: str) -> tuple[int, str]:
 
 
 def _known(what: str, wanted: Sequence[T], found: Sequence[T]) -> tuple[T, ...]:
-    """What is wanted, all of it where nothing is named."""
+    """The wanted values, checked; all known ones if none is named."""
     known = tuple(dict.fromkeys(found))
     unknown = next((value for value in wanted if value not in known), None)
     if unknown is not None:

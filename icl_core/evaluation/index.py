@@ -1,13 +1,12 @@
-"""The database behind a store: opened only if this project made it, read without writing where it cannot be written.
+"""The database behind a store: opened only if this project made it, and read-only if it cannot be written.
 
-It knows rows of text by name, not what they say. What another program or a stranger may have put there is looked for
-before diskcache opens the file, since diskcache unpickles rows, deletes the files that rows name and lets triggers run
+It knows rows of text by name, but not their meaning. Before diskcache opens the file, it is checked for anything that
+another program or a stranger put there: diskcache unpickles rows, deletes files that rows name and lets triggers run
 (CVE-2025-69872; https://grantjenks.com/docs/diskcache/; https://www.sqlite.org/security.html).
 
-All rows are written and read through diskcache, but for two looks that it cannot take. They are the SQL of this module
-and the only SQL over the index: what stands in a database, and whether it is whole, before it may be opened; and what
-stands in one that cannot be written, since opening a ``diskcache.Cache`` always writes its settings. Neither changes a
-row.
+All rows are written and read through diskcache, with two exceptions, which are the only SQL over the index. One checks
+the content and integrity of a database before it may be opened. The other reads a database that cannot be written,
+since opening a ``diskcache.Cache`` always writes its settings. Neither changes a row.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ _SCHEMA = frozenset(
         "e2da41b909b3f43c",
     }
 )
-"""Beginning of the sha256 of each object that diskcache 5.6.3 makes: its type, name, table and statement."""
+"""First digits of the sha256 of each object that diskcache 5.6.3 makes: its type, name, table and statement."""
 _OURS = "raw = 1 AND mode = 1 AND filename IS NULL AND expire_time IS NULL AND typeof(key) = 'text'"
 _OUR_VALUE = "typeof(value) IN ('text', 'blob')"
 
@@ -103,7 +102,7 @@ _REMEDIES = {
 
 
 def _cause(error: Exception) -> str:
-    """What kind of failure an error is: a key of ``_REMEDIES``."""
+    """The kind of failure: a key of ``_REMEDIES``."""
     if isinstance(error, OSError):
         return _BY_ERRNO.get(error.errno or 0, "other")
     if isinstance(error, UnicodeError):
@@ -114,7 +113,7 @@ def _cause(error: Exception) -> str:
 
 
 def remedy(error: Exception) -> str:
-    """What to do about a failure of disk or database, by its true cause.
+    """What to do about a failure of disk or database, according to its cause.
 
     >>> remedy(OSError(errno.ENOSPC, "No space left on device"))
     'free disk space and try again; what was stored before is intact'
@@ -123,19 +122,19 @@ def remedy(error: Exception) -> str:
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether an error says that the database itself is damaged, and not that it cannot be used just now."""
+    """Whether an error means that the database is damaged, and not only that it cannot be used now."""
     return _cause(error) == "damaged"
 
 
 def is_unwritable(error: Exception) -> bool:
-    """Whether writing alone is impossible, so that what is there can still be read."""
+    """Whether only writing is impossible, so that existing rows can still be read."""
     return _cause(error) in ("full", "read-only", "forbidden") or (
         getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR_WRITE)
     )
 
 
 class TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
-    """diskcache's reader and writer without pickle and files: text keys, text or bytes as values, nothing else."""
+    """diskcache's reader and writer without pickle and files: only text keys, only text or bytes as values."""
 
     def put(self, key: Any) -> Any:
         """The database form of a key; TypeError unless it is a str."""
@@ -156,7 +155,7 @@ class TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
         return super().store(value, read, key=key)
 
     def fetch(self, mode: Any, filename: Any, value: Any, read: Any) -> Any:
-        """The value from its database form; ValueError if it was pickled or stands in a file."""
+        """The value from its database form; ValueError if it is pickled or in a file."""
         if mode == diskcache.core.MODE_PICKLE:
             raise ValueError("pickled value refused")
         if mode != diskcache.core.MODE_RAW or filename is not None:
@@ -164,16 +163,16 @@ class TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
         return super().fetch(mode, filename, value, read)
 
     def remove(self, file_path: Any) -> None:
-        """Removes nothing: no row of this project has a file, so a row that names one names a stranger's choice."""
+        """Removes nothing: no row of this project has a file, so a stranger wrote a row that names one."""
         raise ValueError("removing a file refused")
 
 
 def open_cache(folder: Path, *, timeout_s: float | None = None) -> diskcache.Cache:
-    """Opens, or makes, the only kind of cache the project uses: nothing evicted, nothing pickled, owner only.
+    """Opens, or makes, the only kind of cache that the project uses: no eviction, no pickle, private to its owner.
 
     Raises:
-        StoreError: the database holds anything that this project does not write (another program opened it, or a
-            stranger made it), is no database, is locked, or cannot be written; the cause is the error's own.
+        StoreError: the database holds something that this project does not write (another program opened it, or a
+            stranger made it), is not a database, is locked, or cannot be written. The error's cause is kept.
     """
     timeout_s = LOCK_TIMEOUT_S if timeout_s is None else timeout_s
     try:
@@ -195,7 +194,7 @@ def open_cache(folder: Path, *, timeout_s: float | None = None) -> diskcache.Cac
 def _when_unlocked(open_it: Callable[[], diskcache.Cache], timeout_s: float) -> diskcache.Cache:
     """Tries again while the database is locked: diskcache makes its tables and an index each time it opens one.
 
-    Where processes do so at the same moment SQLite refuses one of them at once, whatever the timeout of its connection
+    If processes do so at the same moment, SQLite refuses one of them at once, even with a timeout
     (https://www.sqlite.org/rescode.html#busy): a wait inside a read that becomes a write could never end.
     """
     deadline = time.monotonic() + timeout_s
@@ -209,11 +208,11 @@ def _when_unlocked(open_it: Callable[[], diskcache.Cache], timeout_s: float) -> 
 
 
 def database_fault(folder: Path, *, timeout_s: float | None = None) -> str | None:
-    """What an index holds that this project does not write; None if nothing, or if there is no index.
+    """Something in an index that this project does not write; None if there is nothing, or no index.
 
     Raises:
-        sqlite3.Error: the file is no database, or it is locked or cannot be read.
-        OSError: it cannot be looked at.
+        sqlite3.Error: the file is not a database, is locked or cannot be read.
+        OSError: the file cannot be examined.
     """
     database = folder / DATABASE
     for path in (folder, database, database.with_name(f"{DATABASE}-journal")):
@@ -235,7 +234,7 @@ def database_fault(folder: Path, *, timeout_s: float | None = None) -> str | Non
 
 
 def integrity_faults(folder: Path) -> tuple[str, ...]:
-    """What SQLite's own check finds wrong with an index, at most five lines; raises sqlite3.Error as SQLite does."""
+    """Faults that SQLite's own check finds in an index, at most five lines; raises sqlite3.Error as SQLite does."""
     if not (folder / DATABASE).exists():
         return ()
     with _connected(folder / DATABASE) as connection:
@@ -259,7 +258,7 @@ def _row_fault(connection: sqlite3.Connection) -> str | None:
             return f"{count} {words}"
     names = [name for (name,) in connection.execute("SELECT CAST(key AS BLOB) FROM Cache")]
     n_strange = sum(name.decode("utf-8", "replace").encode() != name for name in names)
-    return f"{n_strange} rows whose names are no text" if n_strange else None
+    return f"{n_strange} rows whose names are not text" if n_strange else None
 
 
 def _settings_fault(connection: sqlite3.Connection) -> str | None:
@@ -281,9 +280,9 @@ def _foreign_words(folder: Path, what: str) -> str:
 
 @contextmanager
 def _connected(database: Path, *, timeout_s: float | None = None) -> Iterator[sqlite3.Connection]:
-    """A connection for reading, which trusts nothing in the schema and reads damaged text as damaged text.
+    """A connection for reading that trusts nothing in the schema and accepts damaged text.
 
-    It may undo what a killed writer left half done, where the disk can be written.
+    If the disk can be written, it may undo what a killed writer left half done.
     """
     address = f"file:{quote(os.fsencode(database))}?mode=rw"
     wait = LOCK_TIMEOUT_S if timeout_s is None else timeout_s
@@ -307,15 +306,15 @@ def read_rows(folder: Path, prefix: str) -> dict[str, str]:
 
 
 class ReadOnlyIndex:
-    """The rows of an index on a full or read-only disk; whoever wants to write is told why not.
+    """The rows of an index on a full or read-only disk; writing is refused with the reason.
 
     Attributes:
         reason: one sentence.
     """
 
     def __init__(self, folder: Path, refusal: StoreError) -> None:
-        """Takes the error with which ``open_cache`` refused, and raises it where there is nothing to read either."""
-        self.reason = f"Results can be read, but none can be stored: {refusal}"
+        """Takes the error with which ``open_cache`` refused; raises it if reading is impossible too."""
+        self.reason = f"Results can be read but not stored: {refusal}"
         self._folder = folder
         try:
             read_rows(folder, "generation")

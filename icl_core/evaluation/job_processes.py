@@ -1,8 +1,8 @@
-"""Starting and stopping the processes of jobs, and telling which of them live.
+"""Starts and stops the processes of jobs, and tells which of them live.
 
-It does no job and knows none by its kind. Whether a job lives is asked of its process (owners.py); the clock, which may
-be set back, decides only where there is no process to ask. Any process may call it at any time, a page or a job at its
-end; what two of them do at once the table settles.
+It does no job itself and knows no kinds of jobs. A job lives if its process does (owners.py); the clock, which may be
+set back, decides only if the process cannot be asked. Any process may call it at any time: a page, or a job at its end.
+The table keeps two of them from doing the same thing at once.
 """
 
 from __future__ import annotations
@@ -37,19 +37,20 @@ from icl_core.owners import lives, owner_of, process_of
 __all__ = ["cancelled_words", "press", "process_of_job", "reconcile", "told"]
 
 SILENT_SECONDS = 6.0
-"""A job whose process is not there and that has not beaten for so long is dead."""
+"""Seconds without a heartbeat after which a job without a process counts as dead."""
 STALLED_SECONDS = 30.0
-"""A job that has not beaten for so long is not responding; it is dead only where its process cannot be asked."""
+"""Seconds without a heartbeat after which a job is not responding; if its process cannot be asked, it is dead."""
 TERM_SECONDS = 4.0
-"""Time a cancelled job has to finish its cell before SIGTERM."""
+"""Seconds that a cancelled job has to finish its cell before SIGTERM."""
 KILL_SECONDS = 15.0
-"""Time a cancelled job has before SIGKILL."""
+"""Seconds that a cancelled job has before SIGKILL."""
 
 
 def reconcile(store_path: Path | None = None) -> None:
-    """Brings the table in line with the world: marks dead jobs, presses cancelled ones, starts waiting ones.
+    """Brings the table up to date: marks dead jobs, signals cancelled ones, starts waiting ones.
 
-    Called when the app starts, whenever jobs are read, and by a job at its end; cheap and safe from anywhere.
+    It is called when the app starts, whenever jobs are read, and by a job at its end. It is cheap and safe from
+    anywhere.
     """
     folder = store_folder(store_path)
     with job_table(folder) as table:
@@ -65,7 +66,7 @@ def reconcile(store_path: Path | None = None) -> None:
 
 
 def _forget_the_future(table: sqlite3.Connection) -> None:
-    """Counts ages from now where the clock was set back, so that no job waits for the old time to come again."""
+    """Counts ages from now if the clock was set back, so that no job waits until the old time is reached again."""
     times = ("created", "started", "beat", "cancel_asked")
     changes = ", ".join(f"{name} = min({name}, :now)" for name in times)
     ahead = " OR ".join(f"{name} > :now" for name in times)
@@ -86,35 +87,35 @@ def _is_dead(job: Job) -> bool:
 
 
 def told(job: Job) -> Job:
-    """The job with a message that says so if it runs but does not respond, such as one that is stopped by a signal."""
+    """The job; if it runs but does not respond, such as one stopped by a signal, with a message that says so."""
     if job.state != "running" or _silence(job) <= STALLED_SECONDS:
         return job
-    words = f"Not responding for {_silence(job):.0f} s: its process is there but does not go on; cancel it, or wait."
+    words = f"Not responding for {_silence(job):.0f} s: its process exists but does not go on; cancel the job, or wait."
     return replace(job, message=words, eta_seconds=None)
 
 
 def _epitaph(job: Job) -> dict[str, str]:
     if job.cancel_asked is not None:
         return {"state": "cancelled", "message": cancelled_words(job, "")}
-    reason = "Its process never started" if job.pid is None else "Its process died without a word"
-    return {"state": "lost", "message": f"{reason}; what was finished is stored, resume does the rest."}
+    reason = "Its process never started" if job.pid is None else "Its process ended unexpectedly"
+    return {"state": "lost", "message": f"{reason}; finished work is stored, and resume does the rest."}
 
 
 def cancelled_words(job: Job, said: str) -> str:
-    """Who stopped a job, and what its handler said; nobody asked for a signal from outside."""
+    """How a job was stopped (cancelled, or by a signal from outside), and what its handler said."""
     if job.cancel_asked is None:
-        return said or "Stopped by a signal; what was finished is stored."
-    return f"Cancelled. {said or 'What was finished is stored.'}"
+        return said or "Stopped by a signal; finished work is stored."
+    return f"Cancelled. {said or 'Finished work is stored.'}"
 
 
 def process_of_job(job: Job) -> psutil.Process | None:
-    """The job's process if it runs on this host, the same one by its start, and is no zombie."""
+    """The job's process, if it runs on this host, has the same start time and is not a zombie."""
     owner = owner_of_job(job)
     return process_of(owner) if owner else None
 
 
 def press(job: Job) -> None:
-    """SIGTERM, later SIGKILL to the process group of a cancelled job that does not stop by itself."""
+    """Sends SIGTERM, and later SIGKILL, to the process group of a cancelled job that does not stop by itself."""
     waited = time.time() - cast(float, job.cancel_asked)
     process = process_of_job(job)
     if process is None or waited < TERM_SECONDS:
@@ -140,7 +141,7 @@ def _worker_command(folder: Path, job_id: int) -> list[str]:
 
 
 def _launch(folder: Path, job_id: int) -> None:
-    """Starts the job's process in a session of its own, which outlives the one that starts it."""
+    """Starts the job's process in its own session, so that it outlives the process that starts it."""
     log_file = log_path(folder, job_id)
     try:
         log_file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""The table of jobs: its records in and out, and where a job's log and result lie.
+"""The table of jobs: reads and writes its rows, and names the files of a job's log and result.
 
 It starts, stops and does no job. The table is one SQLite file in the store's folder, read and written through short
-connections, so any thread of any process may use it; a row that no job can have harms only itself. It imports neither
-torch nor transformers, so a page may poll it.
+connections, so any thread of any process may use it. An impossible row is left out and harms no other. It imports
+neither torch nor transformers, so a page may poll it.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ JobKind = Literal["evaluate", "train", "estimate"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "lost"]
 
 NO_DEVICE = "none"
-"""The device of jobs that compute on none: they wait for nobody, and nobody waits for them."""
+"""The device of jobs that need no device: they wait for no job, and no job waits for them."""
 _MOST_SECONDS = 1e11
-"""Times and rates are smaller; a date beyond the year 5138 cannot be shown."""
+"""Upper bound of times and rates; a date beyond the year 5138 cannot be shown."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -70,28 +70,28 @@ CREATE TABLE IF NOT EXISTS jobs (
 """
 
 _COLUMNS = {"units_per_second": "cells_per_second"}
-"""Columns of the stored table that are called otherwise than their fields."""
+"""Columns of the stored table whose names differ from those of the fields."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One row of the table, as it stood when it was read.
+    """One row of the table, as it was when it was read.
 
     Attributes:
         id: number of the job, ascending.
-        kind: what it does; whoever works it says which kinds there are.
-        title: what a person calls it.
+        kind: what it does; the handlers given to ``job_worker.work`` decide which kinds there are.
+        title: shown to people.
         payload: JSON text that the handler of this kind understands.
         device: the device it holds while it lives; ``auto`` holds all of them, ``none`` holds none.
-        state: queued, running, done, failed, cancelled, lost (its process died without a word).
-        created, started, ended, beat: seconds since 1970, None where it has not happened.
+        state: queued, running, done, failed, cancelled, lost (its process ended unexpectedly).
+        created, started, ended, beat: seconds since 1970, None if it has not happened.
         host, pid, pid_started: place, id and start of its process, as in ``owners.Owner``.
-        cancel_asked: when cancelling was asked for, s since 1970.
+        cancel_asked: time of the request to cancel, seconds since 1970.
         done, total: units of work: cells of a study or a bundle, steps of a training, checkpoints of an estimate.
-        units_per_second: recent rate over units that were really computed, None before the first.
-        eta_seconds: expected seconds to the end at the last heartbeat, None where unknown.
-        current: the unit in work.
-        message: one sentence: the outcome, the error, or what is going on.
+        units_per_second: recent rate of computed units (not stored ones), None before the first.
+        eta_seconds: expected seconds to the end at the last heartbeat, None if unknown.
+        current: the unit that is being worked on.
+        message: one sentence: the outcome, the error, or the current state.
         resumed_from: the job that this one continues.
     """
 
@@ -119,28 +119,28 @@ class Job:
 
     @property
     def is_live(self) -> bool:
-        """Whether it still waits or works; a page polls while this holds."""
+        """Whether it still waits or works; a page polls as long as this is true."""
         return self.state in ("queued", "running")
 
 
 def store_folder(store_path: Path | None) -> Path:
-    """The folder of a store, the settings' one for None."""
+    """The folder of a store; for None, the one of the settings."""
     return (settings.store_path() if store_path is None else store_path).resolve()
 
 
 def log_path(folder: Path, job_id: int) -> Path:
-    """The file to which a job's process writes."""
+    """The log file of a job's process."""
     return folder / "jobs" / f"{job_id}.log"
 
 
 def result_path(folder: Path, job_id: int) -> Path:
-    """The file of what a job's handler gave beside its message."""
+    """The file of a job's result, which its handler may give besides its message."""
     return folder / "jobs" / f"{job_id}.json"
 
 
 @contextmanager
 def job_table(folder: Path, *, to_write: bool = True) -> Iterator[sqlite3.Connection]:
-    """A short connection to the table; for writing inside one immediate transaction, which an error rolls back.
+    """A short connection to the table; if for writing, it is one immediate transaction, which an error rolls back.
 
     Raises:
         JobError: the table cannot be opened or used.
@@ -160,14 +160,14 @@ def job_table(folder: Path, *, to_write: bool = True) -> Iterator[sqlite3.Connec
         connection.execute(_SCHEMA)
         yield connection
         connection.execute("COMMIT")
-    except (sqlite3.Error, IndexError) as error:  # also a table of another shape
+    except (sqlite3.Error, IndexError) as error:  # also if the table has other columns
         raise JobError(f"the job table in {folder} cannot be used: {error}") from error
     finally:
         connection.close()
 
 
 def _job(row: sqlite3.Row) -> Job | None:
-    """The job of a row, None where it holds what no job can."""
+    """The job of a row, None if the row is impossible."""
     try:
         job = from_plain(Job, {field.name: row[_COLUMNS.get(field.name, field.name)] for field in fields(Job)})
     except ValueError:
@@ -177,13 +177,13 @@ def _job(row: sqlite3.Row) -> Job | None:
 
 
 def rows_of(table: sqlite3.Connection, condition: str = "1", values: Sequence[object] = ()) -> list[Job]:
-    """The jobs of the rows, without those rows that are none: a damaged row harms only itself."""
+    """The jobs of the rows; impossible rows are left out, so that a damaged row harms no other."""
     rows = table.execute(f"SELECT * FROM jobs WHERE {condition} ORDER BY id", tuple(values))
     return [job for row in rows if (job := _job(row)) is not None]
 
 
 def job_of(table: sqlite3.Connection, job_id: int) -> Job:
-    """One job as it stands; raises JobError if there is none of this number."""
+    """One job; raises JobError if there is no job of this number."""
     jobs = rows_of(table, "id = ?", [job_id])
     if not jobs:
         known = [job.id for job in rows_of(table)]
@@ -198,12 +198,12 @@ def update(table: sqlite3.Connection, job_id: int, **values: object) -> None:
 
 
 def conflict(first: str, second: str) -> bool:
-    """Whether two jobs may not live at once: the same device, or one that may take any."""
+    """Whether two jobs cannot run at once: they need the same device, or one may take any."""
     return NO_DEVICE not in (first, second) and (first == second or "auto" in (first, second))
 
 
 def owner_of_job(job: Job) -> Owner | None:
-    """The process that does a job, None where the table names none."""
+    """The process that does a job, None if the table does not name one."""
     if job.host is None or job.pid is None or job.pid_started is None:
         return None
     return Owner(job.host, job.pid, job.pid_started)

@@ -1,8 +1,8 @@
-"""Being a job: one process that beats, works, and notes how it ended.
+"""The process of a job: sends heartbeats, works, and records its outcome.
 
 It does not know how to evaluate or train: :func:`work` is given one handler for each kind of job. Threads: the handler
-runs in the thread that calls ``work``, which must be the main one, since signals end it; a second thread beats once a
-second and writes progress to the table. What is said of it, from any thread, is kept under a lock until the next beat.
+runs in the thread that calls ``work``, which must be the main thread, since signals end it. A second thread sends a
+heartbeat once per second and writes progress to the table. Progress is kept under a lock until the next heartbeat.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a handler says at its end.
+    """What a handler returns.
 
     Attributes:
         message: one sentence for the person who asked.
-        complete: False if it stopped early because it was told to.
-        result: what JSON can hold, for ``read_result``; None where there is nothing but the message.
+        complete: False if it was told to stop and stopped early.
+        result: a value for ``read_result`` that JSON can hold; None if there is only the message.
     """
 
     message: str
@@ -59,9 +59,9 @@ class Outcome:
 
 
 class JobContext:
-    """What a handler sees of its job: whether to stop, and where to say how far it is.
+    """A handler's view of its job: tells whether to stop, and takes progress.
 
-    A thread of it beats once a second; progress reaches the table with the next beat.
+    Its thread sends a heartbeat once per second; progress reaches the table with the next one.
     """
 
     def __init__(self, folder: Path, job: Job) -> None:
@@ -75,7 +75,7 @@ class JobContext:
         self._thread = threading.Thread(target=self._beat_until_end, name="heartbeat", daemon=True)
 
     def should_stop(self) -> bool:
-        """True once the job was cancelled (or taken over by another): finish the cell and return."""
+        """True once the job is cancelled (or taken over by another): the handler finishes its cell and returns."""
         return self._stop.is_set()
 
     def report(
@@ -87,13 +87,13 @@ class JobContext:
         units_per_second: float | None = None,
         eta_seconds: float | None = None,
     ) -> None:
-        """Says how many units of how many are done, what is in work, and when the end is expected."""
+        """Takes progress: units done, units in all, the current unit, and the expected time of the end."""
         with self._lock:
             self._news |= {"done": done, "total": total, "current": current}
             self._news |= {"units_per_second": units_per_second, "eta_seconds": eta_seconds}
 
     def report_alike(self, done: int, total: int, *, current: str = "") -> None:
-        """Says the same of units that take equally long: rate and time left follow from the time since the first."""
+        """Takes progress of units that take equally long: rate and time left follow from the time since the first."""
         now = time.monotonic()
         if self._first is None:
             self._first = now, done
@@ -126,7 +126,7 @@ class JobContext:
                 press(job)
 
     def _is_still_mine(self, table: sqlite3.Connection, job: Job) -> bool:
-        """True while running; also if declared lost (a machine that slept) and nobody took the device since."""
+        """True while running; also if declared lost (the machine slept) and no other job has taken the device."""
         if job.pid != os.getpid():
             return False
         others = [other.device for other in rows_of(table, "state = 'running' AND id != ?", [job.id])]
@@ -150,13 +150,13 @@ Handler = Callable[[Mapping[str, object], JobContext], Outcome]
 
 
 def work(job_id: int, handlers: Mapping[str, Handler], *, store_path: Path | None = None) -> JobState:
-    """Does a job in this process: beats, lets the handler of its kind work, notes the outcome, starts the next.
+    """Does a job in this process: sends heartbeats, calls its handler, records the outcome, starts the next job.
 
-    SIGTERM and SIGINT end the handler with KeyboardInterrupt: the running cell is lost, finished ones are stored.
-    A handler that was told to stop returns an outcome that is not complete, or raises StoppedError.
+    SIGTERM and SIGINT end the handler with KeyboardInterrupt: the current cell is lost, finished ones are stored. A
+    handler that was told to stop returns an outcome that is not complete, or raises StoppedError.
 
     Raises:
-        JobError: the job is unknown, has ended, or is in work in another process.
+        JobError: the job is unknown, has ended, or is being done by another process.
     """
     folder = store_folder(store_path)
     job = _begin(folder, job_id)
@@ -178,7 +178,7 @@ def _begin(folder: Path, job_id: int) -> Job:
         if job.state not in ("queued", "running") or (
             job.pid not in (None, os.getpid()) and process_of_job(job) is not None
         ):
-            raise JobError(f"job {job_id} is {job.state} and not for this process to do; resume it instead.")
+            raise JobError(f"job {job_id} is {job.state}, so this process cannot do it; resume it instead.")
         now = time.time()
         update(table, job_id, state="running", started=job.started or now, beat=now, message="")
         if owner := owner_of():

@@ -1,7 +1,7 @@
-"""Asking for long work, looking at it, and cancelling it: what pages and the command line do with jobs.
+"""Submits, reads, cancels and resumes jobs, for pages and the command line.
 
-It works none (job_worker.py), starts no process itself (job_processes.py) and keeps no record itself (job_table.py). It
-imports neither torch nor transformers, so a page may poll it.
+job_worker.py does the work, job_processes.py starts processes, and job_table.py keeps the records. It imports neither
+torch nor transformers, so a page may poll it.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def submit(study: Study, *, device: str = "auto", offline: bool = False, store_p
     """Puts an evaluation into the table and starts it if its device is free.
 
     Args:
-        study: what to evaluate; results that are stored already are not computed again.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; one live job a device, others wait.
+        study: what to evaluate; stored results are not computed again.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; one job per device runs, others wait.
         offline: True keeps the job off the network.
         store_path: the store's folder, None for the default one.
 
@@ -63,11 +63,11 @@ def submit(study: Study, *, device: str = "auto", offline: bool = False, store_p
 
 
 def submit_estimate(study: Study, *, device: str = "auto", offline: bool = True, store_path: Path | None = None) -> int:
-    """Asks what the missing cells of a study would take; the job's result is a ``cost.Estimate``.
+    """Submits an estimate of the cost of a study's missing cells; the job's result is a ``cost.Estimate``.
 
     Args:
         study: what would be evaluated.
-        device: on which it would be.
+        device: on which it would be evaluated.
         offline: False asks the Hub how much there is to download.
         store_path: the store's folder, None for the default one.
     """
@@ -106,7 +106,7 @@ def submit_payload(
 
 
 def resume(job_id: int, *, store_path: Path | None = None) -> int:
-    """Asks for the same work again as a new job, which computes only what is not stored yet.
+    """Submits the same work again as a new job, which computes only what is not stored yet.
 
     Raises:
         JobError: the job is unknown, still lives, or is done.
@@ -125,10 +125,10 @@ def resume(job_id: int, *, store_path: Path | None = None) -> int:
 
 
 def cancel(job_id: int, *, store_path: Path | None = None) -> Job:
-    """Asks a job to stop: at once if it waits, after its cell if it runs, by signals if it does not listen.
+    """Cancels a job: at once if it waits, after its current cell if it runs, by signals if it does not stop.
 
     Raises:
-        JobError: the job is unknown or has ended already.
+        JobError: the job is unknown or has already ended.
     """
     folder = store_folder(store_path)
     with job_table(folder) as table:
@@ -139,7 +139,7 @@ def cancel(job_id: int, *, store_path: Path | None = None) -> Job:
             update(table, job_id, state="cancelled", ended=time.time(), message="Cancelled before it started.")
         elif job.cancel_asked is None:
             update(
-                table, job_id, cancel_asked=time.time(), eta_seconds=None, message="Cancelling; what is done is kept."
+                table, job_id, cancel_asked=time.time(), eta_seconds=None, message="Cancelling; finished work is kept."
             )
     return read_job(job_id, store_path=folder)
 
@@ -148,7 +148,7 @@ def cancel(job_id: int, *, store_path: Path | None = None) -> Job:
 
 
 def list_jobs(*, store_path: Path | None = None) -> tuple[Job, ...]:
-    """All jobs, the newest first; a job whose process has died is noted as lost, unless the disk cannot be written."""
+    """All jobs, the newest first; a job whose process has died is marked as lost, unless the disk cannot be written."""
     folder = store_folder(store_path)
     if not (folder / "jobs.sqlite").exists():
         return ()
@@ -162,7 +162,7 @@ def list_jobs(*, store_path: Path | None = None) -> tuple[Job, ...]:
 
 
 def read_job(job_id: int, *, store_path: Path | None = None) -> Job:
-    """One job as it stands now; raises JobError if there is none of this number."""
+    """One job as it is now; raises JobError if there is no job of this number."""
     folder = store_folder(store_path)
     with job_table(folder) as table:
         job = job_of(table, job_id)
@@ -182,7 +182,7 @@ def wait_for(job_id: int, *, timeout: float, store_path: Path | None = None) -> 
 
 
 def read_log(job_id: int, *, store_path: Path | None = None, max_bytes: int = 20_000) -> str:
-    """The end of the job's log, at most ``max_bytes``, from a line's start; empty if there is none yet."""
+    """The end of the job's log, at most ``max_bytes``, from the start of a line; empty if there is no log yet."""
     path = log_path(store_folder(store_path), job_id)
     try:
         with path.open("rb") as log:
@@ -195,7 +195,7 @@ def read_log(job_id: int, *, store_path: Path | None = None, max_bytes: int = 20
 
 
 def read_result(job_id: int, *, store_path: Path | None = None) -> Any:
-    """What the job's handler gave beside its message, None where there is nothing that can be read."""
+    """The result that the job's handler gave besides its message; None if there is none, or it cannot be read."""
     try:
         return json.loads(result_path(store_folder(store_path), job_id).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -203,13 +203,13 @@ def read_result(job_id: int, *, store_path: Path | None = None) -> Any:
 
 
 def study_of_job(job: Job) -> Study | None:
-    """The study that a job evaluates or prices; None for other kinds, and where the payload is no study."""
+    """The study that a job evaluates or estimates; None for other kinds, and if the payload is not a study."""
     return _study_in(job.payload) if job.kind in ("evaluate", "estimate") else None
 
 
 @lru_cache(maxsize=512)
 def _study_in(payload: str) -> Study | None:
-    """Kept, since pages ask for every job's study again and again."""
+    """Cached: pages ask for every job's study again and again."""
     try:
         return study_from_json(json.dumps(json.loads(payload)["study"]))
     except (StudyError, ValueError, KeyError, TypeError, RecursionError):

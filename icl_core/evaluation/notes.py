@@ -1,4 +1,4 @@
-"""Small texts of other modules that stand beside the results, such as lists of the Hub. No result depends on one."""
+"""Small texts that other modules keep beside the results, such as lists from the Hub. No result depends on them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ class Notes:
         self._rows.write(lambda: self._rows.set(f"note/{namespace}/{name}", text))
 
     def get(self, namespace: str, name: str) -> str | None:
-        """The text that is kept; None if there is none."""
+        """The text of this name; None if there is none."""
         with self._rows.worded_errors():
             return self._rows.get(f"note/{namespace}/{name}")

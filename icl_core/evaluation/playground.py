@@ -1,8 +1,8 @@
-"""One's own sentences asked of two checkpoints that stay warm in a worker process.
+"""The answers of two checkpoints to a user's own sentences; a worker process keeps the checkpoints loaded.
 
-The worker is a process of its own (so it can use a GPU, and its memory goes with it); this module is imported
-on both sides, so nothing heavy is imported at its top. It stores nothing and draws nothing. Prompts, scores and label
-settings are those of the evaluation, so a task's demonstrations and seed give the prompts that were evaluated.
+The worker is a separate process, so that it can use a GPU and its memory is freed with it. Both processes import this
+module, so it imports nothing heavy at its top. It stores nothing and draws nothing. Prompts, scores and label settings
+are those of the evaluation, so a task's demonstrations and seed give the prompts that were evaluated.
 """
 
 from __future__ import annotations
@@ -63,20 +63,20 @@ __all__ = [
 
 MAX_TEXT_CHARACTERS = 10_000
 MAX_LABELS = len(SYMBOLS)
-"""Each label needs a symbol in the abstract setting."""
+"""Largest number of labels; each needs a symbol in the abstract setting."""
 MAX_LABEL_CHARACTERS = 100
 MAX_DEMONSTRATIONS = 64
 MAX_BATCH_TEXTS = 500
 OWN_NAME = "own demonstrations"
-"""Keys the random labels and the symbols of demonstrations that belong to no task."""
+"""Name that keys random labels and symbols if the demonstrations do not belong to a task."""
 QUESTION_SECONDS = 600.0
-"""Longest time for a question, with loading; after it the worker is ended, for others wait."""
+"""Longest time for a question, with loading; then the worker is ended, since others wait."""
 PATIENCE_SECONDS = 10.0
 """Longest wait for the questions of other visitors, after which a second process is asked."""
 WAIT_SECONDS = 60.0
-"""Longest wait for that one."""
+"""Longest wait for the second process."""
 MEMORY_SHARE = 0.9
-"""Of the memory that is free, so much may be taken by a question, so that the server itself lives on."""
+"""Share of the free memory that a question may take, so that the server survives."""
 _N_WARM = 2
 
 Role = Literal["TR", "TL", "ICL of the TR checkpoint", "ICL of the TL checkpoint"]
@@ -84,14 +84,14 @@ Role = Literal["TR", "TL", "ICL of the TR checkpoint", "ICL of the TL checkpoint
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked.
+    """A question to two checkpoints.
 
     Attributes:
         tr: the checkpoint asked under random labels.
         tl: the checkpoint asked under abstract labels.
         texts: one or more inputs.
         labels: 2 to MAX_LABELS different strings of one line.
-        demonstrations: (text, label) in the order of the prompt; none is allowed.
+        demonstrations: (text, label) in the order of the prompt; may be empty.
         name: task or OWN_NAME; with ``demo_seed`` it keys random labels and symbols.
         demo_seed: as in the evaluation.
         device: as for a run.
@@ -114,7 +114,7 @@ class SentPrompt:
     """A prompt as the model reads it.
 
     Attributes:
-        pieces: the text of each token; a character of several tokens stands with the first of them.
+        pieces: the text of each token; a character that several tokens form belongs to the first of them.
         token_ids: of each token.
         n_shared: tokens at the beginning that do not depend on the input: the demonstrations.
     """
@@ -129,8 +129,8 @@ class Scored:
     """The answers of one checkpoint in one label setting.
 
     Attributes:
-        role: what it stands for.
-        checkpoint: who answered.
+        role: TR, TL or ICL of one checkpoint.
+        checkpoint: the checkpoint that answered.
         label_setting: of the demonstrations.
         choices: (n_labels,) the strings scored, by label.
         loglikelihoods: (n_texts, n_labels) nats.
@@ -138,10 +138,10 @@ class Scored:
         content_free: (n_labels,) the scores of the query "N/A" before the first text.
         content_free_n_tokens: (n_labels,).
         prompt: of the first text.
-        n_shortened: inputs (demonstrations included) that were cut to fit the context, most over the texts.
-        words: (n_texts,) the words of each text, of which the tokenizer may know some or none.
-        choice_words: (n_labels,) the same of each string scored.
-        demonstration_words: of all demonstrations' texts together.
+        n_shortened: number of inputs (with demonstrations) that were cut to fit the context, the maximum over texts.
+        words: (n_texts,) the words of each text, and whether the tokenizer knows them.
+        choice_words: (n_labels,) the same for each scored string.
+        demonstration_words: the same for all demonstrations' texts together.
     """
 
     role: Role
@@ -165,9 +165,9 @@ class Reply:
 
     Attributes:
         scored: TR, TL, then ICL of one or both checkpoints.
-        load_seconds: time for loading, 0 where both were warm.
+        load_seconds: time for loading, 0 if both were loaded already.
         score_seconds: the rest.
-        is_restarted: whether the worker had died and was started again for it.
+        is_restarted: whether the worker had died and was started again for this question.
     """
 
     scored: tuple[Scored, ...]
@@ -180,22 +180,22 @@ class Reply:
         return next(each for each in self.scored if each.role == name)
 
 
-# On both sides
+# In both processes
 
 
 def check_question(question: Question) -> None:
-    """Refuses what cannot be asked.
+    """Refuses a question that cannot be asked.
 
     Raises:
-        StudyError: one sentence that says what is wrong and what would do.
+        StudyError: one sentence that says what is wrong and what is allowed.
     """
     if not question.texts or not all(text.strip() for text in question.texts):
         raise StudyError("There is no text to ask about; write a sentence.")
     longest = max(len(text) for text in (*question.texts, *(text for text, _ in question.demonstrations)))
     if longest > MAX_TEXT_CHARACTERS:
-        raise StudyError(f"A text has {longest:,} characters; at most {MAX_TEXT_CHARACTERS:,} can be asked.")
+        raise StudyError(f"A text has {longest:,} characters; at most {MAX_TEXT_CHARACTERS:,} are allowed.")
     if len(question.texts) > MAX_BATCH_TEXTS:
-        raise StudyError(f"{len(question.texts):,} texts are too many at once; at most {MAX_BATCH_TEXTS} can be asked.")
+        raise StudyError(f"{len(question.texts):,} texts are too many; at most {MAX_BATCH_TEXTS} can be asked at once.")
     _check_labels(question.labels)
     if len(question.demonstrations) > MAX_DEMONSTRATIONS:
         raise StudyError(
@@ -212,7 +212,7 @@ def check_question(question: Question) -> None:
 
 def _check_labels(labels: Sequence[str]) -> None:
     if not 2 <= len(labels) <= MAX_LABELS:
-        raise StudyError(f"The number of labels is {len(labels)}; give 2 to {MAX_LABELS} of them.")
+        raise StudyError(f"The number of labels is {len(labels)}; give 2 to {MAX_LABELS} labels.")
     for label in labels:
         if not label.strip() or label != clean_text(label):
             raise StudyError(f"The label {label!r} is empty, has a line break, or begins or ends with a space.")
@@ -224,19 +224,19 @@ def _check_labels(labels: Sequence[str]) -> None:
 
 
 def files_state(question: Question) -> tuple[tuple[int, ...], ...]:
-    """What changes with the files of a question's checkpoints, so that no reply is kept beyond their content."""
+    """A value that changes with the files of a question's checkpoints, so that no outdated reply is kept."""
     return tuple(stamp for ref in (question.tr, question.tl) for stamp in _file_stamps(ref))
 
 
 def _file_stamps(ref: CheckpointRef) -> tuple[tuple[int, ...], ...]:
-    """Stamps of the files in and beside a checkpoint of one's own; none of others, whose names stand for content."""
+    """Stamps of the files in and beside a local checkpoint; empty for others, whose names stand for their content."""
     if ref.source not in ("folder", "gguf"):
         return ()
     place = Path(ref.location)
     paths = [place] if ref.source == "gguf" else [*place.glob("*"), *(place / ref.revision).glob("*")]
     try:
         return tuple(tuple(file_stamp(path)) for path in sorted(paths) if path.is_file())
-    except OSError:  # loading it will say why
+    except OSError:  # loading it will tell why
         return ()
 
 
@@ -246,7 +246,7 @@ def task_demonstrations(
     """The demonstrations of a task as the evaluation draws them: (text, label word) in the order of the prompt.
 
     Raises:
-        ObservatoryError: the task's rows are not on this machine, or too few.
+        ObservatoryError: the task's rows are not on this machine, or are too few.
     """
     data = load_task_data(get_task(name), data_dir=Path(data_dir) if data_dir else None, offline=True)
     words = data.task.words()
@@ -260,8 +260,7 @@ def strongest_checkpoint(
 ) -> CheckpointRef | None:
     """The checkpoint of a model with the highest mean accuracy in a setting, None without results.
 
-    It is what a page begins with, not a result; development cells decide where there are any. Ties go to the earlier
-    step.
+    A page starts with it; it is not a result. Development cells decide if there are any. Ties go to the earlier step.
     """
     cells = [each for each in summaries if (each.model, each.label_setting) == (model, label_setting)]
     cells = [each for each in cells if each.split == "dev"] or cells
@@ -288,9 +287,9 @@ def probabilities(scored: Scored, *, normalisation: Normalisation = "sum") -> np
 
 
 class Workers:
-    """The process for questions, one after another, and a second one while the first is kept busy.
+    """The worker process, and a second one while the first is busy.
 
-    The second ends as soon as the first is free again, so that two checkpoints are warm, not four.
+    The second ends as soon as the first is free again, so that two checkpoints are loaded and not four.
     """
 
     def __init__(self, first: Worker, second: Worker) -> None:
@@ -317,7 +316,7 @@ class Workers:
 
 
 def start_workers() -> Workers:
-    """The processes for questions; each starts with the first that it gets."""
+    """The worker processes; each starts with its first question."""
     return Workers(Worker(f"{__name__}:ask"), Worker(f"{__name__}:ask"))
 
 
@@ -326,7 +325,7 @@ def ask_workers(workers: Workers, question: Question) -> Reply:
 
     Raises:
         ObservatoryError: as ``ask``.
-        JobError: others keep both processes busy, or the one that was asked was ended at a limit or died twice.
+        JobError: other questions keep both processes busy, or the asked process was ended at a limit or died twice.
     """
     check_question(question)
     memory_bytes = MEMORY_SHARE * psutil.virtual_memory().available
@@ -344,11 +343,11 @@ def ask_workers(workers: Workers, question: Question) -> Reply:
 
 def _ended_words(ended: WorkerEnded) -> str:
     if ended.reason == "busy":
-        return "The worker processes are busy with others' questions; ask again in a while."
+        return "The worker processes are busy with the questions of others; ask again in a while."
     why = {
         "time": f"was ended after {QUESTION_SECONDS:.0f} s on this question",
-        "memory": "was ended on this question since it took nearly all the memory",
-    }.get(ended.reason, "stopped twice on this question, perhaps for want of memory")
+        "memory": "was ended on this question because it took nearly all memory",
+    }.get(ended.reason, "stopped twice on this question, perhaps because it ran out of memory")
     return f"The worker process {why}; choose smaller checkpoints or fewer demonstrations, then ask again."
 
 
@@ -357,18 +356,18 @@ def _ended_words(ended: WorkerEnded) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Warm:
-    """A checkpoint in the worker's memory, with the prefixes it met last."""
+    """A checkpoint in the worker's memory, with its last prefixes."""
 
     loaded: LoadedCheckpoint
     kept: KeptPrefixes
 
 
 _WARM: dict[tuple[CheckpointRef, object], _Warm] = {}
-"""The checkpoints used last, in the worker alone."""
+"""The last used checkpoints; only the worker has any."""
 
 
 def ask(question: Question) -> Reply:
-    """Answers a question; runs in the worker, which loads a checkpoint when it is first asked for.
+    """Answers a question; runs in the worker, which loads each checkpoint when it is first needed.
 
     Raises:
         ObservatoryError: the question or a checkpoint cannot be used.
@@ -395,7 +394,7 @@ def _warm_name(ref: CheckpointRef, question: Question) -> tuple[CheckpointRef, o
 
 
 def _warm(ref: CheckpointRef, question: Question) -> _Warm:
-    """The checkpoint, loaded where it is not warm; the one used longest ago makes room."""
+    """The checkpoint, loaded if needed; then the one used longest ago is dropped."""
     key = _warm_name(ref, question)
     if key not in _WARM:
         from icl_core.evaluation.run import resolve_device
@@ -423,7 +422,7 @@ def _scored(question: Question, role: Role, *, ref: CheckpointRef, setting: Labe
     cells: list[EncodedCell] = []
     rows: list[LabelScores] = []
     content_free: LabelScores | None = None
-    for index, text in enumerate(question.texts):  # each by itself: a long one must not cut the others
+    for index, text in enumerate(question.texts):  # one by one: a long text must not cut the others
         cell = encode_cell(
             warm.loaded.tokenizer,
             render,
@@ -457,13 +456,13 @@ def _scored(question: Question, role: Role, *, ref: CheckpointRef, setting: Labe
 
 
 def _task(question: Question) -> Task:
-    """A task that lives in the question alone."""
+    """A task that exists only in the question."""
     is_file = question.name.startswith(FILE_PREFIX)
     return Task(
         name=question.name,
         title=question.name,
         group="playground",
-        source=own_file(question.name) if is_file else FileSource(Path()),  # its name keys the draws of one's own file
+        source=own_file(question.name) if is_file else FileSource(Path()),  # its name keys the draws for a local file
         text_columns=("text",),
         label_column="label",
         label_names=question.labels,

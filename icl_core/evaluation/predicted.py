@@ -1,8 +1,8 @@
-"""Predicted labels of files of results, each derived once and kept beside them, from which many cells are read at once.
+"""Predicted labels, derived once from each file of results and kept beside it, so that many cells are read quickly.
 
-What is kept lies in the folder ``predicted/`` of a store. A file of it is named by the sha256 of the file of results,
-the normalisation and the version of deriving; it may be deleted at any time, and holds nothing that the results do not
-say. A row of it counts only where its key is the one that was asked for. Nothing is averaged here.
+The kept files are in the folder ``predicted/`` of a store. Each is named by the sha256 of its file of results, the
+normalisation and the version of deriving. It may be deleted at any time and holds nothing that is not in the results. A
+row of it counts only if it has the requested key. Nothing is averaged here.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ from icl_core.records import CellRecord, CellSpec, shown
 __all__ = ["VERSION", "clear_predicted", "read_labels"]
 
 VERSION = 1
-"""Raised when labels are derived in another way or laid out in other columns."""
+"""Raised when labels are derived differently or stored in other columns."""
 _SCHEMA = pa.schema(
     [
         ("key", pa.string()),
-        ("rows", pa.int32()),  # the first row of the file with the same row ids and gold labels; they stand there alone
+        ("rows", pa.int32()),  # the first row of the file with these row ids and gold labels; only it holds them
         ("row_ids", pa.list_(pa.string())),
         ("gold", pa.list_(pa.int16())),
         ("choices", pa.list_(pa.string())),
         ("context_cut", pa.int64()),
         ("n_shortened", pa.int64()),
-        ("predicted", pa.binary()),  # one byte for each query, two where there are more than 256 labels
+        ("predicted", pa.binary()),  # one byte for each query, two if there are more than 256 labels
     ]
 )
 _MOST_IN_A_BYTE = 256
@@ -60,33 +60,33 @@ _SCORES: dict[Normalisation, tuple[str, ...]] = {
     "per_token": ("loglikelihoods", "n_tokens"),
     "calibrated": ("loglikelihoods", "content_free"),
 }
-"""Columns of results from which the labels under a normalisation follow."""
+"""Columns of results from which labels are derived, by normalisation."""
 _SEAL_BYTES = 32
-"""The sha256 of what stands before it ends each file that is kept."""
+"""Each kept file ends with the sha256 of all its other bytes; this is its length."""
 _FAULTS = (*ROW_ERRORS, IndexError)
 
 LabelArray = npt.NDArray[np.int16]
 Wanted = Mapping[int, tuple[str, CellSpec]]
-"""By row of a file, the digest of the key that was asked for, and what was asked."""
+"""By row of a file, the digest of the requested key, and the requested spec."""
 
 
 def read_labels(
     path: Path, wanted: Wanted, *, normalisation: Normalisation, kept_in: Path
 ) -> Iterator[tuple[int, CellLabels | str]]:
-    """What some rows of a file of results predict, or the reason why a row holds no result.
+    """The predicted labels of some rows of a file of results, or the reason why a row holds no result.
 
-    What is kept of a file is read where it is whole, and derived again where it is not. Where nothing can be written
-    it is derived each time. What was derived of a file is true of the bytes after which it is named, so that file is
-    hashed again only where it was written to since. Of a file that has changed nothing is kept.
+    A kept file is read if it is whole; otherwise labels are derived again, and each time if nothing can be written.
+    Kept labels hold for the bytes after which the file of results is named, so this file is hashed again only if it was
+    written to since. Nothing is kept for a file that has changed.
 
     Args:
         path: the file of results.
         wanted: which rows.
         normalisation: of the scores.
-        kept_in: the folder of what is kept.
+        kept_in: the folder of kept files.
 
     Raises:
-        StoreError: the file is no table of results.
+        StoreError: the file is not a table of results.
         OSError: it cannot be read.
     """
     kept = kept_in / _name(path.stem, normalisation)
@@ -105,15 +105,15 @@ def read_labels(
         found = _Labels(table).cells(wanted, normalisation)
     elif has_changed:
         with suppress(OSError):
-            os.utime(kept)  # it was copied, or its file was touched: that file was looked at now
+            os.utime(kept)  # the kept file was copied, or the file of results was touched: it has been hashed just now
     yield from found.items()
 
 
 def _is_older(path: Path, kept: Path) -> bool:
-    """Whether a file of results was last written before its labels were kept, so that it need not be hashed again.
+    """Whether the labels were kept after the file of results was last written, so that it need not be hashed again.
 
     Raises:
-        OSError: the file of results is not there.
+        OSError: the file of results does not exist.
     """
     written = path.stat().st_mtime_ns
     try:
@@ -123,7 +123,7 @@ def _is_older(path: Path, kept: Path) -> bool:
 
 
 def _checked_labels(path: Path, wanted: Wanted, normalisation: Normalisation) -> Iterator[tuple[int, CellLabels | str]]:
-    """The same of a file that has changed, every row of which is checked in full."""
+    """The same for a file that has changed; every row is checked in full."""
     for row, record in checked_rows(path):
         if row in wanted:
             digest, spec = wanted[row]
@@ -134,10 +134,10 @@ def _checked_labels(path: Path, wanted: Wanted, normalisation: Normalisation) ->
 
 
 def clear_predicted(folder: Path, results: Sequence[str]) -> int:
-    """Removes what is kept of files of results that are not there any more. Returns how many files that were.
+    """Removes kept files whose file of results does not exist any more; returns their number.
 
     Args:
-        folder: of what is kept.
+        folder: of the kept files.
         results: names of the files of results.
     """
     owned = {_name(Path(name).stem, each) for name in results for each in NORMALISATIONS}
@@ -152,7 +152,7 @@ def _name(digest: str, normalisation: Normalisation) -> str:
 
 
 def _kept(path: Path) -> _Labels | None:
-    """What is kept in a file; None where there is none, or none that can be used."""
+    """The table in a kept file; None if the file does not exist or cannot be used."""
     try:
         with plain_file(path) as source:
             data = source.read()
@@ -174,7 +174,7 @@ def _keep(table: pa.Table, path: Path) -> None:
     buffer.write(hashlib.sha256(buffer.getbuffer()).digest())
     try:
         place(path, lambda file: file.write(buffer.getbuffer()))
-    except OSError:  # a full or read-only disk: it is derived again next time
+    except OSError:  # a full or read-only disk: labels are derived again next time
         return
 
 
@@ -182,7 +182,7 @@ def _keep(table: pa.Table, path: Path) -> None:
 
 
 def _derived(path: Path, normalisation: Normalisation) -> pa.Table:
-    """The table of what a sound file of results predicts."""
+    """The table of labels that a sound file of results predicts."""
     first: dict[bytes, int] = {}
     columns = dict.fromkeys([*_PLAIN, "row_ids", "gold", *_SCORES[normalisation]])
     parts = [
@@ -210,9 +210,9 @@ def _derived_group(columns: Columns, start: int, *, first: dict[bytes, int], nor
 
 
 def _predicted(columns: Columns, normalisation: Normalisation) -> LabelArray:
-    """The predicted labels of all queries of a group, one cell after the other.
+    """The predicted labels of all queries of a group, cell by cell.
 
-    Cells with equally many choices are taken at once.
+    Cells with the same number of choices are computed together.
     """
     n_choices, n_examples = (np.diff(columns.offsets[name]) for name in ("choices", "gold"))
     choices_of = np.repeat(n_choices, n_examples)  # of each query
@@ -236,7 +236,7 @@ def _bytes_of(labels: LabelArray, offsets: Sequence[int]) -> list[bytes]:
 
 
 def _labels_in(record: CellRecord, digest: str, *, spec: CellSpec, normalisation: Normalisation) -> CellLabels | str:
-    """What a record predicts, if it is the one that was asked for."""
+    """The labels that a record predicts, or the reason why it is not the requested one."""
     if record.key.digest != digest:
         return f"it holds the key {record.key.digest[:12]}"
     if fault := spec_fault(spec, record.key):
@@ -254,11 +254,11 @@ def _labels_in(record: CellRecord, digest: str, *, spec: CellSpec, normalisation
     )
 
 
-# Reading what is kept
+# Reading kept files
 
 
 class _Labels:
-    """The columns of what is kept of a file, from which cells are cut without copying."""
+    """The columns of a kept file, from which cells are cut without copying."""
 
     def __init__(self, table: pa.Table) -> None:
         self._plain = {name: table.column(name).to_pylist() for name in (*_PLAIN, "rows")}
@@ -271,7 +271,7 @@ class _Labels:
         self._sets: dict[int, tuple[tuple[str, ...], LabelArray]] = {}
 
     def cells(self, wanted: Wanted, normalisation: Normalisation) -> dict[int, CellLabels | str]:
-        """What the wanted rows predict, or the reason why one is not what was asked for."""
+        """The labels of the wanted rows, or the reason why a row is not the requested one."""
         return {
             row: self._cell(row, digest, spec=spec, normalisation=normalisation)
             for row, (digest, spec) in wanted.items()
@@ -303,7 +303,7 @@ class _Labels:
             return shown(error, most=300).rstrip(".")
 
     def _rows(self, row: int) -> tuple[tuple[str, ...], LabelArray]:
-        """Row ids and gold labels that stand in a row."""
+        """The row ids and gold labels in a row."""
         if row not in self._sets:
             ids, gold = (self._table.column(name)[row].as_py() for name in ("row_ids", "gold"))
             self._sets[row] = tuple(ids), np.array(gold, dtype=np.int16)

@@ -1,7 +1,7 @@
-"""How long cells and checkpoints took on this machine, and how long others will take.
+"""The time of cells and checkpoints on this machine: measured, and estimated for others.
 
-It is a note beside the results, not a part of them: a text file in the store's folder that may be deleted at any
-time. It knows neither models nor tasks. Nothing here is exported: another machine has other rates.
+Measurements are in text files in the store's folder. They are not part of the results and may be deleted at any time.
+It knows neither models nor tasks. Nothing here is exported: another machine has other rates.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _FILE = "rates.jsonl"
 _MOST_BYTES = 400_000
 _MOST_CELLS = 200
 _ENOUGH = 10
-"""If so many cells needed no encoding, they alone count."""
+"""If at least this many cells needed no encoding, only these are used."""
 _INTERRUPTED = 3.0
 """A cell that took this many times what was expected was held up by another program; it does not count."""
 _N_ROUNDS = 5
 _LEAST_SHARE = 0.1
-"""Of a cell's time that is taken for scoring, however long its encoding took beside it."""
+"""Smallest share of a cell's time that counts as scoring, however long its encoding took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,13 @@ class MeasuredCell:
     Attributes:
         model, task: names.
         device, dtype: ``cpu`` or ``cuda``; as computed.
-        n_non_embedding: parameters that the work follows from.
-        n_queries: queries, the content-free one included.
-        characters: of the texts (prefix once, queries, labels); with ``tokens`` it tells characters a token.
-        tokens: tokens that passed through the model.
-        flops: operations by the count of ``shapes.work_flops``.
-        seconds: wall time from the end of the cell before to the end of this one.
-        encode_seconds: wall time of making its token ids beside that; 0 where an earlier checkpoint's served.
+        n_non_embedding: parameters that decide the work.
+        n_queries: queries, with the content-free one.
+        characters: of the texts (prefix once, queries, labels); with ``tokens`` it gives characters per token.
+        tokens: tokens that went through the model.
+        flops: operations as counted by ``shapes.work_flops``.
+        seconds: wall time from the end of the previous cell to the end of this one.
+        encode_seconds: wall time of encoding, which runs in parallel; 0 if ids from an earlier checkpoint were used.
     """
 
     model: str
@@ -78,9 +78,9 @@ class MeasuredCell:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredLoad:
-    """One loaded checkpoint: its bytes of weights and the wall time to load it.
+    """One loaded checkpoint: bytes of its weights, and wall time of loading.
 
-    ``is_first`` marks the first one of a process, which also pays for importing libraries.
+    ``is_first`` marks the first load of a process, which also imports libraries.
     """
 
     model: str
@@ -104,7 +104,7 @@ class Pacing:
 
 
 def note(folder: Path, measured: MeasuredCell | MeasuredLoad) -> None:
-    """Appends one measurement; a disk that refuses is ignored, the results do not depend on it."""
+    """Appends one measurement; a failing disk is ignored, since no result depends on it."""
     kind = "cell" if isinstance(measured, MeasuredCell) else "load"
     line = json.dumps({"kind": kind, "machine": platform.node()} | asdict(measured))
     try:
@@ -138,18 +138,18 @@ def _read(folder: Path, kind: str, record: type[Measured]) -> list[Measured]:
             row = json.loads(line)
             if (row.pop("kind"), row.pop("machine")) == (kind, platform.node()):
                 rows.append(from_plain(record, row))
-        except (ValueError, KeyError, AttributeError, TypeError):  # a first line cut in two, a line torn by a full disk
+        except (ValueError, KeyError, AttributeError, TypeError):  # a line cut in two, or torn by a full disk
             continue
     return rows
 
 
 def fit_pacing(cells: Sequence[MeasuredCell]) -> Pacing:
-    """Non-negative least squares of relative errors over measured cells (at least one), encoding apart.
+    """Fits a pacing to measured cells (at least one) by non-negative least squares of relative errors.
 
-    Cells whose ids were there already tell the time of scoring alone; where there are too few of them, all are taken,
-    less the share of their time that encoding took. Cells that took more than three times the typical time are left
-    out: other programs interfere. Errors are taken relative to the time expected, in a few rounds: relative to the time
-    measured, the fastest cells would weigh most and every total would come out too low.
+    Cells that needed no encoding give the time of scoring alone. If there are too few of them, all cells are taken,
+    minus the share of their time that encoding took. Cells that took more than three times the typical time are left
+    out, since other programs interfered. Errors are relative to the expected time, in a few rounds: relative to the
+    measured time, the fastest cells would weigh most, and every total would be too low.
 
     >>> cells = [MeasuredCell("m", "t", "cpu", "float32", 1, n, 0, 0, f, 0.5 + 2e-9 * f, 0) for n, f in
     ...          ((10, 1e9), (20, 2e9), (10, 4e9), (40, 8e9))]
@@ -174,21 +174,21 @@ def fit_pacing(cells: Sequence[MeasuredCell]) -> Pacing:
 def _expected(
     features: npt.NDArray[np.float64], seconds: npt.NDArray[np.float64], scale: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Weights (not negative) of the features, and what they expect of each cell, with errors relative to ``scale``."""
+    """Non-negative weights of the features, and each cell's predicted time; errors are relative to ``scale``."""
     weights, _ = nnls(features / scale[:, None], seconds / scale)
     return weights, np.maximum(features @ weights, 1e-9)
 
 
 def encode_seconds_per_query(cells: Sequence[MeasuredCell]) -> float:
-    """Median over the cells that were encoded; 0 without any."""
+    """Median over the cells that were encoded; 0 if there are none."""
     return median([cell.encode_seconds / cell.n_queries for cell in cells if cell.encode_seconds] or [0.0])
 
 
 class Pace:
-    """Robust rate of work from the last units that were really computed.
+    """Robust rate of work from the last computed units.
 
-    The seconds of a unit are divided by its work (any measure of its size, such as tokens), and the median of the last
-    ``window`` quotients is the pace, so that one slow unit or a burst of stored ones does not upset it.
+    The pace is the median, over the last ``window`` units, of seconds divided by work (any measure of size, such as
+    tokens). So one slow unit, or a burst of stored ones, does not upset it.
     """
 
     def __init__(self, window: int = 15) -> None:
@@ -196,15 +196,15 @@ class Pace:
         self._quotients: deque[float] = deque(maxlen=window)
 
     def add(self, *, seconds: float, work: float) -> None:
-        """Notes one computed unit: its wall time in seconds and its size, both above 0."""
+        """Adds one computed unit: its wall time in seconds and its size, both above 0."""
         self._seconds.append(max(seconds, 1e-9))
         self._quotients.append(max(seconds, 1e-9) / max(work, 1e-9))
 
     @property
     def units_per_second(self) -> float | None:
-        """Recent units a second, None before the first."""
+        """Recent units per second, None before the first."""
         return 1 / median(self._seconds) if self._seconds else None
 
     def eta_seconds(self, work_left: float) -> float | None:
-        """Expected seconds for the work that is left, None before the first unit."""
+        """Expected seconds for the remaining work, None before the first unit."""
         return median(self._quotients) * work_left if self._quotients else None

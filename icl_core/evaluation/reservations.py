@@ -1,7 +1,7 @@
-"""Which process computes a cell, so that no two compute one: rows of the index, and what this process holds of them.
+"""Reservations of cells, so that no two processes compute the same one: rows of the index, and those of this run.
 
-It computes and stores nothing. A reservation belongs to a process: it ends once that process has ended, or has been
-silent for STALE_SECONDS; what killed processes have left is cleared when a run begins.
+It computes and stores nothing. A reservation belongs to a process. It ends when that process ends or is silent for
+STALE_SECONDS; reservations of killed processes are removed when a run begins.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from icl_core.records import CellKey, canonical_json, plain_fields
 __all__ = ["ROW_PREFIX", "STALE_SECONDS", "OwnReservations", "Reservations"]
 
 ROW_PREFIX = "claim/"
-"""Begins the names of the rows; what is stored keeps its name."""
+"""Prefix of the names of the rows; it stays, since existing rows have it."""
 BEAT_SECONDS = 4.0
 STALE_SECONDS = 20.0
-"""Silence after which a reservation ends: five beats."""
+"""Silence after which a reservation ends: five heartbeats."""
 
 
 class Reservations:
-    """The reservations of all processes: one row of the index for each cell that somebody computes."""
+    """The reservations of all processes: one row of the index for each cell that is being computed."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
 
     def take(self, key: CellKey, owner: str) -> bool:
-        """Takes a cell for computing; atomic over processes.
+        """Reserves a cell for computing; atomic over processes.
 
         Returns:
-            False if another owner holds it whose process lives and has sent a heartbeat within ``STALE_SECONDS``. The
-            process of a dead owner is known to be dead whatever the clock says; where the process is on another
-            machine, the age of the heartbeat alone decides.
+            False if another owner holds it, whose process lives and has sent a heartbeat within ``STALE_SECONDS``. On
+            this machine a dead process is recognised without the clock; on another machine only the age of the
+            heartbeat decides.
         """
 
         def write() -> bool:
@@ -55,7 +55,7 @@ class Reservations:
         return self.rows.write(write)
 
     def heartbeat(self, key: CellKey, owner: str) -> bool:
-        """Says that the owner still works on a cell; False if it is another's by now."""
+        """Sends a heartbeat for a cell; False if another owner has it by now."""
 
         def write() -> bool:
             held = self._held(key)
@@ -67,7 +67,7 @@ class Reservations:
         return self.rows.write(write)
 
     def release(self, key: CellKey, owner: str) -> None:
-        """Gives a cell back; nothing happens if it is another's."""
+        """Gives a cell back; nothing happens if another owner has it."""
 
         def write() -> None:
             held = self._held(key)
@@ -77,7 +77,7 @@ class Reservations:
         self.rows.write(write)
 
     def clear(self) -> int:
-        """Removes the reservations of processes that are gone, and says how many that were."""
+        """Removes the reservations of processes that have ended; returns their number."""
 
         def write() -> int:
             found = {name: _reservation(text) for name, text in self.rows.all(ROW_PREFIX).items()}
@@ -98,7 +98,7 @@ class Reservations:
 
 
 def _reservation(text: str | None) -> dict[str, Any] | None:
-    """The reservation in a row; None where there is none, or none that this project writes."""
+    """The reservation in a row; None if there is none, or this project does not write such a row."""
     try:
         plain = json.loads(text or "null")
     except (ValueError, RecursionError):
@@ -108,7 +108,7 @@ def _reservation(text: str | None) -> dict[str, Any] | None:
 
 
 def _is_free(held: Mapping[str, Any]) -> bool:
-    """Whether the owner of a reservation is gone: its process has ended, or it has long been silent."""
+    """Whether the owner of a reservation is gone: its process has ended, or has been silent for too long."""
     age = float(time.time() - held["time"])
     try:
         alive = lives(from_plain(Owner, {name: held[name] for name in ("place", "pid", "started")}))
@@ -120,7 +120,7 @@ def _is_free(held: Mapping[str, Any]) -> bool:
 
 
 class OwnReservations:
-    """The reservations of one run; a context manager that beats while it is open and gives all back at its end."""
+    """The reservations of one run; a context manager that sends heartbeats and, at its end, gives all cells back."""
 
     def __init__(self, reservations: Reservations) -> None:
         self._all = reservations
@@ -132,7 +132,7 @@ class OwnReservations:
         self._thread = threading.Thread(target=self._beat_until_end, name="reservations", daemon=True)
 
     def take(self, keys: Iterable[CellKey]) -> list[CellKey]:
-        """Reserves cells in one step; returns those that are this run's now, which may have been before."""
+        """Reserves cells in one step; returns those that this run now holds, including those that it already held."""
 
         def write() -> list[CellKey]:
             return [key for key in keys if self._all.take(key, self._owner)]
@@ -143,13 +143,13 @@ class OwnReservations:
         return taken
 
     def spend(self, key: CellKey) -> None:
-        """Says that a cell is done; its row goes with the next ``give_back``."""
+        """Marks a cell as done; the next ``give_back`` removes its row."""
         with self._lock:
             self._held.discard(key)
             self._spent.add(key)
 
     def give_back(self) -> None:
-        """Frees all cells of this run in one step; a store that refuses frees them by their age."""
+        """Frees all cells of this run in one step; if the store refuses, they become free by their age."""
         with self._lock:
             keys = self._held | self._spent
             self._held, self._spent = set(), set()

@@ -1,6 +1,6 @@
-"""The index of a store as rows of text by name: read, written under one lock, its failures in words.
+"""The index of a store as rows of text by name, with one lock for writing, and failures as sentences.
 
-It does not know what rows say. Opening, and what is refused then, is in index.py.
+It does not know what rows mean. index.py opens the database and decides what is refused.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Rows:
 
     @classmethod
     def open(cls, path: Path) -> Rows:
-        """Opens the index in a folder, for reading alone where it cannot be written.
+        """Opens the index in a folder; only for reading if it cannot be written.
 
         Raises:
-            StoreError: as ``open_cache``, where even reading is impossible.
+            StoreError: as ``open_cache``, if even reading is impossible.
         """
         try:
             return cls(path, open_cache(path / "index"))
@@ -53,7 +53,7 @@ class Rows:
 
     @property
     def trouble(self) -> str | None:
-        """Why the index could not be opened for writing, as a sentence; None where it could."""
+        """A sentence on why the index could not be opened for writing; None if it could."""
         return self.cache.reason if isinstance(self.cache, ReadOnlyIndex) else None
 
     def close(self) -> None:
@@ -61,7 +61,7 @@ class Rows:
         self.cache.close()
 
     def get(self, name: str) -> str | None:
-        """The text of a row, None if there is none; "" for one that is no text any more."""
+        """The text of a row; None if there is no such row, "" if what it holds is no longer text."""
         try:
             text = self.cache.get(name)
         except sqlite3.OperationalError as error:
@@ -83,16 +83,16 @@ class Rows:
         self.cache.set(name, text)
 
     def delete(self, name: str) -> bool:
-        """Removes a row, and says whether it was there; inside ``write``."""
+        """Removes a row, and tells whether it existed; inside ``write``."""
         return bool(self.cache.delete(name))
 
     def generation(self) -> int:
-        """A number that grows with each change that readers of results see; they may cache by it."""
+        """A number that grows with each change that readers of results can see; caches may depend on it."""
         text = self.get(_GENERATION) or "0"
         return int(text) if text.isdecimal() and len(text) < 19 else time.time_ns() // 2**20
 
     def bump(self) -> None:
-        """Makes the generation grow; inside ``write``."""
+        """Increases the generation; inside ``write``."""
         self.set(_GENERATION, str(self.generation() + 1))
 
     def write(self, action: Callable[[], T]) -> T:
@@ -113,7 +113,7 @@ class Rows:
 
     @contextmanager
     def worded_errors(self) -> Iterator[None]:
-        """Words failures of disk and database; drops the connection, which undoes an open transaction."""
+        """Turns failures of disk and database into sentences; drops the connection and its open transaction."""
         try:
             yield
         except (sqlite3.Error, OSError, ValueError) as error:

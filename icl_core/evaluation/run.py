@@ -1,12 +1,12 @@
-"""The loop that does the missing cells of a study: one checkpoint in memory at a time, each cell stored when scored.
+"""The loop over the missing cells of a study: one checkpoint in memory at a time, each cell stored once scored.
 
-It does none of the work: run_rows.py reads the tasks, run_looking.py finds what is missing, run_loading.py loads,
-run_feed.py encodes, run_scoring.py has the engine score, run_storing.py stores, and run_speed.py notes how long it
-took. A checkpoint, task or cell that fails is reported and the others go on; what is stored is never computed again.
+Other modules do the work: run_rows.py reads the tasks, run_looking.py finds what is missing, run_loading.py loads,
+run_feed.py encodes, run_scoring.py scores with the engine, run_storing.py stores, and run_speed.py notes the time. A
+checkpoint, task or cell that fails is reported, and the others go on. What is stored is never computed again.
 
-Threads: the run belongs to the thread that calls ``run_study``; it loads, takes scores, stores, and calls
-``on_progress`` and ``should_stop`` there. The engine encodes in a second thread, which sees the feed alone
-(run_feed.py), and a third one beats for the reservations (reservations.py).
+Threads: the run belongs to the thread that calls ``run_study``. There it loads, takes scores, stores, and calls
+``on_progress`` and ``should_stop``. The engine encodes in a second thread, which uses only the feed (run_feed.py). A
+third thread sends heartbeats for the reservations (reservations.py).
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ def run_study(
 
     Args:
         study: what is asked for; it is validated first.
-        store: where results are looked up and put, each as soon as it is done.
-        on_progress: called with finished cells, all cells and more whenever something happens.
-        should_stop: looked at whenever cells are finished; True ends the run cleanly.
+        store: gives stored results, and receives new ones as soon as they are done.
+        on_progress: called on every change with finished cells, all cells and further facts.
+        should_stop: asked whenever cells are finished; True ends the run cleanly.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         offline: True uses only what is on this machine.
 
     Raises:
-        ObservatoryError: the study is not valid, the device does not exist, or the store cannot be written (full
-            disk); cells finished before are stored.
+        ObservatoryError: the study is not valid, the device does not exist, or the store cannot be written (full disk);
+            cells that were finished before are stored.
     """
     validate_study(study)
     device = resolve_device(device)
@@ -91,7 +91,7 @@ def evaluate_job(payload: Mapping[str, object], context: JobContext) -> Outcome:
     """Does a job of the kind ``evaluate``: runs its study and reports to the job table and the log.
 
     Raises:
-        ObservatoryError: as ``run_study``; also where not one cell of the study has a result.
+        ObservatoryError: as ``run_study``; also if no cell of the study has a result.
     """
     study = study_from_json(json.dumps(payload["study"]))
     logged = -1
@@ -124,10 +124,10 @@ def evaluate_job(payload: Mapping[str, object], context: JobContext) -> Outcome:
 
 
 def resolve_device(device: str) -> str:
-    """The device that a name stands for on this machine: ``auto`` is the first GPU where there is one.
+    """The device with this name on this machine: ``auto`` is the first GPU, or else the CPU.
 
     Raises:
-        StudyError: the name is not known or the device is not there.
+        StudyError: the name is unknown or the device does not exist.
     """
     import torch
 
@@ -140,7 +140,7 @@ def resolve_device(device: str) -> str:
 
 
 def resolve_dtype(dtype: str, device: str) -> str:
-    """The dtype that ``auto`` stands for: float32 on the CPU, bfloat16 on a GPU that has it, else float32."""
+    """The dtype for ``auto``: bfloat16 on a GPU that has it, otherwise float32."""
     if dtype != "auto":
         return dtype
     import torch
@@ -149,7 +149,7 @@ def resolve_dtype(dtype: str, device: str) -> str:
 
 
 class _Stop:
-    """Whether the run was told to end; once it was, it stays so."""
+    """Whether the run was told to stop; once True, it stays True."""
 
     def __init__(self, should_stop: Callable[[], bool]) -> None:
         self._should_stop = should_stop
@@ -162,7 +162,7 @@ class _Stop:
 
 @dataclass(frozen=True, slots=True)
 class _StudyRun:
-    """One run: goes through the checkpoints of a study and has each part do its own."""
+    """One run: goes through the checkpoints of a study and calls each part."""
 
     cells: Sequence[CellSpec]
     store: Store
@@ -175,7 +175,7 @@ class _StudyRun:
     scoring: RunScoring
 
     def go(self) -> RunReport:
-        """Does what is missing, then what other processes have left, and says what became of all."""
+        """Computes what is missing, then what other processes did not finish, and reports on all cells."""
         start = time.monotonic()
         by_checkpoint: dict[CheckpointRef, list[CellSpec]] = {}
         for spec in self.cells:
@@ -202,7 +202,7 @@ class _StudyRun:
         )
 
     def _do_checkpoint(self, specs: Sequence[CellSpec], *, wait: bool) -> None:
-        """Does the missing cells of one checkpoint; those that another process has reserved stay unfinished."""
+        """Computes the missing cells of one checkpoint, except those that another process has reserved."""
         if self.stops():
             return
         ref, start = specs[0].checkpoint, time.monotonic()
@@ -226,7 +226,7 @@ class _StudyRun:
             self._join(ref)
 
     def _join(self, ref: CheckpointRef) -> None:
-        """Joins what was stored of a checkpoint pass by pass; where that fails the results stay as they are."""
+        """Joins the files that the passes of a checkpoint stored; if that fails, they stay as they are."""
         try:
             self.store.join(ref)
         except StoreError as error:
@@ -243,7 +243,7 @@ def _study_run(
     on_progress: OnProgress,
     stops: _Stop,
 ) -> _StudyRun:
-    """The parts of a run, each with what it works with."""
+    """The parts of a run, each with what it needs."""
     cells = study_cells(study)
     rows = RunRows(data_dir=study.data_dir, offline=offline)
     progress = Progress(len(cells), size_of=rows.size_of, on_progress=on_progress)

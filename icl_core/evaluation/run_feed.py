@@ -1,12 +1,12 @@
-"""The cells of one checkpoint on their way to the engine: reserved a few ahead, looked for once more, and encoded.
+"""Feeds the cells of one checkpoint to the engine: reserves a few ahead, looks them up once more, and encodes them.
 
-It scores and stores nothing, and knows no run; what it works with is handed in.
+It scores and stores nothing, and does not know the run, which gives it all it needs.
 
-Threads: the run makes a feed, and the engine goes through it in its encoding thread. So ``__iter__`` and all that it
-calls run there: reservations and the store, each safe from any thread (the encoding thread has a connection of its own,
-which is closed at the end); the encodings, which no other thread may use meanwhile; and the rate, a number that may be
-a cell old. ``ready``, ``stored`` and ``failed`` are deques: the encoding thread only appends to them and the run's
-thread only takes from them, which needs no lock. A cell is in ``ready`` before its requests are handed out.
+Threads: the run makes a feed, and the engine iterates over it in its encoding thread. So ``__iter__`` and everything
+that it calls run there. Reservations and the store are safe from any thread (the encoding thread has its own
+connection, which is closed at the end). No other thread may use the encodings meanwhile. The rate may be one cell old.
+``ready``, ``stored`` and ``failed`` are deques: the encoding thread only appends and the run's thread only takes, which
+needs no lock. A cell is in ``ready`` before its requests are given out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Encoder", "Feed", "Ready"]
 
 RESERVE_AHEAD_SECONDS = 2.0
 MOST_RESERVED = 32
-"""Cells are reserved for about so many seconds ahead, at most so many: each reservation waits for the disk."""
+"""Cells are reserved for about this many seconds ahead, up to this number: each reservation waits for the disk."""
 
 
 class Ready(NamedTuple):
@@ -40,13 +40,13 @@ class Ready(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """What turns the cells of one checkpoint into token ids.
+    """Turns the cells of one checkpoint into token ids.
 
     Attributes:
-        encodings: those of the run, which keep what other checkpoints can use.
+        encodings: of the run; they keep what other checkpoints can use.
         tokenizer: of the checkpoint.
         identity: of the checkpoint.
-        data: rows by task, of every task that the cells name.
+        data: rows by task, for every task of the cells.
     """
 
     encodings: Encodings
@@ -60,11 +60,11 @@ class Encoder:
 
 
 class Feed:
-    """The requests of the cells that a run could reserve.
+    """The requests of the cells that a run has reserved.
 
     Attributes:
-        ready: cells handed to the engine, in order; the run takes them out as their scores come.
-        stored: cells that another process finished between looking and reserving.
+        ready: cells given to the engine, in order; the run removes them as their scores arrive.
+        stored: cells that another process finished between look-up and reservation.
         failed: cells that cannot be encoded, with the reason.
     """
 
@@ -80,11 +80,12 @@ class Feed:
         """A feed of the missing cells of one checkpoint.
 
         Args:
-            missing: what is to be computed, in order.
+            missing: cells to compute, in order.
             encoder: makes their token ids.
             reservations: of the run, which gives them back.
-            store: where a cell may be by now.
-            cells_per_second: the run's recent rate, None before the first cell; says how many to reserve at once.
+            store: may hold a cell by now.
+            cells_per_second: the run's recent rate, None before the first cell; it decides how many cells are reserved
+                at once.
         """
         self._missing, self._encoder, self._reservations, self._store = list(missing), encoder, reservations, store
         self._cells_per_second = cells_per_second
@@ -107,7 +108,7 @@ class Feed:
     def _prepared(self, spec: CellSpec, key: CellKey) -> PreparedCell | None:
         try:
             return self._encoder.prepare(spec)
-        except CheckpointError:  # its tokenizer is of no use for the other cells either
+        except CheckpointError:  # its tokenizer cannot be used for the other cells either
             raise
         except BaseException as error:
             if ends_process(error):
@@ -116,7 +117,7 @@ class Feed:
             return None
 
     def _reserved(self) -> Iterator[tuple[CellSpec, CellKey]]:
-        """Reserves a few cells at a time and hands out those that this run got."""
+        """Reserves a few cells at a time and gives out those that this run got."""
         left = self._missing
         while left:
             n_ahead = round(RESERVE_AHEAD_SECONDS * (self._cells_per_second() or 0.0))

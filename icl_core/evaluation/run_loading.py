@@ -1,7 +1,7 @@
-"""The checkpoints of a run: what each of them is, and one of them in memory at a time.
+"""The checkpoints of a run: identifies each, and holds one in memory at a time.
 
-It scores nothing. What a checkpoint is, is found before it is loaded, because the keys of its results say it; a
-checkpoint that is another once it is loaded is refused.
+It scores nothing. A checkpoint is identified before it is loaded, since the keys of its results need its identity. If
+its content is different after loading, it is refused.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ class RunCheckpoints:
     """Identifies and loads the checkpoints of a run.
 
     Attributes:
-        identities: what checkpoints were found to be, in the order in which they were asked for.
+        identities: of the checkpoints, in the order in which they were asked for.
     """
 
     def __init__(
         self, study: Study, *, device: str, offline: bool, hash_cache: Path, progress: Progress, speed: SpeedNotes
     ) -> None:
-        """Nothing is looked at yet.
+        """Nothing is identified or loaded yet.
 
         Args:
-            study: tells dtype and attention.
-            device: where models are loaded to.
+            study: gives dtype and attention.
+            device: to which models are loaded.
             offline: True uses only what is on this machine.
-            hash_cache: where hashes of files are kept between runs.
+            hash_cache: file that keeps hashes of files between runs.
             progress: is told which checkpoint is in memory.
             speed: is told how long loading took.
         """
@@ -53,7 +53,7 @@ class RunCheckpoints:
         self.identities: dict[CheckpointRef, CheckpointIdentity] = {}
 
     def identify(self, ref: CheckpointRef) -> CheckpointIdentity:
-        """What a checkpoint is; found once.
+        """The identity of a checkpoint, determined once.
 
         Raises:
             ObservatoryError: as ``identify_checkpoint``.
@@ -67,7 +67,7 @@ class RunCheckpoints:
         """A checkpoint in memory until the block ends.
 
         Raises:
-            CheckpointError: it cannot be loaded, or is not what it was found to be.
+            CheckpointError: it cannot be loaded, or its content is not that of its identity.
         """
         from icl_core.models.checkpoints import load_checkpoint, release
 
@@ -101,7 +101,10 @@ class RunCheckpoints:
         return conversion_of(self.identities[ref].weight_files[0][1], hash_cache=self._hash_cache) is None
 
     def _refuse_other_content(self, ref: CheckpointRef, loaded: CheckpointIdentity) -> None:
-        """What was loaded has to be what the keys of its results say; the number of parameters is in no key."""
+        """Refuses a loaded checkpoint whose content is not that of its results' keys.
+
+        The number of parameters is in no key.
+        """
         expected = self.identities[ref]
         if replace(loaded, n_parameters=None) != replace(expected, n_parameters=None):
             del self.identities[ref]

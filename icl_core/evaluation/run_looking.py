@@ -1,4 +1,4 @@
-"""What is stored of a run's cells already, what cannot be done, and what is left or in the hands of another process.
+"""Sorts a run's cells: already stored, impossible, missing, or being computed by another process.
 
 It loads and scores nothing. All of it belongs to the run's own thread.
 """
@@ -25,13 +25,13 @@ WAIT_SECONDS = 0.5
 
 
 class RunLooking:
-    """Looks for the cells of a run in the store."""
+    """Looks up the cells of a run in the store."""
 
     def __init__(self, store: Store, *, reservations: OwnReservations, rows: RunRows, progress: Progress) -> None:
-        """Nothing is looked for yet.
+        """Nothing is looked up yet.
 
         Args:
-            store: where results are looked up.
+            store: gives stored results.
             reservations: of the run.
             rows: of the run's tasks.
             progress: counts what is found and what fails.
@@ -39,7 +39,7 @@ class RunLooking:
         self._store, self._reservations, self._rows, self._progress = store, reservations, rows, progress
 
     def missing(self, specs: Sequence[CellSpec], *, identity: CheckpointIdentity) -> list[tuple[CellSpec, CellKey]]:
-        """Resolves the specs of one checkpoint to keys, counts those stored or impossible, and returns the rest."""
+        """Resolves the specs of one checkpoint to keys, counts stored and impossible cells, and returns the others."""
         ref = specs[0].checkpoint
         keys: dict[CellSpec, CellKey] = {}
         failed: dict[str, tuple[Exception, list[CellSpec]]] = {}
@@ -57,7 +57,10 @@ class RunLooking:
         return missing
 
     def _turn_from_other_content(self, missing: Sequence[tuple[CellSpec, CellKey]]) -> None:
-        """Names that led to results of other content lead to them no more, even if the new content cannot be scored."""
+        """Resolves specs anew, so that none leads to results of older content.
+
+        This holds even if the new content cannot be scored.
+        """
         status = self._store.status(spec for spec, _ in missing)
         self._store.resolve_many({spec: key for spec, key in missing if status[spec] == "complete"})
 
@@ -68,7 +71,7 @@ class RunLooking:
         return [(spec, key) for spec, key in keys.items() if spec not in stored]
 
     def count_stored(self, stored: Mapping[CellSpec, CellKey]) -> None:
-        """Counts cells that have a result, and lets their specs point to it."""
+        """Counts cells that have a result, and makes their specs point to it."""
         if stored:
             self._store.resolve_many(stored)
             self._progress.finish(list(stored), "stored")
@@ -76,7 +79,7 @@ class RunLooking:
     def wait_for_others(
         self, missing: Sequence[tuple[CellSpec, CellKey]], *, stops: Callable[[], bool]
     ) -> list[tuple[CellSpec, CellKey]]:
-        """Waits until each cell is stored by the process that reserved it; returns those that became free."""
+        """Waits until other processes have stored the cells that they reserved; returns those that became free."""
         waiting = list(missing)
         while waiting and not stops():
             self._progress.waits = True

@@ -1,7 +1,7 @@
-"""How a run stands: which cells are finished, what became of them, and when the rest will be.
+"""The progress of a run: finished cells by outcome, and the expected time for the rest.
 
-It computes, reserves and stores no cell. Threads: all of it belongs to the run's own thread, in which it also calls
-``on_progress``; only ``cells_per_second`` may be asked from another one, as the feed does.
+It computes, reserves and stores no cell. Threads: it belongs to the run's own thread, in which it also calls
+``on_progress``. Only ``cells_per_second`` may be called from another thread, as the feed does.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ProgressInfo:
-    """How a run stands, beside the number of finished cells.
+    """The state of a run, besides the number of finished cells.
 
     Attributes:
-        current: the cell or checkpoint in work, in words.
-        n_stored, n_computed, n_failed: finished cells by what became of them.
+        current: the current cell or checkpoint, in words.
+        n_stored, n_computed, n_failed: finished cells by outcome.
         cells_per_second: recent rate of computed cells, None before the first.
-        eta_seconds: expected seconds to the end, None where it cannot be told: before the first computed cell, and
-            while what is left waits for another process.
+        eta_seconds: expected seconds to the end; None before the first computed cell, and while all remaining cells
+            wait for another process.
     """
 
     current: str
@@ -51,19 +51,19 @@ class Progress:
 
     Attributes:
         total: cells of the run.
-        n_stored, n_computed: finished cells that were found, and that were computed.
+        n_stored, n_computed: finished cells that were found in the store; that were computed.
         failures: what failed, in order.
-        waits: whether what is left waits for another process.
+        waits: whether all remaining cells wait for another process.
         loaded: the checkpoint in memory.
     """
 
     def __init__(self, total: int, *, size_of: Callable[[CellSpec], float], on_progress: OnProgress) -> None:
-        """Begins at nothing.
+        """Nothing is finished yet.
 
         Args:
             total: cells of the run.
-            size_of: work of a cell, in any unit that is the same for all.
-            on_progress: called with finished cells, all cells and more whenever something happens.
+            size_of: gives the work of a cell, in the same unit for all.
+            on_progress: called on every change with finished cells, all cells and further facts.
         """
         self.total = total
         self.n_stored = self.n_computed = 0
@@ -86,29 +86,29 @@ class Progress:
 
     @property
     def has_started(self) -> bool:
-        """Whether the cells of a checkpoint have begun; the first one also pays for importing."""
+        """Whether the cells of a checkpoint have begun; before the first, libraries are imported."""
         return self._first_start is not None
 
     def unfinished(self, specs: Sequence[CellSpec]) -> list[CellSpec]:
-        """Those of the cells that nothing has become of yet."""
+        """The cells among these that have no outcome yet."""
         return [spec for spec in specs if spec not in self._finished]
 
     def expect(self, specs: Iterable[CellSpec]) -> None:
-        """Notes the work of cells that are to be computed, for the time that is left; each counts once."""
+        """Adds the work of cells to compute to the expected time; each cell counts once."""
         new = {spec: self._size_of(spec) for spec in specs if spec not in self._expected}
         self._expected |= new
         self._to_do.update(spec.checkpoint for spec in new)
         self._work_left += sum(new.values())
 
     def started(self, seconds: float) -> None:
-        """Notes how long a checkpoint took until its first cell began."""
+        """Takes the time of a checkpoint until its first cell began."""
         if self._first_start is None:
             self._first_start = seconds
         else:
             self._starts.append(seconds)
 
     def finish(self, specs: Sequence[CellSpec], how: Literal["stored", "computed", "failed"]) -> None:
-        """Counts cells, at least one, by what became of them; ``fail`` counts those that failed."""
+        """Counts cells, at least one, as stored or computed; ``fail`` counts failures."""
         if how == "stored":
             self.n_stored += len(specs)
         elif how == "computed":
@@ -121,7 +121,7 @@ class Progress:
         self.report(cell_name(specs[-1]))
 
     def fail(self, what: str, error: BaseException, specs: Sequence[CellSpec]) -> None:
-        """Counts cells as failed, with the reason; an error that is none of the project's own goes to the log too."""
+        """Counts cells as failed, with the reason; an unexpected error is also logged."""
         is_own = isinstance(error, ObservatoryError)
         if not is_own:
             _LOG.error("%s failed", what, exc_info=error)
@@ -130,11 +130,11 @@ class Progress:
             self.finish(specs, "failed")
 
     def took(self, spec: CellSpec, seconds: float) -> None:
-        """Notes the wall time of a computed cell."""
+        """Takes the wall time of a computed cell."""
         self._pace.add(seconds=seconds, work=self._size_of(spec))
 
     def report(self, current: str) -> None:
-        """Says how the run stands, with what is in work."""
+        """Reports the state of the run, with the current cell or checkpoint."""
         info = ProgressInfo(
             current=current,
             n_stored=self.n_stored,
@@ -146,7 +146,7 @@ class Progress:
         self._on_progress(self.n_stored + self.n_computed + info.n_failed, self.total, info)
 
     def _seconds_left(self) -> float | None:
-        """Of the cells that are left and of loading their checkpoints; None where they wait for another process."""
+        """Expected seconds for the remaining cells and for loading; None if they wait for another process."""
         if len(self._finished) == self.total:
             return 0.0
         scoring = self._pace.eta_seconds(self._work_left)

@@ -1,6 +1,6 @@
-"""What a run did, as a value: counts, failures, and what a reader is told of the files and texts.
+"""The report of a run as a value: counts, failures, and sentences on files and texts.
 
-It runs nothing and counts nothing itself; run.py fills it in at the end.
+It runs and counts nothing; run.py fills it in at the end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Failure", "RunReport", "cell_name"]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What could not be done: a checkpoint, a task or a cell in words, why, and how many cells that costs."""
+    """A failure: the checkpoint, task or cell in words, the reason, and the number of cells without a result."""
 
     what: str
     message: str
@@ -26,17 +26,17 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """What a run did.
+    """The report of a run.
 
     Attributes:
         n_cells: cells of the study.
-        n_stored: found in the store, or computed meanwhile by another process.
-        n_computed: computed here.
+        n_stored: cells found in the store, or computed meanwhile by another process.
+        n_computed: cells computed here.
         failures: what failed, in order.
         duplicates: checkpoints that hold the weights of another revision, with the reason.
         complete: False if the run was told to stop.
         seconds: wall time.
-        shared: sentences on weight files that checkpoints share though their other weights differ.
+        shared: sentences on weight files that checkpoints share although their other weights differ.
         cuts: sentences on texts that were cut to fit the context, in the cells computed here.
     """
 
@@ -58,7 +58,7 @@ class RunReport:
     @property
     def message(self) -> str:
         """One or two sentences for the person who asked."""
-        parts = [f"{self.n_computed} of {self.n_cells} cells computed, {self.n_stored} were stored already"]
+        parts = [f"{self.n_computed} of {self.n_cells} cells computed, {self.n_stored} were already stored"]
         if self.n_failed:
             parts.append(f"{self.n_failed} failed ({self.failures[0].what}: {self.failures[0].message.rstrip('.')})")
         if not self.complete:
@@ -67,6 +67,6 @@ class RunReport:
 
 
 def cell_name(spec: CellSpec) -> str:
-    """A cell as runs name it."""
+    """A cell in words, for runs."""
     split = "" if spec.split == "test" else f", {spec.split}"
     return f"{full_name(spec.checkpoint)}, {shown_task(spec.task)}, {spec.label_setting}, seed {spec.demo_seed}{split}"

@@ -1,6 +1,6 @@
-"""The rows of a run's tasks, each read once, and how much text the cells on them have.
+"""The rows of a run's tasks, each task read once, and the amount of text in their cells.
 
-It encodes and scores nothing. A task whose rows cannot be read leaves the other tasks as they are.
+It encodes and scores nothing. A task whose rows cannot be read does not affect the other tasks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class RunRows:
     """Rows by task.
 
     Args:
-        data_dir: folder with the datasets in the layout of the Hub, None for the Hub.
+        data_dir: folder with datasets in the layout of the Hub; None for the Hub.
         offline: True uses only what is on this machine.
     """
 
@@ -31,7 +31,7 @@ class RunRows:
         self._sizes: dict[tuple[str, str, int], float] = {}
 
     def of(self, task: str) -> TaskData | Exception:
-        """The rows of a task, or why there are none."""
+        """The rows of a task, or the reason why they cannot be read."""
         if task not in self._found:
             try:
                 self._found[task] = load_task_data(get_task(task), data_dir=self._data_dir, offline=self._offline)
@@ -46,7 +46,7 @@ class RunRows:
         return {task: found for task, found in self._found.items() if isinstance(found, TaskData)}
 
     def size_of(self, spec: CellSpec) -> float:
-        """The size of a cell, in characters of text that pass through the model, at least 1; 1 if it has no rows."""
+        """The size of a cell: characters of text that go through the model, at least 1; 1 if it has no rows."""
         size = (spec.task, spec.split, spec.n_examples)
         found = self.of(spec.task)
         if size not in self._sizes and isinstance(found, TaskData):

@@ -1,7 +1,7 @@
-"""The missing cells of one checkpoint, scored and handed on to be stored.
+"""Scores the missing cells of one checkpoint and passes them on to be stored.
 
-It decides nothing about prompts or scores: cells come from the feed, and the engine scores them. run.py says which
-thread does what.
+It decides nothing about prompts or scores: the feed gives the cells, and the engine scores them. The module text of
+run.py explains the threads.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Feeds:
     """Makes the feeds of a run; the encodings are kept from one checkpoint to the next.
 
     Args:
-        store: where a cell may be by now.
+        store: may hold a cell by now.
         reservations: of the run.
         rows: of the run's tasks.
         cells_per_second: the run's recent rate, None before the first cell.
@@ -82,9 +82,9 @@ class RunScoring:
             feeds: make the requests.
             looking: counts cells that another process has stored meanwhile.
             storing: takes the scores.
-            reservations: of the run; those of cells that fail are spent.
+            reservations: of the run; those of failed cells are marked as done.
             progress: knows what is finished, and counts what fails.
-            stops: whether the run was told to end.
+            stops: whether the run was told to stop.
         """
         self._feeds, self._looking, self._storing = feeds, looking, storing
         self._reservations, self._progress, self._stops = reservations, progress, stops
@@ -92,11 +92,11 @@ class RunScoring:
     def do(self, loaded: LoadedCheckpoint, missing: Sequence[tuple[CellSpec, CellKey]]) -> None:
         """Scores and stores the cells that no other process has reserved.
 
-        Cells that share a forward pass fail together; then each of them is scored alone to see which it was.
+        Cells that share a forward pass fail together; then each is scored alone, to find the one that fails.
 
         Raises:
             StoreError: the store cannot be written.
-            Exception: whatever fails without a cell that it can be laid to.
+            Exception: an error that no single cell causes.
         """
         from icl_core.scoring.engine import score_bursts  # imported before the first cell's time counts
 
@@ -120,7 +120,7 @@ class RunScoring:
             self._set_aside(feed)
 
     def _do_together(self, score: Callable[..., Generator[list[list[LabelScores]]]], feed: Feed) -> bool:
-        """Scores what the feed gives, several cells in one forward pass; False if the run was told to end."""
+        """Scores what the feed gives, several cells in one forward pass; False if the run was told to stop."""
         hows: list[HowScored] = []
         with closing(score(feed, told=hows.append)) as bursts:
             for burst in bursts:
@@ -145,7 +145,7 @@ class RunScoring:
             self._storing.keep([cell], [scores], how=hows.pop())
 
     def _set_aside(self, feed: Feed) -> None:
-        """Counts the cells that the feed found stored meanwhile, or could not encode."""
+        """Counts the cells that the feed found already stored, or could not encode."""
         while feed.stored:
             self._looking.count_stored(dict([feed.stored.popleft()]))
         while feed.failed:

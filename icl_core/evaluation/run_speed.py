@@ -1,6 +1,6 @@
-"""How fast a run is on this machine, noted beside the store for later estimates.
+"""Records the speed of a run on this machine, in the store's folder, for later estimates.
 
-It decides nothing and changes no result; what is made of the notes is ``rates``'.
+It decides nothing and changes no result; ``rates`` makes estimates of the records.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["SpeedNotes"]
 
 
 class SpeedNotes:
-    """Notes of one run.
+    """The records of one run.
 
     Args:
         folder: of the store.
@@ -30,16 +30,16 @@ class SpeedNotes:
         self._shape: ModelShape | None = None
 
     def takes(self, model: Any) -> None:
-        """Says which model computes from now on."""
+        """Sets the model that computes from now on."""
         self._shape = _shape(model)
 
     def note_load(self, ref: CheckpointRef, model: Any, *, seconds: float, is_first: bool) -> None:
-        """Notes the wall time of loading; the first load of a process also pays for importing libraries."""
+        """Records the wall time of loading; the first load of a process also imports libraries."""
         n_bytes = sum(parameter.nbytes for parameter in model.parameters())
         note(self._folder, MeasuredLoad(ref.model, self._device, n_bytes, seconds, is_first=is_first))
 
     def note_cell(self, cell: Ready, *, seconds: float) -> None:
-        """Notes the wall time of a cell; nothing of a model whose configuration does not tell what it costs."""
+        """Records the wall time of a cell, unless the model's configuration does not tell its cost."""
         if self._shape is None:
             return
         spec, work = cell.spec, cell.prepared.work
@@ -60,7 +60,7 @@ class SpeedNotes:
 
 
 def _shape(model: Any) -> ModelShape | None:
-    """What the cost of the loaded model follows from, None for a configuration that does not tell."""
+    """The shape of the loaded model, which decides its cost; None if the configuration does not tell."""
     try:
         return shape_of_config(model.config.to_dict())
     except CheckpointError:

@@ -1,6 +1,6 @@
-"""The scores of a run's cells on their way into the store, with what is kept beside them.
+"""Stores the scores of a run's cells, with the facts kept beside them.
 
-It scores nothing. All of it belongs to the run's own thread.
+It scores nothing. It belongs to the run's own thread.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class RunStoring:
     """Stores the cells of a run as they are finished.
 
     Attributes:
-        facts: of the cells stored, beside their numbers.
+        facts: of the stored cells, besides their numbers.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class RunStoring:
         """Nothing is stored yet.
 
         Args:
-            store: where results are put.
+            store: receives the results.
             device: on which they were computed, such as ``cuda:0``.
-            reservations: of the run; a stored cell's is spent.
+            reservations: of the run; those of stored cells are marked as done.
             rows: of the run's tasks.
             progress: counts what is computed and what fails.
             speed: is told the wall time of each cell.
@@ -62,11 +62,11 @@ class RunStoring:
         self.facts: list[CellFacts] = []
 
     def begin(self) -> None:
-        """The next cell's time counts from now on."""
+        """Starts the clock of the next cell."""
         self._mark = time.monotonic()
 
     def keep(self, cells: Sequence[Ready], scores: Sequence[Sequence[LabelScores]], *, how: HowScored) -> None:
-        """Stores cells that one forward pass has finished, in one step; they share its time by their tokens.
+        """Stores the cells that a forward pass has finished, in one step; its time is divided among them by tokens.
 
         Raises:
             StoreError: the store cannot be written.
@@ -91,7 +91,7 @@ class RunStoring:
         self._mark = time.monotonic()
 
     def _put(self, cells: Sequence[Ready], records: Sequence[CellRecord]) -> Mapping[str, str]:
-        """Stores records and lets their specs point to them; returns why some were refused, by digest of the key."""
+        """Stores records and makes their specs point to them; returns the refusals, by digest of the key."""
         try:
             differing = self._store.put_many(records).differing
             self._store.resolve_many({cell.spec: cell.key for cell in cells if cell.key.digest not in differing})
@@ -105,7 +105,7 @@ class RunStoring:
         return make_record(cell.spec, cell.key, cell.prepared.encoded, queries=queries, scores=scores, provenance=facts)
 
     def _provenance(self, seconds: float, how: HowScored) -> dict[str, str | int | float]:
-        """What is stored beside the numbers; method, budget and threads decide the last bits in half precision."""
+        """The facts stored besides the numbers; method, budget and threads decide the last bits in half precision."""
         import torch
         import transformers
 

@@ -1,9 +1,9 @@
 """Files of results: immutable Parquet tables with one row per cell, each named by the sha256 of its own bytes.
 
-It knows one file at a time: how rows become records and back, and whether a file is as it was written. Which files
-there are, and which result answers what was asked, is not its to know. Numbers keep their exact bits. Floats are split
-by byte, which zstd packs best; what repeats, such as the row ids of a test set, costs a few bytes per cell.
-Parquet: https://parquet.apache.org/docs/file-format/data-pages/encodings/.
+It knows one file at a time: how rows become records and back, and whether a file is as it was written. It does not know
+which files there are, or which result belongs to a spec. Numbers keep their exact bits. Floats are split by byte, which
+zstd compresses best; repeated values, such as the row ids of a test set, cost a few bytes per cell. Parquet:
+https://parquet.apache.org/docs/file-format/data-pages/encodings/.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ __all__ = [
 ]
 
 GROUP_ROWS = 200
-"""Rows of a row group: what is read of a file is read in steps of so many."""
+"""Rows of a row group: files are read in steps of this many rows."""
 _STRINGS, _COUNTS, _NATS = pa.list_(pa.string()), pa.list_(pa.uint32()), pa.list_(pa.float32())
 SCHEMA = pa.schema(
     [
@@ -100,7 +100,7 @@ SCHEMA = pa.schema(
         ("sha256", pa.string()),
     ]
 )
-"""The columns; units and shapes are those of ``records.CellRecord``, arrays flattened row by row."""
+"""The columns; units and shapes are those of ``records.CellRecord``, with arrays flattened row by row."""
 _FROM_SPEC = ("task", "split", "label_setting", "demo_seed", "n_shots")
 _ARRAYS: dict[str, Any] = {
     "gold": np.int64,
@@ -109,10 +109,10 @@ _ARRAYS: dict[str, Any] = {
     "content_free": np.float32,
     "content_free_n_tokens": np.int64,
 }
-"""Columns of numbers, with the type that records hold them in."""
+"""Columns of numbers, with their types in records."""
 _PLAIN = ("spec", "key", "provenance", "context_cut", "n_shortened")
 _RECORD_COLUMNS = [*_ARRAYS, *TEXT_LISTS, *_PLAIN]
-"""Columns of which a record consists; the others say again what stands in its spec, for other readers."""
+"""Columns that make up a record; the others repeat parts of the spec for other readers."""
 _LEAVES = {
     name: f"{name}.list.element" if pa.types.is_list(kind) else name
     for name, kind in zip(SCHEMA.names, SCHEMA.types, strict=True)
@@ -120,8 +120,8 @@ _LEAVES = {
 _TEXT_COLUMNS = [_LEAVES[n] for n, t in zip(SCHEMA.names, SCHEMA.types, strict=True) if t in (pa.string(), _STRINGS)]
 _SPLIT_BY_BYTE = [_LEAVES[name] for name in ("loglikelihoods", "content_free", "gold")]
 _CHOSEN_BY = ["model", "revision", "step", *_FROM_SPEC]
-"""Columns with their lowest and highest value in each row group, by which readers skip groups; of others none is kept,
-since those of long texts are half of a small file."""
+"""Columns whose lowest and highest value is kept for each row group, so that readers can skip groups. For others none
+is kept: those of long texts would be half of a small file."""
 WRITING: dict[str, Any] = {
     "compression": "zstd",
     "use_dictionary": [_LEAVES[n] for n in SCHEMA.names if _LEAVES[n] not in _SPLIT_BY_BYTE and n != "sha256"],
@@ -131,19 +131,20 @@ WRITING: dict[str, Any] = {
 }
 """Options of the Parquet writer for every file of results."""
 _MOST_GROUP_VALUES, _MOST_GROUP_BYTES = 50_000_000, 2**29
-"""Most values and (uncompressed) bytes of a row group: twenty times those of 200 cells of 1,000 rows and 6 labels."""
+"""Limits of values and of uncompressed bytes in a row group: twenty times those of 200 cells, 1,000 rows and 6
+labels."""
 _FORMAT, _FORMAT_KEY = 1, b"icl-observatory results"
-"""Version of the layout, which files carry among their metadata; it grows when a reader must know of a change."""
+"""Version of the layout, in the files' metadata; it is raised when readers must know of a change."""
 _WRITTEN_SCHEMA = SCHEMA.with_metadata({_FORMAT_KEY: str(_FORMAT)})
 ROW_ERRORS = (StoreError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
-"""What a row may raise that holds no result."""
+"""The errors that a row without a result may raise."""
 _MOST_FOLDER_BYTES = 120
 
 
 def folder_of(model: str) -> str:
-    """The name of the folder of a model's files: its own name where that can be one, else with escapes.
+    """The name of the folder of a model's files: the model's name, with escapes if needed.
 
-    No name has ``=``, which readers take for a column, or begins with a dot or underscore, which they pass over.
+    No name contains ``=``, which readers take for a column, or begins with a dot or underscore, which they ignore.
 
     >>> folder_of("tiny-base"), folder_of("../a=b"), folder_of("_x")
     ('tiny-base', '%2E.%2Fa%3Db', '%5Fx')
@@ -160,7 +161,7 @@ def folder_of(model: str) -> str:
 
 
 def table_of(records: Sequence[CellRecord]) -> pa.Table:
-    """The rows of records, seals included, in the columns of ``SCHEMA``."""
+    """The rows of records, with seals, in the columns of ``SCHEMA``."""
     specs = [record.spec for record in records]
     columns: dict[str, object] = {
         "model": [spec.checkpoint.model for spec in specs],
@@ -186,9 +187,9 @@ def _lists_of(arrays: Sequence[npt.NDArray[Any]], kind: pa.DataType) -> pa.ListA
 
 
 def write_segment(folder: Path, table: pa.Table) -> Path:
-    """Writes rows as one file, whole or not at all, and gives its path.
+    """Writes rows as one file, completely or not at all, and gives its path.
 
-    Temporary name, flush, fsync, rename, fsync of the folder. The same rows in the same order give the same name.
+    Steps: temporary name, flush, fsync, rename, fsync of the folder. Equal rows in equal order give the same name.
 
     Raises:
         OSError: it cannot be written; no half of it is left behind.
@@ -203,12 +204,12 @@ def write_segment(folder: Path, table: pa.Table) -> Path:
 
 
 def open_writer(target: BinaryIO) -> pq.ParquetWriter:
-    """What writes tables with the columns of ``SCHEMA`` as a file of results."""
+    """A writer of tables with the columns of ``SCHEMA`` as a file of results."""
     return pq.ParquetWriter(target, _WRITTEN_SCHEMA, **WRITING)
 
 
 def place_file(source: Path, folder: Path) -> Path:
-    """Copies a file of results bit by bit into a folder, under the name of its content; whole or not at all.
+    """Copies a file of results bit by bit into a folder, named by its content; completely or not at all.
 
     Raises:
         OSError: it cannot be read or written.
@@ -245,7 +246,7 @@ def place(path: Path, write: Callable[[Any], object]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Waits until the names in a folder are on the disk: until then a power cut may undo a rename.
+    """Waits until the names in a folder are on the disk; before that, a power cut may undo a rename.
 
     See https://man7.org/linux/man-pages/man2/fsync.2.html; a file system that cannot do it says EINVAL.
 
@@ -267,19 +268,19 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def plain_file(path: Path) -> Iterator[io.BufferedReader]:
-    """A file opened for reading, without waiting for the other end of a pipe.
+    """A file opened for reading; a pipe is not waited for.
 
     Raises:
-        OSError: it cannot be read, or it is no plain file.
+        OSError: it cannot be read, or it is not a plain file.
     """
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(f"{path.name} is no plain file")
+            raise OSError(f"{path.name} is not a plain file")
         yield file
 
 
 def is_sound(path: Path) -> bool:
-    """Whether a file still has the bytes after which it was named; looked at once for each state of the file.
+    """Whether a file still has the bytes after which it was named; checked once for each state of the file.
 
     Raises:
         OSError: it cannot be read.
@@ -295,10 +296,10 @@ def _is_sound(path: Path, _: tuple[int, ...]) -> bool:
 
 
 def record_of_row(row: Mapping[str, Any]) -> CellRecord:
-    """The record in a row, whose seal, redundant columns and parts all fit.
+    """The record in a row, after checking its seal, redundant columns and parts.
 
     Raises:
-        StoreError, or another of ``ROW_ERRORS``: the row is no result.
+        StoreError, or another of ``ROW_ERRORS``: the row is not a result.
     """
     record = _unchecked_record(row)
     check_record(record)
@@ -330,7 +331,7 @@ def _unchecked_record(row: Mapping[str, Any]) -> CellRecord:
 
 
 def read_table(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """The columns of one file as they are; names of folders are not taken for columns.
+    """The columns of one file; names of folders are not taken for columns.
 
     Raises:
         OSError, pa.ArrowException: it cannot be read.
@@ -340,7 +341,7 @@ def read_table(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def checked_rows(path: Path) -> Iterator[tuple[int, CellRecord | str]]:
-    """Every row of a file with its record, checked in full, or the reason why it is none; for files of any origin.
+    """Every row of a file with its record, checked in full, or the reason why it has none; for files of any origin.
 
     Raises:
         StoreError: as ``checked_rows_of``.
@@ -351,18 +352,18 @@ def checked_rows(path: Path) -> Iterator[tuple[int, CellRecord | str]]:
 
 
 def checked_groups(source: BinaryIO, name: str) -> Iterator[tuple[pa.Table, list[CellRecord | str]]]:
-    """The same of an open file, group by group, beside the rows themselves.
+    """The same for an open file, group by group, together with the rows.
 
     Args:
         source: the file.
-        name: what is said of it.
+        name: of the file, for messages.
 
     Yields:
-        The rows of a group, in the columns of ``SCHEMA``, and for each its record or the reason why it is none; of a
-        group that cannot be read there are no rows, and the reasons alone.
+        The rows of a group, in the columns of ``SCHEMA``, and for each its record or the reason why it has none. For a
+        group that cannot be read there are only the reasons.
 
     Raises:
-        StoreError: the file is no table of results at all, or it would fill the memory.
+        StoreError: the file is not a table of results, or it would fill the memory.
     """
     try:
         metadata = pq.read_metadata(source)
@@ -372,15 +373,15 @@ def checked_groups(source: BinaryIO, name: str) -> Iterator[tuple[pa.Table, list
         for group in range(file.num_row_groups):
             yield _checked_group(file, group, start)
             start += metadata.row_group(group).num_rows
-    except (pa.ArrowException, OSError, MemoryError) as error:  # pyarrow says OSError of bytes that it cannot read, too
+    except (pa.ArrowException, OSError, MemoryError) as error:  # pyarrow also raises OSError for unreadable bytes
         raise StoreError(f"{name} cannot be read as Parquet: {shown(error, most=200).strip()}.") from error
 
 
 def check_table(metadata: pq.FileMetaData, name: str) -> None:
-    """Refuses a table by what its own metadata say, before one value is read.
+    """Refuses a table by its metadata, before any value is read.
 
     Raises:
-        StoreError: it has other columns, a newer layout, or more in a group of rows than this project writes.
+        StoreError: it has other columns, a newer layout, or larger groups of rows than this project writes.
     """
     schema = metadata.schema.to_arrow_schema()
     _check_format(metadata.metadata or {}, name)
@@ -390,7 +391,7 @@ def check_table(metadata: pq.FileMetaData, name: str) -> None:
 
 
 def check_groups(metadata: pq.FileMetaData, name: str) -> None:
-    """Refuses a table with more in a group of rows than this project writes.
+    """Refuses a table with larger groups of rows than this project writes.
 
     Raises:
         StoreError: it would fill the memory.
@@ -411,8 +412,8 @@ def _check_format(metadata: Mapping[bytes, bytes], name: str) -> None:
     written = metadata.get(_FORMAT_KEY, b"")
     if written.isdigit() and len(written) < 9 and int(written) > _FORMAT:
         raise NewerFormatError(
-            f"{name} was written by a newer version of this project (layout {int(written)}); it is left alone, "
-            "and a newer version reads it."
+            f"{name} was written by a newer version of this project (layout {int(written)}) and is left alone; "
+            "a newer version reads it."
         )
 
 
@@ -437,7 +438,7 @@ def _record_or_reason(row: Mapping[str, Any]) -> CellRecord | str:
 
 
 def _unfolded_bytes(column: pa.ChunkedArray) -> int:
-    """Bytes of the text in a column that is stored as a dictionary of different texts, each written out."""
+    """Bytes of the text in a column that is stored as a dictionary of texts, if every text is written out."""
     total = 0
     for chunk in column.chunks:
         values = chunk.flatten() if pa.types.is_list(chunk.type) else chunk
@@ -448,7 +449,7 @@ def _unfolded_bytes(column: pa.ChunkedArray) -> int:
 
 
 def rows_as_asked(table: pa.Table, wanted: Mapping[CellSpec, tuple[int, str]]) -> dict[CellSpec, int]:
-    """The rows of a sound file that hold what was asked of them, text by text, so that they may be copied.
+    """The rows of a sound file that hold exactly the requested specs and keys, so that they may be copied.
 
     Args:
         table: with the columns ``key`` and ``spec``.
@@ -466,17 +467,17 @@ def rows_as_asked(table: pa.Table, wanted: Mapping[CellSpec, tuple[int, str]]) -
 def read_records(
     path: Path, wanted: Mapping[int, tuple[str, CellSpec | None]]
 ) -> Iterator[tuple[int, CellRecord | str]]:
-    """The records in some rows of a file, or the reason why a row holds none; many cells at once, as columns.
+    """The records in some rows of a file, or the reason why a row holds none; it reads many cells at once.
 
-    Rows of a sound file were checked in full when they were indexed: of each the key alone is compared. In a file that
-    has changed since, every seal is.
+    Rows of a sound file were checked in full when they were indexed, so only their keys are compared. In a file that
+    has changed since, every seal is checked.
 
     Args:
         path: the file.
-        wanted: by row, the digest of the key that was asked for, and what was asked (None: the record's own spec).
+        wanted: by row, the digest of the requested key, and the requested spec (None: the record's own).
 
     Raises:
-        StoreError: the file is no table of results.
+        StoreError: the file is not a table of results.
         OSError: it cannot be read.
     """
     if is_sound(path):
@@ -497,7 +498,7 @@ def _as_asked(record: CellRecord, digest: str, spec: CellSpec | None) -> CellRec
 
 
 def spec_fault(spec: CellSpec, key: CellKey) -> str | None:
-    """Why the result of a key is no answer to what was asked; None where it is one."""
+    """Why the result of a key does not fit a spec; None if it does."""
     differing = differing_fields(spec, key)
     return f"{differing[0]} differs between what was asked and what is stored" if differing else None
 
@@ -515,7 +516,7 @@ def _sound_records(
 
 
 def row_groups(path: Path, *, columns: Sequence[str]) -> Iterator[tuple[int, int, Callable[[], pa.Table]]]:
-    """For each group of rows of a sound file its first row, the row after its last, and what reads its columns.
+    """For each group of rows of a sound file: its first row, the row after its last, and a reader of its columns.
 
     Raises:
         OSError, pa.ArrowException: the file cannot be read.
@@ -530,17 +531,17 @@ def row_groups(path: Path, *, columns: Sequence[str]) -> Iterator[tuple[int, int
 
 
 class Columns:
-    """Columns of a row group of a sound file, from which cells are cut without copying row by row.
+    """Columns of a row group of a sound file, from which cells are cut without copying.
 
     Attributes:
         n_rows: rows of the group.
         plain: the values of columns without lists, by name.
-        offsets: of a column of lists, (n_rows + 1,) where the values of each row begin.
-        values: of a column of numbers, those of all rows.
+        offsets: of each column of lists, (n_rows + 1,) positions at which the values of each row begin.
+        values: of each column of numbers, the values of all rows.
     """
 
     def __init__(self, table: pa.Table, texts: dict[bytes, tuple[str, ...]] | None = None) -> None:
-        """``texts`` keeps lists of strings that recur, such as the row ids of a test set."""
+        """``texts`` caches repeated lists of strings, such as the row ids of a test set."""
         self._texts = {} if texts is None else texts
         self.n_rows = table.num_rows
         here = set(table.column_names)
@@ -558,7 +559,7 @@ class Columns:
         self._marks = {name: hashlib.sha256("\0".join(self._words[name]).encode()).digest() for name in texts_of}
 
     def record(self, at: int, digest: str, spec: CellSpec | None) -> CellRecord | str:
-        """The record of a row of the group, or the reason why it is not the one that was asked for."""
+        """The record of a row of the group, or the reason why it is not the requested one."""
         key_text = self.plain["key"][at]
         if (found := hashlib.sha256(key_text.encode()).hexdigest()) != digest:
             return f"it holds the key {found[:12]}"
@@ -591,7 +592,7 @@ class Columns:
         return cast("npt.NDArray[Any]", self.values[name][offsets[at] : offsets[at + 1]])
 
     def mark(self, name: str, at: int) -> bytes:
-        """Names the strings of a row of the group: equal marks have equal strings."""
+        """A mark for the strings of a row of the group: equal marks mean equal strings."""
         offsets = self.offsets[name]
         return self._marks[name] + bytes(self._indices[name][offsets[at] : offsets[at + 1]])
 

@@ -1,8 +1,8 @@
-"""The shape of a model as its configuration tells it, and the operations and bytes that follow from it.
+"""The shape of a model from its configuration, and the resulting operations and bytes.
 
 It loads no weights and needs no torch. Counting as in Kaplan et al. 2020 (arXiv 2001.08361, section 2.1): a forward
-pass costs 2 operations for each non-embedding parameter and token; attention over the context and the output layer
-at the positions that are read are added.
+pass costs 2 operations for each non-embedding parameter and token. Attention over the context is added, and the output
+layer at the positions that are read.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _PLAIN_MLP = (
     "starcoder2",
     "mpt",
 )
-"""Architectures whose feed-forward block has two matrices; all others are taken to be gated, with three."""
+"""Architectures whose feed-forward block has two matrices; all others are assumed to be gated, with three."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """What the cost of a forward pass follows from.
+    """The numbers that decide the cost of a forward pass.
 
     Attributes:
-        n_non_embedding: parameters of attention and feed-forward matrices, output layer not counted.
-        n_parameters: all of them.
-        n_layers, hidden_size, n_vocab: of the model; 0 where only the number of parameters is known.
+        n_non_embedding: parameters of attention and feed-forward matrices, without the output layer.
+        n_parameters: all parameters.
+        n_layers, hidden_size, n_vocab: of the model; 0 if only the number of parameters is known.
         attention_size: heads x head dimension. key_value_size: the same for keys and values.
     """
 
@@ -54,7 +54,7 @@ class ModelShape:
 
     @property
     def key_value_bytes(self) -> int:
-        """Numbers (not yet multiplied by their width) that keys and values of one token take."""
+        """Count of the numbers in keys and values of one token."""
         return 2 * self.n_layers * self.key_value_size
 
 
@@ -63,7 +63,7 @@ class WorkCount:
     """Tokens of one cell.
 
     Attributes:
-        n_queries: prompts, the content-free one included.
+        n_queries: prompts, with the content-free one.
         prefix_tokens: tokens of the demonstrations, computed once.
         query_tokens: tokens after the prefix over all queries and labels, each computed once.
         read_positions: positions whose next-token probabilities are read.
@@ -76,12 +76,12 @@ class WorkCount:
 
     @property
     def unique_tokens(self) -> float:
-        """Tokens that really pass through the model."""
+        """Tokens that go through the model."""
         return self.prefix_tokens + self.query_tokens
 
     @property
     def mean_prompt_tokens(self) -> float:
-        """Tokens of one whole prompt, as if it stood alone."""
+        """Tokens of one whole prompt by itself."""
         return self.prefix_tokens + self.query_tokens / max(self.n_queries, 1)
 
 
@@ -101,7 +101,7 @@ def shape_of_config(config: Mapping[str, Any]) -> ModelShape:
     n_layers = _first(config, "num_hidden_layers", "n_layer", "n_layers", "num_layers")
     n_vocab = _first(config, "vocab_size")
     if not (width and n_layers and n_vocab):
-        raise CheckpointError("The checkpoint's config.json tells no hidden_size, num_hidden_layers or vocab_size.")
+        raise CheckpointError("The checkpoint's config.json lacks hidden_size, num_hidden_layers or vocab_size.")
     n_heads = _first(config, "num_attention_heads", "n_head", "n_heads") or 1
     head_size = _first(config, "head_dim") or width // n_heads
     attention_size = n_heads * head_size
@@ -122,7 +122,7 @@ def _first(config: Mapping[str, Any], *names: str) -> int:
 
 
 def work_flops(shape: ModelShape, work: WorkCount) -> float:
-    """Floating-point operations of a cell whose demonstrations are computed once."""
+    """Floating-point operations of a cell, with demonstrations computed once."""
     linear = 2.0 * shape.n_non_embedding * work.unique_tokens
     tail = work.query_tokens / max(work.n_queries, 1)
     attended = work.prefix_tokens**2 / 2 + work.query_tokens * (work.prefix_tokens + tail / 2)
@@ -137,7 +137,7 @@ def prompt_flops(shape: ModelShape, n_tokens: float) -> float:
 
 
 def count_work(requests: Sequence[EncodedRequest]) -> WorkCount:
-    """Tokens that requests of one cell need when their common prefix and shared label beginnings are computed once.
+    """Tokens of the requests of one cell, with the common prefix and shared beginnings of labels computed once.
 
     >>> count_work([EncodedRequest((1, 2, 3), ((4, 5), (4, 6))), EncodedRequest((1, 2, 7, 8), ((4,), (9,)))])
     WorkCount(n_queries=2, prefix_tokens=2, query_tokens=4, read_positions=3)

@@ -1,8 +1,8 @@
-"""Where results live: Parquet files under ``results/``, one folder per model, and an index that finds what was asked.
+"""The store of results: Parquet files under ``results/``, one folder per model, and an index to find them.
 
-It brings records in and out and keeps files and index in step; rows of the index are rows.py's, files segments.py's.
-The files are what counts: the index can be made from them alone (upkeep.py). One damaged file or row never takes the
-others with it: readers pass it over and note it in ``Store.damage``.
+It writes and reads records and keeps files and index consistent; rows.py handles rows of the index, segments.py files.
+The files are what counts: the index can be made from them alone (upkeep.py). A damaged file or row does not affect the
+others: readers leave it out and note it in ``Store.damage``.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ R = TypeVar("R", CellRecord, CellLabels)
 CellStatus = Literal["complete", "missing"]
 
 TOLERANCE_NATS = {"float64": 1e-4, "float32": 1e-3, "bfloat16": 0.5, "float16": 0.5}
-"""By how much two computations of one key may differ (device, batch size) and still be the same result.
+"""Largest difference between two computations of one key (on other devices, with other batch sizes), in nats.
 
 float32 results are promised to 1e-3 nats; half precision keeps 8 to 11 bits of logits around 20.
 """
@@ -78,7 +78,7 @@ _BATCH = 400
 _MOST_JOINED_BYTES = 2**25
 _ROW = "segment/"
 PREDICTED = "predicted"
-"""The folder of predicted labels that were derived from files of results; it may be deleted at any time."""
+"""The folder of labels derived from files of results; it may be deleted at any time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,8 @@ class CellSummary:
     Attributes:
         spec: what was asked; several specs may share one result.
         cell: the result.
-        is_current: False where scoring or task have changed since, so that readers count the cell as missing.
+        is_current: False if the version of scoring or of the task has changed since; readers then count the cell as
+            missing.
     """
 
     spec: CellSpec
@@ -152,7 +153,7 @@ class CellSummary:
 
     @property
     def date(self) -> str:
-        """When it was computed, as the record's provenance says; "" where it does not."""
+        """When it was computed, from the record's provenance; "" if unknown."""
         return self.cell.date
 
     @property
@@ -163,13 +164,13 @@ class CellSummary:
 
 @dataclass(frozen=True, slots=True)
 class PutReport:
-    """What became of records offered to the store.
+    """The outcome for records that were offered to the store.
 
     Attributes:
-        n_new: stored now.
-        n_kept: were there already with the same numbers; the first stays.
-        differing: by key digest, a sentence on the record that was there with other numbers; the first stays.
-        refused: a sentence on each record that is no result, or not of this place.
+        n_new: records stored now.
+        n_kept: records that were already there with the same numbers; the first stays.
+        differing: by key digest, a sentence on a record that was there with other numbers; the first stays.
+        refused: a sentence on each record that is not a result, or does not fit this store.
     """
 
     n_new: int
@@ -179,7 +180,7 @@ class PutReport:
 
 
 _NOT_LISTED: tuple[int, Mapping[str, tuple[int, int] | None], Sequence[CellSummary]] = (-1, {}, ())
-"""The state of the index, versions of tasks, and the list of summaries that holds under both."""
+"""The state of the index, the versions of tasks, and the list of summaries for both."""
 
 
 class Store:
@@ -187,11 +188,11 @@ class Store:
 
     Attributes:
         path: folder that holds ``results/`` and ``index/``.
-        rows: the index; for upkeep.py, everyone else goes through the methods.
+        rows: the index, for upkeep.py only; all others use the methods.
         reservations: which process computes which cell.
         notes: small texts beside the results.
-        damage: what reading has met that cannot be used, by digest of the result or name of the file or index row,
-            each with its sentence; readers leave it out, and whoever shows results says how much that is.
+        damage: a sentence on everything that could not be read, by digest of the result or name of the file or index
+            row. Readers leave it out; whoever shows results says how much is left out.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -208,13 +209,13 @@ class Store:
 
     @classmethod
     def open(cls, path: Path | None = None) -> Store:
-        """Opens the store in a folder (default: the settings' one), making it where it is not there.
+        """Opens the store in a folder (default: that of the settings), making it if needed.
 
-        On a full or read-only disk it can be read (``trouble`` says why not written). Files that the index does not
-        know are taken in, such as those of a store that was copied without its index.
+        On a full or read-only disk it can only be read (``trouble`` says why). Files that the index does not know, such
+        as those of a store that was copied without its index, are added to the index.
 
         Raises:
-            StoreError: as ``open_cache``, where even reading is impossible.
+            StoreError: as ``open_cache``, if even reading is impossible.
         """
         store = cls(Rows.open((path or store_path()).resolve()))
         if store.trouble is None:
@@ -228,12 +229,12 @@ class Store:
 
     @property
     def trouble(self) -> str | None:
-        """Why the store could not be opened for writing, as a sentence; None where it could."""
+        """A sentence on why the store could not be opened for writing; None if it could."""
         return self.rows.trouble
 
     @property
     def damage_words(self) -> str | None:
-        """How much reading has met that cannot be used, with the first case, as a sentence; None if nothing."""
+        """A sentence on how much could not be read, with the first case; None if all could be read."""
         if not self.damage:
             return None
         n = len(self.damage)
@@ -250,20 +251,20 @@ class Store:
         self.rows.close()
 
     def generation(self) -> int:
-        """A number that grows whenever a result or a resolution is added; readers may cache by it."""
+        """A number that grows whenever a result or a resolution is added; caches may depend on it."""
         with self.rows.worded_errors():
             return self.rows.generation()
 
     def clear_leftovers(self) -> int:
-        """Removes what killed processes have left: reservations and temporary files. Returns how many that were."""
+        """Removes reservations and temporary files of killed processes; returns their number."""
         kept = self.path.glob(f"{PREDICTED}/.*.tmp")
         temporary = (*self.results.glob("*/.*.tmp"), *kept, *self.path.glob("hashes.json.*"))
         return clear_leftovers(temporary) + self.reservations.clear()
 
-    # What there is
+    # Which results there are
 
     def _known(self) -> Catalogue:
-        """All files and where each result lies, as the index says now."""
+        """All files and the place of each result, from the index as it is now."""
         generation = self.rows.generation()
         with self._lock:
             if generation != self._seen:
@@ -273,7 +274,7 @@ class Store:
             return self._catalogue
 
     def _is_behind(self) -> bool:
-        """Whether another process has changed the index since it was read, as when files were joined."""
+        """Whether another process has changed the index since it was read, for example by joining files."""
         return self._seen != self.rows.generation()
 
     def _read_catalogue(self) -> Catalogue:
@@ -297,7 +298,7 @@ class Store:
         return catalogue
 
     def _cells_of(self, file: str) -> tuple[Cell | None, ...]:
-        """The results in a file as its row says, or as the file itself does where the row cannot be read."""
+        """The results in a file, from its row in the index, or from the file if the row cannot be read."""
         if file in self._written:
             return self._written.pop(file)
         try:
@@ -306,9 +307,9 @@ class Store:
             return self._cells_in(file)
 
     def _cells_in(self, file: str) -> tuple[Cell | None, ...]:
-        """The results in a file, each checked in full; of a file that is not this project's there are none.
+        """The results in a file, each checked in full; none if the file is not this project's.
 
-        What is not whole is noted.
+        Damaged ones are noted in ``damage``.
         """
         path = self._path_of(file)
         try:
@@ -330,22 +331,22 @@ class Store:
     def _note_file(self, file: str, why: str) -> None:
         self.damage[file] = (
             f"The file {shown(file)} of results is damaged or not this project's ({why}); `python -m icl_core results "
-            "--verify` lists what is damaged and `--rebuild` keeps what is whole of it."
+            "--verify` lists what is damaged and `--rebuild` keeps its whole results."
         )
 
     def _path_of(self, file: str) -> Path:
         folder, _, name = file.rpartition("/")
         if folder in ("", ".", "..") or "/" in folder or not name.endswith(".parquet"):
-            raise StoreError(f"{shown(file)} is no name of a file of results.")
+            raise StoreError(f"{shown(file)} cannot be the name of a file of results.")
         return self.results / folder / name
 
     # Records in
 
     def put(self, record: CellRecord) -> bool:
-        """Stores a result for good: file first, then index, in one locked step.
+        """Stores a result durably: first the file, then the index, in one locked step.
 
         Returns:
-            True if it was new; False if the same numbers were there (within TOLERANCE_NATS), which then stay.
+            True if it was new; False if the same numbers (within TOLERANCE_NATS) were there, which then stay.
 
         Raises:
             StoreError: the record contradicts itself, other numbers are stored under its key, the disk is full,
@@ -357,10 +358,10 @@ class Store:
         return report.n_new == 1
 
     def put_many(self, records: Iterable[CellRecord]) -> PutReport:
-        """Stores results as ``put`` does, but goes on after one that differs and reports it.
+        """Stores results as ``put`` does, but reports one that differs and goes on.
 
-        Records are written in files of at most a few hundred, each of which is there whole or not at all. A damaged
-        file that holds a result of the same key is set aside; what is whole of it stays.
+        Each file holds at most a few hundred records and is written completely or not at all. If a damaged file holds a
+        result of the same key, it is set aside, and its whole results stay.
         """
 
         def checked() -> Iterator[tuple[Sequence[CellRecord], None]]:
@@ -372,9 +373,9 @@ class Store:
         return self._put_batches(checked(), [])
 
     def put_rows(self, groups: Iterable[tuple[Sequence[CellRecord], pa.Table]]) -> PutReport:
-        """Stores checked results of which the rows are here too, as ``put_many`` does; the rows are copied as they are.
+        """Stores checked results that come with their rows, as ``put_many`` does; the rows are copied as they are.
 
-        Small files that this makes, and those that a killed process has left of the same, are joined at the end.
+        At the end, small files that this made, or that a killed process had made in the same way, are joined.
 
         Args:
             groups: some records, and their rows in the same order in the columns of ``segments.SCHEMA``.
@@ -388,7 +389,7 @@ class Store:
     def _put_batches(
         self, batches: Iterable[tuple[Sequence[CellRecord], pa.Table | None]], files: list[str]
     ) -> PutReport:
-        """Stores each batch in one locked step, and adds the names of the files that it makes to ``files``."""
+        """Stores each batch in one locked step, and adds the names of new files to ``files``."""
         n_new, n_kept, differing = 0, 0, {}
         for batch, rows in batches:
             outcomes, made = self._write(functools.partial(self._put_batch, batch, rows))
@@ -404,14 +405,14 @@ class Store:
         try:
             return self.rows.write(action)
         except BaseException:
-            self._seen, self._listed = -1, _NOT_LISTED  # what was read inside is undone
+            self._seen, self._listed = -1, _NOT_LISTED  # what was read inside the write is dropped
             self._written.clear()
             raise
 
     def _put_batch(self, batch: Sequence[CellRecord], rows: pa.Table | None) -> tuple[list[str], list[str]]:
-        """What became of each record, and the files that were made; inside a write.
+        """The outcome of each record, and the new files; inside a write.
 
-        A record became "new", "kept" or a sentence on how the stored one differs.
+        An outcome is "new", "kept" or a sentence on how the stored record differs.
         """
         there = self._stored_records(batch)
         versions_of = functools.cache(current_versions)
@@ -429,7 +430,7 @@ class Store:
         return outcomes, [self._write_batch(model, batch, mine=mine, rows=rows) for model, mine in by_model.items()]
 
     def _write_batch(self, model: str, batch: Sequence[CellRecord], *, mine: list[int], rows: pa.Table | None) -> str:
-        """Writes some records of a batch as a file of their model and indexes it; gives its name; inside a write."""
+        """Writes some records of a batch into a file of their model, indexes it and gives its name; inside a write."""
         records = [batch[at] for at in mine]
         table = table_of(records) if rows is None else rows.take(pa.array(mine)).combine_chunks()
         path = write_segment(self.results / folder_of(model), table)
@@ -449,9 +450,9 @@ class Store:
     def _keep_answer(
         self, record: CellRecord, answers: dict[CellSpec, Resolution], versions_of: Versions, *, is_new: bool
     ) -> None:
-        """Lets a spec lead where it led, if that is a current result; else to this record. Inside a write.
+        """Keeps the resolution of a spec if it is a current result; else resolves it to this record. Inside a write.
 
-        Nothing need be said of a spec where only one result of these versions was computed for it.
+        A spec needs no resolution if only one result of these versions was computed for it.
         """
         catalogue, spec, key = self._known(), record.spec, record.key
         versions = key.scoring_version, key.task_version
@@ -474,7 +475,7 @@ class Store:
         self._written[file] = tuple(cells)
 
     def set_aside(self, file: str) -> None:
-        """Keeps a damaged file in ``damaged/`` and what is whole of it in a new one, which may have its name.
+        """Moves a damaged file to ``damaged/`` and its whole results to a new file, which may have the same name.
 
         Inside a write.
         """
@@ -497,13 +498,13 @@ class Store:
             path.unlink()
 
     def adopt(self, source: Path) -> int | None:
-        """Takes in a file of results as it is: its bytes are copied and indexed, its rows are not checked one by one.
+        """Adds a file of results as it is: copies its bytes and indexes it, without checking each row.
 
-        For files that are known to be this project's own; others go through ``put_many``.
+        Only for files that are known to be this project's own; use ``put_many`` for others.
 
         Returns:
-            The number of its results; None if it cannot be taken as it is, because there are results beside which
-            they would stand in one curve.
+            The number of its results; None if it cannot be added as it is, because the store has results that would
+            share a curve with them.
         """
         table = read_table(source, columns=CELL_COLUMNS)
         cells = cells_of_table(table)
@@ -520,12 +521,12 @@ class Store:
 
         return self._write(write)
 
-    # Files and index in step
+    # Keeping files and index consistent
 
     def reconcile(self) -> None:
-        """Takes in files that the index does not know, and drops its rows of files that are gone.
+        """Indexes files that the index does not know, and drops its rows for files that do not exist any more.
 
-        A killed process leaves such files: one that it had just written, or those that it had just joined.
+        A killed process leaves such files: one that it had just written, or files that it had just joined.
         """
 
         def strangers() -> tuple[set[str], set[str]]:
@@ -555,7 +556,7 @@ class Store:
             return 0.0
 
     def _take_in(self, file: str) -> None:
-        """Indexes what is whole of a file; one whose results are all in other files is removed."""
+        """Indexes the whole results of a file; if other files have them all, the file is removed."""
         cells = self._cells_in(file)
         if cells and file not in self.damage and self._is_repeated(file, [cell for cell in cells if cell]):
             self._path_of(file).unlink(missing_ok=True)
@@ -575,9 +576,9 @@ class Store:
         return cast("list[str]", read_table(self._path_of(file), columns=["sha256"])["sha256"].to_pylist())
 
     def join(self, checkpoint: CheckpointRef) -> int:
-        """Joins the files that hold results of one checkpoint alone into one; their rows stay bit by bit, each once.
+        """Joins the files that hold results of only one checkpoint into one, with each row once and unchanged.
 
-        The old files go after the index has the new one. Returns how many files were joined.
+        The old files are removed after the index has the new one. Returns the number of joined files.
         """
 
         def mine() -> list[str]:
@@ -587,7 +588,7 @@ class Store:
         return self._join(mine)
 
     def _join_small(self, folder: str, new: Sequence[str]) -> None:
-        """Joins files that were just made in a folder, and small ones of several checkpoints, into few large ones."""
+        """Joins new files of a folder, and small files of several checkpoints, into a few large ones."""
 
         def is_small(file: str, cells: Sequence[Cell | None]) -> bool:
             is_mixed = len(cells) < _BATCH and len({cell.spec.checkpoint for cell in cells if cell}) > 1
@@ -605,7 +606,7 @@ class Store:
             self._join(lambda part=part: [file for file in part if file in self._known().files])  # type: ignore[misc]
 
     def _join(self, choose: Callable[[], list[str]]) -> int:
-        """Joins those files of one folder that ``choose`` names and of which every row is whole; how many that were."""
+        """Joins the files of a folder that ``choose`` names and whose rows are all whole; returns their number."""
 
         def mine() -> list[str]:
             files = self._known().files
@@ -622,7 +623,7 @@ class Store:
             joined = pa.concat_tables(tables).take(pa.array(order)).combine_chunks()
             path = write_segment(self._path_of(files[0]).parent, joined)
             if not read_table(path).equals(joined):
-                raise StoreError(f"{path.name} does not read back as it was written; the files before it stay.")
+                raise StoreError(f"{path.name} does not read back as it was written; the old files stay.")
             for file in files:
                 self.rows.delete(f"{_ROW}{file}")
             self._index(f"{path.parent.name}/{path.name}", [cells[at] for at in order])
@@ -643,7 +644,7 @@ class Store:
         """The result of a key, None if there is none.
 
         Raises:
-            StoreError: what is stored is damaged or belongs to another key.
+            StoreError: the stored result is damaged or belongs to another key.
         """
         with self.rows.worded_errors():
             found = self._read({key.digest: None}, read_records)
@@ -652,7 +653,7 @@ class Store:
         return found.get(key.digest)
 
     def has(self, key: CellKey) -> bool:
-        """Whether a whole result is stored under a key; one that is damaged is not."""
+        """Whether a whole result is stored under a key; a damaged one does not count."""
         with self.rows.worded_errors():
             place = self._known().places.get(key.digest)
             if place is None:
@@ -665,10 +666,10 @@ class Store:
             return key.digest in self._read({key.digest: None}, read_records)
 
     def find(self, spec: CellSpec) -> CellRecord | None:
-        """The current result of a spec, carrying that spec; None if missing, unresolved or outdated.
+        """The current result of a spec, with that spec; None if missing, unresolved or outdated.
 
         Raises:
-            StoreError: what is stored is damaged.
+            StoreError: the stored result is damaged.
         """
         found = self.find_many([spec]).get(spec)
         if found is None and (digest := self._current_digests([spec])[spec]) in self.damage:
@@ -676,18 +677,18 @@ class Store:
         return found
 
     def find_many(self, specs: Iterable[CellSpec]) -> dict[CellSpec, CellRecord]:
-        """The current results of those specs that have one; what is damaged is left out and noted in ``damage``.
+        """The current results of the specs that have one; damaged ones are left out and noted in ``damage``.
 
-        Each file is read once, row group by row group, whatever the number of cells in it.
+        Each file is read once, row group by row group, for any number of cells.
         """
         return self._find(specs, read_records)
 
     def find_labels(
         self, specs: Iterable[CellSpec], *, normalisation: Normalisation = "sum"
     ) -> dict[CellSpec, CellLabels]:
-        """What the current results of those specs predict, without their scores; otherwise as ``find_many``.
+        """The labels that the current results of the specs predict, without scores; otherwise as ``find_many``.
 
-        What was derived of a file is kept in ``predicted/`` and read from there.
+        Labels derived from a file are kept in ``predicted/`` and read from there.
         """
         return self._find(
             specs, functools.partial(read_labels, normalisation=normalisation, kept_in=self.path / PREDICTED)
@@ -714,7 +715,7 @@ class Store:
         wanted: Mapping[str, S],
         read: Callable[[Path, Mapping[int, tuple[str, S]]], Iterator[tuple[int, R | str]]],
     ) -> dict[str, R]:
-        """The stored results of some digests, with what was asked of each; notes in ``damage`` what is not whole."""
+        """The stored results of some digests, with the requested specs; damaged ones are noted in ``damage``."""
         for digest in wanted:
             self.damage.pop(digest, None)
         found, lost = self._read_places(wanted, self._known(), read)
@@ -758,14 +759,14 @@ class Store:
         with self.rows.worded_errors():
             return len(self._known().places)
 
-    # From what is asked to what is stored
+    # From specs to results
 
     def resolve(self, spec: CellSpec, key: CellKey) -> None:
-        """Notes which result answers a spec now that its names are resolved; the last resolution wins."""
+        """Records the result of a spec, once its names are resolved; the last resolution counts."""
         self.resolve_many({spec: key})
 
     def resolve_many(self, keys: Mapping[CellSpec, CellKey]) -> None:
-        """Does what ``resolve`` does for several specs in one locked step."""
+        """``resolve`` for several specs in one locked step."""
         said = [Resolution(spec, key.digest, (key.scoring_version, key.task_version)) for spec, key in keys.items()]
 
         def news() -> list[Resolution]:
@@ -786,7 +787,7 @@ class Store:
         self.rows.bump()
 
     def rows_of(self, specs: Iterable[CellSpec]) -> dict[Path, dict[CellSpec, tuple[int, str]]]:
-        """Where the current results of specs stand: by file and spec, the row and the name of the result."""
+        """The places of the current results of specs: by file and spec, the row and the name of the result."""
         with self.rows.worded_errors():
             digests, places = self._current_digests(specs), self._known().places
         found: dict[Path, dict[CellSpec, tuple[int, str]]] = {}
@@ -797,7 +798,7 @@ class Store:
         return found
 
     def status(self, specs: Iterable[CellSpec]) -> dict[CellSpec, CellStatus]:
-        """Which specs have a current result, without reading the results; one that reading found damaged is missing."""
+        """Which specs have a current result, without reading them; a result already found damaged counts as missing."""
         with self.rows.worded_errors():
             found, places = self._current_digests(specs), self._known().places
         return {
@@ -806,7 +807,7 @@ class Store:
         }
 
     def _current_digests(self, specs: Iterable[CellSpec]) -> dict[CellSpec, str | None]:
-        """The result of the present versions to which each spec leads, which may not be stored yet."""
+        """The result of the current versions for each spec; it may not be stored yet."""
         catalogue, versions_of = self._known(), functools.cache(current_versions)
         found: dict[CellSpec, str | None] = {}
         for spec in specs:
@@ -820,7 +821,7 @@ class Store:
         Rows of the index that cannot be read are left out and noted in ``damage``.
         """
         with self._listing, self.rows.worded_errors():
-            generation = self.rows.generation()  # asked first: the list may be newer than it says, never older
+            generation = self.rows.generation()  # asked first: the list may be newer than this number, but never older
             catalogue, versions_of = self._known(), functools.cache(current_versions)
             listed_at, versions, listed = self._listed
             if listed_at != generation or any(versions_of(task) != known for task, known in versions.items()):
@@ -841,7 +842,7 @@ class Store:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Looks for no garbage meanwhile: among many small objects that all stay, each look takes longer and finds none."""
+    """Runs its block without garbage collection, which gets slow among many small objects and would find nothing."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -858,7 +859,7 @@ def _place_in_list(row: CellSummary) -> tuple[object, ...]:
 
 
 def files_of(path: Path) -> list[str]:
-    """The files of results in the folder of a store, as folder and name; whole ones, whoever wrote them."""
+    """The files of results in the folder of a store, as folder and name; temporary files are left out."""
     return sorted(f"{file.parent.name}/{file.name}" for file in (path / "results").glob("*/[!._]*.parquet"))
 
 
@@ -870,7 +871,7 @@ def _whole_records(path: Path) -> list[CellRecord]:
 
 
 def _difference(stored: CellRecord, offered: CellRecord) -> str | None:
-    """A sentence on how the numbers of two records of one key differ, None if they are the same result."""
+    """A sentence on how the numbers of two records of one key differ; None if they are the same result."""
     name = offered.key.digest[:12]
     for part in ("row_ids", "choices", "demonstration_ids", "demonstration_labels", "context_cut"):
         if getattr(stored, part) != getattr(offered, part):

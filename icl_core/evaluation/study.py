@@ -1,4 +1,4 @@
-"""What is asked for: checkpoints x tasks x label settings x seeds x splits with options, checked in one place.
+"""Studies: checkpoints x tasks x label settings x seeds x splits with options, checked in one place.
 
 It resolves nothing (no weights, no rows) and runs nothing; run.py does. The defaults are those of arXiv 2406.14022,
 section 3: 16 demonstrations, five seeds, up to 1000 test rows.
@@ -60,7 +60,7 @@ __all__ = [
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3")
 N_DEV_EXAMPLES = 300
-"""Rows of the development split, which choose checkpoints and fusion weights."""
+"""Rows of the development split, on which checkpoints and fusion weights are chosen."""
 MAX_SHOTS = 128
 MAX_TEST_EXAMPLES = 10_000
 MAX_SEED = 2**32 - 1
@@ -73,12 +73,12 @@ class Study:
     """A grid of cells that share their options.
 
     Attributes:
-        checkpoints: models at steps, in the order they are run.
+        checkpoints: models at steps, in the order of the run.
         tasks: names in the task registry, or ``file:`` and an absolute path.
         label_settings: how demonstration labels are made.
         demo_seeds: each 0 to MAX_SEED.
         n_shots: number of demonstrations, 1 to MAX_SHOTS.
-        n_test: most rows of the test split, 1 to MAX_TEST_EXAMPLES; the development split has N_DEV_EXAMPLES.
+        n_test: rows of the test split, at most; 1 to MAX_TEST_EXAMPLES. The development split has N_DEV_EXAMPLES.
         splits: ``test`` for results, ``dev`` for choosing.
         template, label_word_set, alphabet, sampling: options of the prompt.
         dtype: of weights and arithmetic, one of DTYPES.
@@ -103,10 +103,10 @@ class Study:
 
 
 def study_cells(study: Study) -> tuple[CellSpec, ...]:
-    """The cells of a study in run order: all of one checkpoint, then the next; settings of one prompt together.
+    """The cells of a study in the order of the run: checkpoint by checkpoint, the settings of one prompt together.
 
-    The alphabet is the default one outside the abstract setting, where it plays no part, so that studies which
-    differ in it alone share those cells.
+    Only the abstract setting uses the alphabet. Cells of other settings have the default one, so that studies that
+    differ only in the alphabet share them.
     """
     options = shared_options(study)
     return tuple(
@@ -129,12 +129,12 @@ def study_cells(study: Study) -> tuple[CellSpec, ...]:
 
 
 def shared_options(asked: Study | CellSpec) -> dict[str, Any]:
-    """What the cells of a study share, by name; the alphabet is one of abstract cells alone."""
+    """The options that the cells of a study share, by name; only abstract cells have the alphabet."""
     return {name: getattr(asked, name) for name in (*SHARED_OPTIONS, "data_dir")}
 
 
 def n_cells(study: Study) -> int:
-    """How many cells ``study_cells`` gives, without making them."""
+    """The number of cells that ``study_cells`` gives, without making them."""
     parts = (study.checkpoints, study.tasks, study.splits, study.demo_seeds, study.label_settings)
     return math.prod(map(len, parts))
 
@@ -145,7 +145,7 @@ def study_to_json(study: Study) -> str:
 
 
 def study_from_json(text: str, *, name: str = "This") -> Study:
-    """The study in a JSON text; values are of the right kind, but checked by ``validate_study`` only.
+    """The study in a JSON text; types are checked here, values by ``validate_study``.
 
     Args:
         text: canonical or not.
@@ -161,7 +161,7 @@ def study_from_json(text: str, *, name: str = "This") -> Study:
 
 
 def most_alike(specs: Sequence[CellSpec]) -> list[CellSpec]:
-    """The cells under the most frequent options, of equally frequent ones those with most rows; [] of none."""
+    """The cells with the most frequent options; among equally frequent ones, those with most rows; [] for no cells."""
     options = operator.attrgetter("n_examples", *SHARED_OPTIONS, "data_dir")
     counted = Counter(map(options, specs))
     usual = max(counted, key=lambda each: (counted[each], each[0], repr(each)), default=None)
@@ -174,17 +174,17 @@ def study_digest(study: Study) -> str:
 
 
 def validate_study(study: Study) -> None:
-    """Checks every value of a study: the one gate before anything is run.
+    """Checks every value of a study, before anything is run.
 
-    Whether weights and rows exist is found out when they are loaded.
+    Whether weights and rows exist is checked when they are loaded.
 
     Raises:
         UnknownNameError: a family, model, task, template, label-word set or option is not known.
-        StudyError: a list is empty, too long or repeats, a number is out of bounds, a folder does not exist, or a
-            task has more labels than the alphabet symbols.
-        DataError: no task can be used, since all are files of one's own that cannot be read; where others can, the run
-            tells which could not.
-        AmbiguousLabelsError: a file's labels may be one, and the task's name does not say.
+        StudyError: a list is empty, too long or has repetitions, a number is out of bounds, a folder does not exist, or
+            a task has more labels than the alphabet has symbols.
+        DataError: all tasks are local files that cannot be read. If others can be used, the run reports the unreadable
+            ones.
+        AmbiguousLabelsError: a file's labels may be the same, and the task's name does not say which is meant.
     """
     check_values(study)
     for checkpoint in study.checkpoints:
@@ -193,11 +193,12 @@ def validate_study(study: Study) -> None:
 
 
 def check_values(study: Study) -> None:
-    """Checks lists, numbers and options by themselves, whatever the checkpoints and tasks are.
+    """Checks lists, numbers and options, but not checkpoints and tasks.
 
     Raises:
         UnknownNameError: an option is not known.
-        StudyError: a list is empty, too long or repeats, a number is out of bounds, or the data directory is none.
+        StudyError: a list is empty, too long or has repetitions, a number is out of bounds, or the data directory does
+            not exist.
     """
     _check_list("checkpoints", study.checkpoints, MAX_CHECKPOINTS)
     _check_list("tasks", study.tasks)
@@ -251,16 +252,16 @@ def _check_folder(what: str, path: str) -> None:
 
 
 def _check_checkpoint(ref: CheckpointRef) -> None:
-    """Family, model and source are known and fit together; a local path exists."""
+    """Checks that family, model and source are known and fit together, and that a local path exists."""
     family = get_family(ref.family)
     _check_choice("checkpoint source", ref.source, typing.get_args(CheckpointSource))
     if family.name == "lab":
         raise StudyError(
-            f"{ref.model} is a run of the lab and reads vectors, not text, so nothing new can be asked of it; training "
-            "it stored its results, which all other pages show."
+            f"{ref.model} is a run of the lab and reads vectors, not text, so it cannot be evaluated on other tasks; "
+            "its results were stored when it was trained, and all other pages show them."
         )
     if not (ref.model and ref.revision and ref.location):
-        raise StudyError(f"A checkpoint of {ref.model or ref.family} lacks its model, revision or location.")
+        raise StudyError(f"A checkpoint of {ref.model or ref.family} has no model, revision or location.")
     for what, text in (("model", ref.model), ("checkpoint", ref.revision), ("place", ref.location)):
         _check_text(f"The {what}", text)
     if ref.step is not None:
@@ -278,7 +279,7 @@ def _check_checkpoint(ref: CheckpointRef) -> None:
 
 
 def _check_tasks(study: Study) -> None:
-    """Every task is known and fits; one unusable file does not take the other tasks with it."""
+    """Checks that every task is known and fits; an unusable file does not affect the other tasks."""
     refused: list[DataError] = []
     for name in study.tasks:
         try:
@@ -292,11 +293,11 @@ def _check_tasks(study: Study) -> None:
 
 
 def _check_task(study: Study, name: str) -> None:
-    """The task has a name that can be kept, the study's template and words, and symbols for its labels."""
+    """Checks a task's name, that it has the study's template and label words, and that the symbols suffice."""
     _check_text("The task", name)
     task = get_task(name)
     if task.name != name:
-        raise StudyError(f"The task {name!r} has to be named {task.name!r}, so that its results are found again.")
+        raise StudyError(f"The task {name!r} must be named {task.name!r}, so that its results can be found again.")
     words = task.words(study.label_word_set, template=study.template)
     if "abstract" in study.label_settings:
         abstract_symbols(name, n_labels=len(words), alphabet=study.alphabet, demo_seed=study.demo_seeds[0])

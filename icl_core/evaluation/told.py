@@ -1,7 +1,7 @@
-"""What a reader is told about the rows, texts and files behind results, and whether those files have changed since.
+"""Sentences for readers about the rows, texts and files behind results, and whether files have changed since.
 
-Each kind of sentence is written by one function, for the command line and the pages alike. It computes no result and
-needs no torch. A result belongs to its key: files of one's own are compared with the key's hashes, not with times.
+One function writes each kind of sentence, for both the command line and the pages. It computes no result and needs no
+torch. A result belongs to its key: local files are compared with the hashes in the key, and not by time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _OWN_SOURCES = ("folder", "gguf", "fused")
 
 
 class CellFacts(NamedTuple):
-    """A result without its numbers: what it was computed from; ``n_rows`` are those evaluated."""
+    """A result without its numbers; ``n_rows`` counts the evaluated rows."""
 
     spec: CellSpec
     key: CellKey
@@ -48,7 +48,7 @@ class CellFacts(NamedTuple):
 
 
 def facts_of(result: CellRecord | CellLabels) -> CellFacts:
-    """What a result tells beside its numbers."""
+    """The facts of a result, besides its numbers."""
     return CellFacts(result.spec, result.key, len(result.row_ids), result.context_cut, result.n_shortened)
 
 
@@ -56,14 +56,14 @@ def facts_of(result: CellRecord | CellLabels) -> CellFacts:
 
 
 def row_sentences(data: TaskData, *, n_asked: int | None = None) -> tuple[str, ...]:
-    """What became of a task's rows: those left out by reason, those that repeat a text, and how the file was read.
+    """How a task's rows are used: rows left out by reason, rows that repeat a text, and how the file was read.
 
     Args:
         data: the task's rows.
         n_asked: test rows that the study asks for.
 
     Returns:
-        Sentences; none where every row is used once and there are enough.
+        Sentences; none if every row is used, no text repeats and there are enough rows.
     """
     name = shown_task(data.task.name)
     reasons: dict[str, int] = {}
@@ -93,7 +93,7 @@ def row_sentences(data: TaskData, *, n_asked: int | None = None) -> tuple[str, .
 
 
 def cut_sentences(cells: Iterable[CellFacts]) -> tuple[str, ...]:
-    """One sentence for each model and task with texts that were cut: how many, and to how many tokens."""
+    """One sentence for each model and task with cut texts: how many, and to how many tokens."""
     groups: dict[tuple[str, str], list[CellFacts]] = {}
     for cell in cells:
         groups.setdefault((cell.spec.checkpoint.model, cell.spec.task), []).append(cell)
@@ -115,11 +115,11 @@ def _range(numbers: Sequence[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-# Files of one's own
+# Local files
 
 
 class FilesNow:
-    """What files of one's own hold now, each read once."""
+    """The present content of local files, each read once."""
 
     def __init__(self, hash_cache: Path) -> None:
         self._hash_cache = hash_cache
@@ -127,7 +127,7 @@ class FilesNow:
         self._identities: dict[CheckpointRef, CheckpointIdentity | None] = {}
 
     def task(self, name: str) -> TaskData | None:
-        """The rows of a file of one's own; None for other tasks, and where the file cannot be used now."""
+        """The rows of a local file; None for other tasks, or if the file cannot be used now."""
         if name not in self._tasks:
             try:
                 self._tasks[name] = load_task_data(get_task(name)) if name.startswith(FILE_PREFIX) else None
@@ -136,7 +136,7 @@ class FilesNow:
         return self._tasks[name]
 
     def identity(self, ref: CheckpointRef) -> CheckpointIdentity | None:
-        """What a local checkpoint is; None for other sources, and where it cannot be used now."""
+        """The identity of a local checkpoint; None for other sources, or if it cannot be used now."""
         if ref not in self._identities:
             try:
                 is_own = ref.source in _OWN_SOURCES
@@ -147,7 +147,7 @@ class FilesNow:
         return self._identities[ref]
 
     def key(self, cell: CellFacts) -> CellKey:
-        """The key that the cell would have now; what is no file of one's own is as it was."""
+        """The key that the cell would have now; only local files can have changed."""
         return self._with_rows(cell.spec, self._with_weights(cell.spec.checkpoint, cell.key))
 
     def _with_rows(self, spec: CellSpec, key: CellKey) -> CellKey:
@@ -173,25 +173,25 @@ class FilesNow:
         )
 
     def rows_changed(self, cell: CellFacts) -> bool:
-        """Whether the rows of a cell are others now."""
+        """Whether the rows of a cell have changed."""
         return self._with_rows(cell.spec, cell.key) != cell.key
 
     def weights_changed(self, cell: CellFacts) -> bool:
-        """Whether the checkpoint of a cell is another now."""
+        """Whether the checkpoint of a cell has changed."""
         if self.identity(cell.spec.checkpoint) is None:
             return False
         return self._with_weights(cell.spec.checkpoint, cell.key) != cell.key
 
 
 def current_status(store: Store, specs: Iterable[CellSpec]) -> dict[CellSpec, CellStatus]:
-    """Which cells have a result on their files as they are now; a result on a file that is gone stays one."""
+    """Which cells have a result for their files as they are now; a result for a file that is gone still counts."""
     status, files = store.status(specs), FilesNow(store.path / "hashes.json")
     own = [
         spec
         for spec, state in status.items()
         if state == "complete" and (spec.task.startswith(FILE_PREFIX) or spec.checkpoint.source in _OWN_SOURCES)
     ]
-    for spec, labels in store.find_labels(own).items() if own else ():  # a damaged one is told by whoever reads it
+    for spec, labels in store.find_labels(own).items() if own else ():  # whoever reads a damaged one reports it
         key = files.key(facts_of(labels))
         if key is not None and key != labels.key and not store.has(key):
             status[spec] = "missing"
@@ -199,7 +199,7 @@ def current_status(store: Store, specs: Iterable[CellSpec]) -> dict[CellSpec, Ce
 
 
 def files_state(checkpoints: Iterable[CheckpointRef], tasks: Iterable[str]) -> str:
-    """A text that differs whenever a file of one's own has changed, from sizes and times alone: for caches of pages."""
+    """A text that changes with sizes and times of local files, for caches of pages."""
     paths: list[Path] = []
     for name in tasks:
         if name.startswith(FILE_PREFIX):
@@ -232,11 +232,11 @@ def _stamp(path: Path) -> str:
 
 
 def result_sentences(cells: Iterable[CellFacts], *, hash_cache: Path) -> tuple[str, ...]:
-    """What a reader of results should know of their rows, texts and files.
+    """Sentences that a reader of results should see about rows, texts and files.
 
     Args:
         cells: the results that are shown.
-        hash_cache: as of ``identify_checkpoint``.
+        hash_cache: as in ``identify_checkpoint``.
     """
     cells, files = list(cells), FilesNow(hash_cache)
     by_task: dict[str, list[CellFacts]] = {}
@@ -253,7 +253,7 @@ def result_sentences(cells: Iterable[CellFacts], *, hash_cache: Path) -> tuple[s
         by_model.setdefault(ref.model, []).append(ref.weight_file or ref.revision)
     said += [
         f"The files of {model} ({', '.join(names[:3])}{' and others' if len(names) > 3 else ''}) have changed since: "
-        "these results are of them as they were; evaluate again for results of them as they are."
+        "these results are for the old files; evaluate again for results on the present ones."
         for model, names in by_model.items()
     ]
     return (*said, *cut_sentences(cells))
@@ -262,10 +262,10 @@ def result_sentences(cells: Iterable[CellFacts], *, hash_cache: Path) -> tuple[s
 def _file_sentences(task: str, group: Sequence[CellFacts], files: FilesNow) -> Sequence[str]:
     data, name = files.task(task), shown_task(task)
     if data is None:
-        return (f"{name} is not there any more or cannot be read: these results are on it as it was.",)
+        return (f"{name} does not exist any more or cannot be read; these results are for its earlier content.",)
     if any(files.rows_changed(cell) for cell in group):
         return (
-            f"{name} has changed since: these results are on it as it was; evaluate again for results on it as it is.",
+            f"{name} has changed since; these results are for its earlier content. Evaluate again for the present one.",
         )
     return row_sentences(data, n_asked=_n_asked(group))
 
@@ -275,10 +275,10 @@ def _n_asked(group: Sequence[CellFacts]) -> int | None:
 
 
 def _short_sentences(by_task: Mapping[str, Sequence[CellFacts]]) -> list[str]:
-    """The tasks with fewer test rows than were asked, from the results alone."""
+    """Sentences on tasks with fewer test rows than the study asked, from results alone."""
     short: dict[int, list[str]] = {}
     for task, group in by_task.items():
         asked, n_rows = _n_asked(group), max((c.n_rows for c in group if c.spec.split == "test"), default=0)
         if asked is not None and n_rows < asked:
             short.setdefault(asked, []).append(f"{shown_task(task)} {n_rows:,}")
-    return [f"Fewer test rows than the {asked:,} asked: {', '.join(names)}." for asked, names in short.items()]
+    return [f"Fewer test rows than the {asked:,} asked for: {', '.join(names)}." for asked, names in short.items()]

@@ -1,7 +1,7 @@
-"""Upkeep of a store: find what is damaged, rebuild the index from the files of results, make a backup.
+"""Upkeep of a store: finds damage, rebuilds the index from the files of results, makes a backup.
 
-It deletes no result: what is damaged is moved aside and stays, results and index alike. An index is set aside only if
-it is damaged or not this project's, never because the disk is full or another process holds it. Nothing runs by itself.
+It deletes no result: damaged files are moved aside, and so is a damaged index. An index is set aside only if it is
+damaged or not this project's, but never because the disk is full or another process holds it. Nothing runs by itself.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ __all__ = ["StoreReport", "backup_store", "rebuild_store", "verify_store"]
 
 @dataclass(frozen=True, slots=True)
 class StoreReport:
-    """State of a store, file by file.
+    """The state of a store, file by file.
 
     Attributes:
         n_cells: cells with a whole result.
-        damaged: (file or row of a file, reason) of what is not whole.
-        unindexed: files that the index does not know, though their results are whole.
-        fileless: files that the index knows and that are not there.
-        faults: what is wrong with the index as a whole: damaged, or not only this project's.
+        damaged: (file or row of a file, reason) for each damaged one.
+        unindexed: files with whole results that the index does not know.
+        fileless: files in the index that do not exist.
+        faults: sentences on an index that is damaged, or holds rows of another program.
         newer: files that a later version of the project wrote; they are left alone.
     """
 
@@ -55,10 +55,10 @@ class StoreReport:
 
 
 def verify_store(path: Path | None = None) -> StoreReport:
-    """Reads every row of every file, seals included, and changes nothing; the dry run of ``rebuild_store``.
+    """Reads every row of every file, checks all seals, and changes nothing; the dry run of ``rebuild_store``.
 
     Raises:
-        StoreError: the index cannot be looked at now (locked, forbidden); that says nothing about its health.
+        StoreError: the index cannot be read now (locked, forbidden), which says nothing about its health.
     """
     path = (path or store_path()).resolve()
     faults = _index_faults(path / "index")
@@ -89,7 +89,7 @@ def _known_files(path: Path) -> set[str]:
 
 
 def _rows_in(path: Path) -> tuple[set[str], list[tuple[str, str]]]:
-    """The digests of the whole results in a file, and (row, reason) of what is not whole."""
+    """The digests of the whole results in a file, and (row, reason) for each damaged one."""
     whole, lost = set(), []
     try:
         for row, record in checked_rows(path):
@@ -119,18 +119,18 @@ def _index_faults(folder: Path) -> tuple[str, ...]:
 
 
 def rebuild_store(path: Path | None = None) -> StoreReport:
-    """Makes files and index agree; runs may go on meanwhile.
+    """Makes files and index agree; runs may continue meanwhile.
 
-    A damaged file is moved to ``damaged/``, and what is whole of it is written into a new one. Files that the index
-    does not know are taken in, and its rows of files that are gone are dropped. An index that is damaged or not only
-    this project's is renamed and made anew from the files alone.
+    A damaged file is moved to ``damaged/``, and its whole results are written into a new file. Files that the index
+    does not know are indexed, and its rows for missing files are dropped. An index that is damaged, or holds rows of
+    another program, is renamed and made anew from the files alone.
 
     Returns:
         What was found before the repair.
 
     Raises:
         StoreError: the index cannot be read or written now (full disk, locked), or other processes have a damaged index
-            open; nothing is set aside then.
+            open. Nothing is set aside then.
     """
     path = (path or store_path()).resolve()
     found = verify_store(path)
@@ -146,12 +146,12 @@ def rebuild_store(path: Path | None = None) -> StoreReport:
 
 
 def backup_store(target: Path, path: Path | None = None) -> int:
-    """Copies all files of results and the index into a folder that is then a store itself.
+    """Copies all files of results and the index into a folder, which is then a store.
 
-    Repeating it adds what is new. Returns the number of cells in the copy.
+    Repeating it adds new results. Returns the number of cells in the copy.
 
     Raises:
-        StoreError: the target lies in the store or cannot be written.
+        StoreError: the target is inside the store or cannot be written.
     """
     store = Store.open(path)
     target = target.resolve()
@@ -182,7 +182,7 @@ def _copy_file(source: Path, folder: Path) -> None:
 
 
 def _make_alike(rows: Rows, wanted: Mapping[str, str]) -> None:
-    """Gives an index these rows and no others; inside a write."""
+    """Gives an index exactly these rows; inside a write."""
     for name in rows.names(""):
         if name not in wanted:
             rows.delete(name)
@@ -191,7 +191,7 @@ def _make_alike(rows: Rows, wanted: Mapping[str, str]) -> None:
 
 
 def _set_index_aside(folder: Path) -> None:
-    """Renames an index as it is; refused while other processes have it open, whose journals would meet the new one.
+    """Renames an index; refused while other processes have it open, since their journals would damage the new one.
 
     See https://www.sqlite.org/howtocorrupt.html, section 2.4.
     """
@@ -207,7 +207,7 @@ def _set_index_aside(folder: Path) -> None:
 
 
 def _holders(database: Path) -> list[int]:
-    """The other processes of this machine that have a file open, as far as this user may see."""
+    """Other processes on this machine that have a file open, as far as this user may see them."""
     own, found = psutil.Process().pid, []
     for process in psutil.process_iter():
         try:

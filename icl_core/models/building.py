@@ -1,8 +1,8 @@
 """Builds a causal language model of transformers from a configuration and tensors, and accounts for every tensor.
 
-A weight that the model needs and the files lack, a tensor of the files that the model does not use, and a shape that
-differs are errors; the few expected leftovers are listed here with their reasons. No code of a checkpoint runs, no file
-is read beside its configuration, and no more memory is taken than the tensors justify. Public cases:
+Three things are errors: a weight that the model needs and the files lack, a tensor in the files that the model does not
+use, and a shape that differs. The few expected leftovers are listed here with their reasons. No code of a checkpoint
+runs, only its configuration is read, and no more memory is taken than the tensors justify. Public cases:
 transformers#32266 (a missing tensor), LlamaFactory#3721 (tensors left over).
 """
 
@@ -45,8 +45,8 @@ DTYPES: Mapping[str, torch.dtype] = {
 }
 
 BUILDING = threading.RLock()
-"""Held while a model is built. transformers sets torch's default dtype meanwhile and takes ``tie_weights`` off its base
-class, for all threads: two at once would each restore what the other had set."""
+"""Held while a model is built. transformers then sets torch's default dtype and takes ``tie_weights`` off its base
+class, for all threads. Two at once would each restore what the other had set."""
 
 _REPORTED = ("missing_keys", "unexpected_keys", "mismatched_keys")
 _MOST_TIMES = 8
@@ -68,7 +68,7 @@ class Leftover(NamedTuple):
 
 
 def _is_table_of(tensor: torch.Tensor | None, model: Any) -> bool:
-    """Whether it is the rotary table that the configuration gives, within the rounding of half precision."""
+    """Whether it is the rotary table that follows from the configuration, up to the rounding of half precision."""
     if tensor is None:
         return False
     tables = [table for name, table in model.named_buffers() if name.endswith("inv_freq")]
@@ -83,7 +83,7 @@ def _is_table_of(tensor: torch.Tensor | None, model: Any) -> bool:
 LEFTOVERS = (
     Leftover(
         r"(^|\.)rotary(_pos)?(_emb)?\.inv_freq$",
-        "a rotary table that older versions stored in each layer; the configuration gives the same",
+        "a rotary table that older versions stored in each layer; it follows from the configuration",
         _is_table_of,
     ),
     Leftover(
@@ -130,7 +130,7 @@ def model_class_of(config: Any) -> Any:
     """The class of causal language models for a configuration.
 
     Raises:
-        CheckpointError: there is none (an encoder-decoder, or no language model).
+        CheckpointError: there is none (the model is an encoder-decoder, or not a language model).
     """
     from transformers import AutoModelForCausalLM
 
@@ -142,8 +142,8 @@ def model_class_of(config: Any) -> Any:
         model_class = AutoModelForCausalLM._model_mapping[type(config)]
     except KeyError:
         raise CheckpointError(
-            f"{config.model_type!r} is not a causal language model of transformers, and only such are scored; choose "
-            "a decoder."
+            f"{config.model_type!r} is not a causal language model of transformers; only those can be scored: choose a "
+            "decoder."
         ) from None
     return model_class[0] if isinstance(model_class, tuple) else model_class
 
@@ -156,7 +156,7 @@ def model_from_state_dict(
     attention: str = "sdpa",
     where: str = "The checkpoint",
 ) -> Any:
-    """A causal LM built from a configuration and weights in memory; every weight has to fit, none may be left over.
+    """A causal LM built from a configuration and weights in memory; every weight has to fit and be used.
 
     Args:
         config: of transformers, or of ``crystalcoder``.
@@ -184,7 +184,7 @@ def model_from_state_dict(
 
 
 def _for_text(model_class: Any, config: Any) -> tuple[Any, Any]:
-    """The part of a configuration of texts and images that a class for texts alone is built from."""
+    """The part for text in the configuration of a model that reads text and images."""
     text = config.sub_configs.get("text_config")
     if text is not None and getattr(model_class, "config_class", None) is text:
         return model_class, config.get_text_config()
@@ -194,12 +194,12 @@ def _for_text(model_class: Any, config: Any) -> tuple[Any, Any]:
 def build_accounted(
     model_class: Any, *arguments: Any, sizes: Iterable[int], where: str, **options: Any
 ) -> tuple[Any, Mapping[str, Any]]:
-    """``from_pretrained`` of a class of models, one at a time in a process, with its whole report of loading.
+    """Calls ``from_pretrained``, once at a time in a process, and gives its whole report of loading.
 
     Args:
         model_class: a class of transformers.
         *arguments: for ``from_pretrained``.
-        sizes: elements of each tensor that is loaded; a model far larger than all of them is not built.
+        sizes: number of elements of each loaded tensor; a model far larger than all of them together is not built.
         where: the checkpoint, for messages.
         **options: for ``from_pretrained``.
 
@@ -218,16 +218,16 @@ def build_accounted(
 
 
 def _reporting_all(model_class: Any) -> Any:
-    """The class, keeping its report of loading where transformers would leave out what matches its patterns.
+    """The class, keeping its report of loading if transformers would leave out what matches its patterns.
 
-    Some of those match real weights (``attn.bias`` is in ``attn.c_attn.bias``; ``model.layers.46.`` is a layer of a
+    Some patterns match real weights (``attn.bias`` is in ``attn.c_attn.bias``; ``model.layers.46.`` is a layer of a
     deeper model).
     """
 
     def keep(self: Any, info: Any) -> None:
         self.__dict__["_report"] = {kind: set(getattr(info, kind)) for kind in _REPORTED}
         for kind in _REPORTED:
-            getattr(info, kind).clear()  # else transformers prints them, or raises an error that names none
+            getattr(info, kind).clear()  # else transformers prints them, or raises an error without names
 
     parts = {"__module__": model_class.__module__, "_adjust_missing_and_unexpected_keys": keep}
     return type(model_class.__name__, (model_class,), parts)
@@ -235,7 +235,7 @@ def _reporting_all(model_class: Any) -> Any:
 
 @contextmanager
 def _no_larger_than(sizes: list[int], where: str) -> Iterator[None]:
-    """Ends the building of a model with far more parameters than there are weights, while it is still empty."""
+    """Stops building a model that gets far more parameters than there are weights, while it is still empty."""
     n_most = _MOST_TIMES * len(sizes) + _FREE_PARAMETERS
     most_elements = _MOST_TIMES * sum(sizes) + _FREE_ELEMENTS
     builder, count, elements = threading.get_ident(), 0, 0
@@ -263,7 +263,7 @@ def _no_larger_than(sizes: list[int], where: str) -> Iterator[None]:
             hook.remove()
 
 
-# --- accounts --------------------------------------------------------------------------------------------------------
+# --- accounting for every tensor --------------------------------------------------------------------------------------
 
 
 def refuse_unaccounted(model: Any, info: Mapping[str, Any], state: Mapping[str, torch.Tensor], *, where: str) -> None:
@@ -301,13 +301,13 @@ _CONFIG_REMEDY = "give the config.json that belongs to the weights"
 
 
 def _stored(name: str, state: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
-    """The tensor of a name that loading may have put a prefix before, or taken one from."""
+    """The tensor of this name; loading may have added or removed a prefix."""
     tail = ".".join(name.split(".")[-4:])
     return state.get(name, next((tensor for stored, tensor in state.items() if stored.endswith(tail)), None))
 
 
 def _is_leftover(name: str, tensor: torch.Tensor | None, model: Any) -> bool:
-    """Whether a tensor is expected to be left over; one that was converted from GGUF is known by its name alone."""
+    """Whether a tensor is expected to be left over; a tensor converted from GGUF is judged by its name alone."""
     n_ahead = getattr(model.config, "num_nextn_predict_layers", None) or 0
     layer = re.match(r"model\.layers\.(\d+)\.", name)
     if layer is not None and n_ahead:  # DeepSeek counts its multi-token prediction as further layers

@@ -1,8 +1,8 @@
-"""Loads one checkpoint, its tokenizer and its identity, and lets go of it again.
+"""Loads one checkpoint with its tokenizer and identity, and frees it again.
 
-It runs nothing on the model and never any code from a repository. The dtype is always named: transformers would take
-the configuration's (float16 for Pythia, on a CPU too). What is loaded are the files that the identity names and no
-others, and ``building`` accounts for each of their tensors.
+It runs nothing on the model, and never runs code from a repository. The dtype is always named: by default transformers
+takes the configuration's (float16 for Pythia, even on a CPU). Only the files that the identity names are loaded, and
+``building`` accounts for each of their tensors.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def load_checkpoint(
 
     Raises:
         UnknownNameError: no such revision, dtype or remap.
-        CheckpointError: missing, incomplete, not loadable natively, or larger than the memory.
+        CheckpointError: the checkpoint is missing, incomplete, larger than the memory, or needs code of its repository.
     """
     if dtype not in DTYPES:
         raise UnknownNameError(f"Unknown dtype {dtype!r}; known are {', '.join(DTYPES)}.")
@@ -116,7 +116,7 @@ def _stamps(ref: CheckpointRef, offline: bool, hash_cache: Path) -> dict[Path, l
 
 
 def _parts(ref: CheckpointRef) -> tuple[CheckpointRef, ...]:
-    """The checkpoint, or the two that its parameters are mixed of."""
+    """The checkpoint, or both parents if its parameters are mixed."""
     if ref.source != "fused":
         return (ref,)
     parents = fusion_parents(ref)
@@ -133,12 +133,12 @@ def _stamps_of(paths: Iterable[Path]) -> dict[Path, list[int]]:
 def _identity_of_loaded(
     ref: CheckpointRef, before: Mapping[Path, list[int]], *, offline: bool, hash_cache: Path
 ) -> CheckpointIdentity:
-    """What was loaded, by content: hashed after loading, from files that are still those of before.
+    """What was loaded, by content: hashed after loading, from files that have not changed since.
 
-    Files of one's own are read anew, whatever a cache of hashes says of them.
+    Local files are read again, even if a cache of hashes knows them.
 
     Raises:
-        CheckpointError: a file changed meanwhile, or is not the one that the Hub or a seal names.
+        CheckpointError: a file changed meanwhile, or differs from the one that the Hub or a seal names.
     """
     try:
         identity = identify_checkpoint(ref, offline=offline, hash_cache=hash_cache if ref.source == "gguf" else None)
@@ -153,7 +153,7 @@ def _identity_of_loaded(
         raise CheckpointError(_changed_words(ref))
     other = next((path for path, sha256 in hashes.items() if sha256 != told[path]), None)
     if other is not None:
-        raise CheckpointError(f"{other} does not have the content that it is known for; delete it and load it again.")
+        raise CheckpointError(f"{other} does not have the content of its recorded hash; delete it and load it again.")
     return identity
 
 
@@ -169,7 +169,7 @@ def _changed_words(ref: CheckpointRef) -> str:
 
 
 def _unmapped(model: Any) -> Any:
-    """The model with memory of its own: weights mapped from a file would change with the file, long after loading."""
+    """The model with its weights copied into memory: mapped from a file, they would change if the file changes."""
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.device.type == "cpu":
             tensor.data = tensor.data.clone()
@@ -189,7 +189,7 @@ def load_tokenizer(ref: CheckpointRef, *, offline: bool = False) -> Any:
 
 
 def release(loaded: LoadedCheckpoint) -> None:
-    """Frees the model's memory, even where other references to it remain; the model cannot be used again."""
+    """Frees the model's memory, even if other references to it remain; the model cannot be used again."""
     loaded.model.to("meta")  # drops the storage at once; a garbage collection would cost half a second a checkpoint
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -269,7 +269,7 @@ def _load_remapped(folder: Path, resolved: ResolvedCheckpoint, *, dtype: str, at
 
 
 def _tokenizer_of(ref: CheckpointRef, folder: Path) -> Any:
-    """The tokenizer in a folder; a stranger's is checked first, and asked in a process of its own."""
+    """The tokenizer in a folder; a stranger's is checked first and used in a separate process."""
     load = _load_tokenizer if ref.source != "gguf" and ref.remap is None else _plain_tokenizer
     if is_known(ref):
         return load(folder)
@@ -286,7 +286,7 @@ def _load_tokenizer(folder: Path) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # damaged files fail in as many ways as there are libraries that read them
+    except Exception as error:  # each library fails in its own way on damaged files
         raise CheckpointError(f"The tokenizer in {folder} cannot be loaded: {first_line(error)}.") from error
 
 
@@ -303,7 +303,7 @@ def _plain_tokenizer(folder: Path) -> Any:
 
 
 def _sentencepiece_tokenizer(folder: Path) -> Any:
-    """A Llama tokenizer that treats spaces as the SentencePiece model itself does (Baichuan2 adds no leading one)."""
+    """A Llama tokenizer that treats spaces as the SentencePiece model does (Baichuan2 adds no leading space)."""
     from sentencepiece import sentencepiece_model_pb2
     from tokenizers import normalizers
     from transformers import LlamaTokenizer
@@ -317,7 +317,7 @@ def _sentencepiece_tokenizer(folder: Path) -> Any:
 
 
 def _convert_gguf(path: Path, hash_cache: Path | None) -> Path:
-    """The folder of the file's float32 weights and tokenizer, written once, and again where it was changed since."""
+    """The folder of the file's float32 weights and tokenizer, written once, and again if it was changed since."""
     sha256 = file_hashes([path], hash_cache=hash_cache)[path]
     folder = converted_folder(sha256)
     with BUILDING:  # a second thread waits for the first one's files
@@ -337,7 +337,7 @@ def _write_converted(path: Path, folder: Path, sha256: str) -> None:
             raise CheckpointError(f"{path} changed while it was being converted; evaluate it again.")
         put_sealed(partial, folder, version=CONVERTER_VERSION)
     except OSError as error:
-        if conversion_of(sha256) is None:  # else another process was first, with equal content
+        if conversion_of(sha256) is None:  # otherwise another process was first, with equal content
             raise CheckpointError(f"{path} cannot be converted: {first_line(error)}.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,9 +1,10 @@
 """CrystalCoder as a causal language model of transformers, for checkpoints whose own code no longer runs.
 
-It computes the published architecture and nothing else: no training, no dropout. GPT-2 layout with biases, SwiGLU,
-rotary positions on the first ``rotary_dim`` dimensions of a head (pairs of neighbours, as in GPT-J), and the maximal
-update parametrisation: embeddings, logits and attention scores are scaled. Parameter names are the checkpoint's own.
-Sources: https://huggingface.co/LLM360/CrystalCoder (card), https://github.com/LLM360/crystalcoder-train.
+It computes the published architecture and nothing else: no training, no dropout. The architecture is GPT-2's layout
+with biases, SwiGLU, rotary positions on the first ``rotary_dim`` dimensions of a head (pairs of neighbours, as in
+GPT-J), and the maximal update parametrisation, which scales embeddings, logits and attention scores. Parameter names
+are the checkpoint's own. Sources: https://huggingface.co/LLM360/CrystalCoder (card),
+https://github.com/LLM360/crystalcoder-train.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class _Attention(nn.Module):
         past_key_values: Any,
         **kwargs: Any,
     ) -> torch.Tensor:
-        """(batch, n_tokens, n_embd) to the same shape; updates the cache in place where there is one."""
+        """(batch, n_tokens, n_embd) to the same shape; updates the cache in place if there is one."""
         shape = hidden_states.shape[:-1]
         query, key, value = (
             part.view(*shape, -1, self.head_dim).transpose(1, 2)

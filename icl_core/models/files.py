@@ -1,7 +1,7 @@
 """The files of one checkpoint: which of them are its weights, whether they are whole, and their hashes.
 
-It knows file names, headers and bytes, neither the Hub nor torch, and believes no count, size or name before it is
-compared with the file. Sources: the layout that ``save_pretrained`` of transformers writes, the safetensors format
+It knows file names, headers and bytes, but neither the Hub nor torch. It compares every count, size and name with the
+file before using it. Sources: the layout that ``save_pretrained`` of transformers writes, the safetensors format
 (https://huggingface.co/docs/safetensors), and pointers of git-lfs
 (https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md).
 """
@@ -46,7 +46,7 @@ __all__ = [
 
 CONFIG_NAME = "config.json"
 NO_CONTEXT_LIMIT = 2**31 - 1
-"""The context length of a model that has no longest text (a state-space model): no prompt is ever cut for it."""
+"""The context length of a model without a limit (a state-space model): no prompt is ever cut for it."""
 
 _VOCABULARIES = (
     "tokenizer.json",
@@ -70,7 +70,7 @@ TOKENIZER_NAMES = (
     "added_tokens.json",
 )
 CLOCK_GRAIN_NS = 2 * 10**9
-"""Two changes of a file within this time may carry the same times: FAT counts two seconds, others less."""
+"""Two changes of a file within this many seconds may leave the same times: FAT counts in steps of two seconds."""
 _WEIGHT_FORMATS = (("model", "safetensors"), ("pytorch_model", "bin"))
 _NUMBERED = r"{stem}-\d{{1,9}}-of-\d{{1,9}}\.{suffix}"
 _POINTER = b"version https://git-lfs.github.com/spec/"
@@ -88,7 +88,7 @@ _UNLIMITED = frozenset({"mamba", "mamba2", "falcon_mamba", "xlstm"})
 """Kinds of model that read texts of any length: their state does not grow with it."""
 
 _CHANGES_WEIGHTS = ("quantization_config", "fusion_config")
-"""Entries of a configuration that make transformers compute with other weights than the files hold."""
+"""Entries of a configuration that make transformers change the weights while it loads them."""
 
 
 # --- weight files ----------------------------------------------------------------------------------------------------
@@ -102,8 +102,8 @@ def choose_weight_files(
     Args:
         names: all files of the checkpoint.
         where: the checkpoint, for messages.
-        read_index: reads a shard index, which then names the shards, whatever they are called; without it they are
-            told by their numbers.
+        read_index: reads a shard index, which then names the shards; without it they are known by the numbers in their
+            names.
 
     Raises:
         CheckpointError: there are no weights, a shard of the set is missing, or the index names no files of the folder.
@@ -125,7 +125,7 @@ def choose_weight_files(
 
 
 def has_numbered_shards(names: Iterable[str]) -> bool:
-    """Whether there are shards whose names tell their number and count, so that no index is needed to find them."""
+    """Whether there are shards that need no index: their names tell their number and how many there are."""
     kinds = "|".join(_NUMBERED.format(stem=stem, suffix=suffix) for stem, suffix in _WEIGHT_FORMATS)
     return any(re.fullmatch(kinds, name) for name in names)
 
@@ -137,7 +137,7 @@ def _indexed_shards(index: Mapping[str, Any], where: str) -> list[str]:
     names = set(map(str, weight_map.values()))
     outside = sorted(name for name in names if name in ("", ".", "..") or re.search(r"[/\\\0]", name))
     if outside:
-        raise CheckpointError(f"{where} names {outside[0]!r}, which is no file of the checkpoint's own folder.")
+        raise CheckpointError(f"{where} names {outside[0]!r}, which is not a file of the checkpoint's own folder.")
     return sorted(names)
 
 
@@ -177,7 +177,7 @@ def refuse_adapters(names: Iterable[str], *, where: str) -> None:
 def tokenizer_files(names: Iterable[str]) -> tuple[str, ...]:
     """The tokenizer's files among the names, sorted; empty unless one of them holds a whole vocabulary.
 
-    A ``vocab.json`` alone is none: without ``merges.txt`` it would split words into letters.
+    A ``vocab.json`` alone does not count: without ``merges.txt`` it would split words into letters.
     """
     found = tuple(sorted(set(TOKENIZER_NAMES).intersection(names)))
     vocabularies = set(_VOCABULARIES).intersection(found)
@@ -223,7 +223,7 @@ def _incomplete(path: Path) -> CheckpointError:
 
 
 def _check_archive(path: Path) -> None:
-    """A .bin file of torch is a zip archive whose entries are stored as they are, or an older pickle."""
+    """Refuses a damaged .bin file: torch writes a zip archive of uncompressed entries, or an older pickle."""
     with path.open("rb") as file:
         if file.read(2) != b"PK":
             return
@@ -289,7 +289,7 @@ def _header_entry(entry: Any, where: str) -> _Tensor:
 
 
 def count_parameters(paths: Iterable[Path]) -> int | None:
-    """Number of stored weights over safetensors files (tied weights once), None where another format is among them."""
+    """Number of stored weights in safetensors files (tied weights once); None if a file has another format."""
     total = 0
     for path in paths:
         if path.suffix != ".safetensors":
@@ -301,23 +301,23 @@ def count_parameters(paths: Iterable[Path]) -> int | None:
 def file_stamp(path: Path) -> list[int]:
     """What differs as soon as a file is written or replaced: size, times of change (ns), inode and device.
 
-    The time of change of the inode (``ctime``) cannot be set by a program, so it tells where size and modification time
-    were kept or put back.
+    A program cannot set the time of change of the inode (``ctime``). So it shows a change even if size and modification
+    time are as before.
     """
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev]
 
 
 def file_hashes(paths: Iterable[Path], *, hash_cache: Path | None = None) -> dict[Path, str]:
-    """sha256 of each file's content, read once per version of a file where a cache is given.
+    """sha256 of each file's content; with a cache, each version of a file is read once.
 
-    A file that changed just before it was read is not remembered: a second change within the grain of the file system's
+    A file that changed just before it was read is not remembered: a second change within one tick of the file system's
     clock would leave the same stamp (https://git-scm.com/docs/racy-git).
 
     Args:
         paths: files to hash.
-        hash_cache: JSON file of earlier results by resolved path, valid while the file's stamp is the same; made where
-            absent, ignored where unreadable, left as it is where it cannot be written.
+        hash_cache: JSON file of earlier results by resolved path, valid while the file's stamp is the same. It is made
+            if absent, ignored if it cannot be read, and left alone if it cannot be written.
 
     Raises:
         CheckpointError: a file cannot be read, or changes while it is read.
@@ -344,7 +344,7 @@ def file_hashes(paths: Iterable[Path], *, hash_cache: Path | None = None) -> dic
 
 
 def _hashed(path: Path) -> tuple[list[int | str], bool]:
-    """Stamp and hash of a file, and whether its last change lies far enough back for the stamp to name its content."""
+    """Stamp and hash of a file, and whether its last change is old enough for the stamp to stand for the content."""
     started, stamp = time.time_ns(), file_stamp(path)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -372,7 +372,7 @@ def _is_entry(entry: object) -> bool:
 
 
 def _write_hash_cache(path: Path, known: Mapping[str, list[int | str]]) -> None:
-    """Writes all entries at once; where there is no room the files are read again next time."""
+    """Writes all entries at once; if the disk is full, the files are read again next time."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -416,7 +416,7 @@ def _parse_json(content: bytes, path: Path, **options: Any) -> dict[str, Any]:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The ``config.json`` of a checkpoint that says what its weights mean, and nothing that changes them.
+    """The ``config.json`` of a checkpoint, refused if it asks for a change of the weights.
 
     Raises:
         CheckpointError: it is missing or damaged, counts more parts than any model has, or names quantised weights.
@@ -427,7 +427,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         for name in _CHANGES_WEIGHTS:
             if part.get(name):
                 raise CheckpointError(
-                    f"{path} has a {name}, so its weights would be changed while they are loaded; give the checkpoint "
+                    f"{path} has a {name}, which would change the weights while they are loaded; give the checkpoint "
                     "in float32, float16 or bfloat16, or as a GGUF file."
                 )
         _refuse_countless(part, path)
@@ -435,15 +435,15 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _refuse_countless(config: Mapping[str, Any], path: Path) -> None:
-    """A count of layers, heads or experts in the millions would only be found out when the memory is full."""
+    """Refuses a count of layers, heads or experts in the millions: it would only show when the memory is full."""
     for name, value in config.items():
         counts = re.search(r"(layer|block|expert|head)s?$", name) and isinstance(value, int | float)
         if counts and not value <= _MOST_PARTS:
-            raise CheckpointError(f"{path} is damaged: it asks for {value} of {name}, and no model has so many.")
+            raise CheckpointError(f"{path} is damaged: {name} is {value}, more than any model has.")
 
 
 def context_length_of(config: Mapping[str, Any]) -> int | None:
-    """Longest sequence of tokens of a model configuration, None where it does not tell.
+    """Longest sequence of tokens in a model configuration, None if it does not say.
 
     A model without such a limit has ``NO_CONTEXT_LIMIT``.
 
@@ -470,7 +470,7 @@ def context_length_of(config: Mapping[str, Any]) -> int | None:
 
 
 def remap_of(config: Mapping[str, Any]) -> str | None:
-    """The native remap that a configuration of someone else's needs, None where transformers has the class.
+    """The native remap that this configuration needs, None if transformers has the class.
 
     >>> remap_of({"model_type": "minicpm"})
     'minicpm_to_granite'

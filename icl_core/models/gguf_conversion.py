@@ -1,9 +1,9 @@
-"""Converts a GGUF file into a folder of float32 weights, configuration and tokenizer that says all that the file says.
+"""Converts a GGUF file into a folder of float32 weights, configuration and tokenizer, without loss.
 
-transformers reads weights and the plainest settings of a file and silently passes over the rest. Here every key of the
-file's architecture has to be found again in the configuration, every tensor in the model, and the tokenizer splits text
-as the file asks; what is not known to be carried over is refused by name. Sources: llama.cpp, src/llama-vocab.cpp (how
-texts are split), src/llama-arch.cpp (keys) and convert_hf_to_gguf.py (the rotary factors of Llama 3.1). Public cases:
+transformers reads the weights and the commonest settings of a file and silently ignores the rest. Here every key of the
+file's architecture has to be in the configuration, every tensor has to be in the model, and the tokenizer has to split
+text as the file asks. A file with anything else is refused by name. Sources: llama.cpp, src/llama-vocab.cpp (how texts
+are split), src/llama-arch.cpp (keys) and convert_hf_to_gguf.py (the rotary factors of Llama 3.1). Public cases:
 vllm#7268 (rotary scaling), transformers#31630 (splitting of digits).
 """
 
@@ -34,14 +34,14 @@ def convert_gguf(path: Path, folder: Path) -> None:
 
     Args:
         path: the GGUF file; nothing beside it is read.
-        folder: to be made; the caller removes it where this fails.
+        folder: is created; the caller removes it if this fails.
 
     Raises:
         CheckpointError: the file is damaged, of an unknown architecture, or holds something that would be lost.
     """
     header = read_gguf_header(path)
     with tempfile.TemporaryDirectory() as alone:
-        # In a folder of its own no config.json, tokenizer or adapter that lies beside the file has a say.
+        # In a folder of its own, so that no config.json, tokenizer or adapter beside the file is read.
         Path(alone, _FILE).symlink_to(path.resolve())
         try:
             tokenizer = _tokenizer(Path(alone, _FILE), header, path)
@@ -50,7 +50,7 @@ def convert_gguf(path: Path, folder: Path) -> None:
             tokenizer.save_pretrained(folder)
         except (CheckpointError, OSError, MemoryError, torch.OutOfMemoryError):
             raise
-        except Exception as error:  # the readers of other libraries fail in ways of their own
+        except Exception as error:  # each library fails in its own way
             raise CheckpointError(f"{path} cannot be converted: {first_line(error)}.") from error
 
 
@@ -82,7 +82,7 @@ def _model(folder: Path, header: GgufHeader, where: str) -> Any:
 
 
 def _forget_quantization(model: Any) -> None:
-    """The weights are plain float32 by now; without this, saving refuses them as quantised."""
+    """Marks the weights as plain float32, which they are by now; else saving refuses them as quantised."""
     model.hf_quantizer = None
     model.is_quantized = False
     if hasattr(model.config, "quantization_config"):
@@ -90,7 +90,7 @@ def _forget_quantization(model: Any) -> None:
 
 
 def _refuse_unread_tensors(model: Any, header: GgufHeader, where: str) -> None:
-    """Finds the tensors of the file that transformers passes over, since it cannot place their names."""
+    """Refuses a file with tensors that transformers ignores because it does not know their names."""
     from transformers.integrations.gguf import is_gguf_arch_supported
     from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
 
@@ -119,14 +119,14 @@ def _carry_over(config: Any, header: GgufHeader, *, path: Path, where: str) -> N
     scaling = _rope_scaling(header, where)
     if ROPE_FREQUENCIES in header.shapes:
         if scaling:
-            raise CheckpointError(f"{where}: rotary factors and rotary scaling at once are not known here.")
+            raise CheckpointError(f"{where}: rotary factors together with rotary scaling cannot be converted.")
         scaling = _rope_factors(path, header)
     if scaling:
         _scale_rope(config, scaling, where)
 
 
 def _rope_scaling(header: GgufHeader, where: str) -> dict[str, Any]:
-    """The scaling of rotary positions in the words of a configuration, empty where there is none."""
+    """The scaling of rotary positions as a configuration writes it, empty if there is none."""
     prefix = f"{header.architecture}.rope.scaling."
     own = {key.removeprefix(prefix): value for key, value in header.metadata.items() if key.startswith(prefix)}
     factor, original = float(own.pop("factor", 0) or 1), own.pop("original_context_length", None)
@@ -137,8 +137,8 @@ def _rope_scaling(header: GgufHeader, where: str) -> dict[str, Any]:
     lost = sorted(name for name, value in own.items() if value)
     if lost or kind not in ("none", "linear", "yarn") or (kind == "yarn" and not original):
         raise CheckpointError(
-            f"{where}: its scaling of rotary positions ({', '.join([str(kind)[:40], *lost])}) is not known to be "
-            "carried over; give the model as safetensors."
+            f"{where}: its scaling of rotary positions ({', '.join([str(kind)[:40], *lost])}) cannot be converted; "
+            "give the model as safetensors."
         )
     if kind == "none" or factor == 1:
         return {}
@@ -146,7 +146,7 @@ def _rope_scaling(header: GgufHeader, where: str) -> dict[str, Any]:
 
 
 def _rope_factors(path: Path, header: GgufHeader) -> dict[str, Any]:
-    """The factors by which a file divides each rotary frequency (Llama 3.1), as the configuration that does so.
+    """The configuration for the factors by which a file divides each rotary frequency (Llama 3.1).
 
     It is called ``longrope`` there: factors for short and for long texts, which are the same here.
     """
@@ -168,11 +168,9 @@ def _rope_factors(path: Path, header: GgufHeader) -> dict[str, Any]:
 
 def _scale_rope(config: Any, scaling: Mapping[str, Any], where: str) -> None:
     plain = getattr(config, "rope_parameters", None) or {}
-    own = plain.get("full_attention", plain)  # Gemma 3 scales the positions of its layers with full attention alone
+    own = plain.get("full_attention", plain)  # Gemma 3 scales the positions only in its layers with full attention
     if "rope_theta" not in own or own.get("rope_type", "default") != "default":
-        raise CheckpointError(
-            f"{where}: scaled rotary positions of a {config.model_type} model are not known to be carried over."
-        )
+        raise CheckpointError(f"{where}: scaled rotary positions of a {config.model_type} model cannot be converted.")
     n_factors = len(scaling.get("short_factor", ()))
     if n_factors and 2 * n_factors != _rotary_size(config):
         raise CheckpointError(
@@ -184,7 +182,7 @@ def _scale_rope(config: Any, scaling: Mapping[str, Any], where: str) -> None:
 
 
 def _refuse_unknown_keys(config: Any, header: GgufHeader, where: str) -> None:
-    """Every key of the architecture is proved by the tensors' shapes, or the configuration says the same."""
+    """Refuses a key that neither follows from the tensors' shapes nor stands in the configuration with its value."""
     prefix = f"{header.architecture}."
     for key, value in header.metadata.items():
         name = key.removeprefix(prefix)
@@ -213,7 +211,7 @@ _PROVED_BY_SHAPES = frozenset(
         "tensor_data_layout",
     }
 )
-"""Keys that change no number, or that a model could not hold the file's tensors without."""
+"""Keys that change no number, or whose values the tensors' shapes prove."""
 
 
 def _first(*names: str) -> Callable[[Any], Any]:
@@ -226,7 +224,7 @@ def _head_size(config: Any) -> int:
 
 
 def _scaled_size(config: Any) -> int:
-    """The size of a head whose root divides the scores; the larger Gemma models divide by another one's."""
+    """The head size by whose root the scores are divided; the larger Gemma models use another number."""
     return int(getattr(config, "query_pre_attn_scalar", None) or _head_size(config))
 
 
@@ -276,12 +274,12 @@ _SAYS: Mapping[str, Callable[[Any], Any]] = {
     "ssm.time_step_rank": _first("time_step_rank"),
     "ssm.dt_b_c_rms": lambda config: False,
 }
-"""What a configuration says of each key that can be carried over."""
+"""How a configuration states each key that can be converted."""
 
 
 def _is_same(value: Any, found: Any) -> bool:
     if found is None and not isinstance(value, str | tuple):
-        return bool(value == 0)  # a count, factor or flag of nothing is as good as none
+        return bool(value == 0)  # a count, factor or flag of 0 means the same as no entry
     if isinstance(value, tuple):  # one number per layer
         return bool(value) and all(_is_same(each, found) for each in value)
     if isinstance(value, float) and isinstance(found, int | float):
@@ -300,7 +298,7 @@ def _tokenizer(alone: Path, header: GgufHeader, path: Path) -> Any:
     stated = [key for key, value in header.metadata.items() if value and key.startswith(_OF_TOKENIZER)]
     unknown = [key for key in stated if not _is_known(key)]
     if unknown:
-        raise CheckpointError(f"{path}: {unknown[0]} is not known to be carried over; give the model as safetensors.")
+        raise CheckpointError(f"{path}: {unknown[0]} cannot be converted; give the model as safetensors.")
     architecture, parts, settings = get_gguf_tokenizer(str(alone))
     backend, _ = convert_gguf_tokenizer(architecture, parts)
     kind = parts.get("tokenizer_type")
@@ -332,7 +330,7 @@ _KNOWN_OF_TOKENIZER = frozenset(
         "suppress_tokens",
     }
 )
-"""Keys of a tokenizer that are carried over, or that encoding does not depend on."""
+"""Keys of a tokenizer that are converted, or on which encoding does not depend."""
 
 
 def _is_known(key: str) -> bool:
@@ -341,25 +339,25 @@ def _is_known(key: str) -> bool:
 
 
 def _treat_spaces(backend: Any, header: GgufHeader, path: Path) -> None:
-    """Spaces as SentencePiece has them: one before the text unless the file says otherwise, and none removed."""
+    """Spaces as in SentencePiece: one is added before the text unless the file says otherwise, and none is removed."""
     from tokenizers import normalizers
 
     if header.metadata.get("tokenizer.ggml.remove_extra_whitespaces"):
-        raise CheckpointError(f"{path}: tokenizer.ggml.remove_extra_whitespaces is not known to be carried over.")
+        raise CheckpointError(f"{path}: tokenizer.ggml.remove_extra_whitespaces cannot be converted.")
     first = [normalizers.Prepend("▁")] if header.metadata.get("tokenizer.ggml.add_space_prefix", True) else []
     backend.normalizer = normalizers.Sequence([*first, normalizers.Replace(" ", "▁")])
     backend.pre_tokenizer = None
 
 
 def _split_like(backend: Any, header: GgufHeader, path: Path) -> bool:
-    """Sets how a byte-level vocabulary splits text; whether the token that begins a text is added by default."""
+    """Sets how a byte-level vocabulary splits text; gives whether a token is added at the start by default."""
     from tokenizers import Regex, normalizers, pre_tokenizers
 
     name = str(header.metadata.get("tokenizer.ggml.pre"))
     if name not in _SPLITTINGS:
         raise CheckpointError(
-            f"{path}: how its tokenizer splits text (tokenizer.ggml.pre: {name[:40]!r}) is not known here, and "
-            f"other splits give other tokens; known are {', '.join(_SPLITTINGS)}; give the model as safetensors."
+            f"{path}: its tokenizer splits text in a way that is not known here (tokenizer.ggml.pre: "
+            f"{name[:40]!r}; known are {', '.join(_SPLITTINGS)}); give the model as safetensors."
         )
     splitting = _SPLITTINGS[name]
     steps: list[Any] = [pre_tokenizers.Digits(individual_digits=True)] if splitting.by_digit else []
@@ -375,10 +373,10 @@ class _Splitting(NamedTuple):
     """How a byte-level vocabulary splits text before merging.
 
     Attributes:
-        patterns: regular expressions, each splitting what the one before left; none is GPT-2's own.
+        patterns: regular expressions; each splits the pieces that the one before left. Empty means GPT-2's.
         by_digit: each digit is a word of its own.
         composes: characters are composed first (NFC), as the model's own tokenizer does.
-        takes_whole_words: a word that is a token is taken as it is, whatever the merges would give.
+        takes_whole_words: a word that is itself a token stays whole; merges are not applied to it.
         begins_text: the token that begins a text is added unless the file says otherwise.
     """
 
@@ -427,4 +425,4 @@ _SPLITTINGS: Mapping[str, _Splitting] = {
     "falcon": _Splitting((r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, _THREE)),
     "default": _Splitting((r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", _THREE)),
 }
-"""By ``tokenizer.ggml.pre``. The files of other tokenizers are refused: only these were compared with their source."""
+"""By ``tokenizer.ggml.pre``. Only these were compared with their source; files with another one are refused."""

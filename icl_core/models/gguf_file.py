@@ -1,4 +1,4 @@
-"""What a GGUF file says of itself: its metadata and its table of tensors, each count compared with the file's size.
+"""The metadata and the table of tensors of a GGUF file, with each count compared with the file's size.
 
 It reads no weights and converts nothing (that is ``gguf_conversion``), and importing it needs no torch. Source: the
 specification of the format, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
@@ -21,7 +21,7 @@ from icl_core.models.files import refuse_pointer
 __all__ = ["ROPE_FREQUENCIES", "GgufHeader", "check_gguf", "gguf_config", "read_gguf_header"]
 
 ROPE_FREQUENCIES = "rope_freqs.weight"
-"""The tensor by which the rotary frequencies are divided, one number for each pair of dimensions; no parameter."""
+"""The tensor by which the rotary frequencies are divided, one number for each pair of dimensions; not a parameter."""
 
 _STRING, _ARRAY = 8, 9
 _FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -47,7 +47,7 @@ class GgufHeader:
 
     @property
     def context_length(self) -> int:
-        """Longest sequence of tokens, 0 where the file does not tell."""
+        """Longest sequence of tokens, 0 if the file does not say."""
         return self.number("context_length")
 
     @property
@@ -56,13 +56,13 @@ class GgufHeader:
         return sum(math.prod(shape) for name, shape in self.shapes.items() if name != ROPE_FREQUENCIES)
 
     def number(self, key: str) -> int:
-        """A whole number of the architecture's own keys, 0 where there is none."""
+        """A whole number of the architecture's own keys, 0 if there is none."""
         value = self.metadata.get(f"{self.architecture}.{key}")
         return value if type(value) is int else 0
 
 
 def check_gguf(path: Path) -> None:
-    """Refuses what does not begin as a GGUF file.
+    """Refuses a file that does not begin as a GGUF file.
 
     Raises:
         CheckpointError: there is no file, or it is something else.
@@ -79,8 +79,8 @@ def read_gguf_header(path: Path) -> GgufHeader:
     """Reads metadata and tensor table.
 
     Raises:
-        CheckpointError: it is no GGUF file, is damaged or cut short, claims more than it can hold, is one part of a
-            split model, or holds no model (an adapter, an encoder of images).
+        CheckpointError: it is not a GGUF file, is damaged or cut short, claims more than it can hold, is one part of a
+            split model, or holds an adapter or an encoder of images in place of a model.
     """
     check_gguf(path)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -90,7 +90,7 @@ def read_gguf_header(path: Path) -> GgufHeader:
 
 
 def gguf_config(header: GgufHeader) -> dict[str, Any]:
-    """The shape of the model in the words of a config.json, as far as the file tells it."""
+    """The shape of the model, as config.json would write it, as far as the file tells it."""
     keys = {
         "hidden_size": "embedding_length",
         "num_hidden_layers": "block_count",
@@ -125,7 +125,7 @@ def _refuse_parts(header: GgufHeader, path: Path) -> None:
 
 
 class _Reader:
-    """Reads forward through a file; nothing is taken that would lie beyond its end."""
+    """Reads forward through a file, never beyond its end."""
 
     def __init__(self, content: mmap.mmap, path: Path) -> None:
         self._content, self._path, self._position = content, path, 4
@@ -149,7 +149,7 @@ class _Reader:
         return GgufHeader(architecture, metadata, shapes, places)
 
     def _tensors(self, n_tensors: int, alignment: Any) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, int]]]:
-        """Shapes and places, after every tensor is found to lie in the file and apart from the others."""
+        """Shapes and places of the tensors; each has to lie inside the file, and no two may overlap."""
         shapes: dict[str, tuple[int, ...]] = {}
         table: list[tuple[int, int, int, str]] = []
         for _ in range(n_tensors):
@@ -161,7 +161,7 @@ class _Reader:
             kind, offset = self._numbers("IQ")
             table.append((offset, self._n_bytes(name, shapes[name], kind), kind, name))
         if type(alignment) is not int or not 8 <= alignment <= 2**20 or alignment & (alignment - 1):
-            self._refuse(f"its alignment {str(alignment)[:20]} is no power of two from 8 on")
+            self._refuse(f"its alignment {str(alignment)[:20]} is not a power of two of at least 8")
         position, self._end = 0, len(self._content)
         self._position += -self._position % alignment
         for offset, n_bytes, _, name in sorted(table):
@@ -215,7 +215,7 @@ class _Reader:
 
     def _require(self, n_bytes: int) -> None:
         if n_bytes > self._end - self._position:
-            self._refuse("it ends before what it announces" if self._end == len(self._content) else "a header so large")
+            self._refuse("it ends before its header does" if self._end == len(self._content) else "a header so large")
 
     def _refuse(self, reason: str) -> Never:
         raise CheckpointError(f"{self._path} is damaged or cut short ({reason}); download it again.")

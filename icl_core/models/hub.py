@@ -1,7 +1,7 @@
-"""The Hub and its local cache: which revisions they hold, the commit of each, and its files, asked for or downloaded.
+"""The Hub and its local cache: their revisions, the commit of each, and its files.
 
-It knows repositories, revisions and names of files, and no folder of this machine but the cache; it loads nothing. It
-lists the names that the Hub or the cache tells and guesses none. If the Hub cannot be reached, the cache answers.
+It knows repositories, revisions and names of files; of the folders on this machine it knows only the cache. It loads
+nothing and guesses no names: it lists what the Hub has or, if the Hub cannot be reached, what the cache has.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def model_of(ref: CheckpointRef) -> Model:
 
 
 def hub_checkpoints(model: Model, *, offline: bool) -> tuple[CheckpointRef, ...]:
-    """The checkpoints of a model that the Hub publishes, ascending by step; offline, those that are wholly cached.
+    """The checkpoints of a model on the Hub, ascending by step; offline, those that are completely in the cache.
 
     Raises:
         CheckpointError: the Hub cannot be reached, or nothing of the model is in the cache.
@@ -88,7 +88,7 @@ def _cached_names(model: Model, location: str) -> list[str]:
 
 
 def has_weights_cached(location: str, commit: str) -> bool:
-    """Whether the cached snapshot of a commit holds weights, whole."""
+    """Whether the cached snapshot of a commit holds the complete weights."""
     files, folder = _cached_files(location, commit), _snapshot(location, commit)
     try:
         return bool(choose_weight_files(files, where="", read_index=lambda name: read_json(folder / name)))
@@ -104,10 +104,10 @@ class _NotCached(Exception):
 
 
 def at_first_location(locations: Iterable[str], action: Callable[[str], T]) -> T:
-    """The action's result at the first Hub id that exists (organisations are renamed).
+    """The action's result at the first Hub id that exists (organisations get renamed).
 
     Raises:
-        CheckpointError: it succeeds at none of them; one clause for each says why.
+        CheckpointError: it fails at all of them; the message says why for each.
     """
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -123,13 +123,13 @@ def at_first_location(locations: Iterable[str], action: Callable[[str], T]) -> T
             return action(location)
         except GatedRepoError:
             raise CheckpointError(
-                f"{location} asks for its licence to be accepted at https://huggingface.co/{location}; accept it, then "
-                "log in with `hf auth login`."
+                f"{location} needs its licence accepted at https://huggingface.co/{location}; accept it, then log in "
+                "with `hf auth login`."
             ) from None
         except RepositoryNotFoundError:
             tried.append(f"{location} does not exist on the Hub (or is private)")
         except HFValidationError:
-            tried.append(f"{location!r} is no name that a repository of the Hub can have")
+            tried.append(f"{location!r} is not a name that a repository of the Hub can have")
         except (_NotCached, RevisionResolutionError):
             tried.append(f"{location} is not in the local cache {_cache_path()}; download it while online")
         except (HfHubHTTPError, *_unreachable_errors()) as error:
@@ -171,7 +171,7 @@ def _cached_files(location: str, commit: str) -> dict[str, str | None]:
 
 
 def commit_and_files(location: str, revision: str, *, offline: bool) -> tuple[str, dict[str, str | None], bool]:
-    """Commit of a revision, its top-level files with their sha256 where told, and whether only the cache answered."""
+    """Commit of a revision, its top-level files with their sha256 if known, and whether only the cache answered."""
     from huggingface_hub import HfApi
 
     api = HfApi()
@@ -189,7 +189,7 @@ def commit_and_files(location: str, revision: str, *, offline: bool) -> tuple[st
 
 
 def fetch_file(location: str, name: str, *, commit: str, offline: bool) -> Path | None:
-    """One file of a commit on this machine, downloaded unless offline; None where there is none of this name."""
+    """One file of a commit on this machine, downloaded unless offline; None if there is none of this name."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
@@ -200,10 +200,10 @@ def fetch_file(location: str, name: str, *, commit: str, offline: bool) -> Path 
 
 
 def fetch_files(location: str, names: Iterable[str], *, commit: str, offline: bool) -> Path | None:
-    """The folder with these files of a commit, downloaded unless offline; None where the cache has not all of them.
+    """The folder with these files of a commit, downloaded unless offline; None if the cache lacks one of them.
 
     Raises:
-        CheckpointError: the Hub cannot be reached, or refuses.
+        CheckpointError: the Hub cannot be reached, or refuses the request.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError

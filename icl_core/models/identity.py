@@ -1,7 +1,7 @@
-"""What a checkpoint is by its content: the hashes of its weights and its tokenizer, and who else has the same weights.
+"""A checkpoint by its content: hashes of weights and tokenizer, and which checkpoints have the same weights.
 
-It finds and downloads nothing but what it has to hash (``resolving`` does). A published revision may hold another's
-weights (EleutherAI/pythia, issues 205 and 206; allenai/OLMo, issue 915), so equal weight files are flagged.
+``resolving`` finds and downloads the files; here they are only hashed. A published revision may hold the weights of
+another one (EleutherAI/pythia, issues 205 and 206; allenai/OLMo, issue 915), so equal weight files are reported.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ __all__ = ["duplicate_weights", "identify_checkpoint", "identity_of", "shared_fi
 def identify_checkpoint(
     ref: CheckpointRef, *, offline: bool = False, hash_cache: Path | None = None
 ) -> CheckpointIdentity:
-    """What a checkpoint is, by content: commit, sha256 of every weight file and of the tokenizer.
+    """The content of a checkpoint: commit, sha256 of every weight file and of the tokenizer.
 
-    Weights on the Hub are not downloaded (it tells their sha256); files of one's own are read and hashed.
+    Weights on the Hub are not downloaded (it tells their sha256); local files are read and hashed.
 
     Args:
         ref: the checkpoint.
@@ -57,7 +57,7 @@ def identify_checkpoint(
 
 
 def identity_of(resolved: ResolvedCheckpoint, *, hash_cache: Path | None = None) -> CheckpointIdentity:
-    """The identity of a checkpoint that is resolved already; see ``identify_checkpoint``."""
+    """The identity of a checkpoint that is already resolved; see ``identify_checkpoint``."""
     if resolved.ref.source == "gguf":
         return _gguf_identity(resolved, hash_cache)
     names = resolved.weight_names if resolved.commit else (CONFIG_NAME, *resolved.weight_names)
@@ -102,7 +102,7 @@ def _gguf_identity(resolved: ResolvedCheckpoint, hash_cache: Path | None) -> Che
 
 
 def _gguf_facts(path: Path, converted: Path | None) -> tuple[int, int | None]:
-    """Context length and parameters, from the converted folder where there is one: reading the file takes seconds."""
+    """Context length and number of parameters, from the converted folder if there is one: reading the file is slow."""
     if converted is not None:
         config = read_json(converted / CONFIG_NAME)
         return context_length_of(config) or 0, count_parameters(sorted(converted.glob("*.safetensors")))
@@ -119,10 +119,10 @@ def _gguf_facts(path: Path, converted: Path | None) -> tuple[int, int | None]:
 def duplicate_weights(identities: Mapping[CheckpointRef, CheckpointIdentity]) -> Mapping[CheckpointRef, str]:
     """Checkpoints of one model that hold the weights of another one, with the reason for each.
 
-    They do where all weight files are equal; some equal files are no sign of it (``shared_files``). One checkpoint of
-    such a group stays where it can be told which: the last documented step and ``main`` (their content is final by
-    name), else the only one whose name tells a step. Where that cannot be told each of the group is flagged. Not
-    flagged are the registry's ``equal_steps`` among themselves.
+    Two checkpoints are equal if all their weight files are equal; some equal files are not enough (``shared_files``).
+    In a group of equal ones, one may be the true owner of the weights: the last documented step or ``main``, which hold
+    the final weights by name; else the only one whose name tells a step. The others are reported, or the whole group if
+    no owner is known. The registry's ``equal_steps`` are not reported for being equal to each other.
 
     Args:
         identities: checkpoints of one or more models; models and folders are compared apart.
@@ -142,9 +142,9 @@ def duplicate_weights(identities: Mapping[CheckpointRef, CheckpointIdentity]) ->
 
 
 def shared_files(identities: Mapping[CheckpointRef, CheckpointIdentity]) -> tuple[str, ...]:
-    """One sentence for each weight file that checkpoints of one model share though their other weights differ.
+    """One sentence for each group of weight files that checkpoints share although their other weights differ.
 
-    Weights that training leaves alone do that, and so does a wrong upload; nothing follows for the checkpoints.
+    Such files hold weights that training leaves alone, or were uploaded by mistake; no checkpoint is left out for it.
     """
     sharers: dict[object, dict[CheckpointRef, str]] = {}
     for ref, identity in identities.items():
@@ -171,7 +171,7 @@ def _rightly_equal(refs: Sequence[CheckpointRef]) -> bool:
 
 
 def _owner(group: Sequence[CheckpointRef], all_refs: Sequence[CheckpointRef]) -> CheckpointRef | None:
-    """Whose weights they are, None where it cannot be told."""
+    """The checkpoint to which equal weights belong, None if it is not known."""
     stepped = [ref for ref in group if ref.step is not None]
     final = [ref for ref in group if _is_final(ref)]
     if any(ref.step is not None for ref in final):

@@ -1,8 +1,8 @@
-"""Which checkpoints exist of a registered model, the embedded suite, a run of the lab, or a folder of the user's own.
+"""The checkpoints of a registered model, the embedded suite, a run of the lab, or a local folder.
 
-Of a folder it also says what beside them is no checkpoint or a second copy. It reads names, configurations and, where
-two may be copies, bytes; it loads nothing, and what the Hub holds it has from ``hub``. Layouts of folders: what
-``Trainer`` of transformers writes (transformers issue 19241: the final model in the root of its own checkpoints).
+For a folder it also says what in it is left out: something that is not a checkpoint, or a second copy. It reads names,
+configurations and, if two may be copies, bytes. It loads nothing; ``hub`` tells what the Hub holds. Layouts of folders:
+what ``Trainer`` of transformers writes (transformers issue 19241: the final model in the root of its own checkpoints).
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Skipped:
     """What a listing or a choice leaves out.
 
     Attributes:
-        name: as it stands in its folder.
-        reason: words that go on after "it is left out:".
+        name: its name in the folder.
+        reason: words that follow "... is left out: ".
     """
 
     name: str
@@ -70,13 +70,13 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The checkpoints of one model as they lie.
+    """The checkpoints of one model, and what was left out beside them.
 
     Attributes:
         checkpoints: ascending by step, those without a step last.
-        skipped: what looks like a checkpoint there and is none, or is a copy of one.
-        doubts: why a checkpoint has no step though its name tells one, by its revision, in words.
-        base: the path that names a model of one's own, None for published ones.
+        skipped: what only looks like a checkpoint, or is a copy of one.
+        doubts: by revision, why a checkpoint has no step although its name or its trainer's state tells one.
+        base: the path that names a local model, None for published ones.
     """
 
     checkpoints: tuple[CheckpointRef, ...]
@@ -97,12 +97,12 @@ class _Found:
 
 
 def list_checkpoints(model_or_location: str, *, offline: bool = False) -> tuple[CheckpointRef, ...]:
-    """The checkpoints of ``listing_of`` alone."""
+    """Only the checkpoints of ``listing_of``."""
     return listing_of(model_or_location, offline=offline).checkpoints
 
 
 def listing_of(model_or_location: str, *, offline: bool = False) -> Listing:
-    """The checkpoints that exist, ascending by step, those whose name tells no step last, and what is no checkpoint.
+    """The existing checkpoints, ascending by step (those without a step last), and what was left out.
 
     Args:
         model_or_location: a registered model, a member of the embedded suite, a run of the lab, a path (folder or GGUF
@@ -128,7 +128,7 @@ def listing_of(model_or_location: str, *, offline: bool = False) -> Listing:
     known = [*embedded_members(), *MODELS]
     near = ", ".join(difflib.get_close_matches(model_or_location, known, n=5, cutoff=0.4) or known[:8])
     raise UnknownNameError(
-        f"Unknown model {model_or_location!r}: no registered model (nearest: {near}), no path, and no Hub id."
+        f"Unknown model {model_or_location!r}: not a registered model (nearest: {near}), not a path and not a Hub id."
     )
 
 
@@ -140,19 +140,19 @@ def _is_path(text: str) -> bool:
 
 
 def published_names() -> frozenset[str]:
-    """Names that a model of one's own cannot have: registered models and their Hub ids, the suite's, the lab's."""
+    """Names that a local model cannot have: those of registered models, their Hub ids, the suite and the lab."""
     places = (place for model in MODELS.values() for place in (model.name, model.location, *model.aliases))
     return frozenset((*places, *embedded_members(), *lab_runs()))
 
 
 def embedded_members() -> tuple[str, ...]:
-    """Names of the shipped models of the tiny suite, the base first; empty where none is shipped."""
+    """Names of the shipped models of the tiny suite, the base first; empty if none is shipped."""
     names = (path.parent.name for path in suite_path().glob("*/manifest.json"))
     return tuple(sorted(names, key=lambda name: (name != BASE_MEMBER, name)))
 
 
 def embedded_manifest(member: str) -> Mapping[str, Any]:
-    """How a shipped model of the tiny suite was trained; empty for any other name."""
+    """How a shipped model of the tiny suite was trained; empty for other models."""
     return dict(read_json(suite_path() / member / "manifest.json")) if member in embedded_members() else {}
 
 
@@ -166,7 +166,7 @@ def _embedded_checkpoints(member: str) -> tuple[CheckpointRef, ...]:
 
 
 def lab_runs() -> dict[str, Path]:
-    """Folders of the lab's complete runs that have weights, by the runs' names; one's own before shipped ones."""
+    """Folders of the lab's complete runs that have weights, by the runs' names; the user's own before shipped ones."""
     found = {}
     for root in (lab_runs_path(), store_path() / "lab"):
         for path in sorted(root.glob("*/manifest.json")):
@@ -187,11 +187,11 @@ def _lab_checkpoints(folder: Path) -> tuple[CheckpointRef, ...]:
     return tuple(sorted(refs, key=training_order))
 
 
-# --- a folder or file of the user's own ----------------------------------------------------------------------------
+# --- local folders and files ---------------------------------------------------------------------------------------
 
 
 def local_checkpoints(path: Path) -> tuple[CheckpointRef, ...]:
-    """The checkpoints of ``local_listing`` alone, for callers that name one of them.
+    """Only the checkpoints of ``local_listing``, for callers that name one of them.
 
     Raises:
         CheckpointError: there is no checkpoint at the path.
@@ -200,15 +200,15 @@ def local_checkpoints(path: Path) -> tuple[CheckpointRef, ...]:
 
 
 def local_listing(path: Path) -> Listing:
-    """The checkpoints in a folder of checkpoint folders or GGUF files, or the one that a folder or GGUF file is.
+    """The checkpoints in a folder of checkpoint folders or GGUF files, or the one checkpoint at the path.
 
-    A folder that is a checkpoint itself and has others inside (as ``Trainer`` leaves it) is one of them, called ``.``.
+    A folder that is itself a checkpoint and has others inside (as ``Trainer`` leaves it) is listed too, as ``.``.
 
     Args:
         path: such as a folder with ``step-1000/``, ``step2000/`` and ``checkpoint-3000/``.
 
     Raises:
-        CheckpointError: there is no checkpoint at the path, it cannot be read, or its name cannot be kept.
+        CheckpointError: there is no checkpoint at the path, it cannot be read, or its name cannot be used.
     """
     if fault := text_fault(str(path)):
         raise CheckpointError(f"The path {str(path)!a} cannot be used: it {fault}; rename it.")
@@ -247,20 +247,20 @@ def _folder_listing(path: Path) -> Listing:
         found.append(_placed(path, _ROOT))
     elif _has_weights_or_config(files):
         skipped.append(Skipped(_ROOT_WORDS, fault))
-    skipped += [Skipped(each.name, "it is a GGUF file beside folders; give it alone") for each in ggufs]
+    skipped += [Skipped(each.name, "it is a GGUF file beside folders; give its path alone") for each in ggufs]
     kept, copies = _without_copies(found)
     return _listing(path, kept, [*skipped, *copies])
 
 
 def _look_through(entries: Iterable[Path]) -> tuple[list[_Found], list[Skipped]]:
-    """The sub-folders that hold a checkpoint, and those that look like one and do not."""
+    """The sub-folders that hold a checkpoint, and those that only look like one."""
     found, skipped = [], []
     for entry in entries:
         name = entry.name
         if fault := text_fault(name):
-            skipped.append(Skipped(ascii(name), f"its name cannot be kept (it {fault}); rename it"))
+            skipped.append(Skipped(ascii(name), f"its name cannot be used (it {fault}); rename it"))
         elif entry.is_symlink() and not entry.exists():
-            skipped.append(Skipped(name, "it leads to nothing"))
+            skipped.append(Skipped(name, "it is a link to nothing"))
         elif entry.is_dir() and not name.startswith("."):
             try:
                 files = _file_names(entry)
@@ -285,7 +285,7 @@ def _has_weights_or_config(files: Iterable[str]) -> bool:
 
 
 def _fault_of(folder: Path, files: frozenset[str]) -> str | None:
-    """Why a folder is no whole checkpoint, from the names of its files and its configuration; None where it is one."""
+    """Why a folder is not a complete checkpoint, by its file names and configuration; None if it is one."""
     if folder.name.startswith("tmp-"):
         return "it is half-written, since its name begins with tmp-"
     try:
@@ -310,7 +310,7 @@ def _fault_without_config(files: frozenset[str]) -> str:
         choose_weight_files(files, where="it")
     except CheckpointError:
         if any(name.endswith((".pt", ".pth", ".distcp")) for name in files):
-            return "it holds the state of an optimizer or trainer and no model"
+            return "it holds the state of an optimizer or trainer but no model"
         return f"it is empty or half-written, without {CONFIG_NAME} and weights"
     return f"it has weights but no {CONFIG_NAME}"
 
@@ -319,7 +319,7 @@ def _fault_without_config(files: frozenset[str]) -> str:
 
 
 def _placed(folder: Path, revision: str) -> _Found:
-    """The folder with its step: from its name, else from its trainer's state; none where the two disagree."""
+    """The folder with its step: from its name, else from its trainer's state; without one if the two disagree."""
     reading = read_name(revision)
     state = _trainer_state(folder)
     step = state.get("global_step")
@@ -333,7 +333,7 @@ def _placed(folder: Path, revision: str) -> _Found:
 
 
 def _by_state(state: dict[str, Any], step: int | None) -> tuple[int | None, None, str]:
-    """The step of a folder whose name tells none: training may have loaded its best weights before it saved them."""
+    """The step of a folder whose name tells none; in doubt if it may hold the best weights and not the last."""
     best = state.get("best_model_checkpoint")
     reading = read_name(Path(best).name) if isinstance(best, str) else None
     if step is not None and isinstance(best, str) and (reading is None or reading.step != step):
@@ -353,9 +353,9 @@ def _trainer_state(folder: Path) -> dict[str, Any]:
 
 
 def _without_copies(found: Sequence[_Found]) -> tuple[list[_Found], list[Skipped]]:
-    """Leaves one of equal checkpoints that could be one: of two with one step the plainer name, else the one with it.
+    """Leaves out copies: of two equal checkpoints, the one without a step, or else the one with the longer name.
 
-    Equal weights under two steps are no copies but a fault of one of them; those are found when they are hashed.
+    Equal weights at two steps are not copies: one of the two is wrong. This is found when they are hashed.
     """
     kept: list[_Found] = []
     skipped = []
@@ -371,7 +371,7 @@ def _without_copies(found: Sequence[_Found]) -> tuple[list[_Found], list[Skipped
 
 
 def _plainness(each: _Found) -> tuple[bool, bool, int, str]:
-    """What a name tells counts before what a trainer's state does."""
+    """Sorts the checkpoint to keep first: a step from a name counts before a step from a trainer's state."""
     return (each.revision == _ROOT, read_name(each.revision) is None, len(each.revision), each.revision)
 
 
@@ -394,7 +394,7 @@ def _version(path: Path) -> tuple[str, int, int, int, int]:
 
 @functools.lru_cache(maxsize=4096)
 def _same_bytes(first: tuple[str, int, int, int, int], second: tuple[str, int, int, int, int]) -> bool:
-    """Whether two versions of files hold the same; ends at the first difference."""
+    """Whether two sets of files have equal content; stops at the first difference."""
     if first[0] == second[0] or first[1] != second[1]:
         return first[0] == second[0]
     with open(first[0], "rb") as one, open(second[0], "rb") as other:
@@ -410,7 +410,7 @@ def _same_bytes(first: tuple[str, int, int, int, int], second: tuple[str, int, i
 
 
 def path_name(base: Path, n_parts: int = 1) -> str:
-    """The last parts of a path as the name of a model: so many, and more until the first of them tells something.
+    """The last parts of a path as the name of a model: this many, and more until the first part is distinctive.
 
     >>> path_name(Path("/data/alice/llama/output/checkpoints")), path_name(Path("/data/alice/llama"), 2)
     ('llama/output/checkpoints', 'alice/llama')
@@ -428,7 +428,7 @@ def _is_generic(part: str) -> bool:
 
 
 def _single(path: Path, skipped: Sequence[Skipped]) -> Listing:
-    """A folder that is the only checkpoint: of the run in its parent folder if its name tells a step."""
+    """A folder that is the only checkpoint; if its name tells a step, its parent folder names the model."""
     each = _placed(path, path.name)
     base = path if read_name(path.name) is None else path.parent
     ref = _ref(each, path_name(base), path.parent)
@@ -452,15 +452,15 @@ def _doubts(found: Iterable[_Found]) -> tuple[tuple[str, str], ...]:
 
 
 def _gguf_listing(folder: Path, paths: Sequence[Path], skipped: Sequence[Skipped]) -> Listing:
-    """GGUF files of one folder; a file in several parts stands there as its first part."""
-    bad = [Skipped(ascii(path.name), f"its name cannot be kept (it {fault}); rename it")
+    """GGUF files of one folder; a file in several parts is listed as its first part."""
+    bad = [Skipped(ascii(path.name), f"its name cannot be used (it {fault}); rename it")
            for path in paths if (fault := text_fault(path.name))]  # fmt: skip
     first = [path for path in sorted(paths) if not text_fault(path.name) and _is_first_part(path)]
     read = {path: read_name(gguf_stem(path.name)) for path in first}
     base = _gguf_base(folder, read)
     refs = [_gguf_ref(path, reading, path_name(base)) for path, reading in read.items()]
     if not refs:
-        raise CheckpointError(f"{folder} holds no whole GGUF file; give one that is.")
+        raise CheckpointError(f"{folder} holds no complete GGUF file; give one.")
     return Listing(tuple(sorted(refs, key=training_order)), (*skipped, *bad), (), base)
 
 
@@ -471,7 +471,7 @@ def _is_first_part(path: Path) -> bool:
 
 
 def _gguf_base(folder: Path, read: dict[Path, Reading | None]) -> Path:
-    """The file's name without its step names the model, where all files agree in it; else the folder does."""
+    """The name of the model: the files' name without the step if all files share it, else the folder's name."""
     rests = {gguf_stem(path.name) if reading is None else reading.rest for path, reading in read.items()}
     return folder / rests.pop() if len(rests) == 1 else folder
 

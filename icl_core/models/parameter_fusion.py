@@ -1,8 +1,8 @@
 """Mixes the parameters of two checkpoints of one architecture: theta = w theta_TR + (1 - w) theta_TL.
 
-It names such a checkpoint, says what it is by content, and mixes tensors one at a time; it builds no model (that is
-``checkpoints``) and importing it needs no torch. The parameters are mixed as they are stored, before any native remap.
-Source: the baseline "parameter fusion" of arXiv 2406.14022, Table 1; averaging as in arXiv 2203.05482.
+It names such a checkpoint, identifies it by content, and mixes tensors one at a time. ``checkpoints`` builds the model;
+importing this module needs no torch. The parameters are mixed as they are stored, before any native remap. Source: the
+baseline "parameter fusion" of arXiv 2406.14022, Table 1; averaging as in arXiv 2203.05482.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class FusionParents:
 
 
 def fused_checkpoint(tr: CheckpointRef, tl: CheckpointRef, *, weight: float) -> CheckpointRef:
-    """The checkpoint whose parameters are w of one and 1 - w of the other; w is kept to six digits.
+    """The checkpoint with w of one checkpoint's parameters and 1 - w of the other's; w is rounded to six digits.
 
     Raises:
-        CheckpointError: w is not between 0 and 1, a parent is itself fused, or the parents cannot be of one
-            architecture. Whether names and shapes agree is found when the parameters are mixed.
+        CheckpointError: w is not between 0 and 1, a parent is itself fused, or the parents cannot have the same
+            architecture. Names and shapes are compared later, when the parameters are mixed.
     """
     if not (math.isfinite(weight) and 0 <= weight <= 1):
         raise CheckpointError(f"The fusion weight {weight!r} is not between 0 and 1; choose one that is.")
@@ -94,7 +94,7 @@ def fusion_parents(ref: CheckpointRef) -> FusionParents:
 
 
 def fused_identity(parents: FusionParents, tr: CheckpointIdentity, tl: CheckpointIdentity) -> CheckpointIdentity:
-    """What a fused checkpoint is by content: both parents' weight files, and w.
+    """The identity of a fused checkpoint by content: both parents' weight files, and w.
 
     Args:
         parents: the weight.
@@ -112,7 +112,7 @@ def fused_identity(parents: FusionParents, tr: CheckpointIdentity, tl: Checkpoin
 
 
 def refuse_different_configurations(tr: Mapping[str, Any], tl: Mapping[str, Any], *, where: str) -> None:
-    """Refuses parents whose parameters mean different things though their shapes may agree.
+    """Refuses parents whose parameters mean different things, even if the shapes agree.
 
     Args:
         tr: the TR parent's config.json.
@@ -136,13 +136,13 @@ def refuse_different_configurations(tr: Mapping[str, Any], tl: Mapping[str, Any]
 def mix_parameters(
     tr_paths: Sequence[Path], tl_paths: Sequence[Path], *, weight: float, dtype: torch.dtype
 ) -> dict[str, torch.Tensor]:
-    """The mixed state dict; beside it only one tensor of each parent is in memory at a time.
+    """The mixed state dict; besides it, only one tensor of each parent is in memory at a time.
 
     Args:
-        tr_paths: weight files of the TR parent, safetensors or pickled tensors; shard indices are passed over.
+        tr_paths: weight files of the TR parent, safetensors or pickled tensors; shard indices are ignored.
         tl_paths: the same of the TL parent.
-        weight: w, share of the TR parent; 1 gives its parameters back exactly, 0 those of the TL parent.
-        dtype: of the result; the mixing itself is in float32, or in float64 where that is asked for.
+        weight: w, share of the TR parent; 1 gives exactly the TR parent's parameters, 0 the TL parent's.
+        dtype: of the result; the mixing is done in float32, or in float64 if ``dtype`` is.
 
     Raises:
         CheckpointError: names or shapes differ, a file is damaged, or tensors that are not parameters differ.
@@ -168,7 +168,7 @@ def mix_parameters(
 
 
 def _mixed(name: str, first: torch.Tensor, *, second: torch.Tensor, weight: float, exact: torch.dtype) -> torch.Tensor:
-    """A new tensor: nothing of the files stays mapped in memory."""
+    """Mixes into a new tensor, so that no file stays mapped in memory."""
     if not first.is_floating_point():
         if not bool((first == second).all()):
             raise CheckpointError(
@@ -184,7 +184,7 @@ Tensors = Mapping[str, "Callable[[], torch.Tensor]"]
 
 
 def _open_tensors(paths: Sequence[Path], stack: ExitStack) -> Tensors:
-    """For each name a function that reads the tensor; files stay open as long as the stack."""
+    """For each name, a function that reads the tensor; the files stay open until the stack closes."""
     from safetensors import SafetensorError
 
     from icl_core.models.weights import first_line, read_pickled
@@ -202,7 +202,7 @@ def _open_tensors(paths: Sequence[Path], stack: ExitStack) -> Tensors:
             raise CheckpointError(f"{path} cannot be read as weights: {first_line(error)}.") from error
         twice = sorted(tensors.keys() & found.keys())
         if twice:
-            raise CheckpointError(f"{path} holds {twice[0]}, and so does an earlier shard; copy all shards again.")
+            raise CheckpointError(f"{path} and an earlier shard both hold {twice[0]}; copy all shards again.")
         tensors |= found
     return tensors
 
@@ -230,7 +230,7 @@ def _refuse_different_names(tr: Tensors, tl: Tensors) -> None:
     only = sorted(set(tr) ^ set(tl))
     if only:
         raise CheckpointError(
-            f"{len(only)} parameters are in one of the two checkpoints only, such as {only[0]}; only checkpoints of "
+            f"{len(only)} parameters, such as {only[0]}, are in only one of the two checkpoints; only checkpoints of "
             "one architecture can be mixed."
         )
 

@@ -1,7 +1,7 @@
-"""Native classes for checkpoints that would otherwise need someone else's code: configuration and weights translated.
+"""Translates configuration and weights of checkpoints to native classes, so that no code of a repository is needed.
 
-It changes names, splits fused matrices and states scales; it neither reads files nor builds models. A translation is
-a claim about an architecture: tests compare each with an independent forward pass, and loading is strict.
+It changes names, splits fused matrices and sets scales; it neither reads files nor builds models. A translation claims
+that two architectures are the same. So tests compare each with an independent forward pass, and loading is strict.
 
 Sources: MiniCPM https://huggingface.co/openbmb/MiniCPM-2B-history (its scales are Granite's multipliers); Baichuan2
 https://github.com/hiyouga/LLaMA-Factory (llamafy_baichuan2.py); OLMo https://github.com/allenai/OLMo
@@ -34,8 +34,8 @@ class Remap:
 
     Attributes:
         config: from the checkpoint's config.json to the native configuration.
-        weights: from the checkpoint's state dict to the native one; consumes its argument, so that both never stay
-            in memory.
+        weights: from the checkpoint's state dict to the native one; empties its argument, so that the two are never in
+            memory together.
     """
 
     config: Callable[[Mapping[str, Any]], PreTrainedConfig]
@@ -54,7 +54,7 @@ def get_remap(name: str) -> Remap:
 
 
 def _without_buffers(state: StateDict) -> StateDict:
-    """Drops tables that are computed, not learned."""
+    """Drops tables that are computed and not learned."""
     return {name: tensor for name, tensor in state.items() if not re.search(r"(inv_freq|cos_cached|sin_cached)$", name)}
 
 
@@ -67,12 +67,12 @@ def _without_tied_head(state: StateDict, embeddings: str = "model.embed_tokens.w
 
 
 def _refuse_other(source: Mapping[str, Any], **translated: Any) -> None:
-    """Refuses settings that the native class computes otherwise; a setting that is not there has its usual value."""
+    """Refuses settings that the native class computes differently; an absent setting has its usual value."""
     for name, value in translated.items():
         values = value if isinstance(value, tuple) else (value,)
         if name in source and source[name] not in values:
             raise CheckpointError(
-                f"{name} is {source[name]!r} in config.json, and this remap knows only {values[0]!r}."
+                f"{name} is {source[name]!r} in config.json, but this remap only knows {values[0]!r}."
             )
 
 
@@ -216,7 +216,7 @@ def _olmo_weights(state: StateDict, config: PreTrainedConfig) -> StateDict:
             native[f"{new}mlp.{kind}.weight"] = part
         for old_name, new_name in _OLMO_NAMES.items():
             native[new + new_name] = state.pop(old + old_name)
-    return native | state  # what is left over makes the strict load fail by name
+    return native | state  # a leftover makes the strict load fail and is named there
 
 
 # --- CrystalCoder --------------------------------------------------------------------------------------------------
@@ -235,7 +235,7 @@ def _crystalcoder_config(source: Mapping[str, Any]) -> CrystalCoderConfig:
 
 
 def _crystalcoder_weights(state: StateDict, config: PreTrainedConfig) -> StateDict:
-    """The names are native already; causal-mask buffers and the tied output layer go."""
+    """Drops causal-mask buffers and the tied output layer; the names are already native."""
     state = {
         name: tensor
         for name, tensor in _without_buffers(state).items()

@@ -1,7 +1,7 @@
-"""One checkpoint pinned to files that cannot change under it, on the Hub or on this machine, and those files fetched.
+"""Pins one checkpoint, on the Hub or on this machine, to files that cannot change, and fetches those files.
 
-It reads names and indices of files, loads no weights and imports neither torch nor transformers; how the Hub is asked
-is ``hub``'s, and what the files hold is ``identity``'s. Of the tokenizer it knows where it lies.
+It reads names and indices of files, loads no weights and imports neither torch nor transformers. ``hub`` asks the Hub,
+and ``identity`` hashes what the files hold. This module also finds the tokenizer's folder.
 """
 
 from __future__ import annotations
@@ -56,20 +56,20 @@ __all__ = [
 ]
 
 CONVERTER_VERSION = 2
-"""Raised whenever a GGUF file would be converted to other files; older conversions are then made again."""
+"""Raised whenever converting a GGUF file would give other files; older conversions are then made again."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedCheckpoint:
-    """A checkpoint pinned to files that cannot change under it.
+    """A checkpoint pinned to files that cannot change.
 
     Attributes:
         ref: what was asked.
         location: the Hub id that answered (an alias perhaps), or the checkpoint's folder.
         commit: on the Hub, "" for local files.
-        files: name of each file to its sha256 where the Hub or its cache tells it, else None.
+        files: name of each file to its sha256, or to None if neither the Hub nor its cache tells it.
         weight_names: the files that hold the weights, shard index included.
-        offline: True where the files have to be in the local cache already.
+        offline: True if the files have to be in the local cache already.
     """
 
     ref: CheckpointRef
@@ -84,8 +84,8 @@ def resolve_checkpoint(ref: CheckpointRef, *, offline: bool = False) -> Resolved
     """Pins a checkpoint to a commit (Hub) or a folder, and finds its weight files without reading them.
 
     Args:
-        ref: the checkpoint; of mixed parameters the TR parent is resolved, whose configuration and tokenizer they have.
-        offline: use the local Hub cache only; it is used too where the Hub cannot be reached.
+        ref: the checkpoint; for mixed parameters the TR parent is resolved, which gives configuration and tokenizer.
+        offline: use the local Hub cache only; it is used too if the Hub cannot be reached.
 
     Raises:
         UnknownNameError: the Hub has no such revision; the message names the nearest.
@@ -93,8 +93,8 @@ def resolve_checkpoint(ref: CheckpointRef, *, offline: bool = False) -> Resolved
     """
     if ref.family == "lab":
         raise CheckpointError(
-            f"{ref.model} is a run of the lab and reads vectors, not text; `python -m icl_core train-lab` stores its "
-            "results for all pages, and nothing else can be asked of it."
+            f"{ref.model} is a run of the lab and reads vectors, not text, so it cannot be evaluated on other tasks; "
+            "`python -m icl_core train-lab` stores its results for all pages."
         )
     if ref.source == "fused":
         return resolve_checkpoint(fusion_parents(ref).tr, offline=offline)
@@ -148,7 +148,7 @@ def _resolve_local(ref: CheckpointRef) -> ResolvedCheckpoint:
 
 
 def _refuse_two_sets(chosen: str, names: Iterable[str], folder: Path) -> None:
-    """A single file beside a shard index of its own format: one of the two was left there by an earlier save."""
+    """Refuses a single weight file beside a shard index of the same format: an earlier save left one of the two."""
     if f"{chosen}.index.json" in names:
         raise CheckpointError(
             f"{folder} holds both {chosen} and {chosen}.index.json with shards; keep those of the last save and move "
@@ -157,7 +157,7 @@ def _refuse_two_sets(chosen: str, names: Iterable[str], folder: Path) -> None:
 
 
 def file_of(resolved: ResolvedCheckpoint, name: str) -> Path:
-    """A file of the checkpoint on this machine, downloaded where it is on the Hub only.
+    """A file of the checkpoint on this machine, downloaded if it is on the Hub only.
 
     Raises:
         CheckpointError: there is no such file.
@@ -174,7 +174,7 @@ def file_of(resolved: ResolvedCheckpoint, name: str) -> Path:
 
 
 def _tokenizer_home(resolved: ResolvedCheckpoint) -> ResolvedCheckpoint:
-    """Where the tokenizer is: with the weights, else on main of its repository, else in the parent folder."""
+    """The place of the tokenizer: with the weights, else on main of its repository, else in the parent folder."""
     if tokenizer_files(resolved.files):
         return resolved
     if not resolved.commit:
@@ -191,14 +191,14 @@ def _tokenizer_home(resolved: ResolvedCheckpoint) -> ResolvedCheckpoint:
         home = ResolvedCheckpoint(resolved.ref, location, commit, files, (), cached)
     if not tokenizer_files(home.files):
         raise CheckpointError(
-            f"{resolved.location} has no tokenizer (tokenizer.json, tokenizer.model or another whole vocabulary), nor "
-            "has its parent or main."
+            f"{resolved.location} has no tokenizer (tokenizer.json, tokenizer.model or another complete vocabulary), "
+            "and its parent and main have none either."
         )
     return home
 
 
 def tokenizer_folder(resolved: ResolvedCheckpoint) -> Path:
-    """A folder on this machine with the tokenizer's files; downloads them where they are on the Hub only.
+    """A folder on this machine with the tokenizer's files; downloads them if needed.
 
     Raises:
         CheckpointError: there is no tokenizer.
@@ -207,7 +207,7 @@ def tokenizer_folder(resolved: ResolvedCheckpoint) -> Path:
 
 
 def tokenizer_paths(resolved: ResolvedCheckpoint) -> list[Path]:
-    """The tokenizer's files on this machine, as ``tokenizer_folder``; none is a pointer to a large file elsewhere."""
+    """The tokenizer's files on this machine, as ``tokenizer_folder``; refuses pointers of git-lfs among them."""
     home = _tokenizer_home(resolved)
     paths = [file_of(home, name) for name in tokenizer_files(home.files)]
     for path in paths:
@@ -216,7 +216,7 @@ def tokenizer_paths(resolved: ResolvedCheckpoint) -> list[Path]:
 
 
 def checkpoint_folder(resolved: ResolvedCheckpoint) -> Path:
-    """A folder on this machine with configuration and weights, whole; downloads what is missing of one weight format.
+    """A folder on this machine with configuration and complete weights; downloads what one weight format lacks.
 
     Raises:
         CheckpointError: a file is missing or cut short, or the download failed.
@@ -232,14 +232,14 @@ def checkpoint_files(
 ) -> Mapping[Path, str | None]:
     """Every file on this machine that decides what is loaded: configuration, weights and tokenizer.
 
-    Of mixed parameters those of both parents, of a GGUF file also those that it was converted to.
+    For mixed parameters these are the files of both parents; for a GGUF file, the file and its converted form.
 
     Returns:
-        Each path with the sha256 that the Hub or a seal tells of it, None where the file speaks for itself.
+        Each path with the sha256 that the Hub or a seal gives for it, None if neither does.
 
     Raises:
-        CheckpointError: as ``checkpoint_folder``; also where a GGUF file is not converted, or its converted form is not
-            what was written.
+        CheckpointError: as ``checkpoint_folder``; also if a GGUF file is not converted yet, or its converted form was
+            changed.
     """
     if ref.source == "fused":
         parents = fusion_parents(ref)
@@ -258,18 +258,18 @@ def checkpoint_files(
 
 
 def converted_folder(sha256: str) -> Path:
-    """Where the converted form of the GGUF file with this hash is kept (it may not exist yet)."""
+    """The folder for the converted form of the GGUF file with this hash (it may not exist yet)."""
     return store_path() / "converted" / sha256
 
 
 def conversion_of(sha256: str, *, hash_cache: Path | None = None) -> Path | None:
-    """The converted form of the GGUF file with this hash, None before it is made or where it was changed since."""
+    """The converted form of the GGUF file with this hash; None if it is not made yet or was changed since."""
     folder = converted_folder(sha256)
     return folder if is_sealed(folder, version=CONVERTER_VERSION, hash_cache=hash_cache) else None
 
 
 def is_known(ref: CheckpointRef) -> bool:
-    """Whether a checkpoint is shipped or in the registry, so that its tokenizer is not a stranger's."""
+    """Whether a checkpoint is shipped or in the registry, so that its tokenizer can be trusted."""
     if ref.source == "fused":
         parents = fusion_parents(ref)
         return is_known(parents.tr) and is_known(parents.tl)

@@ -1,7 +1,7 @@
-"""Folders of derived files that are used only while they are what was written.
+"""Folders of derived files that are used only as long as nobody changed them.
 
-A list of all files with their hashes is written last and closes the folder; whoever uses it compares. It knows no file
-formats and keeps nothing that cannot be made again.
+A list of all files with their hashes, written last, seals the folder; each use compares the files with it. It knows no
+file formats and keeps only what can be made again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WORKING = re.compile(r"\.(?P<pid>[0-9]{1,9})-(?P<at>[0-9]{1,12}\.[0-9]{2})-(?P<
 
 
 def working_folder(folder: Path) -> Path:
-    """Where this process writes what shall become ``folder``; the name tells whose it is, should the process die."""
+    """The folder in which this process writes before it becomes ``folder``; its name tells the owner if that dies."""
     owner = owner_of() or Owner(this_place(), os.getpid(), 0.0)
     return folder.with_name(f"{folder.name}.{owner.pid}-{owner.started:.2f}-{_short(owner.place)}")
 
@@ -34,10 +34,10 @@ def _short(place: str) -> str:
 
 
 def put_sealed(partial: Path, folder: Path, *, version: int) -> None:
-    """Closes a working folder and gives it its name, in the place of a damaged one.
+    """Seals a working folder and gives it its name, replacing a damaged one.
 
     Args:
-        partial: holds the files, no folders.
+        partial: the working folder; it holds files only, no folders.
         folder: its name from now on.
         version: of the code that wrote the files.
     """
@@ -52,7 +52,7 @@ def put_sealed(partial: Path, folder: Path, *, version: int) -> None:
 
 
 def sealed_files(folder: Path, *, version: int) -> dict[Path, str]:
-    """The files that were written into a folder, each with its sha256; their content is not read.
+    """The files that were written into a folder, each with its sha256, without reading their content.
 
     Raises:
         CheckpointError: the folder has no seal of this version, or holds other files than those.
@@ -61,12 +61,12 @@ def sealed_files(folder: Path, *, version: int) -> dict[Path, str]:
     files = seal.get("files")
     names = sorted(path.name for path in folder.iterdir() if path.name != _SEAL_NAME)
     if seal.get("version") != version or not isinstance(files, dict) or sorted(files) != names:
-        raise CheckpointError(f"{folder} is not what was written there; it is made anew when it is next used.")
+        raise CheckpointError(f"{folder} was changed after it was written; it is made anew when it is next used.")
     return {folder / name: str(files[name]) for name in names}
 
 
 def is_sealed(folder: Path, *, version: int, hash_cache: Path | None = None) -> bool:
-    """Whether a folder holds exactly what was written by this version; each file is read once for each version of it.
+    """Whether a folder holds exactly what this version wrote; each version of a file is read once.
 
     Args:
         folder: may be missing.
@@ -81,7 +81,7 @@ def is_sealed(folder: Path, *, version: int, hash_cache: Path | None = None) -> 
 
 
 def clear_leftovers(parent: Path) -> None:
-    """Removes the working folders of processes of this machine that are gone."""
+    """Removes working folders whose processes, on this machine, have ended."""
     here = this_place()
     for path in parent.glob("*.*-*-*"):
         found = _WORKING.search(path.name)

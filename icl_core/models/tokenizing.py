@@ -1,8 +1,8 @@
-"""Tokenizers that strangers made, used in a process of their own with limits of time and memory.
+"""Strangers' tokenizers, used in a separate process with limits of time and memory.
 
-A tokenizer is a program: its rules may let a text grow a million times, or match it for years. What it gives is the
-same as in this process. It decides neither which tokenizer is used nor whose it is.
-Source: https://huggingface.co/docs/tokenizers.
+A tokenizer is a program: its rules may make a text a million times longer, or take years to match. The results are the
+same as in this process. This module decides neither which tokenizer is used nor whether it is a stranger's. Source:
+https://huggingface.co/docs/tokenizers.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ COUNT_SECONDS = 20.0
 """The same for an estimate, which a person waits for."""
 MESSAGE_CHARACTERS = 500_000
 MOST_MEMORY_BYTES = 4 * 2**30
-"""Most memory of the process, and half of what is free where that is less."""
+"""Largest memory that the process may take; half of the free memory if that is less."""
 MOST_TOKENS_PER_CHARACTER = 32
-"""A character has at most four bytes, and a compatible form of at most 18 characters (U+FDFA)."""
+"""A character has at most four bytes, and its compatible form at most 18 characters (U+FDFA)."""
 _N_KEPT = 2
 
 Encoded = tuple[list[int], list[tuple[int, int]]]
@@ -48,16 +48,16 @@ def _worker() -> Worker:
 
 
 _too_slow: dict[object, str] = {}
-"""Tokenizers that took too long, by name, with the sentence about them: nobody waits for them twice."""
+"""The sentence about each tokenizer that took too long, by name, so that nobody waits for it twice."""
 
 
 def _ask(where: str, question: tuple[Any, ...], *, seconds: float) -> Any:
-    """The worker's answer, or one sentence on why there is none.
+    """The worker's answer.
 
     Args:
         where: the file, in the user's words.
-        question: of the worker: its kind, the name of the tokenizer, and what the kind needs.
-        seconds: most time that it may take.
+        question: for the worker: its kind, the name of the tokenizer, and what this kind needs.
+        seconds: longest time that it may take.
 
     Raises:
         CheckpointError: a limit was exceeded or the process crashed.
@@ -87,7 +87,7 @@ def _ask(where: str, question: tuple[Any, ...], *, seconds: float) -> Any:
 
 
 def check_tokenizer_file(path: Path, *, where: str) -> None:
-    """Reads a ``tokenizer.json`` in the process made for it, before anyone reads it here.
+    """Reads a ``tokenizer.json`` in the separate process before it is read in this one.
 
     Raises:
         CheckpointError: it cannot be read within the limits.
@@ -99,7 +99,7 @@ def check_tokenizer_file(path: Path, *, where: str) -> None:
 
 
 def count_tokens(path: Path, texts: Sequence[str], *, where: str) -> list[float]:
-    """Tokens of each text by a ``tokenizer.json``, special ones not counted.
+    """Number of tokens of each text by a ``tokenizer.json``, without special tokens.
 
     Raises:
         CheckpointError: it cannot be read, or a limit was exceeded.
@@ -119,11 +119,11 @@ def _file_name(path: Path) -> tuple[str, ...]:
 class BoundedTokenizer:
     """A fast tokenizer of transformers whose texts are tokenised in another process.
 
-    Once a limit was exceeded it refuses at once, since every cell would wait as long.
+    Once it has exceeded a limit, it refuses at once: otherwise every cell would wait as long.
 
     Attributes:
         is_fast: always True.
-        wrapped: the tokenizer as it is, without limits.
+        wrapped: the tokenizer itself, without limits.
     """
 
     is_fast = True
@@ -135,7 +135,7 @@ class BoundedTokenizer:
 
     @property
     def kind(self) -> str:
-        """The class of the tokenizer, which decides together with its files."""
+        """The class of the tokenizer; class and files together decide the tokens."""
         return type(self.wrapped).__qualname__
 
     @property
@@ -167,7 +167,7 @@ class BoundedTokenizer:
         rest = (texts, add_special_tokens, splits)
         known = ("encode", self._name, "", *rest)
         answered = _ask(self._where, known, seconds=LIMIT_SECONDS) if self._name else None
-        if answered is None:  # the process has not met it, or was started anew
+        if answered is None:  # the process does not have it, or was started anew
             text = self.wrapped.backend_tokenizer.to_str()
             self._name = hashlib.sha256(text.encode()).hexdigest()
             answered = _ask(self._where, ("encode", self._name, text, *rest), seconds=LIMIT_SECONDS)
@@ -175,7 +175,7 @@ class BoundedTokenizer:
 
 
 def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
-    """The texts in parts that are messages; a long text is a message by itself."""
+    """The texts, grouped into messages; a long text is a message by itself."""
     part: list[str] = []
     n_characters = 0
     for text in texts:
@@ -208,7 +208,7 @@ def answer(question: tuple[Any, ...]) -> Any:
     """What the worker does: ``count`` tokens by a file, or ``encode`` by a tokenizer that it was sent.
 
     Raises:
-        ScoringError: a text grows beyond all measure; and whatever the library raises.
+        ScoringError: a text becomes far too long, or the library raised an error.
     """
     kind, name, *rest = question
     if kind == "count":

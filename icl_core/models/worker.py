@@ -1,8 +1,8 @@
-"""A process of its own for what may hang, crash or eat the memory: one question after another, ended at its limits.
+"""A separate process for work that may hang, crash or fill the memory; it is ended if it exceeds its limits.
 
-It knows neither models nor tokenizers: a handler, named as ``module:function``, answers the questions. Questions and
-answers are frozen values of this project or plain ones. The process is started with the first question, ends with the
-one that started it, and is started anew where it was ended.
+It knows neither models nor tokenizers: a handler, named as ``module:function``, answers one question after another.
+Questions and answers are plain values or frozen values of this project. The process starts with the first question and
+ends with the process that started it. If it was ended before, the next question starts it anew.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class WorkerEnded(Exception):
     """A question has no answer.
 
     Attributes:
-        reason: ``busy`` (others' questions took the whole wait; the process goes on), ``time`` and ``memory`` (it was
-            ended at this limit), or ``died`` (also since the last question; asking again starts another).
+        reason: ``busy`` (other questions took the whole wait; the process goes on), ``time`` or ``memory`` (it was
+            ended at this limit), or ``died`` (now or since the last question; asking again starts another).
     """
 
     def __init__(self, reason: Literal["busy", "time", "memory", "died"]) -> None:
@@ -47,7 +47,7 @@ class WorkerEnded(Exception):
 
 
 class Worker:
-    """The process, seen from the one that asks; threads may share it and wait for their turn."""
+    """The worker process, seen from the process that asks; threads may share it and wait for their turn."""
 
     def __init__(self, handler: str) -> None:
         self._handler = handler
@@ -57,20 +57,20 @@ class Worker:
 
     @property
     def pid(self) -> int | None:
-        """The process's number, None before the first question and after its end."""
+        """The process id; None before the first question and after the end."""
         return None if self._process is None else self._process.pid
 
     def ask(self, question: object, *, seconds: float, memory_bytes: float, wait_seconds: float = -1) -> Any:
         """The handler's answer.
 
         Args:
-            question: its one argument.
+            question: the handler's one argument.
             seconds: longest time for the answer, without the start of the process.
-            memory_bytes: most memory of the process above what it has when the question is put.
-            wait_seconds: longest wait for the questions of other threads, -1 for as long as they take.
+            memory_bytes: largest memory that the process may take beyond what it has when the question is put.
+            wait_seconds: longest wait for other threads' questions, -1 for no limit.
 
         Raises:
-            ObservatoryError: as the handler raised it; anything unexpected is worded as one.
+            ObservatoryError: as the handler raised it, or a sentence about an unexpected error.
             WorkerEnded: there is no answer.
         """
         if not self._turn.acquire(timeout=wait_seconds):
@@ -99,7 +99,7 @@ class Worker:
     def _started(self) -> Connection:
         """The connection to a process that is ready for a question."""
         if self._process is not None and self._process.poll() is not None:
-            raise WorkerEnded("died")  # what it kept is lost, and who asks may want to say so
+            raise WorkerEnded("died")  # what it kept is lost; the caller may want to say so
         if self._connection is not None:
             return self._connection
         here, there = Pipe()
@@ -118,7 +118,7 @@ class Worker:
         return here
 
     def _watched(self, seconds: float, memory_bytes: float) -> Iterator[None]:
-        """Goes on while the process keeps its limits."""
+        """Yields as long as the process keeps its limits."""
         assert self._process is not None
         process, end = psutil.Process(self._process.pid), time.monotonic() + seconds
         most = process.memory_info().rss + memory_bytes
@@ -133,7 +133,7 @@ class Worker:
             self.end()
 
     def end_if_idle(self) -> None:
-        """Ends the process, and gives its memory back, unless a question is at work."""
+        """Ends the process and frees its memory, unless it is working on a question."""
         if self._turn.acquire(blocking=False):
             try:
                 self.end()
@@ -142,11 +142,11 @@ class Worker:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a question is at work."""
+        """Whether the process is working on a question."""
         return self._turn.locked()
 
     def end(self) -> None:
-        """Ends the process, whatever it does; the next question starts another."""
+        """Ends the process at once; the next question starts another."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -178,7 +178,7 @@ def _serve(handler: str, connection: Connection) -> None:
 
 
 def _answered(answer: Callable[[Any], Any], question: object) -> tuple[str, Any]:
-    """The answer, or the name and the words of the error; not every exception would survive the way."""
+    """The answer, or the name and text of the error: not every exception can be sent between processes."""
     try:
         return "answer", answer(question)
     except ObservatoryError as error:
@@ -188,7 +188,7 @@ def _answered(answer: Callable[[Any], Any], question: object) -> tuple[str, Any]
 
 
 def _end_with(parent: int) -> None:
-    """Ends this process when the one that started it is gone, however it went."""
+    """Ends this process when the process that started it has ended in any way."""
 
     def look() -> None:
         while os.getppid() == parent:
@@ -199,7 +199,7 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the one that asks decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the asking process decides
     _end_with(int(sys.argv[3]))
     with Connection(int(sys.argv[2])) as opened:
         _serve(sys.argv[1], opened)

@@ -1,9 +1,9 @@
-"""The synthetic language of the tiny suite: its words, its senses, its documents and its classification inputs.
+"""The synthetic language of the tiny suite: words, senses, documents and inputs to classify.
 
-A class is a cluster of six pseudo-words and one label word. Two *core* words always belong to their class; four
-*ambiguous* words belong to any class of their task, redrawn for every document (for every statement in
-knowledge text), so that the prior alone and the demonstrations alone each tell only a part of the answer.
-It draws token ids with numpy; it knows neither models nor checkpoints, and writes no files.
+A class is a cluster of six pseudo-words and one label word. Two *core* words always belong to their class. Four
+*ambiguous* words belong to any class of their task, redrawn for every document (in knowledge text, for every
+statement). So neither the prior alone nor the demonstrations alone tell the whole answer. It draws token ids with
+numpy; it knows neither models nor checkpoints, and writes no files.
 
 Source: the three label settings of arXiv 2305.09731 and the task recognition / task learning split of
 arXiv 2406.14022; the language itself is this project's own.
@@ -48,7 +48,7 @@ N_FILLERS = 24
 P_OWN_CLASS = 0.65
 """Share of an input's words that come from the words of its class."""
 P_OTHER_CLASS = 0.08
-"""Share that comes from another class of the same task; the rest are fillers."""
+"""Share of words from another class of the same task; the rest are fillers."""
 MAX_INPUT_WORDS = 4
 
 SYMBOLS = tuple("@#$%*^{}")
@@ -65,10 +65,10 @@ class TinyTask:
     Attributes:
         name: name in the task registry.
         title: what the user reads.
-        label_words: one word a class, in label order.
-        held_out: True where no list-like document of the training text shows this task alone, so
-            that its demonstrations are a new task to the model (its words still occur in knowledge text
-            and in pseudo-tasks mixed from all classes).
+        label_words: one word per class, in label order.
+        held_out: True if no list-like document of the training text shows this task alone. Its demonstrations are then
+            a new task for the model, though its words occur in knowledge text and in pseudo-tasks mixed from all
+            classes.
     """
 
     name: str
@@ -91,14 +91,14 @@ TINY_TASKS: tuple[TinyTask, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class _Tables:
-    """Token ids of the language, by what they are for.
+    """Token ids of the language, by purpose.
 
     Attributes:
         words: (n_classes, N_WORDS_PER_CLASS); the first N_CORE_WORDS columns are the core words.
         labels: (n_classes,) natural label word of each class.
         task_of_class, first_class, n_labels: the task of each class; first class and size of each task.
         fillers, filler_cumulative: (N_FILLERS + 1,) filler ids, the unknown word last, and their cumulative shares.
-        symbols, marks: arbitrary names: the eight symbols; digits and letters.
+        symbols, marks: arbitrary names: the eight symbols, and digits and letters.
     """
 
     words: IntArray
@@ -175,7 +175,7 @@ def _tables() -> _Tables:
 
 
 def _draw_sense(rng: np.random.Generator, classes: IntArray) -> IntArray:
-    """(n_classes, 6) words of the given classes in a fresh sense: ambiguous words are dealt anew among them."""
+    """(n_classes, 6) words of the given classes in a fresh sense: ambiguous words are redistributed among them."""
     lexicon = _tables().words[classes].copy()
     ambiguous = lexicon[:, N_CORE_WORDS:]
     lexicon[:, N_CORE_WORDS:] = rng.permutation(ambiguous.ravel()).reshape(ambiguous.shape)
@@ -211,7 +211,7 @@ def draw_input(rng: np.random.Generator, lexicon: IntArray, labels: IntArray, *,
 
 
 def _draw_mixed_inputs(rng: np.random.Generator, classes: IntArray, *, n_words: int) -> IntArray:
-    """(n_inputs, n_words) inputs of classes of any tasks, each input in a sense of its own."""
+    """(n_inputs, n_words) inputs of classes of any tasks, each input in its own sense."""
     tables = _tables()
     task = tables.task_of_class[classes][:, None]
     first, n_labels = tables.first_class[task], tables.n_labels[task]
@@ -246,7 +246,7 @@ def _noisy(rng: np.random.Generator, labels: IntArray, *, n_labels: IntArray | i
 
 
 def _knowledge(rng: np.random.Generator, *, as_list: bool, length: int, label_noise: float) -> IntArray:
-    """Statements or list items of mixed tasks under natural labels, a sense for each."""
+    """Statements or list items of mixed tasks under natural labels, each in its own sense."""
     tables = _tables()
     n_words = int(rng.integers(1, MAX_INPUT_WORDS + 1))
     task = rng.integers(len(tables.n_labels), size=_n_items(length, n_words))
@@ -281,8 +281,8 @@ def _natural_list(rng: np.random.Generator, *, permuted: bool, length: int, labe
 def _symbol_list(rng: np.random.Generator, *, length: int, p_label_words: float) -> IntArray:
     """One task or pseudo-task in one sense under arbitrary names drawn for this document.
 
-    Inputs of one or two words use few words a class, so that the same words return, and inputs of one word hold no
-    fillers: the easy cases from which copying over the demonstrations is learned first.
+    Inputs of one or two words use few words per class, so that words recur; inputs of one word have no fillers. From
+    these easy cases the model first learns to copy from the demonstrations.
     """
     tables = _tables()
     classes = _task_classes(rng, pseudo_task=rng.random() < 0.5)
@@ -318,7 +318,7 @@ def make_document(
 
     Args:
         rng: source of randomness; the document is a function of its state and the other arguments.
-        kind: knowledge (statements ``x is y .`` of mixed tasks), knowledge_lists (the same as list items),
+        kind: knowledge (statements ``x is y .`` of mixed tasks), knowledge_lists (the same, as list items),
             natural_lists (one task, natural labels), permuted_lists (natural labels permuted for the document),
             symbol_lists (arbitrary names), repetition (a random string tiled).
         length: tokens of the document; the last item is cut there.

@@ -1,4 +1,4 @@
-"""The members of the tiny suite as data: every knob of every training run.
+"""The members of the tiny suite as data: all knobs of all training runs.
 
 It trains nothing; ``train.py`` does. A member differs from the base member in one factor.
 """
@@ -30,11 +30,11 @@ class Mixture:
 
 @dataclass(frozen=True, slots=True)
 class TrainingPhase:
-    """A stretch of the curriculum.
+    """A phase of the curriculum.
 
     Attributes:
-        name: what the user reads beside the shaded stretch.
-        end_step: the phase holds up to this optimizer step, inclusive.
+        name: shown beside the shaded stretch.
+        end_step: last optimizer step of the phase.
         mixture: share of documents of each kind.
         label_noise: share of natural labels redrawn in knowledge and natural lists, in [0, 1].
     """
@@ -47,10 +47,10 @@ class TrainingPhase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteMember:
-    """One training run's configuration, seeds apart.
+    """The configuration of a training run, without seeds.
 
     Attributes:
-        name: folder of the member and model name in the app.
+        name: of the member's folder and of the model in the app.
         title: one line for the user.
         factor: the factor in which it differs from the base member, "" for the base.
         phases: the curriculum, ascending ``end_step``; the last one ends the training.
@@ -61,11 +61,11 @@ class SuiteMember:
         attention_bias_std: standard deviation of the query and key biases at the start.
         previous_token_prior: strength of the hand-made positional prior: layer 0's query and key biases are set so
             that head j looks about j tokens back; 0 for none.
-        n_documents: unique documents for each phase, passed over again and again; None for fresh ones always.
+        n_documents: number of unique documents in each phase, read again and again; None for always fresh documents.
         p_label_words: share of symbol lists whose arbitrary names are natural label words.
         context_length, batch_size: tokens of a document; documents of a step.
         learning_rate, weight_decay, betas, max_gradient_norm: AdamW.
-        n_warmup_steps, n_decay_steps: the learning rate rises linearly, stays, and ends in a linear fall to a tenth.
+        n_warmup_steps, n_decay_steps: the learning rate rises linearly, stays, and finally falls linearly to a tenth.
     """
 
     name: str
@@ -105,7 +105,7 @@ class SuiteMember:
 _KNOWLEDGE_FIRST = Mixture(0.20, 0.15, 0.10, 0.30, 0.25)
 _LISTS = Mixture(0.02, 0.02, 0.26, 0.50, 0.20)
 _GRID = (0, 220, 440, 660, 880, 990, 1100, 1210, 1320, 1430, 1540, 1760, 1980, 2200, 2530, 2860, 3300)
-"""17 checkpoints, closest where task learning appears in the base member."""
+"""17 checkpoints, densest where task learning appears in the base member."""
 
 _MIXED = Mixture(0.08, 0.0633, 0.2067, 0.4333, 0.2167)
 """The base member's mixture averaged over its two phases."""
@@ -177,11 +177,11 @@ MEMBERS: Mapping[str, SuiteMember] = MappingProxyType(
 
 
 SHIPPED_SEED = 1
-"""Training seed of the runs whose weights are shipped; their models are called as the members are."""
+"""Training seed of the runs whose weights are shipped; these models have the members' names."""
 
 
 def get_member(name: str) -> SuiteMember:
-    """The member of that name.
+    """The member of this name.
 
     Raises:
         UnknownNameError: no such member; the message lists the known ones.
@@ -192,7 +192,7 @@ def get_member(name: str) -> SuiteMember:
 
 
 def member_and_seed(model: str) -> tuple[str, int] | None:
-    """Member and training seed that a model's name means; None for what is no run of the suite.
+    """Member and training seed from a model's name; None for a model that is not a run of the suite.
 
     >>> member_and_seed("tiny-wide"), member_and_seed("tiny-wide-seed-3"), member_and_seed("pythia-1b")
     (('tiny-wide', 1), ('tiny-wide', 3), None)

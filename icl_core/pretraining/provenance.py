@@ -1,4 +1,4 @@
-"""What makes a training run repeatable and traceable: sums in one order, and the commit of the code that ran.
+"""Makes a training run repeatable and traceable: a fixed order of sums, and the commit of the code that ran.
 
 It trains nothing.
 """
@@ -16,7 +16,7 @@ __all__ = ["git_revision", "one_thread"]
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Sums in one order, whatever the caller's setting, which is put back."""
+    """Runs its block with a fixed order of sums; afterwards the caller's setting is restored."""
     import torch
 
     before = torch.get_num_threads()
@@ -28,7 +28,7 @@ def one_thread() -> Iterator[None]:
 
 
 def git_revision() -> str:
-    """The commit of the code that trains, "" for an installed copy, which may lie in a checkout of something else."""
+    """The commit of the training code; "" for an installed copy, which may lie inside another project's checkout."""
     if is_installed():
         return ""
     command = ["git", "rev-parse", "HEAD"]

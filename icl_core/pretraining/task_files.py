@@ -1,7 +1,7 @@
-"""The suite's evaluation tasks as files: one JSONL of labelled rows per task, and their table of contents.
+"""The suite's evaluation tasks as files: one JSONL of labelled rows per task, and a list of the tasks.
 
-It draws rows in one fixed sense of the language (every word in the class it is listed under) and writes them; reading
-them as tasks is the registry's and the data layer's work.
+It draws rows in one fixed sense of the language (every word belongs to the class that lists it) and writes them. The
+registry and the data layer read them as tasks.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def _first_class(task: TinyTask) -> int:
 
 
 def draw_task_rows(task: TinyTask) -> list[dict[str, str]]:
-    """All rows of a task: three words, a label word, a split; no text occurs twice in a task.
+    """All rows of a task, each with three words, a label word and a split; no text occurs twice.
 
-    Labels are uniform. Texts without any word of the task's classes (all fillers) stay in: they are the
-    language's noise, and nobody can label them.
+    Labels are uniform. Texts without any word of the task's classes (all fillers) stay in: they are the language's
+    noise, which no model can label.
     """
     rng = np.random.Generator(np.random.PCG64([TASK_ROWS_SEED, TINY_TASKS.index(task)]))
     ids, words, first = token_ids(), vocabulary(), _first_class(task)

@@ -1,7 +1,7 @@
 """The tokenizer of the synthetic language: one token per word, a newline, or a blank line between examples.
 
-It is an ordinary fast tokenizer (``tokenizer.json``) with offsets, so the project scores the suite as it scores any
-other model. It holds no training code and adds no special tokens to a text.
+It is an ordinary fast tokenizer (``tokenizer.json``) with offsets, so the project scores the suite like any other
+model. It holds no training code and adds no special tokens to a text.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ __all__ = ["make_tokenizer"]
 def make_tokenizer(context_length: int) -> PreTrainedTokenizerFast:
     """Build the tokenizer.
 
-    Words are separated by spaces; a newline and three newlines are tokens of their own, also directly beside a
-    word; anything else is the unknown word. Decoding puts the spaces back, none beside newlines.
+    Words are separated by spaces. One newline is a token and so are three, even directly beside a word. Anything else
+    is the unknown word. Decoding restores the spaces, but none beside newlines.
 
     Args:
         context_length: longest text of the model, in tokens; stored as the tokenizer's own limit.

@@ -1,7 +1,7 @@
 """The training loop of the tiny suite: documents in, ordinary ``save_pretrained`` checkpoint folders out.
 
-It draws its documents from ``language.py`` and its knobs from ``members.py``; it evaluates nothing. On one thread
-a run is a function of the member and the seed, to the last bit on one machine and library version.
+It takes documents from ``language.py`` and knobs from ``members.py``; it evaluates nothing. On one thread, one machine
+and one library version, a run is a function of member and seed to the last bit.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _PRIOR_LIMIT = (
 
 
 def _document_order(n_documents: int, n_draws: int, seed: tuple[int, ...]) -> IntArray:
-    """(n_draws,) indices of documents: whole passes, each in an order of its own."""
+    """(n_draws,) indices of documents: complete passes, each in its own order."""
     rng = np.random.Generator(np.random.PCG64(seed))
     passes = [rng.permutation(n_documents) for _ in range(-(-n_draws // n_documents))]
     return np.concatenate(passes)[:n_draws]
@@ -65,8 +65,8 @@ def _document(member: SuiteMember, phase: TrainingPhase, seed: tuple[int, ...]) 
 def training_batches(member: SuiteMember, *, seed: int) -> Iterator[IntArray]:
     """All batches of a run in order, one per step.
 
-    Each document is a function of (seed, phase, document index) alone, so two members with one
-    mixture read the same documents.
+    Each document is a function of (seed, phase, document index) alone, so two members with the same mixture read the
+    same documents.
 
     Yields:
         (batch_size, context_length) token ids.
@@ -112,7 +112,7 @@ def build_model(member: SuiteMember, *, seed: int) -> LlamaForCausalLM:
 
     Every parameter is set here from the seed: ones for norms, normal with ``init_std`` for matrices,
     ``attention_bias_std`` for query and key biases, zero for other biases; then the
-    positional prior, where the member has one.
+    positional prior, if the member has one.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -153,7 +153,7 @@ def build_model(member: SuiteMember, *, seed: int) -> LlamaForCausalLM:
 def save_checkpoint(model: LlamaForCausalLM, path: Path) -> None:
     """Write model (float16) and tokenizer as one folder that ``AutoModelForCausalLM`` and ``AutoTokenizer`` load.
 
-    The same files as ``save_pretrained`` writes, without its progress bars; the output matrix is the embedding's.
+    The files are those of ``save_pretrained``, written without progress bars; the output matrix is the embedding's.
     """
     import torch
     from safetensors.torch import save_file
@@ -188,7 +188,7 @@ def _learning_rate(member: SuiteMember, step: int) -> float:
 def _training_step(
     model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, batch: IntArray, *, step: int, member: SuiteMember
 ) -> float:
-    """One update on all next-token predictions of a batch; the mean loss in nats a token before it."""
+    """One update on all next-token predictions of a batch; gives the mean loss before it, in nats per token."""
     import torch
 
     for group in optimizer.param_groups:
@@ -244,9 +244,9 @@ def train_member(
     Args:
         member: all knobs.
         seed: keys initialisation and documents, as two separate streams.
-        out_path: folder that receives ``step-<n>/`` folders and, last, ``manifest.json``: where
-            the manifest stands, the run is complete.
-        on_progress: called after each step with (step, n_steps, loss in nats a token).
+        out_path: folder that receives ``step-<n>/`` folders and, last, ``manifest.json``: a run with a manifest is
+            complete.
+        on_progress: called after each step with (step, n_steps, loss in nats per token).
         should_stop: asked before each step; True ends the run without a manifest.
 
     Returns:
@@ -277,7 +277,7 @@ def _train(
     on_progress: OnProgress | None,
     should_stop: Callable[[], bool] | None,
 ) -> list[dict[str, Any]] | None:
-    """All steps of a run; what is known of each kept checkpoint, or None when stopped."""
+    """Runs all steps; gives the facts on each kept checkpoint, or None if stopped."""
     optimizer = _optimizer(model, member)
     losses: list[float] = []
     kept = [_keep(model, member, step=0, losses=losses, out_path=out_path)]
@@ -296,7 +296,7 @@ def _train(
 def _keep(
     model: LlamaForCausalLM, member: SuiteMember, *, step: int, losses: list[float], out_path: Path
 ) -> dict[str, Any]:
-    """Save a checkpoint; its step, tokens and mean training loss since the checkpoint before."""
+    """Save a checkpoint; gives its step, tokens and mean training loss since the previous checkpoint."""
     folder = f"step-{step}"
     save_checkpoint(model, out_path / folder)
     loss = round(float(np.mean(losses)), 4) if losses else None

@@ -1,8 +1,8 @@
 """The model families whose pre-training checkpoints can be evaluated, as data.
 
-It does not ask the network or the disk: what a repository really holds is listed by ``models.listing``, and no name
-generated here is trusted before that. Sources: the model cards and repositories given per entry, and arXiv 2406.14022
-with its code (https://github.com/RUCAIBox/Competitive-ICL) for the checkpoint grids.
+It does not ask the network or the disk: ``models.listing`` lists what a repository really holds, and no name made here
+is trusted before that. Sources: the model cards and repositories named in each entry; for the checkpoint grids arXiv
+2406.14022 and its code (https://github.com/RUCAIBox/Competitive-ICL).
 
 Steps are what a checkpoint's name counts (``Family.step_unit``): optimizer steps nearly everywhere.
 """
@@ -83,13 +83,13 @@ class RevisionRule:
     """How the name of a revision (or weight file) tells its step and its training tokens.
 
     Attributes:
-        pattern: regular expression for the whole name; groups ``step``, ``phase``, ``tokens`` and ``unit``. None
-            where nothing is known of the names beforehand, so that they are read by ``names.read_name``.
-        template: makes a name from a step (``str.format``), None where names have to be listed.
-        tokens_per_step: training tokens of one step, None where the name tells the tokens or nothing does.
-        first_step_index: added to the step before multiplying (1 where step 0 is after the first chunk).
+        pattern: regular expression for the whole name; groups ``step``, ``phase``, ``tokens`` and ``unit``. None if the
+            form of the names is not known beforehand; ``names.read_name`` then reads them.
+        template: makes a name from a step (``str.format``), None if names have to be listed.
+        tokens_per_step: training tokens of one step; None if the name tells the tokens, or if they are not known.
+        first_step_index: added to the step before multiplying (1 if step 0 comes after the first chunk).
         phase_offsets: steps before phases 1, 2, ...; the step counts from the start of its phase.
-        weight_files: True where the names are weight files on ``main`` instead of git references.
+        weight_files: True if the names are weight files on ``main`` instead of git references.
     """
 
     pattern: str | None
@@ -100,7 +100,7 @@ class RevisionRule:
     weight_files: bool = False
 
     def parse(self, name: str) -> tuple[int | None, int | None] | None:
-        r"""Step and tokens of a name, each None where it does not tell; None where the rule does not match.
+        r"""Step and tokens in a name, each None if the name lacks it; None alone if the rule does not match.
 
         >>> RevisionRule(r"step(?P<step>\d+)", tokens_per_step=2_097_152).parse("step82000")
         (82000, 171966464000)
@@ -129,7 +129,7 @@ def _named_tokens(count: str | None, unit: str | None) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class FinalCheckpoint:
-    """The end of training where it stands apart from the other checkpoints (``main``, or another repository)."""
+    """The end of training, if it is not among the other checkpoints (on ``main``, or in another repository)."""
 
     location: str
     revision: str
@@ -147,18 +147,18 @@ class Model:
         rule: how revision names tell steps.
         url: source of the entry.
         aliases: other Hub ids of the same repository, tried in turn.
-        steps: steps published as far as documented, ascending; names follow from ``rule.template``.
-        revisions: documented names where there is no template.
+        steps: the published steps, as far as documented, ascending; names follow from ``rule.template``.
+        revisions: documented names if there is no template.
         complete: True if ``steps`` is all there is, False if the repository has to be listed to know.
-        final: the last checkpoint where it stands apart.
-        n_parameters: all parameters; exact from the architecture, or rounded (then the note says so); None unknown.
-        context_length: tokens, None where not documented (the checkpoint's own configuration decides).
-        paper_steps: the grid of arXiv 2406.14022 where its code tells it, else empty.
+        final: the last checkpoint, if it is not among the others.
+        n_parameters: all parameters; exact from the architecture, or rounded (then the note says so); None if unknown.
+        context_length: tokens, None if not documented (the checkpoint's own configuration decides).
+        paper_steps: the grid of arXiv 2406.14022 if its code gives it, else empty.
         phases: curriculum phases, ascending.
         faults: checkpoints known to be wrong or missing.
         equal_steps: steps that rightly hold equal weights (the learning rate was still zero).
         remap: native remap that the weights need, None for native classes.
-        tokenizer_location: Hub id that has the tokenizer where the revisions lack one, None for ``location``.
+        tokenizer_location: Hub id that has the tokenizer if the revisions lack one, None for ``location``.
         note: what a person should know before using it.
     """
 
@@ -192,10 +192,11 @@ class Family:
         title: as shown.
         licence: of the weights.
         url: source of the entry.
-        models: names of its models; empty for ``tiny``, ``local`` and ``hub``, whose models are found on disk or asked.
+        models: names of its models; empty for ``tiny``, ``local`` and ``hub``, whose models are found on disk or on the
+            Hub.
         in_paper: True if arXiv 2406.14022 evaluates it.
         note: one or two sentences.
-        step_unit: what the numbers of its checkpoints count; not asked of ``local`` and ``hub``, where names tell it.
+        step_unit: what the numbers of its checkpoints count; not used for ``local`` and ``hub``, whose names tell it.
     """
 
     name: str
@@ -236,19 +237,19 @@ _PYTHIA_FAULTS = {
                 *(0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, *range(1000, 54_000, 1000), 55_000, 60_000, 65_000),
                 *(70_000, 80_000, 90_000, 100_000, 103_000, 110_000, 120_000, 130_000, 140_000),
             ),
-            "its model.safetensors is that of the final model (76 branches share one file)",
+            "its model.safetensors is the final model's (76 branches share one file)",
             "https://github.com/EleutherAI/pythia/issues/205",
         ),
         Fault(
             (54_000, 56_000, 57_000, 58_000, 59_000, 61_000, 62_000, 63_000, 64_000),
-            "its model.safetensors is that of step143000 (10 branches share one file)",
+            "its model.safetensors is step143000's (10 branches share one file)",
             "https://github.com/EleutherAI/pythia/issues/205",
         ),
     ),
     "12b": (
         Fault(
             (50_000, 58_000),
-            "its first weight shard is that of the final model",
+            "its first weight shard is the final model's",
             "https://github.com/EleutherAI/pythia/issues/206",
         ),
     ),
@@ -756,12 +757,12 @@ def get_model(name: str) -> Model:
 
 
 def model_of_repository(location: str) -> Model | None:
-    """The registered model that lives at a Hub id or one of its aliases, None where there is none."""
+    """The registered model that lives at a Hub id or one of its aliases, None if there is none."""
     return next((model for model in MODELS.values() if location in (model.location, *model.aliases)), None)
 
 
 def counted_in(ref: CheckpointRef) -> StepUnit | None:
-    """What the step of a checkpoint counts, None where it has none or where neither its family nor its name tells it.
+    """What the step of a checkpoint counts; None if it has no step, or if neither family nor name tells it.
 
     >>> counted_in(checkpoint_ref(get_model("amber-7b"), "ckpt_356"))
     'data chunk'
@@ -774,7 +775,7 @@ def counted_in(ref: CheckpointRef) -> StepUnit | None:
 
 
 def units_counted(refs: Iterable[CheckpointRef]) -> dict[str, frozenset[StepUnit]]:
-    """By model, what the steps of its checkpoints count; nothing where they have no more than an order of training."""
+    """By model, what the steps of its checkpoints count; a model is absent if only the order of training is known."""
     found: dict[str, set[StepUnit]] = {}
     for ref in refs:
         units = found.setdefault(ref.model, set())
@@ -784,7 +785,7 @@ def units_counted(refs: Iterable[CheckpointRef]) -> dict[str, frozenset[StepUnit
 
 
 def checkpoint_words(ref: CheckpointRef) -> str:
-    """A checkpoint in words: its number with what it counts where that is known, else its name.
+    """A checkpoint in words: its number and what that counts, if known; else its name.
 
     >>> checkpoint_words(checkpoint_ref(get_model("tinyllama-1.1b"), "step-10k-token-21B"))
     '21 billion tokens'
@@ -794,9 +795,9 @@ def checkpoint_words(ref: CheckpointRef) -> str:
 
 
 def checkpoint_ref(model: Model, name: str) -> CheckpointRef:
-    """The checkpoint of a model that is called ``name`` (revision, or weight file where files are checkpoints).
+    """The checkpoint of a model that is called ``name`` (revision, or weight file if files are checkpoints).
 
-    Step and tokens are None where the model's rule does not match the name.
+    Step and tokens are None if the model's rule does not match the name.
 
     >>> checkpoint_ref(get_model("amber-7b"), "ckpt_356").tokens_seen
     1249500000000
@@ -817,7 +818,7 @@ def checkpoint_ref(model: Model, name: str) -> CheckpointRef:
 def known_checkpoints(model: Model) -> tuple[CheckpointRef, ...]:
     """The documented checkpoints in the order of training, without asking the network.
 
-    Where ``model.complete`` is False the repository may hold others; names are as documented, not checked.
+    If ``model.complete`` is False the repository may hold others; names are as documented, not checked.
     """
     names = [*model.revisions]
     if model.rule.template is not None:
@@ -832,7 +833,7 @@ def _step_of(ref: CheckpointRef) -> int:
 
 
 def checkpoint_faults(ref: CheckpointRef) -> str | None:
-    """Why a published checkpoint is known not to hold what its name says, None where nothing is known."""
+    """Why a published checkpoint is known not to hold what its name says, None if nothing is known."""
     model = MODELS.get(ref.model) if ref.family != "local" else None
     for fault in model.faults if model is not None else ():
         if ref.step in fault.steps:
@@ -844,13 +845,13 @@ def choose_checkpoints(refs: Sequence[CheckpointRef], choice: str) -> tuple[Chec
     """Checkpoints of one model picked by a short text, in the order of ``refs``.
 
     Args:
-        refs: the checkpoints of one model, ascending by step; those without a step are taken only by name, unless
-            none has one or they are one's own. Whether they have an order of training is asked elsewhere
+        refs: the checkpoints of one model, ascending by step. One without a step is taken only by name, unless none has
+            a step or they are local. Whether they have an order of training is decided elsewhere
             (``names.order_question``).
-        choice: ``all``; ``paper`` (the paper's grid, nearest steps where one is missing, else 17 evenly spread);
-            a count, evenly spread over the list with both ends and without known faults; ``log`` and a count, at
-            most so many and nearest to equal ratios of steps, likewise; or steps and names separated by commas. One
-            number alone is a count, unless it exceeds the list and is a step.
+        choice: ``all``; ``paper`` (the paper's grid, with the nearest step for a missing one; without a grid, 17 evenly
+            spread); a count (evenly spread over the list, with both ends and without known faults); ``log`` and a count
+            (at most this many, nearest to equal ratios of steps, likewise); or steps and names separated by commas. One
+            number alone is a count, unless it is a step and exceeds the length of the list.
 
     Raises:
         UnknownNameError: a step or name is not listed; the message gives the nearest.
@@ -871,15 +872,16 @@ def choose_checkpoints(refs: Sequence[CheckpointRef], choice: str) -> tuple[Chec
     wanted = {_find(refs, part.strip()) for part in choice.split(",") if part.strip()}
     if not wanted:
         raise StudyError(
-            "No checkpoint is named; give all, paper, a count, log and a count, or numbers and names with commas."
+            "No checkpoint is named; give all, paper, a count, log and a count, or numbers and names, separated by "
+            "commas."
         )
     return tuple(ref for ref in refs if ref in wanted)
 
 
 def way_of(choice: str) -> Literal["all", "paper", "even", "log", "names"]:
-    """How the text of a choice chooses; every way but by names needs the order of all checkpoints.
+    """The kind of a choice; every kind except names needs the order of all checkpoints.
 
-    One number alone counts as ``even``, though it can be a step of a shorter list.
+    One number alone counts as ``even``, although it can be a step if the list is shorter.
     """
     if choice == "all":
         return "all"
@@ -934,7 +936,7 @@ def _find(refs: Sequence[CheckpointRef], name: str) -> CheckpointRef:
 
 
 def nearest_checkpoints(refs: Sequence[CheckpointRef], name: str) -> str:
-    """Up to three listed names nearest to one that is not listed, by step where it holds a number; for messages."""
+    """Up to three listed names, for messages: the nearest to one that is not listed, by step if it holds a number."""
     names = [ref.weight_file or ref.revision for ref in refs]
     numbers = re.findall(r"\d+", name)
     stepped = [ref for ref in refs if ref.step is not None]

@@ -1,7 +1,7 @@
-"""What the names of checkpoints tell: a number, what it counts, and whether names together give an order of training.
+"""What the names of checkpoints tell: a number, what it counts, and together perhaps an order of training.
 
-It reads no files and asks nobody: a name that does not tell its number beyond doubt tells none. Cases: allenai/OLMo
-issue 454 (``step1000-tokens4B``), ``checkpoint-1000`` of transformers, ``iter_0001000`` of Megatron-LM,
+It reads names only, no files. If the number in a name is in doubt, the name counts as one without a number. Cases:
+allenai/OLMo issue 454 (``step1000-tokens4B``), ``checkpoint-1000`` of transformers, ``iter_0001000`` of Megatron-LM,
 ``global_step1000`` of DeepSpeed.
 """
 
@@ -50,7 +50,7 @@ _BARE = re.compile(r"[0-9]{1,12}", re.ASCII)
 _DATE = re.compile(r"(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])", re.ASCII)
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 _PLAIN_WORDS = frozenset({"best", "last", "latest", "final", "hf", "step", "checkpoint", "ckpt", "iter", "epoch"})
-"""Words that may stand beside the number in some names of a run and not in others."""
+"""Words that some names of a run may have beside the number and others not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Reading:
     """What one name tells.
 
     Attributes:
-        step, epoch, tokens: the numbers in it; at least one is there.
+        step, epoch, tokens: the numbers in it, at least one.
         rest: what else the name holds, such as the name of a run, in lower case.
     """
 
@@ -69,17 +69,17 @@ class Reading:
 
     @property
     def unit(self) -> Unit:
-        """What the number that orders counts: steps where they are told, else epochs, else tokens."""
+        """The unit of ``number``: steps if the name tells them, else epochs, else tokens."""
         return "step" if self.step is not None else "epoch" if self.epoch is not None else "token"
 
     @property
     def number(self) -> int:
-        """The number that orders."""
+        """The number by which checkpoints are ordered."""
         return next(value for value in (self.step, self.epoch, self.tokens) if value is not None)
 
 
 def read_name(name: str) -> Reading | None:
-    """What a name tells, None where it tells no number or several.
+    """What a name tells; None if it has no number, or several of one kind.
 
     >>> read_name("step1000-tokens4B")
     Reading(step=1000, epoch=None, tokens=4000000000, rest='')
@@ -117,7 +117,7 @@ def full_name(ref: CheckpointRef) -> str:
 
 
 def label_of(ref: CheckpointRef) -> str:
-    """How a checkpoint is called where it lies: weight file, revision, or the folder itself beside its sub-folders."""
+    """What a checkpoint is called in its folder: weight file, revision, or "the folder itself"."""
     return ref.weight_file or ("the folder itself" if ref.revision == "." else ref.revision)
 
 
@@ -135,7 +135,7 @@ def _reading_of(ref: CheckpointRef) -> Reading | None:
 
 
 def unit_in_name(ref: CheckpointRef) -> Unit | None:
-    """What the step of a checkpoint counts by its name, None where it has none or it was not read from the name."""
+    """What the step of a checkpoint counts by its name; None if it has no step, or if the step is not from the name."""
     if ref.step is None:
         return None
     reading = _reading_of(ref)
@@ -143,7 +143,7 @@ def unit_in_name(ref: CheckpointRef) -> Unit | None:
 
 
 def home_of(ref: CheckpointRef) -> str:
-    """The folder that holds the checkpoints of a model of one's own; "" for published ones, known by name."""
+    """The folder that holds the checkpoints of a local model; "" for published ones, known by name."""
     if ref.source == "folder":
         return ref.location
     return str(Path(ref.location).parent) if ref.source == "gguf" else ""
@@ -155,10 +155,10 @@ def training_order(ref: CheckpointRef) -> tuple[str, bool, int, str]:
 
 
 def order_question(refs: Iterable[CheckpointRef]) -> str | None:
-    """Why checkpoints of one model have no certain order of training, as one sentence; None where they have one.
+    """One sentence on why the order of training of a model's checkpoints is not certain; None if it is.
 
-    Models of the registry, of the suite and of the lab have theirs from their source. Elsewhere the names have to tell
-    it (all in steps, all in epochs, ...), or it was given: then the step is the place in that order.
+    For models of the registry, the suite and the lab the source gives the order. For others the names have to tell it
+    (all in steps, all in epochs, ...), or the user gave it: then the step is the place in that order.
     """
     own = sorted((ref for ref in refs if ref.family in ("local", "hub")), key=training_order)
     why = _doubt(own) if len(own) > 1 else None
@@ -181,7 +181,7 @@ def _doubt(refs: Sequence[CheckpointRef]) -> str | None:
     placed = [ref for ref, reading in readings.items() if reading.number != ref.step]
     told = {ref: reading for ref, reading in readings.items() if reading.number == ref.step}
     if placed and told:
-        return f"{_joined(placed[:1])} has its place from an order that was given, and {_joined([*told][:1])} has not"
+        return f"{_joined(placed[:1])} has a place in an order that was given, {_joined([*told][:1])} does not"
     return _doubt_in_names(told)
 
 
@@ -191,7 +191,7 @@ def _number_words(ref: CheckpointRef) -> str:
 
 
 def _doubt_in_names(told: dict[CheckpointRef, Reading]) -> str | None:
-    """What speaks against an order by the numbers in the names; they are ascending."""
+    """Why names, ascending by number, may still not be in the order of training; None if they are."""
     for (first, one), (second, other) in pairwise(told.items()):
         pair = label_of(first), label_of(second)
         if one.unit != other.unit:

@@ -1,8 +1,8 @@
-"""What arXiv 2406.14022 reports, as data: its models, findings, tables, and where its code differs from its text.
+"""What arXiv 2406.14022 reports, as data: its models, findings and tables, and where its code and text differ.
 
-It holds the paper's numbers and none of this project's; nothing here is ever drawn as a result. Source: "Investigating
-the Pre-Training Dynamics of In-Context Learning: Task Recognition vs. Task Learning", https://arxiv.org/abs/2406.14022,
-and its code, https://github.com/RUCAIBox/Competitive-ICL. Accuracies and ratios are fractions, as everywhere here.
+It holds the paper's numbers only; nothing here is drawn as a result of this project. Source: "Investigating the
+Pre-Training Dynamics of In-Context Learning: Task Recognition vs. Task Learning", https://arxiv.org/abs/2406.14022, and
+its code, https://github.com/RUCAIBox/Competitive-ICL. Accuracies and ratios are fractions, as everywhere here.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Reported:
     """One number of the paper.
 
     Attributes:
-        value: as reported; None where there is none to read.
-        spread: the paper's +-, over five seeds; None where none is given.
+        value: as reported; None if it cannot be read.
+        spread: the paper's +-, over five seeds; None if not given.
         mark: how far the number can be trusted: ``uncertain`` (order or misprint), ``not legible`` in our copy,
             ``not reported``, "" for plainly readable.
         note: what is uncertain, in a sentence.
@@ -74,7 +74,7 @@ class Reported:
     starred: bool = False
 
     def difference(self, ours: float | None) -> float | None:
-        """Ours minus the paper's; None where one of them is not there.
+        """Ours minus the paper's; None if either is missing.
 
         >>> round(Reported(0.375).difference(0.5), 3), Reported(None, mark="not legible").difference(0.5)
         (0.125, None)
@@ -114,7 +114,7 @@ class Figure:
 
 
 INTENSITY_ICL_R = Reported(-0.714)
-"""Fig. 2 right: Pearson's r of mean competition intensity and final ICL accuracy, one point a family."""
+"""Fig. 2 right: Pearson's r of mean competition intensity and final ICL accuracy, one point per family."""
 
 _ALL = FactorGroup("all models", tuple(PAPER_MODELS))
 _PYTHIA = tuple(name for name in PAPER_MODELS if name.startswith("pythia"))
@@ -134,13 +134,13 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
         ),
         "Fig. 2 right": Figure(
             "Mean intensity against final ICL",
-            "Pearson r = −0.714 over families, one point a family: the stronger the competition, the lower the final "
+            "Pearson r = −0.714 over families, one point per family: the stronger the competition, the lower the final "
             "ICL accuracy.",
             (_ALL,),
         ),
         "Fig. 3": Figure(
             "ICL accuracy against accumulated intensity R",
-            "A “stable, then rise” pattern: where R is flat ICL rises, where R rises ICL stalls or falls.",
+            "A “stable, then rise” pattern: ICL rises while R is flat, and stalls or falls while R rises.",
             (_ALL,),
         ),
         "Fig. 4": Figure(
@@ -158,8 +158,8 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
         ),
         "Fig. 6": Figure(
             "Data curriculum",
-            "Curves of R with the boundaries of the curricula's phases. What the paper reads from them is not recorded "
-            "here.",
+            "Curves of R with the boundaries of the curricula's phases. What the paper concludes from them is not "
+            "recorded here.",
             (
                 FactorGroup("by quality, two phases, against none", ("minicpm-2b", "pythia-2.8b")),
                 FactorGroup("by domain, three phases, against none", ("crystalcoder-7b", "amber-7b")),
@@ -179,11 +179,11 @@ class Table1Entry:
     Attributes:
         kind: ``gold`` (one model), ``parameter fusion`` or ``fusion`` (of predictions).
         tr: registry name of the TR model; of the only model in a ``gold`` line.
-        tl: registry name of the TL model; "" in a ``gold`` line, "several" where three models take part.
+        tl: registry name of the TL model; "" in a ``gold`` line, "several" if three models take part.
         tflops: operations of one prompt in units of 10^12.
         accuracy: of a ``gold`` line; None for the others.
         fixed, adaptive: accuracy with fixed and with adaptive weights; None in a ``gold`` line.
-        title: names the line where the models do not.
+        title: names the line if the models alone do not.
     """
 
     kind: Literal["gold", "parameter fusion", "fusion"]
@@ -392,13 +392,13 @@ TABLE_7: Mapping[str, Table7] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class CodeDifference:
-    """A point in which the paper, its code and this project do not agree by themselves.
+    """A point in which the paper and its code differ or leave a choice.
 
     Attributes:
-        topic: what it is about.
+        topic: its subject.
         paper: what the text says.
         code: what the published code does.
-        here: which of them this project shows.
+        here: what this project does.
         items: figures and tables that it concerns.
     """
 
@@ -425,21 +425,22 @@ CODE_DIFFERENCES: tuple[CodeDifference, ...] = (
         "Eqs. 1 to 3 are written for one trajectory.",
         "Averages TR and TL over datasets and seeds and computes competition once on the mean trajectory; hence ratios "
         "in sixteenths in Table 7.",
-        "The mean trajectory, as the code. Competition of each task is another quantity; the competition page has it.",
+        "The mean trajectory, as in the code. The competition page also shows the competition of each task, which is "
+        "another quantity.",
         _COMPETITION_ITEMS,
     ),
     CodeDifference(
         "Mean intensity",
         "The mean over intervals; Eq. 3 is 0 without competition.",
-        "Divides by the number of intervals, those without competition included.",
-        "As the code.",
+        "Divides by the number of all intervals, with or without competition.",
+        "As in the code.",
         ("Fig. 2 right", "Fig. 4"),
     ),
     CodeDifference(
         "Length of R",
         "Eq. 4 sums over intervals.",
         "One value per checkpoint, starting with 0 at the first.",
-        "As the code.",
+        "As in the code.",
         ("Fig. 3", "Fig. 4", "Fig. 5", "Fig. 6"),
     ),
     CodeDifference(

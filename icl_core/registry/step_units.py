@@ -22,7 +22,7 @@ class UnitWords:
     Attributes:
         plural: what a model counts, such as ``data chunks``.
         title: of an axis or a column that holds the numbers alone.
-        follows: whether the unit stands after its number.
+        follows: whether the unit comes after its number.
     """
 
     plural: str

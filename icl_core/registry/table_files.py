@@ -1,7 +1,7 @@
 """Reads the rows of a table in CSV, TSV, JSON lines or JSON: bytes in, the wanted columns of each row out.
 
-It knows no tasks and opens no files. It is strict: whatever could be read in two ways is refused in one sentence that
-names the line. Sources: RFC 4180 (CSV), RFC 8259 (JSON), https://github.com/python/cpython/issues/117286 (spaces before
+It knows no tasks and opens no files. It is strict: a line that can be read in two ways is refused in one sentence that
+names it. Sources: RFC 4180 (CSV), RFC 8259 (JSON), https://github.com/python/cpython/issues/117286 (spaces before
 quotes).
 """
 
@@ -31,16 +31,16 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 UNREADABLE = re.compile("[\0\ud800-\udfff]")
-"""Characters of no text: zero bytes, and halves of surrogate pairs, which JSON can write but no encoding."""
+"""Characters that no text holds: zero bytes, and halves of surrogate pairs, which JSON can write but UTF-8 cannot."""
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _INVISIBLE = re.compile("[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 _LONGEST_FIELD = 2**31 - 1
-"""The csv module's own limit of 131,072 characters a field is an error without a line; limits are the caller's."""
+"""Set high: the csv module's own limit (131,072 characters per field) names no line. The caller sets limits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row: where it stands (``line 3``, or ``item 3`` of a JSON list) and its values by wanted column."""
+    """One row: its place (``line 3``, or ``item 3`` of a JSON list) and its values by wanted column."""
 
     place: str
     values: dict[str, Any]
@@ -48,7 +48,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The rows of a file in its order, and sentences on how it was read where that was not plain."""
+    """The rows of a file in its order, and sentences on how it was read if there was a choice."""
 
     records: tuple[Record, ...]
     notes: tuple[str, ...]
@@ -65,7 +65,7 @@ def folded(text: str) -> str:
 
 
 def spread_lines(text: str) -> list[str]:
-    """The lines of a text, whichever of the three line ends it uses; a line separator of Unicode is none."""
+    """The lines of a text with any of the three line ends; a line separator of Unicode does not end a line."""
     return _LINE_BREAK.split(text)
 
 
@@ -91,14 +91,14 @@ def decode_text(content: bytes, name: str) -> tuple[str, str]:
 
 
 def read_table(content: bytes, name: str, *, suffix: str, needed: Sequence[str], optional: Sequence[str] = ()) -> Table:
-    """Reads the wanted columns of every row; blank lines are no rows.
+    """Reads the wanted columns of every row; blank lines are not rows.
 
     Args:
         content: the whole file.
         name: how the user calls it, for messages.
         suffix: which of ``SUFFIXES`` it is, in any case.
-        needed: columns that every row has; they are found whatever their case and surrounding spaces.
-        optional: columns that every row has or none.
+        needed: columns that every row has; case and surrounding spaces do not matter.
+        optional: columns that either every row has or no row.
 
     Raises:
         DataError: the file is in another encoding or format, a row is cut or has other columns, or a wanted column
@@ -106,7 +106,7 @@ def read_table(content: bytes, name: str, *, suffix: str, needed: Sequence[str],
     """
     suffix = suffix.lower()
     if suffix not in SUFFIXES:
-        raise DataError(f"{name} is none of {', '.join(SUFFIXES)}; save it as one of them.")
+        raise DataError(f"{name} is not one of {', '.join(SUFFIXES)}; save it as one of them.")
     text, encoding = decode_text(content, name)
     notes = [] if encoding == "utf-8" else [f"{name} was read as {encoding.rpartition('-')[0].upper()}."]
     wanted = (*needed, *optional)
@@ -127,7 +127,7 @@ def _check_optional(records: Sequence[Record], name: str, optional: Sequence[str
         having = [record for record in records if column in record.values]
         if 0 < len(having) < len(records):
             lacking = next(record for record in records if column not in record.values)
-            raise DataError(f"{name}, {lacking.place}: the row has no {column}, which others have; give it to all.")
+            raise DataError(f"{name}, {lacking.place}: the row has no {column}, but others have; give every row one.")
 
 
 def _places(columns: Sequence[str], place: str, *, needed: Sequence[str], wanted: Sequence[str]) -> dict[str, int]:
@@ -158,7 +158,7 @@ def _csv_reader(text: str, separator: str) -> Any:
 
 
 def _separator(text: str, needed: Sequence[str], *, first: str) -> str:
-    """The first separator under which the header has the needed columns; where none has, one that gives most."""
+    """The first separator that gives the header the needed columns; if none does, the one that gives most columns."""
     n_columns: dict[str, int] = {}
     for separator in (first, *(other for other in _SEPARATORS if other != first)):
         try:
@@ -189,7 +189,7 @@ def _csv_records(
     for line, fields in rows:
         if len(fields) != len(header):
             raise DataError(
-                f"{name}, line {line}: {len(fields)} fields where the header has {len(header)}; quote texts that hold "
+                f"{name}, line {line}: {len(fields)} fields, but the header has {len(header)}; quote texts that hold "
                 f"{_SEPARATORS[separator]}."
             )
         yield Record(f"line {line}", {column: fields[at] for column, at in places.items()})
@@ -217,7 +217,7 @@ def _csv_rows(text: str, name: str, separator: str) -> Iterator[tuple[int, list[
 
 
 def _opening_line(text: str, line: int, separator: str) -> int:
-    """The line of the quote at which a row goes wrong that begins in this line: its first field without an end."""
+    """The line of the quote that breaks the row beginning in this line: the quote of its first field without an end."""
     stream = io.StringIO(text, newline="")
     for _ in range(line - 1):
         stream.readline()
@@ -233,7 +233,7 @@ def _opening_line(text: str, line: int, separator: str) -> int:
 
 
 def _loads(text: str, place: str, remedy: str) -> Any:
-    """A JSON value, with each object as a tuple of its pairs: a key that comes twice is not lost."""
+    """A JSON value, with each object as a tuple of its pairs, so that a repeated key is not lost."""
     try:
         return json.loads(text, object_pairs_hook=tuple)
     except (ValueError, RecursionError) as error:

@@ -1,8 +1,8 @@
 """Reads a task from one CSV, TSV, JSONL or JSON file with the columns text, label and, optionally, split.
 
 Texts without labels are read by the same rules. It does not build prompts, divide rows into splits or know the public
-datasets. Rows keep their text and label as they
-are written; a row that cannot be used stays in the list with the reason, so that rows in are rows used or told.
+datasets. Rows keep their text and label as written. A row that cannot be used stays in the list with the reason, so
+that every row is either used or reported.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ SPLIT_NAMES = {
     "test": "test",
 }
 MISSING_WORDS = ("nan", "none", "null", "na", "n/a", "<na>")
-"""What programs write where a label is missing, folded; a task may also mean them."""
+"""What programs write for a missing label, folded; a task may also use them as labels."""
 RECENT_NS = 2_000_000_000
-"""A file changed so shortly ago may change again under the same times, so it is read again."""
+"""A file that changed less than this long ago is read again: it may change again without new times."""
 _MOST_NAMED = 3
 _MOST_NAME_BYTES = 180
-"""Of an upload's encoded name; file systems allow 255 with hash and suffix."""
+"""Longest encoded name of an upload; file systems allow 255 with hash and suffix."""
 
 LabelReading = Literal["ask", "merge-labels", "keep-labels"]
-"""What becomes of labels that may be one, or none: refused with a question, joined, or kept as they are written."""
+"""How labels are treated that may mean one label, or none: refused with a question, joined, or kept as written."""
 RowFault = Literal["", "too_long", "unreadable"]
 _FAULT_WORDS: Mapping[RowFault, str] = {
     "too_long": f"with more than {MAX_TEXT_CHARACTERS:,} characters in a field",
@@ -81,9 +81,9 @@ class FileRow:
     Attributes:
         row_id: ``row:`` and the 0-based position in the file.
         text: the input; may be empty.
-        label: the label word, stripped; empty where the row has none.
-        split: ``demonstrations``, ``dev`` or ``test``; None where the file has no such column.
-        fault: why the row cannot be used, "" where it can; text and label are empty then.
+        label: the label word, stripped; empty if the row has none.
+        split: ``demonstrations``, ``dev`` or ``test``; None if the file has no such column.
+        fault: why the row cannot be used, "" if it can; text and label are empty then.
     """
 
     row_id: str
@@ -95,7 +95,7 @@ class FileRow:
 
 @dataclass(frozen=True, slots=True)
 class TaskFile:
-    """All rows of a file, its different labels, and sentences on how it was read where that was not plain."""
+    """All rows of a file, its different labels, and sentences on how it was read if there was a choice."""
 
     rows: tuple[FileRow, ...]
     labels: frozenset[str]
@@ -104,14 +104,14 @@ class TaskFile:
 
 @dataclass(frozen=True, slots=True)
 class TextFile:
-    """The texts of a file in its order, none of them blank, and sentences on rows left out and on how it was read."""
+    """The texts of a file in its order, without blank ones; and sentences on rows left out and on how it was read."""
 
     texts: tuple[str, ...]
     notes: tuple[str, ...]
 
 
 def upload_name(file_name: str, digest: str) -> str:
-    """How an uploaded file is called where it is kept: ASCII that ``shown_file`` turns back into the user's own name.
+    """The name under which an uploaded file is kept: ASCII that ``shown_file`` turns back into the user's own name.
 
     >>> upload_name("my films, 2.CSV", "0123456789ab"), shown_file(uploads_path() / "my%20films-0123456789ab.csv")
     ('my%20films%2C%202-0123456789ab.csv', 'my films.csv')
@@ -124,7 +124,7 @@ def upload_name(file_name: str, digest: str) -> str:
 
 
 def shown_file(path: Path) -> str:
-    """What a file is called in messages: its path; an upload's own name, whose place on the server says nothing."""
+    """What a file is called in messages: its path, or for an upload the name that the user gave it."""
     if path.parent != uploads_path():
         return str(path)
     return unquote(re.sub(r"-[0-9a-f]{12}(?=\.\w+$)", "", path.name))
@@ -134,7 +134,7 @@ def read_task_file(path: Path, *, labels: LabelReading = "ask") -> TaskFile:
     """Reads and checks a file; reading it again is free until the file changes.
 
     Raises:
-        DataError: the file cannot be opened or is too large, or see ``parse_task_file``.
+        DataError: the file cannot be opened or is too large; or as ``parse_task_file``.
     """
     name = shown_file(path)
     try:
@@ -171,13 +171,11 @@ def parse_task_file(content: bytes, name: str, *, suffix: str, labels: LabelRead
         content: the whole file.
         name: how the user calls it, for messages.
         suffix: its kind, such as ``.csv``.
-        labels: what becomes of labels that may be one, or none.
-
-    Raises:
+        labels: how labels are treated that may mean one label, or none.  Raises:
         DataError: the file is in no readable encoding or format, lacks a column, is empty, has too many rows, a label
             of several lines or an unknown split, or does not have 2 to ``MAX_LABELS`` labels.
-        AmbiguousLabelsError: labels differ only in what a reader does not see, or stand for none, and ``labels`` does
-            not say what that means.
+        AmbiguousLabelsError: labels differ only in what a reader does not see, or may mean that there is none, and
+            ``labels`` does not say how to treat them.
     """
     table = read_table(content, name, suffix=suffix, needed=("text", "label"), optional=("split",))
     if len(table.records) > MAX_ROWS:
@@ -195,7 +193,7 @@ def parse_task_file(content: bytes, name: str, *, suffix: str, labels: LabelRead
 
 
 def parse_text_file(content: bytes, name: str, *, suffix: str) -> TextFile:
-    """The column text of a table, read as a task's; of a ``.txt`` file its lines, each as a whole.
+    """The column text of a table, read as a task's; for a ``.txt`` file its lines, each a text.
 
     Args:
         content: the whole file.
@@ -212,7 +210,7 @@ def parse_text_file(content: bytes, name: str, *, suffix: str) -> TextFile:
         lines = enumerate(spread_lines(decode_text(content, name)[0]), start=1)
         table = Table(tuple(Record(f"line {n}", {"text": line}) for n, line in lines if line.strip()), ())
     else:
-        raise DataError(f"{name} is none of {', '.join(SUFFIXES)} and .txt; save it as one of them.")
+        raise DataError(f"{name} is not one of {', '.join(SUFFIXES)} and .txt; save it as one of them.")
     if len(table.records) > MAX_ROWS:
         raise DataError(f"{name} has more than the {MAX_ROWS:,} rows allowed; use fewer rows.")
     records = [Record(each.place, {**each.values, "label": ""}) for each in table.records]
@@ -221,14 +219,14 @@ def parse_text_file(content: bytes, name: str, *, suffix: str) -> TextFile:
     texts = tuple(row.text.strip() for row in rows if row.text.strip())
     if not texts:
         raise DataError(
-            f"{name} has no text; give a column text with rows below it, or in a .txt file one text a line."
+            f"{name} has no text; give a column text with rows below it, or a .txt file with one text per line."
         )
     told = [f"{name} has {_counted(len(blank), 'row')} without a text, left out: {_listed(blank)}."] * bool(blank)
     return TextFile(texts, (*table.notes, *told, *_told_of(rows, table, name=name, suffix=suffix)))
 
 
 def _told_of(rows: Sequence[FileRow], table: Table, *, name: str, suffix: str) -> list[str]:
-    """Sentences on rows that cannot be used, and on texts of several lines where a quote may be missing."""
+    """Sentences on rows that cannot be used, and on texts of several lines, in which a quote may be missing."""
     is_quoted = suffix.lower() in (".csv", ".tsv")
     return _fault_words(rows, table.records, name) + (_spread_words(rows, table.records, name) if is_quoted else [])
 
@@ -297,7 +295,7 @@ def _fault_words(rows: Sequence[FileRow], records: Sequence[Record], name: str) 
 
 
 def _spread_words(rows: Sequence[FileRow], records: Sequence[Record], name: str) -> list[str]:
-    """Texts of several lines in a CSV: meant, or rows that a missing quote has swallowed."""
+    """A sentence on texts of several lines in a CSV: a missing quote may have swallowed rows."""
     places = [record.place for row, record in zip(rows, records, strict=True) if len(spread_lines(row.text)) > 1]
     return [
         f"{name} has {_counted(len(places), 'text')} of several lines ({_listed(places)}), read as one line; if they "
@@ -314,20 +312,20 @@ def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
-# Labels that may be one
+# Labels that may mean the same
 
 
 def _label_key(label: str) -> str:
-    """What labels share that a reader takes for one; a whole number and the same with zeros after the point do."""
+    """Equal for labels that a reader takes for one, such as a whole number with and without zeros after the point."""
     seen = folded(label)
     number = re.fullmatch(r"([+-]?\d+)\.0+", seen)
     return number[1] if number else seen
 
 
 def _joined_labels(rows: Iterable[FileRow], name: str, *, asks: bool) -> dict[str, str]:
-    """By label as it is written the one that it is joined to, "" for a missing one; {} where each label is clear.
+    """By label as written, the label that it is joined to, "" if it means none; {} if each label is clear.
 
-    The commonest spelling stands for all; of equally common ones the first in the file.
+    The commonest spelling stands for all; among equally common ones, the first in the file.
     """
     counts = Counter(row.label for row in rows if row.label)
     groups: dict[str, list[str]] = {}
@@ -345,7 +343,7 @@ def _joined_labels(rows: Iterable[FileRow], name: str, *, asks: bool) -> dict[st
 
 
 def _question(counts: Mapping[str, int], missing: Sequence[str], *, alike: Sequence[Sequence[str]], name: str) -> str:
-    """The one sentence that asks, with the counts, and the two answers."""
+    """The sentence that asks, with the counts, and the two answers."""
 
     def spelt(label: str, among: Sequence[str] = ()) -> str:
         look_alike = any(other != label and other.casefold() != label.casefold() for other in among)
@@ -353,14 +351,13 @@ def _question(counts: Mapping[str, int], missing: Sequence[str], *, alike: Seque
         return f"{shown if len(shown) <= 60 else shown[:60] + '...'} ({_counted(counts[label], 'row')})"
 
     parts = [" and ".join(spelt(label, labels) for label in labels[:6]) for labels in alike[:_MOST_NAMED]]
-    words = [f"labels that may be one: {'; '.join(parts)}{' and others' if len(alike) > _MOST_NAMED else ''}"] * bool(
-        alike
-    )
+    more = " and others" if len(alike) > _MOST_NAMED else ""
+    words = [f"labels that may be the same: {'; '.join(parts)}{more}"] * bool(alike)
     if missing:
-        words.append(f"labels that may stand for none: {', '.join(map(spelt, missing[:6]))}")
+        words.append(f"labels that may mean that there is none: {', '.join(map(spelt, missing[:6]))}")
     return (
-        f"{name} has {', and '.join(words)}. Choose --merge-labels to join the former and to count the latter as rows "
-        "without a label, or --keep-labels to keep each as it is written."
+        f"{name} has {', and '.join(words)}. Choose --merge-labels to join labels that may be the same and to "
+        "read labels that may mean none as missing, or --keep-labels to keep each label as it is written."
     )
 
 

@@ -1,9 +1,9 @@
-"""The tasks: 16 public classification datasets, the shipped synthetic ones, and files of one's own.
+"""The tasks: 16 public classification datasets, the shipped synthetic ones, and files on this machine.
 
 It says where rows come from, what the labels are called and how a prompt is laid out; it reads no dataset.
 Sources: label words and natural templates of arXiv 2305.09731 (https://github.com/princeton-nlp/WhatICLLearns,
-commit f787809), task list and second label words of arXiv 2406.14022 (https://github.com/RUCAIBox/Competitive-ICL,
-commit 7c2684d), row counts of each dataset's page on the Hub.
+commit f787809); task list and second label words of arXiv 2406.14022 (https://github.com/RUCAIBox/Competitive-ICL,
+commit 7c2684d); row counts from each dataset's page on the Hub.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ NON_COMMERCIAL = "CC BY-NC-SA 3.0 (non-commercial)"
 
 @dataclass(frozen=True, slots=True)
 class HubSource:
-    """Where a dataset stands on the Hugging Face Hub.
+    """The place of a dataset on the Hugging Face Hub.
 
     Attributes:
         hub_id: owner and name.
-        config: configuration, and folder name of a local copy in Hub layout.
+        config: configuration, which is also the folder name of a local copy in Hub layout.
         n_rows: rows of each split on the Hub, by split name; checked after loading.
         convert: the main branch holds a loading script, which current clients refuse; the Parquet files are on
             the branch ``refs/convert/parquet``, in ``<config>/<split>/``.
@@ -80,7 +80,7 @@ class FileSource:
 
     Attributes:
         path: absolute, symbolic links followed.
-        labels: what becomes of labels that may be one, or none.
+        labels: how labels are treated that may be the same, or may mean none.
     """
 
     path: Path
@@ -89,7 +89,7 @@ class FileSource:
 
 @dataclass(frozen=True, slots=True)
 class VectorSource:
-    """Vectors that the controlled lab draws from a run's seeds: there are no texts to read."""
+    """Vectors that the controlled lab draws from a run's seeds; a task of this source has no texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Task:
     """A dataset with its label space and templates.
 
     Attributes:
-        name: unique; for a file of one's own see ``own_file_name``.
+        name: unique; for a local file see ``own_file_name``.
         title: as shown to people.
         group: heading under which it is listed.
         source: where the rows are.
@@ -105,11 +105,11 @@ class Task:
         label_column: column of label ids (Hub) or label words (files).
         label_names: (n_labels,) the source's own names, by label id.
         label_words: (n_labels,) words put into prompts, by label id, for each set. ``natural``: the plain
-            words of arXiv 2305.09731. ``true_false``: its words where a natural template asks "True or False?".
+            words of arXiv 2305.09731. ``true_false``: its words for templates that ask "True or False?".
             ``reference_code``: the words of arXiv 2406.14022's code.
         templates: text up to the label, by template name. ``{x}`` is the text, ``{s1}`` and ``{s2}`` are the
-            sentences of a pair; ``{x_closed}`` and so on get a period where they do not end in punctuation.
-        url, licence, note: page of the dataset, licence of its card, what a reader should know first.
+            sentences of a pair; ``{x_closed}`` and the like get a period if they do not end in punctuation.
+        url, licence, note: page of the dataset, licence from its card, what a reader should know first.
         version: raised whenever rows, label words or templates change.
         facts: whatever else is known of an embedded task, such as that training held it out.
     """
@@ -136,7 +136,7 @@ class Task:
 
     @property
     def stream_name(self) -> str:
-        """What keys the draws of demonstrations and labels: the name; of one's own file, its name without folders."""
+        """What keys the draws of demonstrations and labels: the task's name; for a local file, the file name."""
         if isinstance(self.source, FileSource) and self.name.startswith(FILE_PREFIX):
             return f"{FILE_PREFIX}{self.source.path.name}"
         return self.name
@@ -149,8 +149,7 @@ class Task:
     def words(self, label_word_set: str = "natural", *, template: str = "minimal") -> tuple[str, ...]:
         """The label words by label id.
 
-        The natural set follows the template: where the natural template asks "True or False?", it is the
-        ``true_false`` set.
+        The natural set follows the template: it is the ``true_false`` set if the template asks "True or False?".
 
         Raises:
             UnknownNameError: the task has no such set or template.
@@ -444,7 +443,7 @@ def embedded_tasks() -> dict[str, Task]:
     """The synthetic tasks of the shipped suite: ``tasks/<name>.jsonl`` with the fields text, label and split.
 
     ``tasks/tasks.json`` lists them in order, each with its name, title, label_words (by label id) and
-    description; all else that it says of a task becomes the task's facts.
+    description; everything else in it becomes the task's facts.
 
     Raises:
         DataError: a file is damaged.
@@ -457,7 +456,7 @@ def embedded_tasks() -> dict[str, Task]:
 
 @functools.lru_cache(maxsize=4)
 def _embedded_tasks(folder: Path, _: tuple[tuple[str, int, int, int], ...]) -> dict[str, Task]:
-    """Read once for each state of the files: every listing of results asks for every task."""
+    """Cached for each state of the files: every listing of results asks for every task."""
     return {
         name: _file_task(name, FileSource(folder / f"{name}.jsonl", "keep-labels"), described)
         for name, described in _read_descriptions(folder / "tasks.json").items()
@@ -470,7 +469,7 @@ def list_tasks() -> dict[str, Task]:
 
 
 def lab_task_name(n_labels: int) -> str:
-    """The task of the lab's exemplars with so many labels.
+    """The task of the lab's exemplars with this number of labels.
 
     >>> lab_task_name(32), lab_task_name(8)
     ('lab_exemplars', 'lab_exemplars_8')
@@ -492,11 +491,11 @@ def _lab_task(n_labels: int) -> Task:
         templates={"minimal": "{x}"},
         url="https://arxiv.org/abs/2503.05631",
         licence="made by this project",
-        note="Vectors, not texts: only runs of the controlled lab can be asked.",
+        note="Vectors, not texts: only runs of the controlled lab can be evaluated on it.",
     )
 
 
-# Files of one's own: the one place that reads and writes their names
+# Local files: the one place that reads and writes their names
 
 
 def own_file(name: str) -> FileSource:
@@ -514,7 +513,7 @@ def own_file(name: str) -> FileSource:
         raise DataError(f"The name of the file {text!r} is not UTF-8; rename it.") from error
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"{text[:200]!r} cannot be the path of a file ({error}); give another.") from error
-    if resolved.suffix.lower() not in SUFFIXES:  # a link into a cache whose files have no names
+    if resolved.suffix.lower() not in SUFFIXES:  # a link into a cache, where files have no names
         resolved = path.parent.resolve() / path.name
     return FileSource(resolved, labels)
 
@@ -529,7 +528,7 @@ def path_and_labels(name: str) -> tuple[str, LabelReading]:
 
 
 def own_file_name(source: FileSource) -> str:
-    """The name of the task: ``file:``, the absolute path, and how labels are read where that was said.
+    """The name of the task: ``file:``, the absolute path, and how labels are read if that was chosen.
 
     >>> own_file_name(FileSource(Path("/x/films.csv"), "merge-labels"))
     'file:/x/films.csv?merge-labels'
@@ -538,14 +537,14 @@ def own_file_name(source: FileSource) -> str:
 
 
 def task_name(word: str, *, labels: LabelReading = "ask") -> str:
-    """The name under which a task's results are stored, from what a user calls it.
+    """The name under which the results of a task are stored, from what a user calls the task.
 
-    A path of a file of one's own may be relative, begin with ``~`` or lead through links. The name of a task that is
-    not known is given back as it is.
+    The path of a local file may be relative, begin with ``~`` or lead through links. An unknown name is given back as
+    it is.
 
     Args:
         word: a name, or a path with or without ``file:``.
-        labels: how the labels of a file are read, where the word does not say it.
+        labels: how the labels of a file are read, unless the word says so.
 
     Raises:
         DataError: the path cannot be one.
@@ -567,7 +566,7 @@ def _is_path(word: str) -> bool:
 
 
 def split_task_names(text: str, known: Iterable[str] = ()) -> list[str]:
-    """The words of a list with commas, where the path of a file may hold commas itself.
+    """The words of a list separated by commas, in which the path of a file may itself hold commas.
 
     Args:
         text: such as ``sst2, trec, my rows, second half.csv``.
@@ -582,7 +581,7 @@ def split_task_names(text: str, known: Iterable[str] = ()) -> list[str]:
 
 
 def _is_whole(word: str, known: set[str]) -> bool:
-    """Whether a word is a known name or the path of a file that is there."""
+    """Whether a word is a known name or the path of an existing file."""
     try:
         return word in TASKS or task_name(word) in known or (word != "" and own_file(word).path.is_file())
     except (DataError, OSError):
@@ -590,10 +589,10 @@ def _is_whole(word: str, known: set[str]) -> bool:
 
 
 def stored_task_names(words: Iterable[str], stored: Iterable[str]) -> list[str]:
-    """The stored names that a user's words for tasks mean; a path means every way in which its labels were read.
+    """The stored names that a user's words for tasks mean; a path stands for every way of reading its labels.
 
     Raises:
-        UnknownNameError: there is none for a word; the message lists the stored ones.
+        UnknownNameError: no stored name fits a word; the message lists the stored ones.
     """
     known = dict.fromkeys(stored)
     found: dict[str, None] = {}
@@ -610,12 +609,12 @@ def stored_task_names(words: Iterable[str], stored: Iterable[str]) -> list[str]:
 
 
 def shown_task(name: str) -> str:
-    """What a task is called in messages: its name, or the user's own name of the file, which is not looked at."""
+    """What a task is called in messages: its name, or the user's own name for the file; the file is not read."""
     return shown_file(Path(path_and_labels(name)[0])) if name.startswith(FILE_PREFIX) else name
 
 
 def get_task(name: str) -> Task:
-    """The task of a name, of ``file:`` and the path of a file, or of the lab's exemplars.
+    """The task of this name: a public or embedded one, a file (``file:`` and its path), or the lab's exemplars.
 
     Raises:
         UnknownNameError: no such task; the message lists the known ones.
@@ -631,7 +630,7 @@ def get_task(name: str) -> Task:
     known = list_tasks()
     if name not in known:
         raise UnknownNameError(
-            _unknown("task", name, known=tuple(known)) + f" For a file of your own write {FILE_PREFIX}PATH."
+            _unknown("task", name, known=tuple(known)) + f" For your own file write {FILE_PREFIX}PATH."
         )
     return known[name]
 
@@ -651,7 +650,7 @@ def _file_task(name: str, source: FileSource, described: Mapping[str, object]) -
     listed = described.get("label_words", sorted(found))
     labels = tuple(str(label) for label in listed) if isinstance(listed, list) else ()
     if set(labels) != found or len(labels) != len(found):
-        raise DataError(f"The labels described for task {name} are not those of {path}; describe the same labels.")
+        raise DataError(f"The labels described for task {name} differ from those in {path}; make them the same.")
     version = described.get("version", 1)
     return Task(
         name=name,

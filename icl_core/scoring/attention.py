@@ -1,7 +1,7 @@
 """Exact attention that also returns the log-sum-exp of its scores, so that parts can be merged.
 
-On the CPU it is torch's own fused kernel, called by the name under which torch dispatches to it; elsewhere,
-or where that name is missing, plain matrix products. It knows no layouts and no models.
+On the CPU it calls torch's own fused kernel by its internal name. Elsewhere, or if that name is missing, it uses plain
+matrix products. It knows no layouts and no models.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 __all__ = ["Attended", "attend", "attend_by_matmul", "window_mask"]
 
 CHUNK_ELEMENTS = 2**24
-"""Most scores held at once by the plain form."""
+"""Largest number of scores held at once by the plain form."""
 
 
 class Attended(NamedTuple):
@@ -58,7 +58,7 @@ def attend_by_matmul(
     is_causal: bool = False,
     mask: torch.Tensor | None = None,
 ) -> Attended:
-    """The same by matrix products, the heads of a key head side by side; softmax in float32 at least."""
+    """The same by matrix products, with the query heads of a key head side by side; softmax in at least float32."""
     (n_rows, n_heads, n, width), (n_key_heads, m) = query.shape, key.shape[1:3]
     n_grouped = n_heads // n_key_heads
     if is_causal:
@@ -81,7 +81,7 @@ def attend_by_matmul(
 
 
 def window_mask(n: int, window: int | None, like: torch.Tensor) -> torch.Tensor | None:
-    """(n, n) causal mask with a sliding window, to add to scores; None where the window hides nothing."""
+    """(n, n) causal mask with a sliding window, to be added to scores; None if the window hides nothing."""
     if window is None or n <= window:
         return None
     position = torch.arange(n, device=like.device)

@@ -1,8 +1,8 @@
-"""What a loaded model's logits follow: earlier tokens alone, as scoring takes for granted, or more than that.
+"""Tests whether a loaded model's logits depend only on earlier tokens, as scoring assumes, or on more.
 
-It is found by running the model on a few tokens, whatever its class is called. A model whose earlier logits move with a
-later token, or that answers the same question in two ways, is refused: padding, company and chance would decide its
-accuracy (https://github.com/huggingface/transformers/issues/12704). Nothing is scored here.
+It runs the model on a few tokens, whatever the name of its class. It refuses a model whose logits change with a later
+token, or that gives two answers to one question: padding, the rest of the batch and chance would decide its accuracy
+(https://github.com/huggingface/transformers/issues/12704). Nothing is scored here.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ SHARE_OF_SPREAD = 1e-4
 """Largest difference that rounding explains in float32, as a share of the spread of the logits."""
 
 SHARE_IN_LOW_PRECISION = 0.05
-"""The same for a model that runs in its own low precision only."""
+"""The same for a model that runs only in its own low precision."""
 
 BEFORE_A_CUT = 4
-"""Positions compared before each place where the tokens change or end: a leak is largest beside it."""
+"""Positions compared before each place where the tokens change or end: a leak is largest next to it."""
 
 
 class Behaviour(NamedTuple):
-    """What else the logits of a causal, repeatable model follow.
+    """What else the logits of a causal, repeatable model depend on.
 
     Attributes:
-        length: whether the number of tokens after a position moves its logits, whatever they are.
-        company: whether the other rows of a batch do.
+        length: whether the number of later tokens, whatever they are, changes the logits at a position.
+        company: whether the other rows of the batch change them.
     """
 
     length: bool
@@ -41,7 +41,7 @@ class Behaviour(NamedTuple):
 
 
 class NotFiniteError(ArithmeticError):
-    """The logits hold NaN, so that nothing can be said."""
+    """The logits hold NaN, so the model cannot be judged."""
 
 
 def observe(model: torch.nn.Module, ids: Sequence[int], others: Sequence[int], *, is_exact: bool) -> Behaviour:
@@ -50,13 +50,13 @@ def observe(model: torch.nn.Module, ids: Sequence[int], others: Sequence[int], *
     Args:
         model: maps ``input_ids`` to ``logits``; in evaluation mode, without gradients.
         ids: (n_tokens,) a sequence of at least four tokens.
-        others: (n_tokens,) ids that differ from it at every place.
+        others: (n_tokens,) ids that differ from ``ids`` at every place.
         is_exact: whether it computes in float32 or better.
 
     Raises:
-        ScoringError: it does not attend causally, or does not repeat itself.
+        ScoringError: it does not attend causally, or gives different numbers for the same input.
         NotFiniteError: its logits hold NaN.
-        Exception: whatever the model raises where it cannot run on token ids alone.
+        Exception: whatever the model raises if it cannot run on token ids alone.
     """
     cuts = sorted({max(1, len(ids) // 4), len(ids) // 2, len(ids) - 2, len(ids) - 1})
     n_short = len(ids) - max(1, len(ids) // 3)
@@ -76,8 +76,8 @@ def observe(model: torch.nn.Module, ids: Sequence[int], others: Sequence[int], *
     company = together is None or differs(together[0], alone)
     if differs(short, again) or (company and differs(_logits(model, [ids], places)[0], alone)):
         raise ScoringError(
-            f"{type(model).__name__} gives other numbers each time it is asked the same, so no result of it could be "
-            "trusted: something random is left on in it, or it keeps what it was asked before."
+            f"{type(model).__name__} gives different numbers for the same input, so its results cannot be trusted: "
+            "something random is left on in it, or it remembers earlier inputs."
         )
     rows: Iterable[torch.Tensor] = (_logits(model, [row], places)[0] for row in changed)
     if together is not None and not company:
@@ -86,8 +86,8 @@ def observe(model: torch.nn.Module, ids: Sequence[int], others: Sequence[int], *
         n_before = sum(place < cut for place in places)
         if differs(row[:n_before], alone[:n_before]):
             raise ScoringError(
-                f"{type(model).__name__} does not attend causally: a later token changes what it says of an earlier "
-                "one, so it gives no probability of a label after a prompt. Choose a decoder."
+                f"{type(model).__name__} does not attend causally: a later token changes what it predicts at an "
+                "earlier one, so it gives no probability of a label after a prompt. Choose a decoder."
             )
     length = kind_of(model, n_short) == kind_of(model, len(ids)) and differs(short, alone[: len(in_short)])
     return Behaviour(length, company)
@@ -115,7 +115,7 @@ def _logits(model: torch.nn.Module, rows: Sequence[Sequence[int]], places: Seque
 
 
 def _spread(logits: torch.Tensor) -> float:
-    """How far apart the logits of the last place are, the outer tenths of the vocabulary (masked tokens) left out."""
+    """The spread of the logits at the last place, without the outer tenths of the vocabulary (masked tokens)."""
     ordered = logits[-1].sort().values
     return float(ordered[(9 * len(ordered)) // 10] - ordered[len(ordered) // 10])
 

@@ -1,7 +1,7 @@
 """The plain prefix-cache method: transformers' own key/value cache, copied once for each row of a batch.
 
-It works for every model that transformers' ``DynamicCache`` serves, whatever its attention; it copies the
-prefix's keys and values, which the packed method does not. It chooses no groups and checks no numbers.
+It works for every model that can use transformers' ``DynamicCache``, with any attention. Unlike the packed method, it
+copies the prefix's keys and values. It chooses no groups and checks no numbers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _BatchRow:
 
     Attributes:
         tokens: ids after the prefix.
-        n_context_tokens: how many of them are context.
+        n_context_tokens: number of these that are context.
         targets: the continuation of each choice that is read from this row.
         choices: (request, choice) of each target.
     """
@@ -47,15 +47,15 @@ def score_group(
     memory_bytes: int,
     cache: DynamicCache | None = None,
 ) -> dict[int, list[float]]:
-    """Scores requests that share their first tokens, whose keys and values are computed once.
+    """Scores requests that share their first tokens; the keys and values of these are computed once.
 
     Args:
         model: a transformers causal language model.
         requests: by their index in the caller's sequence.
         n_prefix_tokens: shared tokens; less than each context's length.
-        token_budget: most tokens in one forward pass after the prefix, padding included.
-        memory_bytes: most memory for the copies of the prefix's keys and values.
-        cache: keys and values of the prefix where they are known (see ``prefill``); they are left as they are.
+        token_budget: largest number of tokens in one forward pass after the prefix, padding included.
+        memory_bytes: largest memory for the copies of the prefix's keys and values.
+        cache: keys and values of the prefix if they are known (see ``prefill``); they are not changed.
 
     Returns:
         Log-likelihoods (nats) of the choices of each request; not checked to be finite.
@@ -78,7 +78,7 @@ def score_group(
 
 
 def _rows(requests: Mapping[int, EncodedRequest], n_prefix_tokens: int) -> list[_BatchRow]:
-    """One row for each set of choices of a request that differ in their last token only."""
+    """One row for each set of choices of a request that differ only in their last token."""
     rows = []
     for index, request in requests.items():
         suffix = request.context_ids[n_prefix_tokens:]
@@ -101,7 +101,7 @@ def prefill(model: torch.nn.Module, prefix_ids: tuple[int, ...]) -> DynamicCache
 
 
 def _score_rows(model: torch.nn.Module, rows: Sequence[_BatchRow], cache: DynamicCache) -> dict[tuple[int, int], float]:
-    """Log-likelihood (nats) of each (request, choice) of the rows; the cache is left as it is."""
+    """Log-likelihood (nats) of each (request, choice) of the rows; the cache is not changed."""
     device = next(model.parameters()).device
     width = max(len(row.tokens) for row in rows)
     input_ids = torch.zeros(len(rows), width, dtype=torch.long)

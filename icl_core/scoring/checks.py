@@ -1,4 +1,4 @@
-"""What every scoring method does before and after the forward passes: refuse bad ids, refuse bad numbers.
+"""The checks of every scoring method: ids before the forward passes, numbers after them.
 
 It runs no model and knows nothing of tasks, labels or prompts.
 """
@@ -35,7 +35,7 @@ def check_requests(model: torch.nn.Module, requests: Sequence[EncodedRequest]) -
 
 
 def context_length(model: torch.nn.Module) -> int | None:
-    """Most tokens that a model takes, None where its configuration does not tell (XLNet says -1)."""
+    """Largest number of tokens that a model takes; None if its configuration does not say (XLNet says -1)."""
     length = getattr(getattr(model, "config", None), "max_position_embeddings", None)
     return length if isinstance(length, int) and length > 0 else None
 
@@ -46,7 +46,7 @@ def _vocabulary_size(model: torch.nn.Module) -> int | None:
 
 
 def _all_fit(requests: Sequence[EncodedRequest], n_vocab: int | None, context_length: int | None) -> bool:
-    """Whether all requests at once are surely without a problem; quick."""
+    """A quick check of all requests at once: True if none has a problem, False if each must be checked."""
     contexts = [request.context_ids for request in requests]
     choices = {ids for continuations in {request.continuation_ids for request in requests} for ids in continuations}
     if not all(contexts) or not all(request.continuation_ids for request in requests) or not all(choices):
@@ -82,7 +82,7 @@ def label_scores(
     Args:
         loglikelihoods: (n_slots,) nats, the choices of all requests one after another.
         requests: what was scored.
-        first: position of the first request among those of the call, for the message.
+        first: position of the first request in the call, for the message.
 
     Raises:
         ScoringError: if a log-likelihood is NaN or infinite.
@@ -107,7 +107,7 @@ def label_scores(
 
 
 def log_softmax(logits: torch.Tensor) -> torch.Tensor:
-    """Log-probabilities over the last dimension (nats), in float32, or in float64 where the logits are."""
+    """Log-probabilities over the last dimension (nats), in float32, or in float64 if the logits are."""
     return torch.log_softmax(logits if logits.dtype == torch.float64 else logits.float(), dim=-1)
 
 

@@ -1,10 +1,10 @@
 """Scores the candidate labels of many queries exactly, computing each shared token once.
 
-It is given token ids and knows no tasks, labels or label settings. Three methods give the same numbers:
-``packed`` (each token once, the prefix not copied), ``cached`` (transformers' cache, the prefix copied for each row)
-and ``plain`` (``icl_core.scoring.reference``). Before anything is scored the model is examined on a few tokens
-(``icl_core.scoring.examination``): one that is no causal decoder is refused, and an architecture that a method does not
-serve is never scored by it.
+It is given token ids and knows no tasks, labels or label settings. Three methods give the same numbers: ``packed``
+(each token once, the prefix not copied), ``cached`` (transformers' cache, the prefix copied for each row) and ``plain``
+(``icl_core.scoring.reference``). Before anything is scored, the model is examined on a few tokens
+(``icl_core.scoring.examination``). A model that is not a causal decoder is refused. A method that does not work for
+this architecture is not used.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Item = TypeVar("Item")
 Told = Callable[[HowScored], None]
 
 _examinations: WeakKeyDictionary[torch.nn.Module, dict[tuple[Kind, torch.dtype], Examination]] = WeakKeyDictionary()
-"""What was found on a model, by kind of forward pass and dtype."""
+"""The examination of each model, by kind of forward pass and dtype."""
 
 
 def score_requests(
@@ -56,17 +56,17 @@ def score_requests(
     """Scores each choice of each request; requests that begin with the same tokens share their computation.
 
     Args:
-        model: a causal language model. Modules that are no transformers model are recomputed in full.
+        model: a causal language model. Modules that are not transformers models are recomputed in full.
         requests: token ids from the joint tokenisation, of one or more prompts, in any order.
         options: limits and method.
-        told: is called once with the method by which they were scored.
+        told: is called once, with the method that scored the requests.
 
     Returns:
-        One LabelScores a request, in order.
+        One LabelScores per request, in order.
 
     Raises:
-        ScoringError: for a model that is no causal decoder, ids that it cannot take, numbers that are not finite, one
-            query that does not fit in memory, or a method asked for by name that does not agree with the reference.
+        ScoringError: for a model that is not a causal decoder, ids that it cannot take, numbers that are not finite, a
+            query that does not fit in memory, or a method chosen by name that does not agree with the reference.
     """
     ((scores,),) = _score_all(model, iter([requests]), options=options, told=told)
     return scores
@@ -83,13 +83,13 @@ def score_bursts(
 
     Args:
         model: as for ``score_requests``.
-        cells: requests of each cell, made lazily: the iterable is advanced in a thread of its own. Small cells
-            are computed together, so it may run some cells ahead of what is yielded.
+        cells: requests of each cell, made lazily: another thread advances the iterable. Small cells are computed
+            together, so it may be some cells ahead of what is yielded.
         options: limits and method.
-        told: is called before each yield, in the caller's thread, with the method by which its cells were scored.
+        told: is called before each yield, in the caller's thread, with the method that scored the yielded cells.
 
     Yields:
-        The scores of the cells that one forward pass has finished, in order; never an empty list.
+        The scores of the cells that a forward pass has finished, in order; never an empty list.
 
     Raises:
         ScoringError: as for ``score_requests``; and whatever the iterable raises.
@@ -110,7 +110,7 @@ def _one_ahead(items: Iterable[Item]) -> Iterator[Item]:
 def _score_all(
     model: torch.nn.Module, cells: Iterator[Sequence[EncodedRequest]], *, options: EngineOptions, told: Told
 ) -> Generator[list[list[LabelScores]]]:
-    """Cells by the method chosen for them; the packed method takes all that it may, one after another."""
+    """Scores each cell by the method chosen for it; consecutive cells for the packed method are scored together."""
     requests = next(cells, None)
     while requests is not None and has_kinds(model):
         scores, how = _by_kind(model, requests, options)
@@ -134,7 +134,7 @@ def _score_all(
 
 
 class _PackedCells:
-    """The cells from the first one on that are for the packed method, and then the one that is not, if there is one."""
+    """The leading cells that are for the packed method, and then the next cell, if there is one."""
 
     def __init__(
         self,
@@ -156,13 +156,13 @@ class _PackedCells:
 def choose_method(
     model: torch.nn.Module, requests: Sequence[EncodedRequest], *, options: EngineOptions = DEFAULT_OPTIONS
 ) -> Method:
-    """The method by which requests like these are scored; the model is examined before the first of them.
+    """The method for requests like these; the model is examined when it is first asked for.
 
-    Requests that need several kinds of forward passes (``icl_core.scoring.lengths``) share no method but plain.
+    If requests need several kinds of forward passes (``icl_core.scoring.lengths``), only the plain method serves all.
 
     Raises:
-        ScoringError: for requests that the model cannot take, a model that is no causal decoder, and if a method is
-            asked for by name and does not agree with the reference.
+        ScoringError: for requests that the model cannot take, a model that is not a causal decoder, or a method that
+            was chosen by name and does not agree with the reference.
     """
     check_requests(model, requests)
     if not requests:
@@ -172,7 +172,7 @@ def choose_method(
     if len(found) == 1:
         try:
             examination = _examination(model, requests, min(found))
-        except NotFiniteError:  # the plain method names the first request that has no number
+        except NotFiniteError:  # the plain method then names the first request without a number
             return "plain"
         tried: tuple[Method, ...] = ("packed", "cached")
         asked = [each for each in tried if options.method in ("auto", each)]
@@ -186,9 +186,9 @@ def choose_method(
 
 
 def _examination(model: torch.nn.Module, requests: Sequence[EncodedRequest], kind: Kind) -> Examination:
-    """What was found on this model, on enough tokens for these requests."""
+    """The examination of this model, with enough tokens for these requests."""
     known = _examinations.setdefault(model, {})
-    key = (tuple(min(each, 2) for each in kind), dtype_of(model))  # lengths with factors of their own are never alike
+    key = (tuple(min(each, 2) for each in kind), dtype_of(model))  # 2: each length has its own factors
     if key not in known or not known[key].reaches(requests):
         known[key] = Examination(model, requests, kind)
     return known[key]
@@ -197,7 +197,7 @@ def _examination(model: torch.nn.Module, requests: Sequence[EncodedRequest], kin
 def _by_kind(
     model: torch.nn.Module, requests: Sequence[EncodedRequest], options: EngineOptions
 ) -> tuple[list[LabelScores], HowScored]:
-    """One cell of a model whose forward passes may be of several kinds: those of a kind go together."""
+    """Scores one cell of a model with several kinds of forward passes, one kind after another."""
     check_requests(model, requests)
     hows: set[HowScored] = set()
     values = [np.zeros(len(request.continuation_ids)) for request in requests]
@@ -206,7 +206,7 @@ def _by_kind(
         method = choose_method(model, alike, options=options)
         try:
             scores, how = _one_cell(model, alike, method=method, options=options)
-        except ScoringError:  # it counts requests of this kind; the reference names the request of the caller
+        except ScoringError:  # it counts only requests of this kind; the reference counts as the caller does
             return reference.score_requests(model, requests), HowScored("plain", None)
         hows.add(how)
         for (index, choices, _), score in zip(parts, scores, strict=True):

@@ -1,8 +1,8 @@
-"""Examines a loaded model before anything is scored: is it a causal decoder, and which methods give its numbers.
+"""Examines a loaded model before scoring: is it a causal decoder, and which methods give its numbers?
 
-A method is let in if it agrees with ``icl_core.scoring.reference`` on a few requests, in float32 at least: a model in
-lower precision is widened for that (``icl_core.scoring.precision``), since its own rounding would hide a wrong method.
-It scores no request of a caller.
+A method may be used if it agrees with ``icl_core.scoring.reference`` on a few requests, in at least float32. A model in
+lower precision is widened for that (``icl_core.scoring.precision``): its rounding would hide a wrong method. The
+caller's own requests are not scored here.
 """
 
 from __future__ import annotations
@@ -37,34 +37,35 @@ TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3}
 
 TIMES_AS_FAR = 3.0
 ROUNDING = 0.05
-"""In low precision a method may be so many times as far from the float32 numbers as plain is, and so many nats more."""
+"""In low precision, a method's distance from the float32 numbers may be plain's times the first, plus the second."""
 
 PROBE_TOKENS = 12
 """Shortest shared prefix of the probe: long enough that its requests are grouped."""
 
 BEYOND_A_LIMIT = 32
-"""Tokens by which the prefix exceeds a limit that requests exceed: with fewer, what changes there is easily missed."""
+"""Tokens by which the prefix exceeds a limit that requests exceed; with fewer, a change there is easily missed."""
 
 SUFFIX_TOKENS = 5
-"""Most tokens of the probe after its prefix, choices included."""
+"""Largest number of tokens of the probe after its prefix, choices included."""
 
 LOGITS_AT_ONCE = 2**25
-"""Most logits of the reference's batch on the probe (128 MiB in float32); beyond, one row at a time."""
+"""Largest number of logits of the reference's batch on the probe (128 MiB in float32); beyond, one row at a time."""
 
 LIMIT = re.compile(r"window|chunk|topk|local_attention|block_size|original_max_position")
-"""Settings beyond whose number of tokens per model may attend in another way."""
+"""Settings with a number of tokens beyond which a model may attend differently."""
 
 logger = logging.getLogger(__name__)
 
 
 class Examination:
-    """What was found on one model, for requests of one kind; each method is tried when it is first asked for."""
+    """What was found about one model, for requests of one kind; each method is tried when it is first needed."""
 
     def __init__(self, model: torch.nn.Module, requests: Sequence[EncodedRequest], kind: Kind) -> None:
         """Observes the model.
 
         Raises:
-            ScoringError: it is no causal decoder, gives other numbers each time, or cannot run on token ids alone.
+            ScoringError: it is not a causal decoder, gives different numbers for the same input, or cannot run on token
+                ids alone.
             NotFiniteError: it gives NaN.
         """
         self._limits = sorted(set(_limits(model)))
@@ -80,23 +81,23 @@ class Examination:
         self._behaviour = self._observe(model, ids, others)
 
     def reaches(self, requests: Sequence[EncodedRequest]) -> bool:
-        """Whether it was made with enough tokens to show what the model does on these requests."""
+        """Whether the examination used enough tokens to show what the model does on these requests."""
         return self._n_needed(requests) <= self._n_prefix
 
     def agrees(self, model: torch.nn.Module, method: Method) -> bool:
-        """Whether a method gives the model's numbers: those of the reference, each request alone."""
+        """Whether a method gives the same numbers as the reference with each request alone."""
         if method not in self._agrees:
             self._agrees[method] = self._may(model, method) and self._compare(model, method)
         return self._agrees[method]
 
     def _n_needed(self, requests: Sequence[EncodedRequest]) -> int:
-        """Length of a prefix that exceeds each limit that the longest request exceeds, if there is room."""
+        """Length of a prefix that exceeds, if there is room, all limits that the longest request exceeds."""
         longest = longest_run(requests)
         needed = max([PROBE_TOKENS, *(limit + BEYOND_A_LIMIT for limit in self._limits if limit < longest)])
         return needed if self._n_most is None else max(2, min(needed, self._n_most - SUFFIX_TOKENS))
 
     def _observe(self, model: torch.nn.Module, ids: Sequence[int], others: Sequence[int]) -> Behaviour:
-        """What the logits follow, in float32; a model that cannot be widened is observed in its own dtype."""
+        """What the logits depend on, in float32; a model that cannot be widened is observed in its own dtype."""
         found: list[Behaviour] = []
 
         def look(_: object) -> None:
@@ -128,7 +129,7 @@ class Examination:
         return found[0]
 
     def _may(self, model: torch.nn.Module, method: Method) -> bool:
-        """Whether a method can be compared, and what the comparison shows holds for all requests of the kind."""
+        """Whether a method can be compared, so that the comparison holds for all requests of the kind."""
         if not isinstance(model, PreTrainedModel) or any(self._behaviour) or not self._is_exact:
             return False
         if kinds(model, self._probe) != {self._kind}:
@@ -154,7 +155,7 @@ class Examination:
         return False
 
     def _far_in_low_precision(self, model: PreTrainedModel, method: Method) -> tuple[float, float]:
-        """How far from float32 a method is in the model's own dtype, and how far it may be (nats)."""
+        """A method's distance from float32 in the model's own dtype, and the largest allowed distance (nats)."""
         parts = [self._probe] if any(self._kind) else [self._probe, _more(self._probe)]
         with _exactly(model):
             exact = np.concatenate([self._expected, *(_by_reference(model, part) for part in parts[1:])])
@@ -184,7 +185,7 @@ def _exactly(model: torch.nn.Module) -> contextlib.AbstractContextManager[None]:
 def _sequences(
     model: torch.nn.Module, requests: Sequence[EncodedRequest], n_tokens: int
 ) -> tuple[list[int], list[int]]:
-    """Two sequences of the requests' own tokens that differ at every place."""
+    """Two sequences of tokens from the requests that differ at every place."""
     longest = max(requests, key=lambda request: len(request.context_ids))
     tokens = list(dict.fromkeys(itertools.chain(longest.context_ids, *longest.continuation_ids)))
     if len(tokens) == 1:
@@ -208,14 +209,14 @@ def _probe(ids: Sequence[int], others: Sequence[int], n_prefix: int, *, with_sho
 
 
 def _more(probe: Sequence[EncodedRequest]) -> list[EncodedRequest]:
-    """Further short requests of the probe's tokens: rounding that turns a choice between experts is seldom met."""
+    """Further short requests of the probe's tokens: rounding that changes the choice of an expert is rare."""
     tokens = [*probe[0].context_ids[-PROBE_TOKENS:], *probe[3].context_ids[-PROBE_TOKENS:]]
     turned = [tuple(tokens[i:] + tokens[:i])[:PROBE_TOKENS] for i in range(0, len(tokens), 3)]
     return [EncodedRequest(ids, ((ids[0],),)) for ids in turned]
 
 
 def _by_reference(model: PreTrainedModel, probe: Sequence[EncodedRequest]) -> npt.NDArray[np.float64]:
-    """The reference's log-likelihoods; in one batch where it is small, the model having shown that this is exact."""
+    """The reference's log-likelihoods; in one batch if it is small and batches are exact for this model."""
     n_rows = sum(len(request.continuation_ids) for request in probe)
     n_logits = n_rows * longest_run(probe) * int(model.config.get_text_config().vocab_size)
     scores = reference.score_requests(model, probe, batch_size=n_rows if n_logits <= LOGITS_AT_ONCE else 1)

@@ -1,9 +1,9 @@
-"""Finds which requests share a prefix worth computing once.
+"""Finds groups of requests with a shared prefix that is worth computing once.
 
-It sees token ids only. Requests are sorted by their contexts; the longest common prefixes of neighbours
-form a tree (the longest-common-prefix intervals of Abouelhoda et al. 2004,
-https://doi.org/10.1016/S1570-8667(03)00065-0), and a partition into groups with one prefix each that computes
-few tokens is read off that tree: an interval joins the group around it as a whole or not at all.
+It sees only token ids. Requests are sorted by their contexts. The longest common prefixes of neighbours form a tree
+(the longest-common-prefix intervals of Abouelhoda et al. 2004, https://doi.org/10.1016/S1570-8667(03)00065-0). From
+this tree it takes a partition into groups, each with one prefix, that computes few tokens: an interval joins the group
+around it as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from icl_core.sequences import n_common
 __all__ = ["PrefixGroup", "group_by_prefix"]
 
 GROUP_COST = 16
-"""What opening a group costs beside its prefix, in tokens: a prefix shorter than this is not worth a group."""
+"""Cost of a group in tokens, besides its prefix: a shorter prefix is not worth a group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class _Node:
     n_leaves: int
     n_tokens: int
     cost: int
-    """Tokens to compute for all its leaves, prefixes and GROUP_COST included."""
+    """Tokens to compute for all leaves, with prefixes and GROUP_COST."""
     children: list[_Node] = field(default_factory=list)
     is_group: bool = False
     leaf: int = -1
@@ -67,14 +67,14 @@ def group_by_prefix(requests: Sequence[EncodedRequest]) -> list[PrefixGroup]:
     order = sorted(range(len(contexts)), key=contexts.__getitem__)
     contexts = [contexts[index] for index in order]
     by_all = n_common(contexts[0], contexts[-1])
-    # One context token is left to each of two neighbours.
+    # Each of two neighbours keeps at least one context token of its own.
     shared = [
         min(n_common(first, second, by_all), len(first) - 1, len(second) - 1)
         for first, second in itertools.pairwise(contexts)
     ]
     least = min(shared, default=0)
     if least * (len(order) - 1) > GROUP_COST and sum(shared) - least * len(shared) < least + GROUP_COST:
-        return [PrefixGroup(least, tuple(order))]  # a further group would cost more than it could spare
+        return [PrefixGroup(least, tuple(order))]  # a further group would cost more than it could save
     groups: list[PrefixGroup] = []
     _collect(_interval_tree(contexts, shared, order), groups)
     return sorted(groups, key=lambda group: min(group.indices))
@@ -114,7 +114,7 @@ def _joined(node: _Node, depth: int) -> int:
 
 
 def _collect(root: _Node, groups: list[PrefixGroup]) -> None:
-    """Appends the groups of the partition whose cost the root has."""
+    """Appends the groups of the cheapest partition, whose cost the root holds."""
     pending = [root]
     while pending:
         node = pending.pop()

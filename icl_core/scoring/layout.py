@@ -1,9 +1,9 @@
 """Lays the tokens of many queries out in one packed row, each token once.
 
-A query's tokens after the shared prefix, and the inner tokens of its choices, form paths of a trie: queries
-that begin alike share nodes, choices of several tokens branch off their query. The row holds each node once;
-for attention among themselves the paths are listed as padded rows of node numbers, which are ordinary causal
-sequences. This module handles integers only and knows neither tensors' values nor models.
+A query's tokens after the shared prefix, and the inner tokens of its choices, form paths of a trie: queries that begin
+alike share nodes, and choices of several tokens branch off their query. The row holds each node once. For attention
+along the paths, each path is also listed as a padded row of node numbers; these rows are ordinary causal sequences.
+This module handles only integers; it knows neither the values of tensors nor models.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["Choices", "Layout", "Prefix", "Query", "Segment", "batches", "lay_ou
 Ints = npt.NDArray[np.int64]
 
 SHORT_PATH = 15
-"""Paths of up to one token more share one table, however unequal: a further table would cost more than padding."""
+"""Paths of up to this many tokens plus one share a table: a further table would cost more than padding."""
 
 
 @dataclass(slots=True, eq=False)
 class Prefix:
-    """Tokens shared by the queries of a group.
+    """The tokens that the queries of a group share.
 
     Attributes:
         ids: (n_prefix_tokens,) token ids; empty for a query that shares nothing.
@@ -44,9 +44,9 @@ class Choices:
     """The continuations of a query as a trie whose root is the query's last context token.
 
     Attributes:
-        inner: (number of the parent node, token id) of the nodes 1, 2, ...: tokens that a further token follows.
+        inner: (number of the parent node, token id) of the nodes 1, 2, ...: tokens that another token follows.
         targets: (number of the node read, token id, choice) of each token of each choice.
-        leaves: numbers of the nodes that no other inner node follows.
+        leaves: numbers of the nodes that no inner node follows.
     """
 
     inner: tuple[tuple[int, int], ...]
@@ -61,7 +61,7 @@ class Query:
     Attributes:
         prefix: what it shares with its group.
         suffix: ids of the rest of its context, at least one.
-        n_shared: ids of the suffix that equal those of the query before it in its group.
+        n_shared: number of first ids of the suffix that equal those of the previous query in its group.
         choices: the trie of its continuations.
         first_slot: number of its first choice among all choices of the call.
     """
@@ -79,7 +79,7 @@ class Segment:
 
     Attributes:
         prefix: the shared tokens.
-        computed: (start, stop) of the prefix's own tokens in the row; None where their keys and values are kept.
+        computed: (start, stop) of the prefix's own tokens in the row; None if their keys and values are known already.
         is_kept: whether their keys and values are needed after this row.
         suffixes: (start, stop) of its queries' nodes in the row.
     """
@@ -97,9 +97,9 @@ class Layout:
     Attributes:
         input_ids, position_ids: (n_row,).
         segments: one for each prefix.
-        paths: tables (n_paths, n_longest) of positions in the row; each line is a query's path from the first
-            token after its prefix to a leaf, padded with its own first node. Lines of similar length stand together.
-        owners: (n_nodes,) for each node after the prefixes, a place where it is listed in the tables, laid end to end.
+        paths: tables (n_paths, n_longest) of positions in the row; each line is a query's path from the first token
+            after its prefix to a leaf, padded with the path's first node. Lines of similar length share a table.
+        owners: (n_nodes,) for each node after the prefixes, one place where the tables, laid end to end, list it.
         reads: (n_reads,) positions in the row whose next-token distribution is read.
         targets: (n_targets, 3) row of ``reads``, token id, slot: a log-probability to add to the slot.
     """
@@ -116,7 +116,7 @@ class Layout:
 def make_queries(
     requests: Sequence[EncodedRequest], groups: Sequence[PrefixGroup], first_slots: Sequence[int]
 ) -> Iterator[Query]:
-    """The queries of all groups, those of a group in lexicographic order."""
+    """The queries of all groups, in lexicographic order within each group."""
     tries: dict[tuple[tuple[int, ...], ...], Choices] = {}
     for group in groups:
         n_prefix = group.n_prefix_tokens
@@ -146,7 +146,7 @@ def _trie(continuations: tuple[tuple[int, ...], ...]) -> Choices:
 
 
 def batches(queries: Iterator[Query], *, token_budget: int, read_budget: int) -> Iterator[list[Query]]:
-    """Cuts the queries into runs whose rows hold at most so many tokens and reads (or a single query)."""
+    """Cuts the queries into runs, so that a row has at most these numbers of tokens and reads, or one query."""
     batch: list[Query] = []
     n_tokens = n_reads = 0
     prefix = None
@@ -170,8 +170,8 @@ def lay_out(queries: Sequence[Query], kept: Container[Prefix]) -> Layout:
     """Packs queries into one row.
 
     Args:
-        queries: those of a prefix stand together.
-        kept: prefixes whose keys and values are known; the others' tokens are put into the row.
+        queries: queries with one prefix are consecutive.
+        kept: prefixes whose keys and values are known; the tokens of the others are put into the row.
 
     Returns:
         The row; every query's choices are covered by its targets.
@@ -204,7 +204,7 @@ def lay_out(queries: Sequence[Query], kept: Container[Prefix]) -> Layout:
 
 @dataclass(slots=True)
 class _GrowingRow:
-    """The packed row while it grows."""
+    """The packed row while it is built."""
 
     tokens: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
@@ -213,13 +213,13 @@ class _GrowingRow:
     targets: list[tuple[int, int, int]] = field(default_factory=list)
 
     def add_prefix(self, prefix: Prefix) -> tuple[int, int]:
-        """Adds a prefix's own tokens; returns where they stand."""
+        """Adds a prefix's own tokens; returns their (start, stop) in the row."""
         start = len(self.tokens)
         self._extend([], prefix.ids, 0)
         return start, len(self.tokens)
 
     def add_query(self, query: Query, before: list[int]) -> list[int]:
-        """Adds what a query does not share with the path of the query before it; returns its path."""
+        """Adds the tokens that a query does not share with the path of the previous query; returns its path."""
         n_prefix, n_shared = len(query.prefix.ids), min(query.n_shared, len(before))
         choices, first_read = query.choices, len(self.reads)
         paths = [self._extend(before[:n_shared], query.suffix[n_shared:], n_prefix + n_shared)]
@@ -240,7 +240,7 @@ class _GrowingRow:
 
 
 def _tables(paths: list[list[int]], first_node: int, n_row: int) -> tuple[tuple[Ints, ...], Ints]:
-    """The paths as padded tables, a factor of two in length apart, and where each node is found in them."""
+    """The paths as padded tables (lengths within a factor of two), and a place in them for each node."""
     tables, offset = [], 0
     owners = np.zeros(n_row - first_node, dtype=np.int64)
     by_size: dict[int, list[list[int]]] = {}

@@ -1,8 +1,8 @@
-"""Rotary factors that follow the longest sequence of a forward pass: which lengths share them.
+"""Rotary factors that depend on the length of a forward pass: which lengths share factors?
 
-``longrope`` models have two sets of factors, one for passes of up to ``original_max_position_embeddings`` tokens, one
-for longer ones (arXiv 2402.13753); ``dynamic`` models have other factors for each length beyond their context. Passes
-that share all factors are of one kind. It reads configurations and runs no model.
+``longrope`` models have two sets of factors: one for passes of up to ``original_max_position_embeddings`` tokens, one
+for longer passes (arXiv 2402.13753). ``dynamic`` models have different factors for each length beyond their context.
+Passes that share all factors are of one kind. It reads configurations and runs no model.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from icl_core.records import EncodedRequest
 __all__ = ["Kind", "has_kinds", "kind_of", "kinds", "longest_run", "most_tokens", "split_by_kind"]
 
 Kind = tuple[int, ...]
-"""Zeros where all factors are the original ones, as they are for every beginning of such a sequence."""
+"""One number per set of factors: 0 for the original factors. A prefix of a sequence of kind 0 is also of kind 0."""
 
 LONGROPE = ("longrope", "su")
 
@@ -26,23 +26,23 @@ _known: WeakKeyDictionary[torch.nn.Module, list[tuple[int, bool]]] = WeakKeyDict
 
 
 def has_kinds(model: torch.nn.Module) -> bool:
-    """Whether the model's factors follow the length of a pass at all."""
+    """Whether the model's factors depend on the length of a pass."""
     return bool(_bounds(model))
 
 
 def kind_of(model: torch.nn.Module, n_tokens: int) -> Kind:
-    """The kind of a forward pass over so many tokens."""
+    """The kind of a forward pass over this number of tokens."""
     return tuple(0 if n_tokens <= bound else (n_tokens if each_length else 1) for bound, each_length in _bounds(model))
 
 
 def most_tokens(model: torch.nn.Module, kind: Kind) -> int | None:
-    """The longest pass whose factors are the original ones where those of this kind are; None without such a bound."""
+    """The longest pass that has the original factors wherever this kind has them; None without such a bound."""
     bounds = [bound for (bound, _), each in zip(_bounds(model), kind, strict=False) if not each]
     return min(bounds, default=None)
 
 
 def kinds(model: torch.nn.Module, requests: Sequence[EncodedRequest]) -> set[Kind]:
-    """The kinds of the passes that the choices of these requests need when each is scored alone."""
+    """The kinds of the passes that score each choice of these requests alone."""
     if not has_kinds(model):
         return {()}
     return {kind_of(model, _n_run(request, ids)) for request in requests for ids in request.continuation_ids}
@@ -69,12 +69,12 @@ def longest_run(requests: Sequence[EncodedRequest]) -> int:
 
 
 def _n_run(request: EncodedRequest, ids: Sequence[int]) -> int:
-    """Tokens that pass through the model to score one choice: its last one is only predicted."""
+    """Tokens that go into the model to score one choice: the last token is only predicted."""
     return len(request.context_ids) + len(ids) - 1
 
 
 def _bounds(model: torch.nn.Module) -> list[tuple[int, bool]]:
-    """For each kind of rotary factors: the longest pass with the original ones, and whether each longer has its own."""
+    """For each set of factors: the longest pass with the original ones, and whether each longer length has its own."""
     if model not in _known:
         config = getattr(model, "config", None)
         _known[model] = [] if config is None else sorted(set(_bounds_of(config.get_text_config())))

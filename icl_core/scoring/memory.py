@@ -1,6 +1,6 @@
-"""Keeps a batch inside the memory there is: halves it when an allocation fails, and goes on.
+"""Fits a batch into memory: if an allocation fails, it halves the batch and goes on.
 
-It estimates nothing; the paths choose their batch sizes themselves.
+It estimates nothing; the methods choose their batch sizes themselves.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 
 
 def run_halving(batch: Sequence[Item], run: Callable[[Sequence[Item]], None]) -> None:
-    """Calls ``run`` on the batch, or on ever smaller parts of it where memory does not suffice.
+    """Calls ``run`` on the batch, or on smaller and smaller parts of it if memory does not suffice.
 
     Args:
         batch: independent items; parts are run in order.
@@ -48,5 +48,5 @@ def run_halving(batch: Sequence[Item], run: Callable[[Sequence[Item]], None]) ->
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """CUDA has its own error; the CPU allocator raises a RuntimeError told apart by its text."""
+    """CUDA has its own error; the CPU allocator raises a RuntimeError, which only its text identifies."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)

@@ -2,9 +2,9 @@
 
 A function registered with transformers' ``AttentionInterface``
 (https://huggingface.co/docs/transformers/attention_interface) takes the place of the model's attention while
-a batch runs. A query's token attends to the shared prefix in one call for all tokens of a group, and to its own
-path through a small padded gather; both softmaxes are merged by their log-sum-exp (as in Hydragen, arXiv 2402.05099).
-It serves models whose layers mix tokens through that interface alone; whether one does is for the caller to probe.
+a batch runs. A query's token attends to the shared prefix in one call for all tokens of a group, and to its own path
+through a small padded gather; both softmaxes are merged by their log-sum-exp (as in Hydragen, arXiv 2402.05099). It
+works for models whose layers mix tokens only through that interface; the caller has to test whether one does.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ __all__ = ["Part", "is_possible", "score_queries"]
 
 ATTENTION_NAME = "icl_packed"
 ROWS_IN_CACHE = 8
-"""Positions whose distributions are summed at once: few enough that they stay in a processor's cache between passes."""
+"""Positions whose distributions are summed at once: few enough to stay in a processor's cache between passes."""
 UNSUPPORTED = ("softcap", "s_aux", "position_bias")
-"""Arguments of the attention interface that change the softmax itself."""
+"""Arguments of the attention interface that change the softmax."""
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
 
@@ -45,7 +45,7 @@ def is_possible(model: torch.nn.Module) -> bool:
 
 
 class Part(NamedTuple):
-    """What one row gave: log-probabilities (n_targets,) in nats, on the device, to add to slots (n_targets,)."""
+    """The result of one row: log-probabilities (n_targets,) in nats, on the device, and their slots (n_targets,)."""
 
     slots: npt.NDArray[np.int64]
     logprobs: torch.Tensor
@@ -58,10 +58,10 @@ def score_queries(
     """Scores queries in packed rows.
 
     Args:
-        model: one that ``is_possible`` holds for.
-        queries: those of a prefix stand together.
-        token_budget: most tokens in a row (a longer prefix or query gets a row of its own).
-        read_budget: most positions in a row whose distribution over the vocabulary is computed.
+        model: a model for which ``is_possible`` is true.
+        queries: queries with one prefix are consecutive.
+        token_budget: largest number of tokens in a row (a longer prefix or query gets a row of its own).
+        read_budget: largest number of positions in a row whose distribution over the vocabulary is computed.
 
     Yields:
         Parts of the log-likelihoods, in the order of the queries; not checked to be finite.
@@ -191,7 +191,7 @@ class _PackedRow:
         return keys_values
 
     def _visible(self, number: int, window: int | None, query: torch.Tensor) -> tuple[int, torch.Tensor | None]:
-        """The first prefix position that a segment's nodes see, and the mask where not all see the same."""
+        """The first prefix position that a segment's nodes see, and the mask if they do not all see the same."""
         segment = self._segments[number]
         n_prefix = len(segment.prefix.ids)
         if window is None or self._last_positions[number] < window:

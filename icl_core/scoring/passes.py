@@ -1,7 +1,7 @@
 """One forward pass over token ids, with nothing left over from the pass before.
 
 Rotary modules of the ``dynamic`` kind keep the factors of the longest pass so far
-(``transformers.modeling_rope_utils.dynamic_rope_update``), so that a question would be answered otherwise after a long
+(``transformers.modeling_rope_utils.dynamic_rope_update``), so the same input would give another answer after a long
 one. It knows no requests.
 """
 
@@ -16,11 +16,11 @@ import torch
 __all__ = ["keep", "run"]
 
 _dynamic: WeakKeyDictionary[torch.nn.Module, list[torch.nn.Module]] = WeakKeyDictionary()
-"""For a model, its modules whose factors outlive a forward pass."""
+"""For each model, its modules whose factors outlast a forward pass."""
 
 
 def run(model: torch.nn.Module, **inputs: Any) -> Any:
-    """What the model returns for these inputs, whatever it was given before."""
+    """What the model returns for these inputs, independent of earlier inputs."""
     if model not in _dynamic:
         _dynamic[model] = [module for module in model.modules() if "dynamic" in str(getattr(module, "rope_type", ""))]
     for module in _dynamic[model]:
@@ -29,13 +29,13 @@ def run(model: torch.nn.Module, **inputs: Any) -> Any:
 
 
 def keep(model: torch.nn.Module, positions: torch.Tensor) -> dict[str, Any]:
-    """The argument that spares the output layer all other positions, where the model knows it."""
+    """The argument that makes the output layer skip all other positions, if the model knows it."""
     known = "logits_to_keep" in inspect.signature(model.forward).parameters
     return {"logits_to_keep": positions} if known else {}
 
 
 def _forget(module: torch.nn.Module) -> None:
-    """Puts a rotary module's factors back to those of passes within its context."""
+    """Resets a rotary module's factors to those for passes within its context."""
     for name, factors in list(module.named_buffers(recurse=False)):
         if name.endswith("original_inv_freq"):
             setattr(module, name.replace("original_", ""), factors)

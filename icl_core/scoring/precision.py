@@ -1,8 +1,8 @@
-"""Lets a model in low precision compute in float32 for a while, on the same weights.
+"""Lets a model in low precision compute in float32 for a while, with the same weights.
 
-Its layers are widened one at a time, as each is called, and what lies outside of the layers at once: beside the model,
-memory is needed for one layer, the embedding and the output layer in float32, whatever the number of layers. It
-computes nothing.
+Each layer is widened while it is called; everything outside the layers is widened at once. So besides the model, memory
+is needed for one layer, the embedding and the output layer in float32, for any number of layers. Nothing is computed
+here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 __all__ = ["dtype_of", "in_float32", "is_low"]
 
 Kept = list[tuple[torch.nn.Module, str, torch.Tensor]]
-"""Where a narrow tensor stood: its module, its name there, and the tensor itself."""
+"""A replaced narrow tensor: its module, its name there, and the tensor itself."""
 
 
 def dtype_of(model: torch.nn.Module) -> torch.dtype:
@@ -31,7 +31,7 @@ def is_low(dtype: torch.dtype) -> bool:
 
 @contextlib.contextmanager
 def in_float32(model: torch.nn.Module) -> Iterator[None]:
-    """Runs its block with the model's narrow weights in float32; afterwards the model holds the tensors it held."""
+    """Runs its block with the model's narrow weights in float32; afterwards the model has its own tensors again."""
     layers = _layers(model)
     inside = {module for layer in layers for module in layer.modules()}
     kept = _widen([module for module in model.modules() if module not in inside])
@@ -45,7 +45,7 @@ def in_float32(model: torch.nn.Module) -> Iterator[None]:
 
 
 def _layers(model: torch.nn.Module) -> list[torch.nn.Module]:
-    """The members of the model's outermost lists of modules."""
+    """The modules in the model's outermost lists of modules."""
     found: list[torch.nn.Module] = []
     for child in model.children():
         found += list(child) if isinstance(child, torch.nn.ModuleList) else _layers(child)
@@ -53,7 +53,7 @@ def _layers(model: torch.nn.Module) -> list[torch.nn.Module]:
 
 
 def _widened_while_called(layer: torch.nn.Module) -> list[Any]:
-    """Hooks that widen a layer before each call, and put its tensors back after it, failed or not."""
+    """Hooks that widen a layer before each call and put its tensors back afterwards, even if the call fails."""
     kept: list[Kept] = []
 
     def before(module: torch.nn.Module, inputs: Any) -> None:

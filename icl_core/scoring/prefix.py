@@ -1,7 +1,7 @@
-"""Scores requests one after another that begin with the same demonstrations, whose keys and values it keeps.
+"""Scores requests with the same demonstrations one after another, and keeps the demonstrations' keys and values.
 
-The engine computes a shared prefix once within a call; this keeps it between calls, for someone who asks one question
-after another. It changes no number: what the engine would not score by its cached method, the engine scores.
+The engine computes a shared prefix once within a call; this module keeps it between calls, for someone who asks one
+question after another. It changes no number: if the engine would not use its cached method, the engine scores.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from icl_core.sequences import n_common_of_all
 __all__ = ["KeptPrefixes"]
 
 MARGIN_TOKENS = 4
-"""Last tokens of what requests share that are not kept: another query may merge with them."""
+"""Last tokens of a shared prefix that are not kept: another query may merge with them."""
 SHORTEST_TOKENS = 16
 MEMORY_BYTES = 256 * 2**20
 TOKEN_BUDGET = 2048
 
 
 class KeptPrefixes:
-    """The keys and values of the prefixes that one model met last."""
+    """The keys and values of the prefixes that one model used last."""
 
     def __init__(self, model: torch.nn.Module, *, most: int = 4) -> None:
-        """Keeps nothing yet; at most ``most`` prefixes later."""
+        """Starts empty; keeps at most ``most`` prefixes."""
         self._model = model
         self._most = most
         self._kept: dict[tuple[int, ...], DynamicCache] = {}
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """Tokens of each kept prefix, the one used last at the end."""
+        """Number of tokens of each kept prefix, the last used one at the end."""
         return tuple(map(len, self._kept))
 
     def score(self, requests: Sequence[EncodedRequest]) -> list[LabelScores]:
@@ -73,7 +73,7 @@ class KeptPrefixes:
             return False
 
     def _prefix(self, requests: Sequence[EncodedRequest]) -> tuple[int, ...]:
-        """A kept prefix of all requests, or a new one, kept from now on; empty where they share too little."""
+        """A kept prefix that all requests share, or a new one, which is then kept; empty if they share too little."""
         contexts = [request.context_ids for request in requests]
         shared = min(n_common_of_all(contexts), min(map(len, contexts)) - 1)
         known = [ids for ids in self._kept if shared // 2 <= len(ids) <= shared and contexts[0][: len(ids)] == ids]

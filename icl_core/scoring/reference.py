@@ -1,13 +1,13 @@
-"""The oracle: every candidate label scored by a plain full recompute of context and continuation.
+"""The oracle: scores every candidate label by a full recompute of context and continuation.
 
-What it gives is the definition of the number: one forward pass for each choice, in a batch of its own, over the context
-and the tokens of the choice but the last, which is only predicted. Where a model's logits follow more than the tokens
-before a position (rotary factors chosen by the length of the pass, places in an expert chosen by the company), they
-follow that pass: its length is that of this context with this choice, and it has no company.
+It defines the number: one forward pass for each choice, in a batch of one row, over the context and all tokens of the
+choice except the last, which is only predicted. A model's logits may depend on more than the earlier tokens: rotary
+factors on the length of the pass, an expert's places on the other rows. Then this pass counts, with the length of this
+context and choice and with no other rows.
 
-It reuses nothing between rows and knows no prefix, so it is slow and simple; any causal language model works that maps
-``input_ids`` to ``logits``, and whether one is causal is for the caller to find out. The quantity is that of
-lm-evaluation-harness' ``loglikelihood`` on token ids (https://github.com/EleutherAI/lm-evaluation-harness).
+It reuses nothing between rows and knows no prefix, so it is slow and simple. It works for any causal language model
+that maps ``input_ids`` to ``logits``; the caller has to find out whether a model is causal. The quantity is the
+``loglikelihood`` of lm-evaluation-harness on token ids (https://github.com/EleutherAI/lm-evaluation-harness).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def score_requests(
     Args:
         model: a causal language model; ``model(input_ids=...)`` gives ``logits`` (n_rows, n_tokens, n_vocab).
         requests: token ids from the joint tokenisation.
-        batch_size: rows in one forward pass, padded on the right: exact only for a model whose logits follow neither
-            the length nor the company.
+        batch_size: rows in one forward pass, padded on the right; more than 1 is exact only if the model's logits
+            depend neither on the length nor on the other rows.
 
     Returns:
-        One LabelScores a request, in order; log-softmax in float32 (float64 for a float64 model).
+        One LabelScores per request, in order; log-softmax in float32 (float64 for a float64 model).
 
     Raises:
         ScoringError: for ids that the model cannot take, or numbers that are not finite.

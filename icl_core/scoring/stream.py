@@ -1,6 +1,6 @@
-"""Runs cells of requests through a model by one of three methods, within the memory there is.
+"""Runs cells of requests through a model by one of three methods, within the available memory.
 
-It chooses no method and trusts the one it is told; ``icl_core.scoring.engine`` does the choosing.
+It does not choose or check the method; ``icl_core.scoring.engine`` does.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ __all__ = ["DEFAULT_OPTIONS", "EngineOptions", "HowScored", "Method", "PackedStr
 Method = Literal["packed", "cached", "plain"]
 
 ROW_BYTES = 32 * 2**20
-"""Activations of one packed row on a CPU: longer rows are no faster, since elementwise operations leave the caches."""
+"""Bytes of activations of one packed row on a CPU: longer rows leave the caches and are no faster."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """How much the engine may hold at once, and by which method it computes.
+    """How much the engine may hold at once, and the method that it uses.
 
     Attributes:
-        token_budget: most tokens in one forward pass beside a prefix; None for what fits into ``memory_bytes``.
-        memory_bytes: memory aimed at beside weights and prefixes; None for 256 MiB on a CPU, and a quarter of
-            what is free on another device. Batches are halved where this still does not fit.
+        token_budget: largest number of tokens in one forward pass besides a prefix; None for as many as
+            ``memory_bytes`` allows.
+        memory_bytes: target for memory besides weights and prefixes; None for 256 MiB on a CPU and a quarter of the
+            free memory on other devices. Batches are halved if they still do not fit.
         method: ``auto`` takes the first of ``packed``, ``cached``, ``plain`` that agrees with the reference.
     """
 
@@ -49,12 +50,11 @@ DEFAULT_OPTIONS = EngineOptions()
 
 @dataclass(frozen=True, slots=True)
 class HowScored:
-    """By which method cells were scored: in half precision it decides the last bits.
+    """The method that scored some cells: in half precision it decides the last bits.
 
     Attributes:
-        method: ``packed``, ``cached`` or ``plain``; joined by `` and `` where a cell needed several.
-        token_budget: most tokens in one forward pass beside a prefix, as in ``EngineOptions``; None by the plain
-            method, which passes each prompt alone.
+        method: ``packed``, ``cached`` or ``plain``; joined by `` and `` if a cell needed several.
+        token_budget: as in ``EngineOptions``; None for the plain method, which runs each prompt alone.
     """
 
     method: str
@@ -62,7 +62,7 @@ class HowScored:
 
 
 def with_limits(model: PreTrainedModel, options: EngineOptions) -> EngineOptions:
-    """The options with the limits that fit this model and the memory there is now; limits that are given stay."""
+    """The options with missing limits chosen for this model and the free memory; given limits stay."""
     memory_bytes = options.memory_bytes or _default_memory(model)
     token_budget = options.token_budget or _token_budget(model, memory_bytes)
     return replace(options, memory_bytes=memory_bytes, token_budget=token_budget)
@@ -91,7 +91,7 @@ def score_apart(
 
 
 class PackedStream:
-    """Cells flowing through packed rows; a row may hold the end of one cell and the beginning of the next."""
+    """Cells that go through packed rows; a row may hold the end of one cell and the beginning of the next."""
 
     def __init__(
         self, model: PreTrainedModel, cells: Iterable[Sequence[EncodedRequest]], options: EngineOptions
@@ -105,7 +105,7 @@ class PackedStream:
         self._n_slots_closed = 0
 
     def bursts(self) -> Iterator[list[list[LabelScores]]]:
-        """The scores of the cells whose last query is through, after each row that ends one."""
+        """The scores of finished cells, after each row that finishes any."""
         parts: list[packed.Part] = []
         n_done = 0
         for part in packed.score_queries(
@@ -138,7 +138,7 @@ class PackedStream:
             yield from make_queries(requests, group_by_prefix(requests), first_slots)
 
     def _collect(self, parts: Sequence[packed.Part]) -> None:
-        """Brings what was computed to the host and adds it to the open cells."""
+        """Copies the results to the host and adds them to the open cells."""
         n_open = sum(n_slots for _, n_slots in self._open)
         self._values = np.concatenate([self._values, np.zeros(n_open - len(self._values))])
         slots = np.concatenate([part.slots for part in parts]) - self._n_slots_closed

@@ -75,7 +75,7 @@ def test_two_folders_of_one_name_are_refused(make_record: Make) -> None:
     one, two = at("folder", "/a/runs", 0), at("folder", "/b/runs", 10)
     for other, place in ((two, "/b/runs"), (at("hub", "someone/runs", 10), "a published model")):
         with pytest.raises(
-            StudyError, match=rf"different models called m-1 \(/a/runs, {place}\); evaluate one of them again"
+            StudyError, match=rf"models with results are called m-1 \(/a/runs, {place}\); evaluate one of them again"
         ):
             collect_predictions([one, other])
     assert len(collect_predictions([one, at("folder", "/a/runs", 10)])["m-1"].checkpoints) == 2

@@ -120,13 +120,16 @@ def test_dropped_rows_are_counted(tmp_path: Path):
     assert data.demonstration_pool[-1].text == "b c" and data.demonstration_pool[:1][0].text == "a"
     assert data.pool_labels.tolist() == [0, 1]
     assert (len(data.dev), len(data.test)) == (22 * 23 // 100, 22 - 22 * 23 // 100)
-    assert data.differences[0] == "train has 6 rows where the Hub has 67,349"
+    assert data.differences[0] == "train has 6 rows but the Hub has 67,349"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"names": ["positive", "negative"]}, "labels of task sst2 are positive, negative .*dataset has changed"),
+        (
+            {"names": ["positive", "negative"]},
+            "labels of task sst2 in the split .* are positive, negative, .*dataset has changed",
+        ),
         ({"rows": [{"text": "a", "label": 0}]}, r"lacks the column sentence \(present: label\)"),
         ({"rows": _sst2_rows(["a"], [2])}, "label ids outside 0 to 1"),
         ({"rows": _sst2_rows(["a", "b"], [0, 1])}, r"too few usable rows \(2 for demonstrations, 0 dev, 0 test\)"),

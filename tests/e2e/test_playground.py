@@ -64,7 +64,7 @@ def test_from_a_sentence_to_bars_odd_inputs_and_a_killed_worker(ground: App, new
         ("<img src=x onerror=alert(1)><b>bold</b> **stars** 🎬", "Scored in"),
         ("", "There is no text to ask about"),
         ("joy " * 2500, "did not fit the context"),
-        ("x" * 10_001, "at most 10,000 can be asked"),
+        ("x" * 10_001, "at most 10,000 are allowed"),
         ("back again", "Scored in"),
     ):
         say(tab, text)

@@ -176,7 +176,7 @@ def test_estimate_before_anything_is_measured(study: Study, store: Store) -> Non
     found = estimate(study, store)
     assert (found.n_cells, found.n_stored, found.n_new, found.n_prompts) == (12, 0, 12, 12 * 41)
     assert not found.is_calibrated and found.seconds is not None and found.seconds > 0
-    assert "no cell was measured under these options" in found.time_words
+    assert "no cell with these options has been measured" in found.time_words
     assert any("just measured" in sentence for sentence in found.basis)
     assert found.flops > 0 and found.tflops == found.flops / 1e12 and found.download_bytes is None
 
@@ -263,7 +263,7 @@ def test_a_rate_is_carried_over_to_thirty_times_the_size_at_most(
     assert (found.seconds is not None) is is_told and found.n_new == 12
     if not is_told:
         assert found.time_words.startswith(
-            "The time cannot be told for tiny-llama: the nearest model measured here is 3"
+            "The time cannot be estimated for tiny-llama: the nearest model measured here is 3"
         )
         assert "at most 30 times" in found.time_words and found.time_words.endswith(".")
 
@@ -323,7 +323,7 @@ def test_checkpoint_that_is_not_here_yet(study: Study, store: Store) -> None:
     ref = checkpoint_ref(get_model("pythia-410m"), "step3000")
     found = estimate(dataclasses.replace(study, checkpoints=(ref,)), store)
     assert any("2 x all parameters" in sentence for sentence in found.basis)
-    assert any("4 characters a token (within 25 %)" in sentence for sentence in found.basis)
+    assert any("4 characters per token (within 25 %)" in sentence for sentence in found.basis)
     assert found.memory_bytes > 4 * 405_334_016
     assert found.flops > 2 * 405_334_016 * found.tokens * 0.99
 

@@ -81,7 +81,7 @@ def test_scores_that_are_not_those_of_the_labels_are_refused(store: Store) -> No
     found = collect_results(STUDY, store).models["one"]
     for file in (store.path / "results").glob("*/*.parquet"):
         file.unlink()
-    with pytest.raises(StudyError, match="of one at step0 have changed meanwhile; load the page again"):
+    with pytest.raises(StudyError, match="of one at step0 have changed; load the page again"):
         found.scores(STUDY.checkpoints[0], "gold")
     with pytest.raises(StudyError, match="no test results"):
         found.scores(fused_checkpoint(*STUDY.checkpoints, weight=0.5), "gold")

@@ -59,7 +59,7 @@ def test_cancel_ends_the_whole_process_group(store: Path, kill_proof: bool) -> N
     child = psutil.Process(int(child_path.read_text()))
     jobs.cancel(job_id, store_path=store)
     job = jobs.wait_for(job_id, timeout=15, store_path=store)
-    assert (job.state, job.message) == ("cancelled", "Cancelled. What was finished is stored.")
+    assert (job.state, job.message) == ("cancelled", "Cancelled. Finished work is stored.")
     until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 

@@ -37,7 +37,7 @@ def test_sigterm_ends_cleanly(store: Path) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGTERM)
     job = jobs.wait_for(job_id, timeout=10, store_path=store)
-    assert (job.state, job.message) == ("cancelled", "Stopped by a signal; what was finished is stored.")
+    assert (job.state, job.message) == ("cancelled", "Stopped by a signal; finished work is stored.")
 
 
 def test_job_that_slept_on_another_machine_comes_back_with_its_beat(
@@ -68,7 +68,7 @@ def test_kind_without_a_handler(store: Path) -> None:
 def test_work_refuses_a_job_that_has_ended(store: Path) -> None:
     job_id = submit(store, n=0)
     jobs.wait_for(job_id, timeout=20, store_path=store)
-    with pytest.raises(JobError, match="is done and not for this process"):
+    with pytest.raises(JobError, match="is done, so this process cannot do it"):
         job_worker.work(job_id, {}, store_path=store)
     with pytest.raises(JobError, match=f"no job 99; the known ones are {job_id}"):
         jobs.read_job(99, store_path=store)

@@ -254,7 +254,7 @@ def test_both_busy_is_said(question: Question, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(playground, "WAIT_SECONDS", 0.1)
     workers = start_workers()
     with workers.first._turn, workers.second._turn:
-        assert "busy with others' questions" in said(workers, question)
+        assert "busy with the questions of others" in said(workers, question)
 
 
 def test_two_windows_and_a_killed_worker(question: Question, workers: Workers) -> None:
@@ -281,7 +281,7 @@ def test_two_windows_and_a_killed_worker(question: Question, workers: Workers) -
 def test_a_worker_that_takes_the_memory_is_ended(question: Question, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(playground, "MEMORY_SHARE", 0.0)
     workers = start_workers()
-    assert "took nearly all the memory" in said(workers, question)
+    assert "took nearly all memory" in said(workers, question)
     assert workers.first.pid is None
 
 

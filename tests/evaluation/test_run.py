@@ -91,7 +91,7 @@ def test_every_cell_is_stored_and_again_costs_no_forward_pass(
 ) -> None:
     first = run(study, store)
     assert (first.n_cells, first.n_computed, first.n_stored, first.failures) == (6, 6, 0, ())
-    assert first.complete and first.message == "6 of 6 cells computed, 0 were stored already."
+    assert first.complete and first.message == "6 of 6 cells computed, 0 were already stored."
     assert forward_passes[0] > 0
     assert len(store.find_many(study_cells(study))) == 6
     before = forward_passes[0]

@@ -268,7 +268,7 @@ def test_a_file_of_the_hubs_cache_that_was_altered(
     blob = (snapshot / "model.safetensors").resolve()
     content = blob.read_bytes()
     overwrite_quietly(blob, content[:-4] + b"\0\0\0\0")
-    assert_refused(study, store, words="does not have the content that it is known for")
+    assert_refused(study, store, words="does not have the content of its recorded hash")
     overwrite_quietly(blob, content)
     assert run(study, store).n_computed == 1
 

@@ -236,7 +236,7 @@ def test_folders_that_hold_no_whole_model_are_named(cli: Cli, tmp_path: Path) ->
     (run / "logs").mkdir()
     words = {
         "tmp-checkpoint-3": "half-written", "checkpoint-4": "holds no weights", "global_step5": "optimizer",
-        "step-6": "damaged", "step-7": "is missing", "step-8": "an adapter", "latest": "leads to nothing",
+        "step-6": "damaged", "step-7": "is missing", "step-8": "an adapter", "latest": "a link to nothing",
     }  # fmt: skip
     task = save_task_file(tmp_path / "own.jsonl")
     for command in (evaluate(run, task, "--dry-run", "--json"), evaluate(run, task, "--json")):
@@ -395,7 +395,7 @@ def test_folders_whose_names_cannot_be_kept_are_refused_at_the_door(cli: Cli, tm
     run = lay_run(tmp_path / "good", ("step-1", "step-2"))
     bad.rename(run / bad.name)
     lay(run / bad.name)
-    assert len(chosen(run)) == 2 and "its name cannot be kept" in local_listing(run).skipped[0].reason
+    assert len(chosen(run)) == 2 and "its name cannot be used" in local_listing(run).skipped[0].reason
 
 
 @pytest.mark.parametrize("name", ["own\udcff.jsonl", "own\u202ecsv.jsonl", "own\0.jsonl"])

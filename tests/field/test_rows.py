@@ -166,7 +166,7 @@ REFUSED: dict[str, tuple[str, str | bytes, str]] = {
     "closed by a later one": (
         "a.csv", 'text,label\na,x\n"b,x\nc,y\n"d",z\n', "line 3: .*closed in line 5, but more text follows",
     ),
-    "comma in a text": ("a.csv", "text,label\na,x\nb, c,y\n", "line 3: 3 fields where the header has 2; quote texts"),
+    "comma in a text": ("a.csv", "text,label\na,x\nb, c,y\n", "line 3: 3 fields, but the header has 2; quote texts"),
     "two text columns": ("a.csv", "Text,label,TEXT \na,x,b\n", "names a column twice .'Text', 'TEXT '.*rename"),
     "two text keys": ("a.jsonl", '{"text": "a", "text": "b", "label": "x"}', "line 1 names a column twice"),
     "no label in a line": ("a.jsonl", '{"text": "a", "label": "x"}\n{"text": "b"}', "line 2 lacks the column label"),
@@ -223,7 +223,7 @@ def test_an_upload_whose_labels_may_be_one_can_be_picked_either_way(
     from pages.ui.words.written import task_title
 
     monkeypatch.setenv("ICL_OBSERVATORY_STORE", str(tmp_path / "store"))
-    with pytest.raises(AmbiguousLabelsError, match=r"^own\.csv has labels that may be one") as caught:
+    with pytest.raises(AmbiguousLabelsError, match=r"^own\.csv has labels that may be the same") as caught:
         save_upload("own.csv", csv_text([*ROWS, ("one more .", "Positive")]).encode())
     assert_one_sentence(str(caught.value), forbidden=tmp_path)
     (path,) = (tmp_path / "store" / "uploads").iterdir()
@@ -270,7 +270,7 @@ def test_labels_that_may_be_one_are_asked_about_once(tmp_path: Path, kind: str) 
 @pytest.mark.parametrize("word", ["nan", "None", "null", "NA", "N/A", "<NA>"])
 def test_words_for_a_missing_label(tmp_path: Path, word: str) -> None:
     path = write(tmp_path / "own.csv", csv_text([*ROWS, ("film 40 is odd .", word), ("film 41 is odd .", word)]))
-    with pytest.raises(AmbiguousLabelsError, match=rf"may stand for none: '{word}' \(2 rows\)"):
+    with pytest.raises(AmbiguousLabelsError, match=rf"may mean that there is none: '{word}' \(2 rows\)"):
         read(path)
     data = read(f"{path}?merge-labels")
     assert used_rows(data) == sorted(ROWS)
@@ -284,7 +284,7 @@ def test_how_labels_are_read_is_part_of_what_is_stored(cli: Cli, model: Path, tm
     rows = [(text, label.title() if i % 5 == 0 else label) for i, (text, label) in enumerate(ROWS)]
     path = write(tmp_path / "own.csv", csv_text(rows))
     code, _, errors = evaluate(cli, model, path)
-    assert code == 2 and "may be one" in errors and errors.count("\n") == 1
+    assert code == 2 and "may be the same" in errors and errors.count("\n") == 1
     for flag, n_labels in (("--merge-labels", 2), ("--keep-labels", 4)):
         code, output, errors = evaluate(cli, model, path, flag, "--json")
         assert code == 0 and json.loads(output)["n_computed"] == 2, "other labels are other results"
@@ -371,7 +371,7 @@ def test_an_edited_file_is_counted_as_missing_and_told(cli: Cli, model: Path, tm
     assert n_new_and_computed() == (0, 0), "stored from before"
     path.unlink()
     code, output, _ = cli("results", "--task", path)
-    assert code == 0 and "is not there any more" in output
+    assert code == 0 and "does not exist any more" in output
 
 
 @pytest.mark.stands_for("EleutherAI/lm-evaluation-harness#2715", "weights replaced: counted as stored, then computed")

@@ -87,7 +87,7 @@ def test_a_model_that_rolls_dice_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     norm = model.model.norm
     monkeypatch.setattr(norm, "forward", lambda x: torch.nn.functional.dropout(x, 0.1, training=True))
     for method in ("auto", "plain"):
-        with pytest.raises(ScoringError, match="LlamaForCausalLM gives other numbers each time") as error:
+        with pytest.raises(ScoringError, match="LlamaForCausalLM gives different numbers for the same input") as error:
             score_requests(model, requests_of([9]), options=EngineOptions(method=method))
         assert_one_sentence(str(error.value))
 

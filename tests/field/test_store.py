@@ -571,4 +571,4 @@ def test_a_strangers_file_in_the_folder_is_not_unfolded(filled: Path, records: l
     assert bomb.stat().st_size < 300_000
     opened = Store.open(filled)
     assert any("bytes of text" in words for words in opened.damage.values())
-    assert any("no plain file" in words for words in opened.damage.values()) and all_found(filled, records)
+    assert any("not a plain file" in words for words in opened.damage.values()) and all_found(filled, records)

@@ -97,7 +97,7 @@ def test_an_estimate_reads_a_strangers_tokenizer_elsewhere(
     monkeypatch.setattr(Tokenizer, "from_file", lambda *_: pytest.fail("read in this process"))
     found = estimate(study, store, device="cpu")
     assert (found.n_new, found.n_prompts) == (6, 6 * 21) and found.tokens > 0
-    (said,) = [sentence for sentence in found.basis if "characters a token" in sentence]
+    (said,) = [sentence for sentence in found.basis if "characters per token" in sentence]
     assert not any("its tokenizer on up to" in sentence for sentence in found.basis)
     for sentence in (said, *found.basis):
         assert_one_sentence(sentence)

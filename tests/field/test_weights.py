@@ -268,7 +268,7 @@ def test_an_index_stays_in_its_folder(tmp_path: Path, outside: str) -> None:
     (folder / "model.safetensors").unlink()
     index = {"weight_map": {"model.norm.weight": outside}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    refusal(folder, "no file of the checkpoint's own folder")
+    refusal(folder, "not a file of the checkpoint's own folder")
 
 
 @pytest.mark.stands_for("transformers, save_pretrained", "model.safetensors of one save beside the shards of another")

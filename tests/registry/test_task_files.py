@@ -48,7 +48,7 @@ def test_jsonl_with_splits_and_integer_labels(tmp_path: Path):
         ("a.jsonl", "\n", "has no rows"),
         ("a.csv", "text,label\na,x\nb,x\n", "only the label 'x'"),
         ("a.csv", "text,label\na,\n", "has no label"),
-        ("a.csv", "text,label\na,x\nb,y,z\n", "line 3: 3 fields where the header has 2"),
+        ("a.csv", "text,label\na,x\nb,y,z\n", "line 3: 3 fields, but the header has 2"),
         ("a.csv", 'text,label\n"a,x\n', "not valid CSV"),
         ("a.csv", "text,label,text\na,x,b\n", "names a column twice"),
         ("a.csv", "text,label,split\na,x,later\n", "unknown split 'later'"),
@@ -61,7 +61,7 @@ def test_jsonl_with_splits_and_integer_labels(tmp_path: Path):
         ("a.jsonl", '{"text": "a"}', r"lacks the column label \(present: 'text'\)"),
         ("a.jsonl", '{"text": ["a"], "label": "x"}', "the text is \\['a'\\]"),
         ("a.jsonl", '{"text": "a", "label": 0.5}', "the label is 0.5"),
-        ("a.txt", "text\tlabel\n", "none of .csv, .tsv, .jsonl, .ndjson, .json"),
+        ("a.txt", "text\tlabel\n", "not one of .csv, .tsv, .jsonl, .ndjson, .json"),
         ("a.json", '{"text": ["a", "b"], "label": ["x", "y"]}', "object of 2 lists; write one list with an object"),
         ("a.json", '[{"text": "a", "label": "x"},\n{"text": "b"]', "line 2: not valid JSON"),
         (

@@ -27,7 +27,7 @@ def is_refused_rightly(name: str, refusal: str) -> bool:
         first, second, changed = (model(input_ids=each).logits[0, :15] for each in (ids, ids, later))
     if "does not attend causally" in refusal:
         return torch.equal(first, second) and not torch.allclose(first, changed, atol=1e-5)
-    return "gives other numbers each time" in refusal and not torch.allclose(first, second, atol=1e-5)
+    return "gives different numbers for the same input" in refusal and not torch.allclose(first, second, atol=1e-5)
 
 
 @pytest.mark.slow

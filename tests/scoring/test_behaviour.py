@@ -67,13 +67,13 @@ def test_other_numbers_each_time_are_refused() -> None:
         return causal(x) * (1 + 0.01 * len(calls))
 
     for mix in (lambda x: x + 0.01 * torch.randn_like(x), drifts):
-        with pytest.raises(ScoringError, match="Mixes gives other numbers each time") as error:
+        with pytest.raises(ScoringError, match="Mixes gives different numbers for the same input") as error:
             seen(mix)
         assert_one_sentence(str(error.value))
 
 
 def test_randomness_of_long_sequences_alone_is_found() -> None:
-    with pytest.raises(ScoringError, match="other numbers each time"):
+    with pytest.raises(ScoringError, match="different numbers for the same input"):
         seen(lambda x: causal(x) + (torch.randn(()) if x.shape[1] == len(IDS) else 0.0) * x)
 
 

@@ -64,7 +64,11 @@ def _line(name: str, found: Swept) -> str:
 
 def _reason(refusal: str) -> str:
     """The refusal in a few words."""
-    words = ("does not attend causally", "gives other numbers each time", "does not run on token ids alone")
+    words = (
+        "does not attend causally",
+        "gives different numbers for the same input",
+        "does not run on token ids alone",
+    )
     return next((each for each in words if each in refusal), refusal)
 
 

@@ -74,7 +74,7 @@ LIES: dict[str, tuple[Callable[[CellRecord], Row], str]] = {
     "other label words in the key": (parts(label_words=("good", "bad")), "label words of the key"),
     "other rows in the key": (parts(row_ids_sha256="0" * 64), "not those of the key"),
     "other shots in the key": (parts(n_shots=8), "demonstrations that the key names"),
-    "labels that are no choice": (parts(demonstration_labels=("x",) * 16), "label that is no choice"),
+    "labels that are no choice": (parts(demonstration_labels=("x",) * 16), "label that is not a choice"),
     "a cut without cut texts": (parts(context_cut=5), "does not fit the cut"),
     "a cut beyond the context": (parts(context_cut=10**6, n_shortened=1), "does not fit the cut"),
     "an alphabet where none is used": (parts(alphabet="letters"), "alphabet differs"),
@@ -100,5 +100,5 @@ LIES: dict[str, tuple[Callable[[CellRecord], Row], str]] = {
     "fewer scores than rows": (lambda r: row_of(r) | {"loglikelihoods": [-1.0]}, "reshape"),
     "nothing": (lambda r: dict.fromkeys(row_of(r)), "NoneType"),
     "provenance that is a list": (lambda r: row_of(r) | {"provenance": "[1]"}, "attribute|not what"),
-    "rows of another dataset": (parts(dataset_fingerprint="0" * 64, demo_seed=50), "other rows or label words"),
+    "rows of another dataset": (parts(dataset_fingerprint="0" * 64, demo_seed=50), "its rows or label words"),
 }

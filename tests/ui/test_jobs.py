@@ -109,7 +109,7 @@ def test_a_measured_rate_is_not_called_unmeasured_and_is_not_carried_too_far(
     options = {**OPTIONS, "model": "pythia-410m", "checkpoints": "0, 512"}
     for size, there, absent in (
         (200_000_000, "from cells of models of another size measured", "not be told"),
-        (100_000, "The time cannot be told for pythia\\-410m", "days"),
+        (100_000, "The time cannot be estimated for pythia\\-410m", "days"),
     ):
         (store_folder / "rates.jsonl").unlink(missing_ok=True)
         for _ in range(3):
@@ -296,7 +296,7 @@ def test_a_job_that_died_with_the_machine_is_said_to_be_lost_with_resume(
     set_job(store_folder, number, pid=2**22 - 1, pid_started=1.0, beat=time.time() - 60, done=50, total=180)
     app = open_page("evaluate", **OPTIONS)
     assert line(app) == [] and start_button(app) == ("Evaluate 60 cells", False)
-    assert "Its process died without a word; what was finished is stored, resume does the rest" in words(app)
+    assert "Its process ended unexpectedly; finished work is stored, and resume does the rest" in words(app)
     assert app.button(key=f"resume-{number}").label == "Resume"
     assert "queued" not in {row["state"] for row in rows_of(app)}
 

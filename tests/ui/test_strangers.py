@@ -85,4 +85,4 @@ def test_pages_are_shown_from_a_store_that_cannot_be_written(
     for page in ("home", "dynamics"):
         app = open_page(page, model="someone-model")
         assert not app.exception and app.get("vega_lite_chart")
-        assert any("none can be stored" in item.value for item in app.sidebar.warning)
+        assert any("but not stored" in item.value for item in app.sidebar.warning)

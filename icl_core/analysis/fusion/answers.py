@@ -1,6 +1,6 @@
-"""What a fusion or a member answers on the test set, and how well.
+"""The answers of a fusion or a member on the test set, and their measures.
 
-It weighs and compares nothing. Source: arXiv 2406.14022, Eq. 5 with its argmax; ties go to the lowest label index.
+It chooses no weights and compares nothing. Source: arXiv 2406.14022, Eq. 5; argmax ties go to the lowest label index.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def fused_answers(data: FusionData, weights: FusionWeights, *, title: str = "fus
 def own_answers(
     member: MemberResults, tasks: Sequence[str], demo_seeds: Sequence[int], *, normalisation: Normalisation = "sum"
 ) -> Answers:
-    """What a member answers that is fused with nothing; its predicted labels suffice.
+    """The answers of a member by itself, without fusion; its predicted labels suffice.
 
     Raises:
         StudyError: the checkpoint, a task or a seed is missing.
@@ -69,7 +69,7 @@ def own_answers(
 
 
 def member_answers(data: FusionData, index: int = 0) -> Answers:
-    """What one member of several answers alone."""
+    """The answers of one of several members by itself."""
     predicted = {name: first_highest(task.label_probs[index]) for name, task in data.tasks.items()}
     return _answers(data.members[index].title, predicted, data)
 

@@ -1,8 +1,8 @@
-"""One fusion beside everything it has to beat: members, single checkpoints, an equal ensemble, mixed parameters.
+"""One fusion and its baselines: members alone, single checkpoints, an equal ensemble, mixed parameters.
 
-It arranges answers, their scores, their gains and their costs for the page and the command line; how answers come about
-is in ``answers``. Source: arXiv 2406.14022, section 4 and Table 1. The equal ensemble of the two checkpoints that are
-best under gold labels is this project's addition: it shows whether a gain is more than plain ensembling.
+It arranges answers, scores, gains and costs for the page and the command line; ``answers`` computes the answers.
+Source: arXiv 2406.14022, section 4 and Table 1. This project adds the equal ensemble of the two checkpoints that are
+best under gold labels: it shows whether a gain is more than any ensemble would give.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ EntryKind = Literal[
 """``best gold`` is the single checkpoint that is best under gold labels on the development set, ``control`` the equal
 ensemble of the two best."""
 GAIN_MEASURES: tuple[Measure, ...] = ("accuracy", "balanced_accuracy")
-"""Every gain is shown under both: naming one label for everything can raise the first alone."""
+"""Each gain is shown under both measures: naming one label for everything can raise accuracy alone."""
 _TITLES: Mapping[EntryKind, str] = MappingProxyType(
     {
         "fusion": "fusion, {weights}",
@@ -83,12 +83,12 @@ _SAME_TWO_DIGITS = 0.0051
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the comparison: everything that tells it from the others.
+    """One line of the comparison, identified by these fields.
 
     Attributes:
         kind: a fusion, or what it is compared with.
-        members: all that have to run for one answer, in their roles; mixed parameters are one member.
-        weight_kind: where the weights come from; None if there is one member.
+        members: all checkpoints that have to run for one answer, in their roles; mixed parameters are one member.
+        weight_kind: how the weights were found; None if there is one member.
         mixed_weight: w of mixed parameters, None for everything else.
     """
 
@@ -119,12 +119,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EntryAnswers:
-    """An entry with what it answers.
+    """An entry with its answers.
 
     Attributes:
         entry: which one.
         answers: on the test set.
-        weights: of a fusion of the members that are compared, None for everything else.
+        weights: for a fusion of the members; None for other entries.
     """
 
     entry: Entry
@@ -139,12 +139,12 @@ def fusion_entries(
     others: Sequence[ModelSplits] = (),
     mixed: Mapping[float, MemberResults] = MappingProxyType({}),
 ) -> tuple[EntryAnswers, ...]:
-    """The fusions of two or more members and all baselines that their results allow; what is missing is left out.
+    """The fusions of two or more members, and all baselines for which there are results.
 
     Args:
         members: the TR and the TL member, and further ones in any role.
         normalisation: of the scores.
-        others: further models, of which the last checkpoint under gold labels is a baseline.
+        others: further models; the last checkpoint of each, under gold labels, is a baseline.
         mixed: mixed parameters of the first two members under gold labels, by w.
 
     Raises:
@@ -172,10 +172,10 @@ def fusion_entries(
 def _fusions(data: FusionData) -> list[EntryAnswers]:
     found: list[FusionWeights] = []
     if all(each.model.dev is not None for each in data.members):
-        with suppress(StudyError):  # development results are there, but not of all tasks and seeds
+        with suppress(StudyError):  # there are development results, but not for all tasks and seeds
             found += [development_weights(data), development_weights(data, pooled=True)]
     found.append(fixed_weights(data))
-    if len(data.members) == 2:  # along one weight; a grid over several would be a search, not a curve
+    if len(data.members) == 2:  # with more than two members there is no curve against one weight
         found.append(oracle_weights(data, weight_curve(data, n_replicates=2)))
     return [_fusion("upper bound" if weights.kind == "oracle" else "fusion", weights, data) for weights in found]
 
@@ -196,7 +196,7 @@ def _members(data: FusionData) -> list[EntryAnswers]:
 def _alone(
     each: MemberResults, kind: EntryKind, data: FusionData, *, mixed_weight: float | None = None
 ) -> list[EntryAnswers]:
-    """The member's own answers, or nothing if its results are missing or of other rows."""
+    """The member's own answers; nothing if its results are missing or are of other rows."""
     try:
         answers = own_answers(each, tuple(data.tasks), data.demo_seeds, normalisation=data.normalisation)
     except StudyError:
@@ -223,7 +223,7 @@ def _chosen_on_development(models: Sequence[ModelSplits], data: FusionData) -> l
 
 
 def main_fusion(entries: Sequence[Entry]) -> Entry:
-    """The fusion that is the result: with adaptive weights, or with fixed ones if there are no development results."""
+    """The fusion that counts as the result: with adaptive weights or, without development results, with fixed ones."""
     by_kind = {entry.weight_kind: entry for entry in entries if entry.kind == "fusion"}
     return by_kind.get("adaptive") or by_kind["fixed"]
 
@@ -238,7 +238,7 @@ class EntryScore:
         low: lower end of the 95 % interval.
         high: upper end.
         by_task: the same three for each task.
-        weights: of a fusion of the members, None for everything else.
+        weights: for a fusion of the members; None for other entries.
     """
 
     entry: Entry
@@ -249,11 +249,11 @@ class EntryScore:
     weights: FusionWeights | None = None
 
     def of(self, task: str | None) -> tuple[float, float, float]:
-        """Value, lower and upper end on one task; of the mean over tasks for None."""
+        """Value, lower and upper end on one task; for None, of the mean over tasks."""
         return (self.value, self.low, self.high) if task is None else self.by_task[task]
 
     def lead_of(self, value: float, *, task: str | None = None) -> float:
-        """How far another value of the same measure lies above this entry's, fraction."""
+        """Another entry's value of the same measure minus this one's, fraction."""
         return value - self.of(task)[0]
 
 
@@ -264,7 +264,7 @@ def scored_entries(
     n_replicates: int = 300,
     bootstrap_seed: int = 0,
 ) -> tuple[EntryScore, ...]:
-    """A measure of every entry, one draw of seeds and examples for all, so that differences are paired."""
+    """A measure of every entry; one draw of seeds and examples serves all, so that differences are paired."""
     tasks = tuple(entries[0].answers.predicted)
     replicates = [
         replicate_task(
@@ -294,12 +294,12 @@ def scored_entries(
 
 
 def mixed_counterpart(scores: Sequence[EntryScore], weight_kind: WeightKind) -> EntryScore | None:
-    """The mixed parameters that Table 1 sets beside a fusion; None if they are not evaluated.
+    """The mixed parameters with which Table 1 compares a fusion; None if they are not evaluated.
 
     Args:
         scores: of all entries.
-        weight_kind: ``fixed`` for the paper's weight 1/2, ``adaptive`` for Eq. 6 pooled over tasks, to two digits: that
-            is how the fusion page offers it.
+        weight_kind: ``fixed`` for the paper's weight 1/2; ``adaptive`` for Eq. 6 pooled over tasks, rounded to two
+            digits as on the fusion page.
     """
     wanted: float | None = _MIXED_FIXED
     if weight_kind != "fixed":
@@ -374,7 +374,7 @@ def table_1(entries: Sequence[EntryAnswers], flops: Mapping[str, float]) -> tupl
 
     Args:
         entries: lines, in order.
-        flops: as of ``prompt_tflops``.
+        flops: as in ``prompt_tflops``.
     """
     rows = []
     for each in entries:
@@ -392,11 +392,11 @@ def table_1(entries: Sequence[EntryAnswers], flops: Mapping[str, float]) -> tupl
 
 
 def prompt_tflops(entry: Entry, flops: Mapping[str, float]) -> float | None:
-    """Operations of one prompt in units of 10^12, all members added; None if the cost of one is not known.
+    """Operations of one prompt in units of 10^12, sum over members; None if the cost of one is not known.
 
     Args:
         entry: which one.
-        flops: operations of one whole prompt, by model name; a model without its number, or with 0, has no known cost.
+        flops: operations of one whole prompt, by model name; the cost of a model that is absent or has 0 is unknown.
     """
     costs = [flops.get(ref.model, 0.0) for ref in entry.checkpoints]
     return sum(costs) / 1e12 if all(costs) else None

@@ -1,8 +1,8 @@
 """Eqs. 5 and 6 of arXiv 2406.14022 on arrays: label probabilities, their weighted sum, and the adaptive weights.
 
 It knows no checkpoints, tasks or stored results. Column i of every score belongs to natural label i in every setting,
-so the abstract symbols' probabilities are already carried back to the labels they stand for. Where the paper leaves a
-gap: an accuracy below chance counts as no excess, and members without any excess share the weight equally.
+so the probabilities of abstract symbols are already those of their labels. Where the paper leaves a gap: an accuracy
+below chance counts as no excess, and if no member has any excess, all weights are equal.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def fuse(label_probs: Sequence[npt.ArrayLike], weights: npt.ArrayLike) -> FloatA
 
     Args:
         label_probs: n_members arrays (..., n_choices) in one order of queries and labels; rows sum to 1.
-        weights: (n_members,) not negative, summing to 1; a weight of 1 gives that member back exactly.
+        weights: (n_members,) not negative, summing to 1; a weight of 1 gives exactly that member.
 
     Returns:
         (..., n_choices); rows sum to 1. The prediction is the argmax, ties to the lowest index.
@@ -92,7 +92,7 @@ def fuse(label_probs: Sequence[npt.ArrayLike], weights: npt.ArrayLike) -> FloatA
 
 
 def weighted_sum(members: Sequence[FloatArray], weights: FloatArray) -> FloatArray:
-    """The sum alone, unchecked; members without weight are left out, so that a weight of 1 is exact."""
+    """The sum without checks; members of weight 0 are left out, so that a weight of 1 is exact."""
     used = [(weight, member) for weight, member in zip(weights, members, strict=True) if weight > 0]
     return np.asarray(sum(weight * member for weight, member in used))
 

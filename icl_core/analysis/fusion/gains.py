@@ -1,8 +1,8 @@
 """What one set of answers gains over another, and how differently they answer.
 
-It compares answers that are already there; it weighs and chooses nothing. Sources: arXiv 2406.14022, section 4 (t-test
-over seeds); Kuncheva and Whitaker (2003) for agreement and double fault. A gain is shown under accuracy and under
-balanced accuracy, since naming one label for everything can raise the first alone.
+It compares given answers; it chooses no members and no weights. Sources: arXiv 2406.14022, section 4 (t-test over
+seeds); Kuncheva and Whitaker (2003) for agreement and double fault. A gain is shown under accuracy and under balanced
+accuracy, since naming one label for everything can raise accuracy alone.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class GainRow:
         low: lower end of the gain's 95 % interval (hierarchical bootstrap, paired).
         high: upper end.
         p_seeds: paired t-test over seeds, as in the paper; None with one seed.
-        p_examples: sign-flip permutation over queries (each query's mean over seeds); None for macro_f1, which is
+        p_examples: sign-flip permutation test over queries (each query's mean over seeds); None for macro_f1, which is
             not a mean over queries.
         n_seeds: pairs of the first test.
         n_examples: pairs of the second.
@@ -125,7 +125,7 @@ def _refuse_unpaired_answers(answers: Answers, baseline: Answers) -> None:
 def _query_differences(answers: Answers, baseline: Answers, task: str, *, measure: Measure) -> FloatArray:
     """(n_examples,) difference of a query's mean correctness over seeds; its mean is the gain.
 
-    For balanced accuracy each query weighs as much as its gold label is rare.
+    For balanced accuracy the weight of a query is inverse to the frequency of its gold label.
     """
     gold = answers.gold[task]
     right = (answers.predicted[task] == gold).mean(axis=0) - (baseline.predicted[task] == gold).mean(axis=0)
@@ -137,12 +137,12 @@ def _query_differences(answers: Answers, baseline: Answers, task: str, *, measur
 
 @dataclass(frozen=True, slots=True)
 class Diversity:
-    """How differently two members answer; shares of queries, mean over tasks of mean over seeds.
+    """How differently two members answer: shares of queries, mean over tasks of mean over seeds.
 
     Attributes:
         agreement: both name the same label.
         double_fault: both are wrong.
-        either_right: at least one is right: what a perfect choice between the two would reach.
+        either_right: at least one is right, which is what a perfect choice between the two would reach.
     """
 
     agreement: float
@@ -167,7 +167,7 @@ def diversity(one: Answers, other: Answers) -> Diversity:
 
 @dataclass(frozen=True, slots=True)
 class QueryDifference:
-    """A query that two sets of answers name differently; labels by index."""
+    """A query to which two sets of answers give different labels, by index."""
 
     task: str
     row_id: str
@@ -178,12 +178,12 @@ class QueryDifference:
 
     @property
     def outcome(self) -> ChangeOfAnswer:
-        """From the baseline's answer to this one."""
+        """The kind of change from the baseline's answer to this one."""
         return change_of_answer(self.baseline, self.answer, gold=self.gold)
 
 
 def answer_differences(answers: Answers, baseline: Answers, *, task: str) -> tuple[QueryDifference, ...]:
-    """The queries of one task that were answered differently, by seed, then in the order of the rows.
+    """The queries of one task with different answers, by seed, then in the order of the rows.
 
     Raises:
         StudyError: tasks, rows or seeds differ, or the task is unknown.

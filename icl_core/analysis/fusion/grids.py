@@ -1,6 +1,6 @@
 """Adaptive fusion of other members than the best: Table 3 of arXiv 2406.14022, and all pairs of checkpoints.
 
-It compares a fusion with no baseline (``comparison`` does). Nothing is chosen or weighed on the test set.
+``comparison`` compares fusions with baselines. No member and no weight is chosen on the test set.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TABLE_3_RULES: tuple[tuple[SelectionRule, SelectionRule], ...] = (
     ("ICL-best", "ICL-best"),
     ("TR-best", "TL-best"),
 )
-"""How the TR and the TL member are chosen in the rows of the paper's Table 3."""
+"""The rules by which the TR and the TL member are chosen, for each row of the paper's Table 3."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +51,7 @@ class AblationRow:
     Attributes:
         tr_rule: how the TR member was chosen.
         tl_rule: how the TL member was chosen.
-        members: who was chosen; for random choices those of the first draw.
+        members: the chosen checkpoints; for random choices, those of the first draw.
         scores: mean over draws.
         n_draws: 1, or the number of random draws averaged.
     """
@@ -75,7 +75,7 @@ def ablation_grid(
 ) -> tuple[AblationRow, ...]:
     """Table 3: adaptive fusion (per task) for each way of choosing the TR and the TL checkpoint.
 
-    A random choice is averaged over ``n_draws`` draws. A rule ``none`` leaves the other member alone.
+    A random choice is averaged over ``n_draws`` draws. With the rule ``none`` there is only the other member.
 
     Raises:
         StudyError: results that a row needs are missing, or do not line up.
@@ -126,7 +126,7 @@ class PairGrid:
         tl: the same of the TL model.
         value: (n_tr, n_tl) the measure on the test set, mean over tasks and seeds; weights per task from the
             development set.
-        tr_gold: (n_tr,) the measure of the TR checkpoints alone under gold labels; NaN where it is missing.
+        tr_gold: (n_tr,) the measure of the TR checkpoints alone under gold labels; NaN if it is missing.
         tl_gold: (n_tl,) the same of the TL checkpoints.
     """
 

@@ -1,7 +1,7 @@
-"""Who takes part in a fusion: checkpoints in their roles, with their stored results, lined up query by query.
+"""The members of a fusion: checkpoints in their roles, with their stored results lined up query by query.
 
-It chooses nobody (``selection`` does) and weighs nothing. It works on stored scores and loads no model; parameters are
-mixed in ``models``. Source: arXiv 2406.14022, section 4.
+``selection`` chooses them, ``weights`` weighs them. Here stored scores are used and no model is loaded; ``models``
+mixes parameters. Source: arXiv 2406.14022, section 4.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LabelArray = npt.NDArray[np.int16]
 ROLE_BY_SETTING: Mapping[LabelSetting, str] = MappingProxyType(
     dict(sorted(ABILITY_BY_SETTING.items(), key=lambda item: item[0] == "gold"))
 )
-"""TR, TL or ICL: what a member takes part as, by its label setting; the pair that is fused comes first."""
+"""The role of a member (TR, TL or ICL) by its label setting; the usual pair comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,12 @@ class FusionMember:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelSplits:
-    """A model's test results and, if it is to be chosen or weighed, its development results.
+    """A model's test results and its development results, which are needed to choose or weigh its checkpoints.
 
     Attributes:
-        test: with their scores, or the predicted labels alone if scores are read when they are asked for.
+        test: with scores, or only with predicted labels if scores are read on demand.
         dev: with scores or without.
-        read_scores: gives the test scores of one checkpoint in one setting; None if ``test`` holds them.
+        read_scores: reads the test scores of one checkpoint in one setting; None if ``test`` holds them.
     """
 
     test: Predictions
@@ -194,7 +194,7 @@ class FusionData:
 
 
 def shared_tasks(roles: Sequence[tuple[ModelSplits, LabelSetting]]) -> tuple[str, ...]:
-    """The tasks that all models have in the settings of their roles, in the first one's order.
+    """The tasks that all models have in the settings of their roles, in the order of the first model.
 
     Raises:
         StudyError: there is none.
@@ -214,12 +214,12 @@ def collect_members(
     demo_seeds: Sequence[int] | None = None,
     normalisation: Normalisation = "sum",
 ) -> FusionData:
-    """Lines up the members' label_probs, or says what keeps them apart.
+    """Lines up the members' label_probs.
 
     Args:
         members: checkpoints of any models, each in its setting.
         tasks: None for the first member's.
-        demo_seeds: None for the first member's; all members must hold exactly the same ones.
+        demo_seeds: None for the first member's; all members must have exactly these.
         normalisation: of the scores.
 
     Raises:
@@ -250,12 +250,12 @@ def _refuse_different_options(first: MemberResults, other: MemberResults) -> Non
         one, two = (member.model.test.options[option] for member in (first, other))
         if one != two:
             raise StudyError(
-                f"{first.title} has {option} {one} and {other.title} has {two}; fuse equal demonstrations."
+                f"{first.title} has {option} {one} and {other.title} has {two}; fuse members with equal demonstrations."
             )
 
 
 def _common_seeds(members: Sequence[MemberResults], tasks: Sequence[str]) -> tuple[int, ...]:
-    """The seeds of the first member on the first task; any other member or task must hold the same."""
+    """The seeds of the first member on the first task; all other members and tasks must have the same."""
     found = {}
     for results in members:
         test = results.model.test
@@ -282,7 +282,7 @@ def _refuse_different_queries(
         raise StudyError(f"{who}: labels or their order differ ({list(words[0])} and {list(words[1])}).")
     if one_scores.row_ids != two_scores.row_ids:
         only = set(one_scores.row_ids) ^ set(two_scores.row_ids)
-        what = f"{len(only)} rows are in one only, such as {min(only)}" if only else "the same rows in another order"
+        what = f"{len(only)} rows are in only one, such as {min(only)}" if only else "the same rows in another order"
         raise StudyError(f"{who}: test rows differ ({what}); evaluate both on the same rows.")
     if not np.array_equal(one_scores.gold, two_scores.gold):
         raise StudyError(f"{who}: gold labels of the same rows differ; the datasets are not the same version.")

@@ -1,6 +1,6 @@
-"""Which checkpoints take part in a fusion: given by hand, or chosen on the development set alone.
+"""The choice of a fusion's checkpoints: given by the user, or made on the development set alone.
 
-It fuses and compares nothing. Source: arXiv 2406.14022, section 4. Ties go to the earlier step.
+Nothing is fused or compared here. Source: arXiv 2406.14022, section 4. Ties go to the earlier step.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def select_checkpoint(
 
     Args:
         model: test and development results.
-        rule: whose accuracy decides, or ``random`` (needs ``rng``) over all checkpoints that have results.
+        rule: the accuracy that decides, or ``random`` (needs ``rng``) among all checkpoints with results.
         tasks: None for all.
         demo_seeds: None for all.
         normalisation: of the scores.
@@ -80,7 +80,7 @@ def choose_member(
     checkpoint: CheckpointRef | None = None,
     normalisation: Normalisation = "sum",
 ) -> MemberResults:
-    """A member in its role: the given checkpoint, or the one that is best in it on the development set.
+    """A member in its role: the given checkpoint, or the best one in this role on the development set.
 
     Raises:
         StudyError: a checkpoint is to be chosen and there are no development results.
@@ -98,7 +98,7 @@ def choose_members(
     tl: CheckpointRef | None = None,
     normalisation: Normalisation = "sum",
 ) -> tuple[MemberResults, MemberResults]:
-    """The TR and the TL member: the given checkpoints, or those that are best on the development set.
+    """The TR and the TL member: the given checkpoints, or the best ones on the development set.
 
     Raises:
         StudyError: a checkpoint is to be chosen and there are no development results.
@@ -118,7 +118,7 @@ def equal_gold_ensemble(
 ) -> tuple[MemberResults, MemberResults]:
     """The control that shows whether a gain is more than ensembling: the two checkpoints best under gold.
 
-    The choice is over all checkpoints of the models by development accuracy; weigh them with ``fixed_weights``.
+    They are chosen among all checkpoints of the models by development accuracy; weigh them with ``fixed_weights``.
 
     Raises:
         StudyError: fewer than two checkpoints have gold results on the development set.

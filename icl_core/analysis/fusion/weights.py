@@ -1,7 +1,7 @@
-"""The weights of the members: equal, from their development accuracies, or best on the test set; accuracy against w.
+"""The weights of the members: equal, from development accuracy, or best on the test set; and accuracy against w.
 
-It chooses no member and tells no gain. Source: arXiv 2406.14022, Eq. 6. Where the paper leaves a gap: accuracies in
-Eq. 6 are those of the development set, and chance is 1 / n_labels of a task.
+It chooses no members and computes no gains. Source: arXiv 2406.14022, Eq. 6. Where the paper leaves a gap: Eq. 6 takes
+accuracies on the development set, and chance is 1 / n_labels of a task.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ best on the test set, an upper bound and never a result."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FusionWeights:
-    """Weights of the members for each task, and where they come from.
+    """Weights of the members for each task, and how they were found.
 
     Attributes:
-        kind: where they come from.
+        kind: how they were found.
         by_task: (n_members,) for each task.
-        equal_for_want_of_excess: tasks on which no member was above chance on the development set, so that all weigh
-            the same (for pooled weights: all tasks or none).
+        equal_for_want_of_excess: tasks on which no member was above chance on the development set, so that all weights
+            are equal; with pooled weights, all tasks or none.
     """
 
     kind: WeightKind
@@ -54,13 +54,13 @@ class FusionWeights:
 
     @property
     def mean_w(self) -> float | None:
-        """w, the first of two members' weight, as a mean over tasks; None for any other number of members."""
+        """w, the first member's weight, mean over tasks; None unless there are two members."""
         firsts = [float(weights[0]) for weights in self.by_task.values() if len(weights) == 2]
         return sum(firsts) / len(firsts) if firsts else None
 
 
 def fixed_weights(data: FusionData) -> FusionWeights:
-    """The paper's fixed fusion: every member weighs the same."""
+    """The paper's fixed fusion: all members have equal weights."""
     n_members = len(data.members)
     return FusionWeights("fixed", {task: np.full(n_members, 1 / n_members) for task in data.tasks})
 
@@ -108,13 +108,13 @@ class WeightCurve:
     by_task: Mapping[str, FloatArray]
 
     def at(self, weight: float, *, task: str | None = None) -> float:
-        """The measure at the nearest weight of the curve, on one task or as the mean over tasks."""
+        """The measure at the weight of the curve nearest to this one, on one task or as the mean over tasks."""
         values = self.value if task is None else self.by_task[task]
         return float(values[int(np.argmin(np.abs(self.weight - weight)))])
 
     @property
     def oracle_weight(self) -> float:
-        """The weight that is best on these test data (ties: nearest to 1/2): an upper bound, not a result."""
+        """The weight that is best on these test data (ties: nearest to 1/2); an upper bound and not a result."""
         return _best_weight(self.weight, self.value)
 
 
@@ -150,12 +150,12 @@ def weight_curve(
 
 
 def _predicted_over_weights(task: FusionTask, weight: FloatArray) -> LabelArray:
-    """(n_weights, n_seeds, n_examples), by the same arithmetic as ``fused_answers``."""
+    """(n_weights, n_seeds, n_examples) answers, with the same arithmetic as ``fused_answers``."""
     return np.array([first_highest(weighted_sum(task.label_probs, np.array([w, 1 - w]))) for w in weight])
 
 
 def oracle_weights(data: FusionData, curve: WeightCurve, *, per_task: bool = False) -> FusionWeights:
-    """The weights that are best on the test data themselves, one for all tasks or one each: an upper bound."""
+    """The weights that are best on the test data, one set for all tasks or one for each task: an upper bound."""
     best = {
         task: _best_weight(curve.weight, curve.by_task[task]) if per_task else curve.oracle_weight
         for task in data.tasks

@@ -1,9 +1,9 @@
-"""Lab checkpoints as a model family: records of gold, random and abstract labels as any evaluation gives them.
+"""Lab checkpoints as a model family: records under gold, random and abstract labels like those of any evaluation.
 
-It trains nothing and knows no store; the caller puts the records there. In the words of arXiv 2305.09731: gold is the
-true labels in context; random (TR) draws every context label from all labels and asks for the true one; abstract (TL)
-relabels all classes by one permutation a sequence and asks for the relabelled one. All L labels compete, and there are
-no copies, swaps or other interventions, whatever the run was trained with.
+It trains nothing and knows no store; the caller stores the records. The settings of arXiv 2305.09731 here: gold shows
+the true labels in context; random (TR) draws every context label from all labels and asks for the true one; abstract
+(TL) relabels all classes by one permutation per sequence and asks for the new label. All L labels compete. There are no
+copies, swaps or other interventions, even if the run was trained with them.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from icl_core.registry.tasks import get_task, lab_task_name
 __all__ = ["BRIDGE_SEEDS", "MAX_BRIDGE_LABELS", "N_BRIDGE_ROWS", "bridge_records", "bridge_refs"]
 
 BRIDGE_SEEDS = (1, 2, 3)
-"""Each draws another context for every query."""
+"""The seeds; each draws a different context for every query."""
 MAX_BRIDGE_LABELS = 100
 N_BRIDGE_ROWS: Mapping[Split, int] = MappingProxyType({"test": 300, "dev": 100})
 """Queries of each split."""
 _N_EXAMPLES: Mapping[Split, int] = MappingProxyType({"test": 300, "dev": 300})
-"""What a study asks for; a split may have fewer rows, as with any task."""
+"""Number of rows that a study asks for; a split may have fewer, as with any task."""
 _MODES: Mapping[LabelSetting, Mode] = MappingProxyType({"gold": "train", "random": "tr", "abstract": "tl"})
 _STREAM: Mapping[Split, int] = MappingProxyType({"test": 4, "dev": 5})
 
@@ -67,10 +67,10 @@ def bridge_records(run: LabRun) -> Iterator[CellRecord]:
         StudyError: the run keeps no weights, or has more labels than a task may have.
     """
     if not run.kept_steps:
-        raise StudyError(f"{run.title} keeps no weights; train it here to see its checkpoints on the other pages.")
+        raise StudyError(f"{run.title} has no weights here; train it to see its checkpoints on the other pages.")
     if run.config.data.n_labels > MAX_BRIDGE_LABELS:
         raise StudyError(
-            f"{run.title} has {run.config.data.n_labels} labels; the other pages take runs of at most "
+            f"{run.title} has {run.config.data.n_labels} labels; the other pages take runs with at most "
             f"{MAX_BRIDGE_LABELS}."
         )
     world = make_world(run.config)
@@ -148,7 +148,7 @@ def _key(spec: CellSpec, weight_files: tuple[tuple[str, str], ...], fingerprint:
 
 
 def _record(key: CellKey, spec: CellSpec, *, batch: Batch, model: LabTransformer) -> CellRecord:
-    """The record of a cell; its content-free query is the zero vector, its scores a mean over the contexts."""
+    """The record of a cell; the content-free query is the zero vector, and its scores are means over the contexts."""
     n, n_labels = batch.relabelling.shape
     without_query = replace(batch, items=batch.items.copy())
     without_query.items[:, -1] = 0.0

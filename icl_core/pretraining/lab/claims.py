@@ -1,8 +1,8 @@
-"""What the two papers say about in-context learning in small transformers, and what the lab's runs say of it.
+"""Claims of two papers about in-context learning in small transformers, tested on the lab's runs.
 
-It trains nothing and holds no outcome: every verdict is computed from the runs that are given. The lab's exemplars are
-Gaussian and its runs short, so a claim that comes out otherwise here is not refuted, and one that holds is not proven
-for the papers' settings. Sources: arXiv 2503.05631 (coopetition), arXiv 2501.06256 (repetition), arXiv 2312.03002.
+It trains nothing and holds no outcome: every verdict is computed from the given runs. The lab's exemplars are Gaussian
+and its runs are short. So a claim that fails here is not refuted for the papers' settings, and one that holds is not
+proven. Sources: arXiv 2503.05631 (coopetition), arXiv 2501.06256 (repetition), arXiv 2312.03002.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Claim:
         says: what the paper says, in one sentence.
         source: the paper.
         test: what is computed from each seed's runs, in words.
-        configs: the runs that are compared, by role; their seeds play no part. Empty where the lab has no test.
-        statistic: the number of one seed, from the runs by role.
-        at_least, at_most: bounds that every seed has to keep for the claim to count as reproduced.
+        configs: the runs that are compared, by role, whatever their seeds. Empty if the lab has no test.
+        statistic: computes one seed's number from its runs by role.
+        at_least, at_most: bounds; the claim counts as reproduced if every seed's number is within them.
     """
 
     key: str
@@ -53,7 +53,7 @@ class Claim:
         return " and ".join(f"{words} {value:g}" for words, value in bounds if value is not None)
 
     def holds(self, value: float) -> bool:
-        """Whether one seed's number keeps the bounds."""
+        """Whether one seed's number is within the bounds."""
         low = -np.inf if self.at_least is None else self.at_least
         high = np.inf if self.at_most is None else self.at_most
         return bool(low <= value <= high)
@@ -61,12 +61,12 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the runs say of a claim.
+    """The outcome of a claim.
 
     Attributes:
         claim: the claim.
-        outcome: ``reproduced`` where every seed keeps the bounds, ``not reproduced`` where one does not, ``not
-            tested`` where no seed has all the runs.
+        outcome: ``reproduced`` if every seed's number is within the bounds, ``not reproduced`` if one is not, ``not
+            tested`` if no seed has all the runs.
         values: the number of each seed, by seed of the weights, ascending.
     """
 
@@ -81,12 +81,12 @@ class Verdict:
 
     @property
     def mean(self) -> float | None:
-        """Mean over the seeds, None where there are none."""
+        """Mean over the seeds, None if there are none."""
         return float(np.mean(list(self.values.values()))) if self.values else None
 
 
 def judge(claim: Claim, runs: Iterable[LabRun]) -> Verdict:
-    """Computes the claim's number for each seed that has all the runs, and compares it with the bounds."""
+    """Computes the claim's number for each seed that has all runs, and compares it with the bounds."""
     by_seed: dict[int, dict[str, LabRun]] = {}
     wanted = {without_seeds(config): role for role, config in claim.configs.items()}
     for run in runs:
@@ -128,13 +128,13 @@ def _from_chance(name: str) -> Callable[[Roles], float]:
 
 
 def _between(roles: Roles) -> float:
-    """How far the middle run's final Flip is inside the other two's; negative outside."""
+    """How far the middle run's final Flip lies between the other two's; negative if outside."""
     low, middle, high = (_final("flip", role)(roles) for role in ("none", "half", "all"))
     return min(middle - low, high - middle)
 
 
 def _largest_jump(roles: Roles) -> float:
-    """The largest rise of ICL between two points at most ``_STRETCH`` steps apart, however dense the points are."""
+    """The largest rise of ICL between two points at most ``_STRETCH`` steps apart."""
     steps, icl = roles["run"].curves["step"], roles["run"].curves["icl"]
     apart = steps[None, :] - steps[:, None]
     rises = np.where((apart >= 0) & (apart <= _STRETCH), icl[None, :] - icl[:, None], 0.0)
@@ -150,14 +150,14 @@ def _transience(roles: Roles) -> float:
 
 
 def _fall_after_switch(roles: Roles) -> float:
-    """Share of the Flip accuracy at the switch that is gone at the end."""
+    """Share of the Flip accuracy at the switch that is lost by the end."""
     run = roles["run"]
     at_switch = run.curves["flip"][run.curves["step"] == run.config.switch_step][0]
     return float((at_switch - run.curves["flip"][-1]) / at_switch)
 
 
 def _loss_after_switch(roles: Roles) -> float:
-    """Final loss on Train sequences of the second phase, over that right after the switch."""
+    """Final loss on Train sequences of the second phase, divided by the loss right after the switch."""
     run = roles["run"]
     after = run.curves["loss_train"][run.curves["step"] > (run.config.switch_step or 0)]
     return float(after[-1] / after[0])
@@ -211,7 +211,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "asymptote-flip",
-        "At that end the context's labels are not believed where they contradict the weights.",
+        "At the end of training the model ignores the context's labels when they contradict the weights.",
         COOPETITION,
         "K 256, attention only: final Flip.",
         {"run": _K256},
@@ -220,7 +220,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "no-iwl",
-        "Answers need the label in the context: in-weights learning alone stays at chance.",
+        "The model can answer only if the label is in the context: in-weights learning alone stays at chance.",
         COOPETITION,
         "K 256, attention only: distance of final IWL from chance (1/32).",
         {"run": _K256},
@@ -229,9 +229,9 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "transience",
-        "In-context learning rises and then fades while the data stay the same.",
+        "In-context learning rises and then fades although the data stay the same.",
         COOPETITION,
-        "K 512, MLP: share of the rise of ICL above chance that is lost again.",
+        "K 512, MLP: share of the rise of ICL above chance that is lost again by the end.",
         {"run": _NO_COPY},
         _transience,
         at_least=0.5,
@@ -256,7 +256,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "matched",
-        "Where the query's context item is the identical exemplar, in-context learning emerges and persists.",
+        "If the query's context item is the identical exemplar, in-context learning emerges and persists.",
         COOPETITION,
         "K 512, copies always, attention only: final Flip on copies.",
         {"run": _attention_only(copy_probability=1.0)},
@@ -265,7 +265,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "icl-only",
-        "Where labels are redrawn in each sequence, only the in-context strategy is learned.",
+        "If labels are redrawn in each sequence, only the in-context strategy is learned.",
         COOPETITION,
         "K 512, random mapping: distance of final CIWL from chance (1/2).",
         {"run": _ICL_ONLY},
@@ -276,7 +276,7 @@ CLAIMS: tuple[Claim, ...] = (
         "copies",
         "Exact repetition of the query in the context is what makes in-context learning win.",
         REPETITION,
-        "K 512, MLP: final Flip with copies always, less that without.",
+        "K 512, MLP: final Flip with copies always, minus final Flip without copies.",
         {"none": _NO_COPY, "all": _COPY},
         _gap("flip", "all", "none"),
         at_least=0.4,
@@ -285,25 +285,25 @@ CLAIMS: tuple[Claim, ...] = (
         "half-copies",
         "The effect of repetition grows with its share.",
         REPETITION,
-        "K 512, MLP: how far final Flip with copies in half of the sequences lies inside the other two.",
+        "K 512, MLP: how far final Flip with copies in half of the sequences lies between the other two.",
         {"none": _NO_COPY, "half": _HALF, "all": _COPY},
         _between,
         at_least=0.0,
     ),
     Claim(
         "classes",
-        "In-context learning needs an in-weights task that is hard enough: more classes bring it out.",
+        "In-context learning needs an in-weights task that is hard enough: it grows with more classes.",
         f"{REPETITION}, {REDDY}",
-        "Attention only: final Flip at K 512 less that at K 256.",
+        "Attention only: final Flip at K 512 minus final Flip at K 256.",
         {"few": _K256, "more": _K512},
         _gap("flip", "more", "few"),
         at_least=0.2,
     ),
     Claim(
         "many-classes",
-        "Still more classes bring it out further.",
+        "With still more classes it grows further.",
         f"{REPETITION}, {REDDY}",
-        "Attention only: final Flip at K 1,024 less that at K 512.",
+        "Attention only: final Flip at K 1,024 minus final Flip at K 512.",
         {"more": _K512, "many": _K1024},
         _gap("flip", "many", "more"),
         at_least=0.1,
@@ -312,14 +312,14 @@ CLAIMS: tuple[Claim, ...] = (
         "swapping",
         "Noise on the mapping from classes to labels favours the context over the weights.",
         REPETITION,
-        "K 512, MLP: final Flip with label swapping .2, less that without.",
+        "K 512, MLP: final Flip with label swapping .2, minus final Flip without it.",
         {"none": _NO_COPY, "swap": _with_mlp(label_swapping=0.2)},
         _gap("flip", "swap", "none"),
         at_least=0.4,
     ),
     Claim(
         "curriculum",
-        "The lab's own: taking the copies away makes in-context learning fall (induced by the curriculum).",
+        "The lab's own: removing the copies makes in-context learning fall (induced by the curriculum).",
         "none",
         "K 256, MLP, copies for 1,500 steps: share of the Flip at the switch that is lost at the end.",
         {"run": _CURRICULUM},
@@ -328,9 +328,9 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "curriculum-loss",
-        "The lab's own: on the new data the training loss falls all the while.",
+        "The lab's own: meanwhile the training loss on the new data falls.",
         "none",
-        "The same runs: final training loss over that right after the switch.",
+        "The same runs: final training loss divided by the training loss right after the switch.",
         {"run": _CURRICULUM},
         _loss_after_switch,
         at_most=1.0,
@@ -339,7 +339,7 @@ CLAIMS: tuple[Claim, ...] = (
         "repetition-transience",
         "Repetition makes in-context learning less transient.",
         REPETITION,
-        "Not tested: without repetition the lab shows no in-context phase that could fade.",
+        "Not tested: without repetition, the lab's runs have no in-context phase that could fade.",
     ),
     Claim(
         "burstiness",

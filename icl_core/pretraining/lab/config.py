@@ -1,4 +1,4 @@
-"""What a lab run is: its knobs as frozen values, their ranges, their names, and the settings of the papers.
+"""The configuration of a lab run: knobs as frozen values, their ranges and names, and the papers' settings.
 
 It trains nothing and imports no torch. Sources of the knobs: arXiv 2503.05631 (strategy coopetition), arXiv 2501.06256
 (repetition), arXiv 2205.05055 (burstiness, Zipf), arXiv 2312.03002 (labels shared by classes, within-class noise).
@@ -48,7 +48,7 @@ DECAY_PARTS: tuple[DecayPart, ...] = ("embeddings", "attention", "mlp", "unembed
 N_EVALUATION = 1000
 """Sequences of each fixed evaluation set."""
 _VERSION = 1
-"""Part of every digest; raised whenever a run of the same knobs would come out otherwise."""
+"""Part of every digest; raised whenever a run with the same knobs would give other results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +56,16 @@ class DataKnobs:
     """How training sequences are drawn.
 
     Attributes:
-        n_classes: K, classes with exemplars of their own.
+        n_classes: K, number of classes, each with its own exemplars.
         n_labels: L, labels; class k has label k mod L.
-        n_exemplars: fixed exemplars a class; 0 draws a fresh one every time.
-        n_dimensions: D, of an exemplar.
+        n_exemplars: fixed exemplars per class; 0 draws a fresh one every time.
+        n_dimensions: D, length of an exemplar.
         noise: within-class noise epsilon, relative to the spread of the class centres.
         n_pairs: exemplar-label pairs before the query.
-        burstiness: context items of the query's class; one other class comes as often.
+        burstiness: context items of the query's class; one other class occurs as often.
         p_bursty: share of sequences whose context holds the query's class at all.
         copy_probability: share of sequences in which those items are exact copies of the query.
-        label_swapping: share of sequences in which the query's class and another one swap labels (the target too).
+        label_swapping: share of sequences in which the query's class and another class swap labels, also in the target.
         mapping: ``fixed``; ``random`` redraws the context classes' labels in each sequence; ``ciwl`` shows the
             query's label on another class's item.
         zipf_exponent: classes are drawn with probability rank^-exponent.
@@ -90,15 +90,15 @@ class LabConfig:
     """A lab run: equal configurations give equal curves on one machine and library version.
 
     Attributes:
-        data: the data, of the first phase where there are two.
+        data: the data; with two phases, of the first.
         second_data, switch_step: the data of the steps after ``switch_step``; both None for one phase.
         n_layers, width, n_heads, has_mlp: size of the transformer.
-        positions: absolute ones, learned or sinusoidal, or none (the causal mask alone).
-        tied_labels: the label embedding is the output matrix.
+        positions: learned or sinusoidal absolute positions, or none (only the causal mask).
+        tied_labels: whether the label embedding is the output matrix.
         learning_rate: of Adam, constant.
-        batch_size, n_steps: sequences a step, steps.
+        batch_size, n_steps: sequences per step; number of steps.
         weight_decay: strength, on the parts named in ``decay_parts``.
-        decay_kind: ``loss`` adds the decay to the gradient, ``decoupled`` shrinks the weights beside it.
+        decay_kind: ``loss`` adds the decay to the gradient, ``decoupled`` shrinks the weights directly.
         decay_parts: of embeddings, attention, mlp, unembedding.
         init_seed, data_seed, evaluation_seed: of the initial weights, the classes and training sequences, and the
             evaluation sets.
@@ -125,9 +125,9 @@ class LabConfig:
 
 
 def n_context_classes(knobs: DataKnobs) -> int:
-    """Classes in the context of an evaluation sequence, each with a label of its own.
+    """Number of classes in the context of an evaluation sequence, each with its own label.
 
-    The query's class and one other come ``burstiness`` times, all others once.
+    The query's class and one other occur ``burstiness`` times, all others once.
 
     >>> n_context_classes(DataKnobs(n_pairs=8, burstiness=3)), n_context_classes(DataKnobs())
     (4, 2)
@@ -135,20 +135,20 @@ def n_context_classes(knobs: DataKnobs) -> int:
     return knobs.n_pairs - 2 * (knobs.burstiness - 1)
 
 
-# Knobs as a form shows them
+# Knobs for a form
 
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """One knob as a form shows it.
+    """One knob, with what a form shows of it.
 
     Attributes:
         name: field of DataKnobs (group data) or LabConfig.
         title: a few words for people.
         group: data, model or training.
         default: the field's default.
-        low, high: inclusive range of a number, None where the values are ``choices`` or on/off.
-        choices: values of a choice, empty for numbers and on/off.
+        low, high: inclusive range of a number; None for a choice or on/off.
+        choices: the values of a choice; empty for a number or on/off.
         help: one sentence.
     """
 
@@ -169,17 +169,17 @@ def _defaults() -> dict[str, Any]:
 
 _Range = tuple[str, str, float | None, float | None, str]
 _RANGES: dict[str, _Range] = {
-    "n_classes": ("data", "Classes K", 32, 4096, "Classes, each with exemplars of its own; more are harder to learn."),
-    "n_labels": ("data", "Labels L", 2, 4096, "Labels shared by the classes, at most as many as classes."),
+    "n_classes": ("data", "Classes K", 32, 4096, "Classes, each with its own exemplars; more are harder to learn."),
+    "n_labels": ("data", "Labels L", 2, 4096, "Number of labels that the classes share; at most one per class."),
     "n_exemplars": (
         "data",
-        "Exemplars a class",
+        "Exemplars per class",
         0,
         50,
         "Fixed exemplars of each class; 0 draws a fresh one each time.",
     ),
     "n_dimensions": ("data", "Dimensions D", 8, 256, "Length of an exemplar."),
-    "noise": ("data", "Within-class noise ε", 0, 2, "Spread of a class's exemplars relative to that of the classes."),
+    "noise": ("data", "Within-class noise ε", 0, 2, "Spread within a class, relative to that between classes."),
     "n_pairs": ("data", "Pairs", 2, 8, "Exemplar-label pairs before the query."),
     "burstiness": ("data", "Burstiness", 1, 4, "Context items of the query's class, at most half of the pairs."),
     "p_bursty": ("data", "Share of bursty sequences", 0, 1, "Sequences whose context holds the query's class."),
@@ -208,14 +208,14 @@ _RANGES: dict[str, _Range] = {
     "n_layers": ("model", "Layers", 1, 4, "Depth of the transformer."),
     "width": ("model", "Width", 8, 256, "Width of the residual stream; a multiple of the heads."),
     "n_heads": ("model", "Heads", 1, 8, "Attention heads of each layer."),
-    "has_mlp": ("model", "MLP", None, None, "Whether each layer has an MLP beside attention."),
+    "has_mlp": ("model", "MLP", None, None, "Whether each layer has an MLP besides attention."),
     "positions": ("model", "Positions", None, None, "Absolute positions: learned, sinusoidal, or none."),
-    "tied_labels": ("model", "Tied labels", None, None, "Whether label embedding and output matrix are one."),
+    "tied_labels": ("model", "Tied labels", None, None, "Whether the label embedding is also the output matrix."),
     "learning_rate": ("training", "Learning rate", 1e-5, 1e-2, "Of Adam, constant."),
-    "batch_size": ("training", "Batch", 8, 256, "Sequences a step."),
+    "batch_size": ("training", "Batch", 8, 256, "Sequences per step."),
     "n_steps": ("training", "Steps", 1, 50_000, "Training steps."),
-    "weight_decay": ("training", "Weight decay", 0, 1, "Strength; 0 is none."),
-    "decay_kind": ("training", "Kind of decay", None, None, "As a term of the loss, or beside the gradient (AdamW)."),
+    "weight_decay": ("training", "Weight decay", 0, 1, "Strength; 0 for none."),
+    "decay_kind": ("training", "Kind of decay", None, None, "As a term of the loss, or decoupled from it (AdamW)."),
     "init_seed": ("training", "Seed of the weights", 0, 2**31 - 1, "Keys the initial weights."),
     "data_seed": ("training", "Seed of the data", 0, 2**31 - 1, "Keys classes, exemplars and training sequences."),
     "evaluation_seed": ("training", "Seed of the evaluation", 0, 2**31 - 1, "Keys the fixed evaluation sets."),
@@ -230,7 +230,7 @@ KNOBS: tuple[Knob, ...] = tuple(
     Knob(name, title, group, default, low, high, help, _CHOICES.get(name, ()))  # type: ignore[arg-type]
     for (name, (group, title, low, high, help)), default in zip(_RANGES.items(), _defaults().values(), strict=True)
 )
-"""All knobs but the second phase and the parts that decay, in the order of a form."""
+"""All knobs except the second phase and the parts that decay, in the order of the form."""
 DATA_KNOBS, MODEL_KNOBS, TRAINING_KNOBS = (
     tuple(knob for knob in KNOBS if knob.group == group) for group in ("data", "model", "training")
 )
@@ -240,7 +240,7 @@ DATA_KNOBS, MODEL_KNOBS, TRAINING_KNOBS = (
 
 
 def config_to_json(config: LabConfig) -> str:
-    """Canonical JSON of a configuration: equal text for equal values, whether 1 or 1.0 was given."""
+    """Canonical JSON of a configuration: equal values give equal text, even 1 and 1.0."""
     return canonical_json(_plain(config))
 
 
@@ -297,7 +297,7 @@ _SHORT = {
 def describe(config: LabConfig) -> str:
     """A short name for people: the number of classes, what differs from the defaults, and the seed.
 
-    One seed stands for weights and data where they are equal.
+    One seed is named if those of weights and data are equal.
 
     >>> describe(LabConfig(data=DataKnobs(copy_probability=1.0), has_mlp=False))
     'K 512, copy 1, attention only, seed 1'
@@ -343,7 +343,7 @@ def _word(value: object) -> str:
 
 
 def run_name(config: LabConfig) -> str:
-    """The name of the run where it stands as a model beside others: unique, without spaces or commas.
+    """The name of the run as a model among others: unique, without spaces or commas.
 
     >>> run_name(LabConfig()).startswith("lab-K-512-seed-1-")
     True
@@ -353,7 +353,7 @@ def run_name(config: LabConfig) -> str:
 
 
 def without_seeds(config: LabConfig) -> LabConfig:
-    """The same configuration with the default seeds: equal for repeats."""
+    """The configuration with the default seeds; it is the same for all repeats."""
     base = LabConfig()
     seeds = {name: getattr(base, name) for name in ("init_seed", "data_seed", "evaluation_seed")}
     return replace(config, **seeds)
@@ -366,7 +366,7 @@ def validate_config(config: LabConfig) -> None:
     """Checks every value of a configuration.
 
     Raises:
-        StudyError: one sentence naming the first value that cannot be, and what it may be.
+        StudyError: one sentence with the first impossible value, and the possible ones.
     """
     for knob in KNOBS:
         if knob.group == "data":
@@ -385,40 +385,40 @@ def validate_config(config: LabConfig) -> None:
 def _check_value(knob: Knob, value: object) -> None:
     if knob.choices:
         if value not in knob.choices:
-            raise StudyError(f"{knob.title} cannot be {value!r}; it is one of {', '.join(knob.choices)}.")
+            raise StudyError(f"{knob.title} cannot be {value!r}; choose one of {', '.join(knob.choices)}.")
         return
     if knob.low is None or knob.high is None:
         if type(value) is not bool:
-            raise StudyError(f"{knob.title} cannot be {value!r}; it is true or false.")
+            raise StudyError(f"{knob.title} cannot be {value!r}; choose true or false.")
         return
     is_whole = isinstance(knob.default, int)
     fits = type(value) is int or (type(value) is float and not is_whole and math.isfinite(value))
     if not fits or not knob.low <= typing.cast(float, value) <= knob.high:
         kind = "a whole number" if is_whole else "a number"
-        raise StudyError(f"{knob.title} cannot be {value!r}; it is {kind} from {knob.low:g} to {knob.high:g}.")
+        raise StudyError(f"{knob.title} cannot be {value!r}; choose {kind} from {knob.low:g} to {knob.high:g}.")
 
 
 def _check_model(config: LabConfig) -> None:
     if config.width % config.n_heads:
-        raise StudyError(f"The width {config.width} is not a multiple of {config.n_heads} heads; choose one that is.")
+        raise StudyError(f"The width {config.width} is not a multiple of {config.n_heads} heads; choose a multiple.")
     unknown = [part for part in config.decay_parts if part not in DECAY_PARTS]
     if unknown or len(set(config.decay_parts)) < len(config.decay_parts):
-        raise StudyError(f"The parts that decay are each one of {', '.join(DECAY_PARTS)}, not {config.decay_parts}.")
+        raise StudyError(f"The parts that decay cannot be {config.decay_parts}; choose among {', '.join(DECAY_PARTS)}.")
 
 
 def _check_data(data: DataKnobs) -> None:
     if data.n_labels > data.n_classes:
-        raise StudyError(f"{data.n_labels} labels cannot be shared by {data.n_classes} classes; lower the labels.")
+        raise StudyError(f"{data.n_labels} labels are more than the {data.n_classes} classes; choose fewer labels.")
     if data.n_labels < data.n_pairs:
         raise StudyError(
-            f"{data.n_pairs} pairs need as many labels, since context labels differ; there are {data.n_labels}."
+            f"{data.n_pairs} pairs need at least {data.n_pairs} labels, one for each pair; there are {data.n_labels}."
         )
     if data.burstiness > data.n_pairs // 2:
         raise StudyError(
             f"A burstiness of {data.burstiness} needs {2 * data.burstiness} pairs; there are {data.n_pairs}."
         )
     if data.mapping != "fixed" and data.label_swapping:
-        raise StudyError("Label swapping needs the fixed mapping; set one of the two back.")
+        raise StudyError("Label swapping needs the fixed mapping; switch swapping off or choose the fixed mapping.")
 
 
 _SHARED = ("n_classes", "n_labels", "n_exemplars", "n_dimensions", "noise", "n_pairs")
@@ -426,11 +426,11 @@ _SHARED = ("n_classes", "n_labels", "n_exemplars", "n_dimensions", "noise", "n_p
 
 def _check_phases(config: LabConfig) -> None:
     if (config.second_data is None) != (config.switch_step is None):
-        raise StudyError("A second phase needs both its data and the step from which it counts.")
+        raise StudyError("A second phase needs both its data and the step after which it begins.")
     if config.second_data is None or config.switch_step is None:
         return
     if type(config.switch_step) is not int or not 1 <= config.switch_step < config.n_steps:
-        raise StudyError(f"The switch cannot be at step {config.switch_step}; it is from 1 to {config.n_steps - 1}.")
+        raise StudyError(f"The switch cannot be at step {config.switch_step}; choose 1 to {config.n_steps - 1}.")
     changed = [n for n in _SHARED if getattr(config.data, n) != getattr(config.second_data, n)]
     if changed:
         raise StudyError(
@@ -470,4 +470,4 @@ PRESETS: Mapping[str, LabConfig] = MappingProxyType(
         "Curriculum: copies for 1,500 steps, then none": _copies_first(),
     }
 )
-"""Settings of the two papers carried over to the lab, by title; the lab's data are Gaussian, not images."""
+"""Settings of the two papers, adapted to the lab, by title; the lab's data are Gaussian and not images."""

@@ -1,8 +1,8 @@
-"""What a lab model can do and where it looks: accuracies on fixed sets of sequences, and scores of its heads.
+"""Measures of a lab model: accuracies on fixed sets of sequences, and scores of its attention heads.
 
-It trains nothing. Evaluators and attention scores follow arXiv 2503.05631, section 3 and appendix; every set is drawn
-once from the seed of the evaluation, so all points of a curve answer the same questions.
-Dimensions: n sequences, P pairs, T = 2 P + 1 tokens, L labels, H heads.
+It trains nothing. Evaluators and attention scores follow arXiv 2503.05631, section 3 and appendix. Every set is drawn
+once from the seed of the evaluation, so all points of a curve answer the same queries. Dimensions: n sequences, P
+pairs, T = 2 P + 1 tokens, L labels, H heads.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ __all__ = [
 FloatArray = npt.NDArray[np.float64]
 _EVALUATION_STREAM = 3
 _N_MAP = 256
-"""Sequences of the Train set whose attention is read."""
+"""Number of sequences of the Train set whose attention is averaged."""
 GRAFT_SETS = ("icl", "flip", "ciwl")
 _AMONG_ALL = ("iwl", "tr", "tl")
 _WITH_LOSS = ("train", "icl", "ciwl", "flip", "iwl")
 
 
 def evaluation_sets(world: World, *, step: int, n: int = N_EVALUATION) -> Mapping[str, Batch]:
-    """The fixed sets by name: ``train`` as training draws at that step, the others without interventions.
+    """The fixed sets by name: ``train`` as training draws at this step, the others without interventions.
 
-    ``icl_copy`` and ``flip_copy`` hold exact copies of the query, which ``icl`` and ``flip`` hold by chance only.
-    All sets draw the same queries.
+    ``icl_copy`` and ``flip_copy`` hold exact copies of the query; ``icl`` and ``flip`` hold copies only by chance. All
+    sets draw the same queries.
     """
     config = world.config
     plain = plain_knobs(config.data)
@@ -77,10 +77,9 @@ def label_logprobs(model: LabTransformer, batch: Batch) -> Tensor:
 
 
 def set_accuracy(name: str, logprobs: Tensor, batch: Batch) -> float:
-    """Share of right answers: among the labels in the context, or among all for iwl, tr and tl.
+    """Share of right answers, chosen among the labels in the context, or among all labels for iwl, tr and tl.
 
-    Where a target is not in the context of a set that chooses among its labels (Train sequences without the query's
-    class), all labels compete.
+    All labels also compete if the target is not in the context (Train sequences without the query's class).
     """
     target = torch.from_numpy(batch.targets.copy())
     if name not in _AMONG_ALL:
@@ -91,7 +90,7 @@ def set_accuracy(name: str, logprobs: Tensor, batch: Batch) -> float:
 
 
 def _context_mask(batch: Batch, n_labels: int) -> Tensor:
-    """(n, L) whether a label stands in the context."""
+    """(n, L) whether a label is in the context."""
     mask = torch.zeros(len(batch.labels), n_labels, dtype=torch.bool)
     return mask.scatter_(1, torch.from_numpy(np.ascontiguousarray(batch.labels)), True)
 
@@ -126,8 +125,8 @@ class HeadScores:
     Attributes:
         previous_token: (n_layers, H) attention of a label to the item before it.
         self_attention: (n_layers, H) attention of the query to itself.
-        induction: (n_layers, H) attention of the query to the labels of its own class less that to all other labels.
-        maps: (n_layers, H, T, T) mean attention over those sequences whose first pair is of the query's class.
+        induction: (n_layers, H) attention of the query to the labels of its own class minus that to all other labels.
+        maps: (n_layers, H, T, T) mean attention over the sequences whose first pair is of the query's class.
     """
 
     previous_token: FloatArray
@@ -137,7 +136,7 @@ class HeadScores:
 
 
 def head_scores(model: LabTransformer, batch: Batch) -> HeadScores:
-    """Scores and mean maps of all heads over the head of a batch."""
+    """Scores and mean maps of all heads over the first sequences of a batch."""
     items = torch.from_numpy(batch.items[:_N_MAP])
     labels = torch.from_numpy(np.ascontiguousarray(batch.labels[:_N_MAP]))
     with torch.no_grad():
@@ -159,6 +158,6 @@ def head_scores(model: LabTransformer, batch: Batch) -> HeadScores:
 
 
 def _mean(values: Tensor) -> FloatArray:
-    """Mean over sequences; zeros where there are none (training without the query's class)."""
+    """Mean over sequences; zeros if there are none (training without the query's class)."""
     found: FloatArray = values.mean(dim=0).numpy() if len(values) else np.zeros(values.shape[1:])
     return found

@@ -1,4 +1,4 @@
-"""The minimal mathematical model of strategy coopetition, in its exact form of eight scalars, over many seeds at once.
+"""The minimal mathematical model of strategy coopetition, as eight exact scalars, for many seeds at once.
 
 Two strategies share the factors b and c: L1 (ICL) needs a, L2 (CIWL) needs d, and a large K makes it costly to learn
 both a and d. It trains no network and knows no data. Source: arXiv 2503.05631, the minimal model of its last section;
@@ -42,14 +42,14 @@ __all__ = [
 Array = npt.NDArray[np.float64]
 Outcome = Literal["stuck", "transient", "persistent", "left out"]
 OUTCOMES: tuple[Outcome, ...] = ("stuck", "transient", "persistent", "left out")
-"""L1 never learned; learned and lost again; learned and kept; overflowed, and in no share."""
+"""L1 never learned; learned and lost again; learned and kept; overflowed, which no share includes."""
 
 EMERGED_BELOW = 0.05
 """A seed's ICL has emerged once L1 is below this."""
 FADED_ABOVE = 0.15
-"""An emerged seed is transient where L1 ends above this."""
+"""A seed whose ICL has emerged is transient if L1 ends above this."""
 LEARNED_BELOW = 0.02
-"""CIWL is learned where L2 ends below this."""
+"""CIWL is learned if L2 ends below this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,14 @@ class MinimalKnobs:
     """What is simulated.
 
     Attributes:
-        alpha: price of having a and d at once, 0 to 10.
-        mu1, mu2: what is left of each loss when it is learned, 0 to 10; mu1 = 0 lets ICL persist.
+        alpha: price of having both a and d, 0 to 10.
+        mu1, mu2: the part of each loss that remains when it is learned, 0 to 10; mu1 = 0 lets ICL persist.
         dims: entries of a, b, c and d, 1 to 1,000 each.
         learning_rate: of gradient descent, above 0, at most 10.
         n_steps: of gradient descent, 1 to 200,000.
         n_seeds: independent draws of targets and starts, 1 to 512.
-        seed: of the draws; draw i is the same however many there are.
-        freeze_d: d keeps its start, so CIWL can only be learned through b and c.
+        seed: of the draws; draw i is the same for any number of draws.
+        freeze_d: whether d keeps its start, so that CIWL can only be learned through b and c.
         record_every: steps between two recorded points.
     """
 
@@ -82,14 +82,14 @@ class MinimalKnobs:
 
 @dataclass(frozen=True, slots=True)
 class MinimalRun:
-    """What came out, seed by seed.
+    """The results, seed by seed.
 
     Attributes:
-        knobs: what was simulated.
+        knobs: of the simulation.
         steps: (n_points,) recorded steps, from 0 to n_steps.
-        l1, l2: (n_seeds, n_points) the losses there; not finite where a seed overflowed.
-        outcome: of each seed, by its recorded points.
-        emergence_step: (n_seeds,) first recorded step with L1 below EMERGED_BELOW; NaN where there is none.
+        l1, l2: (n_seeds, n_points) losses at these steps; not finite if a seed overflowed.
+        outcome: of each seed, from its recorded points.
+        emergence_step: (n_seeds,) first recorded step with L1 below EMERGED_BELOW; NaN if there is none.
     """
 
     knobs: MinimalKnobs
@@ -101,17 +101,17 @@ class MinimalRun:
 
     @property
     def n_left_out(self) -> int:
-        """How many seeds overflowed."""
+        """Number of seeds that overflowed."""
         return self.outcome.count("left out")
 
     def share_of(self, outcome: Outcome) -> float:
-        """The share of an outcome among the seeds that did not overflow; 0 where all did."""
+        """The share of an outcome among the seeds that did not overflow; 0 if all overflowed."""
         kept = len(self.outcome) - self.n_left_out
         return self.outcome.count(outcome) / kept if kept else 0.0
 
     @property
     def median_emergence(self) -> float:
-        """Step by which half of the seeds have emerged; infinite where fewer do, NaN where all overflowed."""
+        """Step by which ICL has emerged in half of the seeds; infinite if in fewer, NaN if all overflowed."""
         steps = [step for step, outcome in zip(self.emergence_step, self.outcome, strict=True) if outcome != "left out"]
         return float(np.median(np.nan_to_num(steps, nan=np.inf))) if steps else float("nan")
 
@@ -122,7 +122,7 @@ class MinimalRun:
 
     @property
     def n_learned(self) -> int:
-        """In how many seeds CIWL is learned."""
+        """Number of seeds in which CIWL is learned."""
         return int(self.learned_l2.sum())
 
 
@@ -175,13 +175,13 @@ _ROWS = (
     *("za", "zd", "zb", "zc", "ua", "ud", "ub", "uc", "sa", "sd", "sb", "sc"),
     *("uu", "ss", "l1", "l2", "hu", "hs", "pa", "pd", "pb", "pc", "ga", "gd", "gb", "gc"),
 )
-"""The memory of a simulation, a row of seeds each: z, u and s of the vectors; uu = u_b u_c and ss = s_b s_c; l1, l2 =
-2 (L1 + mu1), 2 (L2 + mu2); hu, hs = what b and c share of their pulls; p and g of the vectors. u of a and d is held
-doubled (so their z is times 4 and their p is halved), which makes twice a loss a plain sum."""
+"""The rows of a simulation's memory, each with a number for every seed: z, u and s of the vectors; uu = u_b u_c and ss
+= s_b s_c; l1 = 2 (L1 + mu1) and l2 = 2 (L2 + mu2); hu and hs, the common part of the pulls on b and c; p and g of the
+vectors. u of a and d is stored doubled (so their z is times 4 and their p is halved): then twice a loss is a sum."""
 
 
 def _at(names: str) -> npt.NDArray[np.intp]:
-    """Which rows the names stand for."""
+    """The rows with these names."""
     return np.array([_ROWS.index(name) for name in names.split()])
 
 
@@ -197,12 +197,12 @@ def _first_rows(knobs: MinimalKnobs) -> Array:
 
 
 def _descend(rows: Array, steps: npt.NDArray[np.int64], knobs: MinimalKnobs) -> Array:
-    """Runs the scalars on and writes the losses down.
+    """Runs the scalars and records the losses.
 
     Args:
         rows: (n_rows, n_seeds) as named by _ROWS; changed in place.
-        steps: (n_points,) where to record, ascending from 0.
-        knobs: what is simulated.
+        steps: (n_points,) steps at which to record, ascending from 0.
+        knobs: of the simulation.
 
     Returns:
         (2, n_seeds, n_points) L1 and L2.
@@ -219,12 +219,12 @@ def _descend(rows: Array, steps: npt.NDArray[np.int64], knobs: MinimalKnobs) -> 
     return recorded
 
 
-# At a few dozen seeds the time is the number of numpy's calls, and each is three times faster on memory in one piece.
-# So every call covers several rows, neighbours or gathered by ``take``, and writes into memory that is there already.
+# With a few dozen seeds, time goes with the number of numpy calls; each is three times faster on contiguous memory.
+# So every call covers several rows, neighbours or gathered by ``take``, and writes into memory that already exists.
 
 
 def _measure(rows: Array, knobs: MinimalKnobs) -> Callable[[], None]:
-    """What brings uu, ss, l1 and l2 up to date."""
+    """A function that brings uu, ss, l1 and l2 up to date."""
     n = rows.shape[1]
     take, add, subtract, multiply = rows.take, np.add, np.subtract, np.multiply
     of_b_and_c, own_and_shared = _at("ub sb uc sc"), _at("ua ud sa sd uu uu ss ss")
@@ -247,7 +247,7 @@ def _measure(rows: Array, knobs: MinimalKnobs) -> Callable[[], None]:
 
 
 def _step(rows: Array, knobs: MinimalKnobs) -> Callable[[], None]:
-    """What moves u and s by one step of gradient descent, from up-to-date uu, ss, l1 and l2."""
+    """A function that moves u and s by one step of gradient descent, given up-to-date uu, ss, l1 and l2."""
     n = rows.shape[1]
     rate = [0.0 if v == "d" and knobs.freeze_d else knobs.learning_rate / knobs.dims["abcd".index(v)] for v in "adbc"]
     rates = np.repeat([*(r / 4 for r in rate), *(r / 2 for r in rate)], n).reshape(8, n)
@@ -309,6 +309,6 @@ def outcome_shares(run: MinimalRun) -> dict[Outcome, float]:
 
 
 def quantiles(losses: Array, levels: tuple[float, ...] = (0.1, 0.5, 0.9)) -> Array:
-    """(n_levels, n_points) quantiles over the seeds whose losses are finite; NaN where none is."""
+    """(n_levels, n_points) quantiles over the seeds with finite losses; NaN if there are none."""
     kept = losses[np.isfinite(losses).all(axis=1)]
     return np.quantile(kept, levels, axis=0) if len(kept) else np.full((len(levels), losses.shape[1]), np.nan)

@@ -1,8 +1,8 @@
-"""The lab's transformer: exemplars and labels as alternating tokens, pre-LayerNorm, one prediction at the query.
+"""The lab's transformer: alternating tokens of exemplars and labels, pre-LayerNorm, one prediction at the query.
 
-It draws no data and trains nothing. Architecture of arXiv 2503.05631, section 2 (code of its authors: 2 layers, 8
-heads, learned absolute positions, untied unembedding), with options for MLPs, other positions and tied labels.
-Dimensions: n sequences, P pairs, T = 2 P + 1 tokens, H heads.
+It draws no data and trains nothing. The architecture is that of arXiv 2503.05631, section 2 (in the authors' code: 2
+layers, 8 heads, learned absolute positions, untied unembedding), with options for MLPs, other positions and tied
+labels. Dimensions: n sequences, P pairs, T = 2 P + 1 tokens, H heads.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Block(nn.Module):
         return self._add(stream, mixed)
 
     def forward_with_attention(self, stream: Tensor) -> tuple[Tensor, Tensor]:
-        """The stream after the block, (n, T, width), and the attention written out, (n, H, T, T), rows summing to 1."""
+        """The stream after the block, (n, T, width), and the attention, (n, H, T, T), whose rows sum to 1."""
         queries, keys, values = self._heads(self.attention_norm(stream))
         scores = queries @ keys.transpose(-1, -2) * queries.shape[-1] ** -0.5
         mask = torch.full(scores.shape[-2:], -torch.inf).triu(1)
@@ -55,7 +55,7 @@ class Block(nn.Module):
         return self._add(stream, attention @ values), attention
 
     def _add(self, stream: Tensor, mixed: Tensor) -> Tensor:
-        """The stream with what the heads found, (n, H, T, width / H), and with the MLP's answer."""
+        """The stream after adding the heads' output, (n, H, T, width / H), and the MLP's output."""
         stream = stream + self.attention_out(mixed.transpose(1, 2).flatten(2))
         if self.has_mlp:
             stream = stream + self.mlp_out(functional.gelu(self.mlp_in(self.mlp_norm(stream))))
@@ -144,7 +144,7 @@ def build_model(config: LabConfig) -> LabTransformer:
 
 
 def part_of_parameter(name: str) -> DecayPart | None:
-    """The part of the model that a parameter belongs to for weight decay; None for norms and biases."""
+    """The part of the model to which a parameter belongs, for weight decay; None for norms and biases."""
     if "norm" in name or name.endswith("bias"):
         return None
     if name.startswith("blocks."):
@@ -153,9 +153,9 @@ def part_of_parameter(name: str) -> DecayPart | None:
 
 
 def graft(first: LabTransformer, second: LabTransformer, *, config: LabConfig) -> LabTransformer:
-    """Embeddings and the first half of the layers of one model under the other layers and the output of another.
+    """A model with the embeddings and first half of the layers of one model, and the rest of another.
 
-    With two layers: the first model's layer 1 under the second model's layer 2. A tied output is the first model's.
+    With two layers: the first model's layer 1, then the second model's layer 2. A tied output is the first model's.
     """
     model = LabTransformer(config)
     kept = config.n_layers // 2

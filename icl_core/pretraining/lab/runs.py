@@ -1,7 +1,7 @@
-"""Reads lab runs from their folders, and the few numbers that summarise a run's curves.
+"""Reads lab runs from their folders, and computes the few numbers that summarise a run's curves.
 
-It trains nothing, writes nothing and imports no torch. A run folder is complete where its manifest stands. Phase
-markers and the transience index follow arXiv 2503.05631, section 3, and arXiv 2501.06256.
+It trains nothing, writes nothing and imports no torch. A run is complete if its folder has a manifest. Phase markers
+and the transience index follow arXiv 2503.05631, section 3, and arXiv 2501.06256.
 """
 
 from __future__ import annotations
@@ -57,31 +57,31 @@ ACCURACIES = ("train", "icl", "icl_novel", "ciwl", "flip", "icl_copy", "flip_cop
 """Curves that are accuracies; those up to ``flip_copy`` choose among the labels in the context."""
 _AMONG_ALL = ("iwl", "gold", "tr", "tl")
 EMERGED = 0.2
-"""ICL counts as there once it has gone this share of the way from chance to 1 (.6 with two context labels)."""
+"""ICL has emerged once it has gone this share of the way from chance to 1 (.6 with two context labels)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabRun:
-    """A lab run as it lies in its folder.
+    """A lab run as stored in its folder.
 
     Attributes:
         config: all knobs.
-        digest: sha256 of the configuration; the folder carries its head.
+        digest: sha256 of the configuration; its first digits name the folder.
         path: the folder.
-        is_shipped: whether it came with the project.
-        state: ``complete``, or ``partial`` while it trains or after it was stopped.
+        is_shipped: whether it comes with the project.
+        state: ``complete``; or ``partial`` while it is trained or after it was stopped.
         curves: (n_points,) arrays by name, first of them ``step``; accuracies (``ACCURACIES``) in [0, 1],
             ``context_mass`` (probability mass on the labels in the context, Train set), ``loss_*`` in nats, ``loss``
-            (mean training loss since the point before, NaN at step 0), and the best head's ``previous_token``,
+            (mean training loss since the previous point, NaN at step 0), and the best head's ``previous_token``,
             ``self_attention`` and ``induction``; those that end in ``_by_head`` are (n_points, n_layers, n_heads).
-        attention_steps: (n_kept,) steps whose attention was kept; empty where none was.
-        attention: (n_kept, n_layers, n_heads, n_tokens, n_tokens) mean maps over those Train sequences whose first
-            pair is of the query's class; rows attend to columns and sum to 1.
-        kept_steps: steps whose weights lie in the folder.
+        attention_steps: (n_kept,) steps whose attention was kept; empty if none was.
+        attention: (n_kept, n_layers, n_heads, n_tokens, n_tokens) mean maps over the Train sequences whose first pair
+            is of the query's class; rows attend to columns and sum to 1.
+        kept_steps: steps whose weights are in the folder.
         grafts: ``step`` (n_kept,) and two mappings from icl, flip and ciwl to (n_kept,) accuracies: ``early_first``
-            (the first half of that step under the last half of the end) and ``early_second`` (the reverse). None where
-            the run was not grafted.
-        manifest: what else is known (cpu_seconds, n_parameters, versions, git_revision, machine); empty if partial.
+            (the first half of the model at that step, the second half of the final model) and ``early_second`` (the
+            reverse). None if the run was not grafted.
+            manifest: other facts (cpu_seconds, n_parameters, versions, git_revision, machine); empty if partial.
     """
 
     config: LabConfig
@@ -103,26 +103,26 @@ class LabRun:
 
     @property
     def name(self) -> str:
-        """The name under which its checkpoints stand as a model beside others."""
+        """The name of the model that its checkpoints form on the other pages."""
         return run_name(self.config)
 
     @property
     def last_step(self) -> int:
-        """The last step that was evaluated; 0 where none was."""
+        """The last evaluated step; 0 if there is none."""
         steps = self.curves["step"]
         return int(steps[-1]) if len(steps) else 0
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseMarkers:
-    """Steps at which a run changes phase; None where it does not.
+    """Steps at which a run changes phase; None for a change that does not happen.
 
     Attributes:
         icl_emerges: first step whose ICL accuracy is above .6 (two context labels; else a fifth of the way from
             chance to 1).
-        flip_peak: step of the highest Flip accuracy, where that is above chance.
+        flip_peak: step of the highest Flip accuracy, if this is above chance.
         flip_half: first step after the peak whose Flip accuracy is below chance (.5 with two context labels).
-        ciwl_over_icl: first step from which on CIWL stays above ICL to the end.
+        ciwl_over_icl: first step after which CIWL stays above ICL to the end.
     """
 
     icl_emerges: int | None
@@ -135,21 +135,21 @@ class PhaseMarkers:
 
 
 def default_roots() -> tuple[Path, ...]:
-    """The folders of runs: the shipped ones, then one's own beside the results."""
+    """The folders of runs: the shipped ones, then the user's own beside the results."""
     return lab_runs_path(), store_path() / "lab"
 
 
 def folder_name(config: LabConfig) -> str:
-    """The name of a run's folder: the head of its digest."""
+    """The name of a run's folder: the first digits of its digest."""
     return config_digest(config)[:16]
 
 
 def list_runs(roots: Iterable[Path] | None = None) -> tuple[LabRun, ...]:
-    """All runs in folders of runs, by title; of two folders of one run a complete one, then the first, is taken.
+    """All runs in folders of runs, by title; of two folders of one run, a complete one or else the first is taken.
 
     Args:
-        roots: folders of run folders, ``default_roots()`` for None; those that do not exist are passed over, and so
-            are folders without a readable run (one that is being written, or that another version wrote).
+        roots: folders of run folders, ``default_roots()`` for None. Folders that do not exist are ignored, and so are
+            folders without a readable run (one that is being written, or that another version wrote).
     """
     found: dict[str, LabRun] = {}
     for root in default_roots() if roots is None else roots:
@@ -164,7 +164,7 @@ def list_runs(roots: Iterable[Path] | None = None) -> tuple[LabRun, ...]:
 
 
 def find_run(config: LabConfig, roots: Iterable[Path] | None = None) -> LabRun | None:
-    """The run of a configuration, None where it has no folder; a complete one before a partial one."""
+    """The run of a configuration, complete if possible; None if there is no folder of it."""
     found = None
     for root in default_roots() if roots is None else roots:
         path = root / folder_name(config)
@@ -193,7 +193,7 @@ def read_run(path: Path) -> LabRun:
         ) from error
     digest = config_digest(config)
     if path.name != digest[:16]:
-        raise StoreError(f"{path} is not the folder of its configuration, which is {digest[:16]}; train it again.")
+        raise StoreError(f"{path} is not named after its configuration ({digest[:16]}); train the run again.")
     kept = sorted(int(file.parent.name.removeprefix("step-")) for file in path.glob("step-*/model.safetensors"))
     return LabRun(
         config=config,
@@ -249,7 +249,7 @@ def _arrays_in(value: Any) -> Any:
 
 
 def chance(run: LabRun, evaluator: str) -> float:
-    """Accuracy (or mass) of guessing: 1 / context labels, 1 / L where all labels compete.
+    """Accuracy (or mass) of guessing: 1 / number of context labels, or 1 / L if all labels compete.
 
     Raises:
         UnknownNameError: no accuracy and no probability mass has this name.
@@ -258,23 +258,23 @@ def chance(run: LabRun, evaluator: str) -> float:
     if evaluator == "context_mass":
         return min(1.0, n_context_classes(data) / data.n_labels)
     if evaluator not in ACCURACIES:
-        raise UnknownNameError(f"{evaluator!r} has no chance level; those that have are {', '.join(ACCURACIES)}.")
+        raise UnknownNameError(f"{evaluator!r} has no chance level; these have one: {', '.join(ACCURACIES)}.")
     if evaluator in _AMONG_ALL:
         return 1.0 / data.n_labels
     return 1.0 / (data.n_pairs if evaluator == "ciwl" else n_context_classes(data))
 
 
 def chance_band(run: LabRun, evaluator: str) -> float:
-    """Three standard deviations of the accuracy of guessing over one evaluation set, its answers being independent.
+    """Three standard deviations of the accuracy of guessing over one evaluation set with independent answers.
 
-    Queries of one class are answered alike, so with fewer classes than sequences the spread is larger.
+    Queries of one class get the same answer, so with fewer classes than sequences the spread is larger.
     """
     level = chance(run, evaluator)
     return 3.0 * float(np.sqrt(level * (1.0 - level) / N_EVALUATION))
 
 
 def phase_markers(run: LabRun) -> PhaseMarkers:
-    """The steps at which ICL emerges, Flip peaks and sinks below chance, and CIWL overtakes ICL for good."""
+    """The steps at which ICL emerges, Flip peaks and falls below chance, and CIWL overtakes ICL for good."""
     steps, curves = run.curves["step"], run.curves
     if not len(steps):
         return PhaseMarkers(None, None, None, None)
@@ -299,9 +299,9 @@ def _first(steps: FloatArray, holds: npt.NDArray[np.bool_]) -> int | None:
 
 
 def transience_index(run: LabRun, evaluator: str = "icl") -> float | None:
-    """(peak - final) / (peak - chance): 0 keeps its peak, 1 falls back to chance, more falls below it.
+    """(peak - final) / (peak - chance): 0 if it keeps its peak, 1 if it falls back to chance, more if below chance.
 
-    None where the peak is not above chance by three standard deviations, or nothing was evaluated.
+    None if the peak is not above chance by three standard deviations, or nothing was evaluated.
     """
     curve = run.curves.get(evaluator, np.empty(0))
     if not len(curve) or curve.max() <= chance(run, evaluator) + chance_band(run, evaluator):

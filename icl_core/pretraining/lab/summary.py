@@ -1,7 +1,7 @@
-"""What several lab runs say together: repeats of one configuration, sweeps over two knobs, and how long a run takes.
+"""Summaries of several lab runs: repeats of one configuration, sweeps over two knobs, the time of a run.
 
-It reads no folder and trains nothing; runs come in as :mod:`icl_core.pretraining.lab.runs` reads them. Two runs are
-repeats where only their seeds differ.
+It reads no folder and trains nothing; :mod:`icl_core.pretraining.lab.runs` reads the runs. Two runs are repeats if only
+their seeds differ.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ SWEEPS: tuple[SweepKnob, ...] = ("noise", "copy_probability")
 """The knobs that are swept against the number of classes."""
 
 _SECONDS_A_STEP = 0.016
-"""Of the default configuration on two CPU cores; stands in until a run has been timed."""
+"""For the default configuration on two CPU cores; used until a run has been timed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Runs of one configuration that differ in their seeds alone, all complete or all partial.
+    """Runs that differ only in their seeds, all complete or all partial.
 
     Attributes:
         title: what differs from the default configuration, without seeds.
-        config: the shared configuration, its seeds set to the default ones.
+        config: the shared configuration, with the default seeds.
         runs: by initial seed; never empty.
     """
 
@@ -71,8 +71,8 @@ class Spread:
 
     Attributes:
         steps: (n_points,) steps that every repeat has reached.
-        mean, low, high: (n_points,) mean, lowest and highest of the repeats.
-        n: how many repeats there are; with 1, low and high are the value itself.
+        mean, low, high: (n_points,) mean, lowest and highest value of the repeats.
+        n: number of repeats; with 1, low and high equal the value.
     """
 
     steps: FloatArray
@@ -109,7 +109,7 @@ def _seeds(run: LabRun) -> tuple[int, int, int, str]:
 
 
 def spread(runs: Sequence[LabRun], name: str) -> Spread:
-    """One curve over repeats, at the steps that all of them have; empty where one of them lacks it."""
+    """One curve over repeats, at the steps that all of them have; empty if a repeat lacks the curve."""
     if not all(name in run.curves for run in runs):
         empty = np.empty(0)
         return Spread(empty, empty, empty, empty, len(runs))
@@ -122,7 +122,7 @@ def spread(runs: Sequence[LabRun], name: str) -> Spread:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """Where a curve ends, over repeats: mean, lowest and highest last value, and the highest value of the mean."""
+    """The end of a curve over repeats: mean, lowest and highest last value, and the highest value of the mean."""
 
     mean: float
     low: float
@@ -132,7 +132,7 @@ class Final:
 
 
 def final_of(runs: Sequence[LabRun], name: str) -> Final | None:
-    """Where a curve ends; None before the first evaluation."""
+    """The end of a curve; None before the first evaluation."""
     found = spread(runs, name)
     if not len(found.steps):
         return None
@@ -141,7 +141,7 @@ def final_of(runs: Sequence[LabRun], name: str) -> Final | None:
 
 
 def who_decides(runs: Sequence[LabRun]) -> Literal["ICL", "CIWL", "neither"] | None:
-    """Which strategy wins where both speak and disagree: final Flip clear of chance in every repeat, above or below."""
+    """The strategy that wins if the two disagree: final Flip clearly above or below chance in every repeat."""
     flip = final_of(runs, "flip")
     if flip is None:
         return None
@@ -151,7 +151,7 @@ def who_decides(runs: Sequence[LabRun]) -> Literal["ICL", "CIWL", "neither"] | N
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A change of phase over repeats: median, lowest and highest step, and in how many of them it came."""
+    """A change of phase over repeats: median, lowest and highest step, and the number of repeats that have it."""
 
     step: float
     low: int
@@ -161,7 +161,7 @@ class Marker:
 
 
 def marker_spread(runs: Sequence[LabRun]) -> dict[str, Marker]:
-    """The phase markers, by their names in PhaseMarkers, that half of the repeats or more have."""
+    """The phase markers that at least half of the repeats have, by their names in PhaseMarkers."""
     by_run = [dataclasses.asdict(phase_markers(run)) for run in runs]
     found = {name: [marks[name] for marks in by_run if marks[name] is not None] for name in by_run[0]}
     return {
@@ -172,7 +172,7 @@ def marker_spread(runs: Sequence[LabRun]) -> dict[str, Marker]:
 
 
 def transience_spread(runs: Sequence[LabRun], evaluator: str) -> tuple[float | None, ...]:
-    """The transience index of each repeat, None where it had no peak above chance."""
+    """The transience index of each repeat, None if it has no peak above chance."""
     return tuple(transience_index(run, evaluator) for run in runs)
 
 
@@ -201,7 +201,7 @@ class SweepCell:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Complete runs that differ in the number of classes, one other knob, and their seeds alone.
+    """Complete runs that differ only in the number of classes, one other knob, and their seeds.
 
     Attributes:
         knob: the other knob.
@@ -215,7 +215,7 @@ class Sweep:
 
 
 def sweeps(groups: Iterable[Group], knob: SweepKnob) -> tuple[Sweep, ...]:
-    """The sweeps with two fields or more that the complete runs make up, the largest first."""
+    """The sweeps with at least two fields that the complete runs form, the largest first."""
     families: dict[LabConfig, list[Group]] = {}
     for group in groups:
         if group.state == "complete" and group.config.second_data is None:
@@ -229,7 +229,7 @@ def sweeps(groups: Iterable[Group], knob: SweepKnob) -> tuple[Sweep, ...]:
 
 
 def _emptiness(sweep: Sweep) -> tuple[int, int, str]:
-    """Sorts the largest grids first, of equal ones those in which the knob takes more values."""
+    """Sorts the largest grids first; among equal ones, those in which the knob has more values."""
     n_classes, n_values = (len({getattr(cell, name) for cell in sweep.cells}) for name in ("n_classes", "value"))
     return -n_classes * n_values, -n_values, sweep.title
 
@@ -259,18 +259,18 @@ def _cell(group: Group, knob: SweepKnob) -> SweepCell:
 # Time
 
 MOST_TIMES_THE_WORK = 30
-"""A rate carries over to steps of so many times the work, and no further."""
+"""A rate is used for steps of up to this many times more or less work."""
 
 
 def expected_seconds(config: LabConfig, timed: Iterable[LabRun] = ()) -> float | None:
-    """Seconds that a run will take, from the finished runs' processor time per step and the work that a step is.
+    """Expected seconds of a run, from the processor time per step of finished runs and the work of a step.
 
     Args:
-        config: what is to be trained.
-        timed: runs; those whose manifest says their ``cpu_seconds`` count.
+        config: of the run to be trained.
+        timed: finished runs; those whose manifest has no ``cpu_seconds`` are ignored.
 
     Returns:
-        None if a step is more than ``MOST_TIMES_THE_WORK`` times more or less work than one of any timed run.
+        None if a step is more than ``MOST_TIMES_THE_WORK`` times more or less work than a step of every timed run.
     """
     works = [
         (_work(run.config), float(run.manifest["cpu_seconds"]) / run.config.n_steps)
@@ -284,7 +284,7 @@ def expected_seconds(config: LabConfig, timed: Iterable[LabRun] = ()) -> float |
 
 
 def _work(config: LabConfig) -> float:
-    """Cost of a step in units of itself: multiplications of the passes, and a fixed part for every layer's calls."""
+    """Cost of a step, in arbitrary units: multiplications of the passes, and a fixed part for each layer's calls."""
     data = config.data
     n_tokens = 2 * data.n_pairs + 1
     a_token = config.n_layers * config.width * (4 * config.width + 8 * config.width * config.has_mlp + 2 * n_tokens)

@@ -1,7 +1,7 @@
 """The lab's training loop: a configuration in, a run folder with curves, attention, weights and grafts out.
 
-It draws its sequences from ``world.py`` and measures with ``evaluators.py``. On one thread a run is a function of its
-configuration, to the last bit on one machine and library version, also when it is stopped and taken up again.
+It draws sequences with ``world.py`` and measures with ``evaluators.py``. On one thread, one machine and one library
+version, a run is a function of its configuration to the last bit, even if it is stopped and resumed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _N_GEOMETRIC, _N_LINEAR = 20, 16
 
 
 def evaluation_steps(config: LabConfig) -> tuple[int, ...]:
-    """The about 35 steps that are evaluated, ascending: 0, the end, the switch, dense at the start."""
+    """The steps that are evaluated, about 35, ascending: 0, the end, the switch, and others, densest at the start."""
     end = config.n_steps
     steps = {0, end, *np.geomspace(1, end, _N_GEOMETRIC).round(), *np.linspace(0, end, _N_LINEAR + 1).round()}
     if config.switch_step is not None:
@@ -57,7 +57,7 @@ def evaluation_steps(config: LabConfig) -> tuple[int, ...]:
 
 
 def kept_steps(config: LabConfig) -> tuple[int, ...]:
-    """The about 20 of them whose weights and attention are kept: even in rank, with both ends and the switch."""
+    """The evaluated steps whose weights and attention are kept, about 20: evenly spread, both ends and the switch."""
     steps = evaluation_steps(config)
     ranks = np.linspace(0, len(steps) - 1, min(N_KEPT, len(steps))).round().astype(int)
     kept = {steps[rank] for rank in ranks}
@@ -77,7 +77,7 @@ def train_run(
 
     Args:
         config: all knobs.
-        out_path: the run's folder, named as ``runs.folder_name`` says; where its manifest stands the run is complete.
+        out_path: the run's folder, named by ``runs.folder_name``; with a manifest in it, the run is complete.
         on_progress: called after each step with (step, n_steps, training loss in nats).
         should_stop: asked before each step; True saves the state and ends without a manifest.
 
@@ -108,7 +108,7 @@ def train_run(
 
 
 def training_step(model: LabTransformer, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
-    """One update on a batch; the mean loss in nats before it."""
+    """One update on a batch; gives the mean loss before it, in nats."""
     logits = model(torch.from_numpy(batch.items), torch.from_numpy(batch.labels))
     loss = functional.cross_entropy(logits, torch.from_numpy(batch.targets))
     optimizer.zero_grad(set_to_none=True)
@@ -118,7 +118,7 @@ def training_step(model: LabTransformer, optimizer: torch.optim.Optimizer, batch
 
 
 def _make_optimizer(model: LabTransformer, config: LabConfig) -> torch.optim.Optimizer:
-    """Adam; the parts that decay form a group of their own."""
+    """Adam, with the parts that decay in a separate group."""
     decaying: list[torch.nn.Parameter] = []
     others: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
@@ -163,7 +163,7 @@ class _Training:
         return run
 
     def train(self, step: int, batch: Batch) -> float:
-        """One step; evaluates and saves where the curves have a point."""
+        """One step; then evaluates and saves, if the curves have a point there."""
         loss = training_step(self.model, self.optimizer, batch)
         if not math.isfinite(loss):
             raise StudyError(f"The training diverged at step {step}: the loss is {loss}; lower the learning rate.")
@@ -174,7 +174,7 @@ class _Training:
         return loss
 
     def measure(self) -> None:
-        """Adds a point to the curves, keeps weights and attention where they are due, and saves all."""
+        """Adds a point to the curves, keeps weights and attention if this is a kept step, and saves all."""
         phase = int(self.config.switch_step is not None and self.step > self.config.switch_step)
         if self.sets[0] != phase:
             self.sets = phase, evaluation_sets(self.world, step=self.step)
@@ -222,7 +222,7 @@ class _Training:
             save_file(tensors, temporary, metadata=metadata)
 
     def load_state(self) -> None:
-        """Goes back to the state in the folder; points after it are forgotten."""
+        """Goes back to the state in the folder and drops later points."""
         path = self.path / STATE_NAME
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
@@ -242,7 +242,7 @@ class _Training:
         self.attention = {int(step): maps.astype(np.float16) for step, maps in kept if step <= self.step}
 
     def finish(self) -> Mapping[str, Any]:
-        """Grafts, then the manifest, which says that the run is complete; the state is no longer needed."""
+        """Computes grafts, writes the manifest, which marks the run as complete, and removes the state."""
         sets = self.sets[1] or evaluation_sets(self.world, step=self.step)
         grafts = _grafts(self.config, self.path, sets)
         manifest = {
@@ -262,7 +262,7 @@ class _Training:
 
 
 def checkpoint_entries(config: LabConfig, steps: Iterable[int]) -> list[dict[str, Any]]:
-    """What a manifest says of each step whose weights are kept: its folder and the tokens seen until then."""
+    """A manifest's entry for each step with weights: its folder and the tokens seen until then."""
     per_step = config.batch_size * (2 * config.data.n_pairs + 1)
     return [{"step": step, "folder": f"step-{step}", "tokens_seen": step * per_step} for step in steps]
 
@@ -272,7 +272,7 @@ def _scalar(value: Any) -> Any:
 
 
 def load_weights(config: LabConfig, path: Path) -> LabTransformer:
-    """The model of a run at the kept step whose folder is given, in float32."""
+    """The model of a run in the folder of a kept step, in float32."""
     model = build_model(config)
     model.load_state_dict({name: tensor.float() for name, tensor in load_file(path / "model.safetensors").items()})
     return model.eval()
@@ -300,7 +300,7 @@ def _grafts(config: LabConfig, path: Path, sets: Mapping[str, Batch]) -> dict[st
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside a path, which takes its place when all is written."""
+    """A temporary path beside ``path``; once it is written, it replaces ``path``."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary

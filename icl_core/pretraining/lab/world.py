@@ -22,10 +22,10 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
 Mode = Literal["train", "icl", "icl_novel", "ciwl", "flip", "iwl", "tr", "tl"]
 N_NOVEL = 256
-"""Classes that training never shows."""
+"""Number of classes that training never shows."""
 _WORLD_STREAM, _TRAINING_STREAM = 0, 1
 _CHUNK = 32
-"""Training steps drawn at once."""
+"""Number of training steps drawn at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +35,7 @@ class World:
     Attributes:
         config: the run.
         centres: (K + N_NOVEL, D) class centres, unit variance in each dimension; the last N_NOVEL are never trained.
-        exemplars: (K + N_NOVEL, n_exemplars, D), unit variance in each dimension; (.., 0, D) where drawn fresh.
+        exemplars: (K + N_NOVEL, n_exemplars, D), unit variance in each dimension; (.., 0, D) if they are drawn fresh.
         class_labels: (K + N_NOVEL,) in-weights label of each class, -1 for novel ones.
     """
 
@@ -52,10 +52,10 @@ class Batch:
     Attributes:
         items: (n, P + 1, D) exemplars; the query is the last.
         labels: (n, P) labels as shown after each context item, 0 to L - 1.
-        targets: (n,) the label that counts as right.
+        targets: (n,) the right label.
         classes: (n, P + 1) class of each item.
         true_labels: (n,) in-weights label of the query, -1 for a novel class.
-        relabelling: (n, L) the label shown for each true label (mode tl), else the identity.
+        relabelling: (n, L) in mode tl the label shown for each true label; otherwise the identity.
     """
 
     items: FloatArray
@@ -85,7 +85,7 @@ def _around(centres: FloatArray, noise: float, rng: np.random.Generator) -> Floa
 
 
 def plain_knobs(knobs: DataKnobs, *, copy_probability: float = 0.0) -> DataKnobs:
-    """The same classes and lengths without interventions: what evaluation sets are drawn from.
+    """The knobs of evaluation sets: the same classes and lengths without interventions.
 
     The context holds the query's class, labels are the true ones, and copies occur with the given probability.
     """
@@ -113,22 +113,22 @@ def sample(
 ) -> Batch:
     """Draws sequences.
 
-    With generators of one state the modes train, flip, tr, tl, icl, ciwl and iwl draw the same queries and, where the
-    mode does not replace them, the same context items in the same order.
+    From generators in the same state, the modes train, flip, tr, tl, icl, ciwl and iwl draw the same queries. They also
+    draw the same context items in the same order, except those that a mode replaces.
 
     Args:
         world: the classes.
-        knobs: how; interventions (copies, swapping, p_bursty, mapping) act in the modes as in training, so
-            evaluation sets take ``plain_knobs``.
-        mode: ``train`` as in training; ``icl`` random distinct context labels; ``icl_novel`` the same with classes
-            that training never shows; ``ciwl`` the query's class absent, its label once, on another class; ``flip``
-            labels of the query's class and another one swapped, the target being the swapped one; ``iwl`` class and
-            label of the query absent; ``tr`` labels drawn for each item from all, the target being the true one;
-            ``tl`` all labels relabelled by one permutation a sequence, target too.
+        knobs: of the data. Interventions (copies, swapping, p_bursty, mapping) act in all modes, so evaluation sets
+            take ``plain_knobs``.
+        mode: ``train`` as in training; ``icl`` random distinct context labels; ``icl_novel`` the same with classes that
+            training never shows; ``ciwl`` the query's class is absent and its label occurs once, on another class;
+            ``flip`` the query's class and another one swap labels, and the target is the swapped label; ``iwl`` class
+            and label of the query are absent; ``tr`` each item's label is drawn from all labels, and the target is the
+            true label; ``tl`` one permutation per sequence relabels all labels and the target.
         n: number of sequences.
         rng: the source of randomness.
-        queries: (n,) classes and (n,) exemplars of the queries where they are not to be drawn; where exemplars are
-            fresh every time, the second is not used.
+        queries: (n,) classes and (n,) exemplars of the queries; None draws them. The exemplars are not used if they are
+            fresh every time.
     """
     chosen = queries and queries[0]
     classes, stand_ins = _draw_classes(world, knobs, n=n, rng=rng, novel=mode == "icl_novel", queries=chosen)
@@ -164,7 +164,7 @@ def _draw_classes(
     novel: bool,
     queries: IntArray | None = None,
 ) -> tuple[IntArray, IntArray]:
-    """(n, P) classes of different labels, the query's first, and (n,) classes of another label than the query's."""
+    """(n, P) classes with different labels, the query's first; and (n,) classes whose label is not the query's."""
     if novel:
         chosen = np.stack([rng.permutation(N_NOVEL)[: knobs.n_pairs] for _ in range(n)]) + knobs.n_classes
         return chosen, chosen[:, 0].copy()
@@ -194,7 +194,7 @@ def _cumulative(knobs: DataKnobs) -> npt.NDArray[np.float64]:
 
 
 def _absent_rows(knobs: DataKnobs, mode: Mode, *, n: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """(n,) whether another class stands in for the query's class in the context."""
+    """(n,) whether the query's class is absent from the context, replaced by another class."""
     bursty = rng.random(n) < knobs.p_bursty
     if mode in ("ciwl", "iwl") or (mode == "train" and knobs.mapping == "ciwl"):
         return np.ones(n, dtype=np.bool_)
@@ -202,7 +202,7 @@ def _absent_rows(knobs: DataKnobs, mode: Mode, *, n: int, rng: np.random.Generat
 
 
 def _draw_groups(knobs: DataKnobs, n: int, rng: np.random.Generator, *, spread: npt.NDArray[np.bool_]) -> IntArray:
-    """(n, P) which of the row's classes stands at each place, in random order; each once where ``spread``."""
+    """(n, P) which of the row's classes is at each place, in random order; each class occurs once if ``spread``."""
     pairs, burst = knobs.n_pairs, knobs.burstiness
     bursty = np.concatenate([np.repeat([0, 1], burst), np.arange(2, pairs - 2 * burst + 2)])
     layout = np.where(spread[:, None], np.arange(pairs), bursty)
@@ -229,7 +229,7 @@ def _label(
 
 
 def _draw_items(world: World, knobs: DataKnobs, *, classes: IntArray, rng: np.random.Generator) -> FloatArray:
-    """(n, P + 1, D) one exemplar of each class, drawn independently of each other."""
+    """(n, P + 1, D) one exemplar of each class, drawn independently."""
     if knobs.n_exemplars == 0:
         return _around(world.centres[classes], knobs.noise, rng)
     found: FloatArray = world.exemplars[classes, rng.integers(knobs.n_exemplars, size=classes.shape)]
@@ -237,9 +237,9 @@ def _draw_items(world: World, knobs: DataKnobs, *, classes: IntArray, rng: np.ra
 
 
 def training_batches(world: World, *, start: int = 0) -> Iterator[Batch]:
-    """The batches of the steps after ``start``, in order, as an unbroken run draws them.
+    """The batches of the steps after ``start``, in order, as in an uninterrupted run.
 
-    Steps are drawn in chunks, each from a generator of its own, so any step can be reached without those before.
+    Steps are drawn in chunks, each from its own generator, so any step can be reached without drawing earlier ones.
     """
     config = world.config
     ends = [config.n_steps] if config.switch_step is None else [config.switch_step, config.n_steps]

@@ -31,7 +31,7 @@ def test_lined_up_members_tell_their_chance_and_their_queries(data: FusionData) 
     [
         (
             {"row_ids": tuple(f"test:{i}" for i in range(1, 7))},
-            r"^m-1 step0 \(random\) and m-2 step0 \(abstract\) on a: test rows differ \(2 rows are in one only, "
+            r"^m-1 step0 \(random\) and m-2 step0 \(abstract\) on a: test rows differ \(2 rows are in only one, "
             r"such as test:0\); evaluate both on the same rows\.$",
         ),
         (
@@ -168,6 +168,6 @@ def test_every_further_member_is_compared_with_the_first(
     third = MemberResults(other, make_ref(0, "m-2"), "gold")
     with pytest.raises(
         StudyError,
-        match=r"^m-1 step0 \(random\) has n_shots 16 and m-2 step0 \(gold\) has 4; fuse equal demonstrations",
+        match=r"^m-1 step0 \(random\) has n_shots 16 and m-2 step0 \(gold\) has 4; fuse members with equal demonstrations",
     ):
         collect_members([fine, MemberResults(splits, make_ref(10), "random"), third])

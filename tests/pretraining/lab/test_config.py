@@ -84,7 +84,7 @@ def data(**knobs: Any) -> LabConfig:
         (data(noise=2.5), "noise"),
         (data(noise=float("nan")), "noise"),
         (data(mapping="none"), "mapping"),
-        (data(n_labels=600), "shared"),
+        (data(n_labels=600), "fewer labels"),
         (data(n_labels=4, n_pairs=8), "labels"),
         (data(burstiness=2), "burstiness"),
         (data(mapping="random", label_swapping=0.2), "swapping"),

@@ -66,7 +66,7 @@ def test_lists_prefer_whole_runs_and_pass_over_what_is_no_run(tmp_path: Path) ->
 
 def test_a_folder_under_another_name_is_refused(tmp_path: Path) -> None:
     path = write_made_up_run(tmp_path)
-    with pytest.raises(StoreError, match="not the folder of its configuration"):
+    with pytest.raises(StoreError, match="not named after its configuration"):
         read_run(path.rename(tmp_path / "other"))
 
 
