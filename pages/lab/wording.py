@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from icl_core.pretraining.lab.claims import Verdict
 from icl_core.pretraining.lab.minimal import MinimalRun
-from icl_core.pretraining.lab.runs import EMERGED, chance
+from icl_core.pretraining.lab.runs import chance, emergence_level
 from icl_core.pretraining.lab.summary import Final, Group, Marker, final_of, marker_spread, who_decides
 from pages.ui.words.written import count, interval, percent, plain
 
@@ -82,8 +82,8 @@ def _final(value: Final) -> str:
 
 def marker_words(name: str, marker: Marker, group: Group) -> str:
     """A phase marker's words at its line: what happened, and in how many seeds where not in all."""
-    icl, flip = (chance(group.runs[0], curve) for curve in ("icl", "flip"))
-    words = MARKER_TITLES[name].format(chance=_short(flip), emerged=_short(icl + EMERGED * (1 - icl)))
+    flip = chance(group.runs[0], "flip")
+    words = MARKER_TITLES[name].format(chance=_short(flip), emerged=_short(emergence_level(group.runs[0])))
     return words if marker.n_found == marker.n else f"{words} ({marker.n_found} of {marker.n})"
 
 

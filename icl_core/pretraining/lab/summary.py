@@ -120,6 +120,10 @@ def spread(runs: Sequence[LabRun], name: str) -> Spread:
     return Spread(steps, values.mean(axis=0), values.min(axis=0), values.max(axis=0), len(runs))
 
 
+_FADED_BY = 0.1
+"""A curve has faded if its mean ends more than this below its peak, accuracy fraction."""
+
+
 @dataclass(frozen=True, slots=True)
 class Final:
     """Where a curve ends, over repeats: mean, lowest and highest last value, and the highest value of the mean."""
@@ -129,6 +133,11 @@ class Final:
     high: float
     peak: float
     n: int
+
+    @property
+    def has_faded(self) -> bool:
+        """Whether the mean ends clearly below its highest value."""
+        return self.peak - self.mean > _FADED_BY
 
 
 def final_of(runs: Sequence[LabRun], name: str) -> Final | None:
@@ -262,12 +271,15 @@ MOST_TIMES_THE_WORK = 30
 """A rate carries over to steps of so many times the work, and no further."""
 
 
-def expected_seconds(config: LabConfig, timed: Iterable[LabRun] = ()) -> float | None:
-    """Seconds that a run will take, from the finished runs' processor time per step and the work that a step is.
+def expected_seconds(config: LabConfig, timed: Iterable[LabRun] = (), *, n_runs: int = 1) -> float | None:
+    """Seconds that repeats of a run will take one after the other.
+
+    They follow from the finished runs' processor time per step and the work that a step is.
 
     Args:
         config: what is to be trained.
         timed: runs; those whose manifest says their ``cpu_seconds`` count.
+        n_runs: how many repeats.
 
     Returns:
         None if a step is more than ``MOST_TIMES_THE_WORK`` times more or less work than one of any timed run.
@@ -280,7 +292,7 @@ def expected_seconds(config: LabConfig, timed: Iterable[LabRun] = ()) -> float |
     wanted = _work(config)
     if all(max(work, wanted) > MOST_TIMES_THE_WORK * min(work, wanted) for work, _ in works):
         return None
-    return float(np.median([seconds / work for work, seconds in works])) * config.n_steps * wanted
+    return float(np.median([seconds / work for work, seconds in works])) * config.n_steps * wanted * n_runs
 
 
 def _work(config: LabConfig) -> float:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import streamlit as st
 
 from icl_core.errors import ObservatoryError
+from icl_core.evaluation.coverage import cell_counts
 from icl_core.evaluation.study import Study, study_to_json
 from pages.ui.charts.marks import PICK
 from pages.ui.charts.theme import Figure
@@ -110,8 +111,8 @@ def _say_without(study: Study, having: Sequence[str]) -> bool:
     if without and having:
         st.info(f"Not shown, without results under these options: **{plain(joined(without, most=6))}**.")
     elif without:
-        total = sum(pair[1] for pair in cached.completeness(study).values())
-        st.info(f"Nothing of this study is computed yet: {count(total, 'cell')} are missing.")
+        n_cells = cell_counts(cached.completeness(study)).n_cells
+        st.info(f"Nothing of this study is computed yet: it has {count(n_cells, 'cell')}.")
     if without:
         offer_results(models)
     return bool(without)

@@ -57,7 +57,7 @@ def cost_of(study: Study, *, key: str, device: str = "auto", ask_hub: bool = Fal
     answer, is_old = _answered(asked, known)
     known = answer or known
     if (running := next((job for job in asked if job.is_live), None)) is not None:
-        jobs.live([running], "Cost question", lambda job: None)
+        jobs.live([running], "Cost question")
         return known
     if (failed := next(iter(asked), None)) is not None and failed.state == "failed":
         st.warning(plain(failed.message))

@@ -9,6 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from icl_core.errors import ObservatoryError
+from icl_core.evaluation.coverage import cell_counts
 from pages.ui.charts.theme import Palette, palette_for
 from pages.ui.controls import kept, selection
 from pages.ui.data import cached
@@ -108,16 +109,14 @@ def _many(value: object) -> Sequence[object]:
 
 def _completeness() -> None:
     try:
-        counts = cached.completeness(selection.study_of(selection.current_choice()))
+        counts = cell_counts(cached.completeness(selection.study_of(selection.current_choice())))
     except ObservatoryError as error:
         with _line("Results", "not a study yet"):
             st.warning(plain(str(error)))
         return
-    done, total = (sum(pair[index] for pair in counts.values()) for index in (0, 1))
-    with _line("Results", f"{done:,} of {total:,} cells"):
-        st.progress(done / total)
-        full = sum(pair[0] == pair[1] for pair in counts.values())
-        st.caption(f"{full} of {count(len(counts), 'checkpoint')} are complete. A cell is one checkpoint, task, "
-                   "label setting and demonstration seed.")  # fmt: skip
-        if done < total:
+    with _line("Results", f"{counts.n_stored:,} of {count(counts.n_cells, 'cell')}"):
+        st.progress(counts.share_stored)
+        st.caption(f"{counts.n_complete} of {count(counts.n_checkpoints, 'checkpoint')} are complete. A cell is one "
+                   "checkpoint, task, label setting and demonstration seed.")  # fmt: skip
+        if counts.n_missing:
             st.page_link("pages/evaluate/page.py", label="Evaluate what is missing")
