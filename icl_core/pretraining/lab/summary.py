@@ -126,8 +126,9 @@ _FADED_BY = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """Where a curve ends, over repeats: mean, lowest and highest last value, and the highest value of the mean."""
+    """Where a curve ends, over repeats: the last step of all, mean, lowest and highest value, and the mean's peak."""
 
+    step: int
     mean: float
     low: float
     high: float
@@ -146,7 +147,7 @@ def final_of(runs: Sequence[LabRun], name: str) -> Final | None:
     if not len(found.steps):
         return None
     mean, low, high = (float(edge[-1]) for edge in (found.mean, found.low, found.high))
-    return Final(mean, low, high, peak=float(found.mean.max()), n=found.n)
+    return Final(int(found.steps[-1]), mean, low, high, peak=float(found.mean.max()), n=found.n)
 
 
 def who_decides(runs: Sequence[LabRun]) -> Literal["ICL", "CIWL", "neither"] | None:

@@ -129,4 +129,4 @@ def test_no_time_is_told_for_steps_of_far_more_work_than_was_timed(write: Write)
 
 @pytest.mark.parametrize(("mean", "has_faded"), [(0.9, False), (0.81, False), (0.79, True), (0.1, True)])
 def test_a_curve_has_faded_if_it_ends_ten_points_below_its_peak(mean: float, has_faded: bool) -> None:
-    assert Final(mean, 0.0, 1.0, peak=0.9, n=1).has_faded is has_faded
+    assert Final(5000, mean, 0.0, 1.0, peak=0.9, n=1).has_faded is has_faded
