@@ -171,6 +171,6 @@ def run_options() -> RunOptions:
             "Also evaluate the development set, for fusion",
             key="dev",
             bind="query-params",
-            help="300 further rows per task, which choose checkpoints and fusion weights.",
+            help=sentences.development_rows(),
         )
     return RunOptions(device, offline, dev)

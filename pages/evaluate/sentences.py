@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from icl_core.evaluation.cost import Estimate
 from icl_core.evaluation.coverage import CellCounts
 from icl_core.evaluation.job_table import Job
-from icl_core.evaluation.study import Study
+from icl_core.evaluation.study import N_DEV_EXAMPLES, Study
 from icl_core.units import byte_count
 from pages.ui.words.written import count, duration, joined, plain, short_number
 
@@ -16,6 +16,7 @@ __all__ = [
     "by_state",
     "chosen",
     "cost",
+    "development_rows",
     "either_way",
     "not_listed",
     "of_checkpoint",
@@ -50,6 +51,11 @@ def either_way(question: str) -> str:
 def study_opened(file_name: str) -> str:
     """A study file has set the pickers."""
     return f"{file_name} is open: every page shows its study."
+
+
+def development_rows() -> str:
+    """What the development set adds."""
+    return f"{N_DEV_EXAMPLES} further rows per task, from which checkpoints and fusion weights are chosen."
 
 
 # Checkpoints

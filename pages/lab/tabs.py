@@ -56,7 +56,7 @@ def _pick_run(runs: DrawnRuns) -> LabRun | None:
 
 
 def losses(runs: DrawnRuns) -> None:
-    """Losses on every set, and how strongly the best heads attend as ICL needs it."""
+    """Losses on every set, and how strongly the best heads attend in the ways that ICL needs."""
     groups = runs.shown.groups
     for names, title, unit, words in (
         (LOSSES, "Loss (nats)", "number", "Losses"),
@@ -74,8 +74,8 @@ def losses(runs: DrawnRuns) -> None:
     st.caption(
         "Losses: cross-entropy over all labels on each fixed set; Training is the mean over the batches since the "
         "point before. Previous token: how much a label attends to the exemplar just before it; induction: how much "
-        "the query attends to the labels of its own class, less that to all others; self: how much to itself. Each is "
-        "the best single head's mean."
+        "the query attends to the labels of its own class, minus how much to all others; self: how much to itself. "
+        "Each is the mean of the best single head."
     )
 
 
@@ -87,7 +87,7 @@ def attention(runs: DrawnRuns) -> None:
     """The mean attention maps of one run at a step that the slider scrubs through."""
     run = _pick_run(runs)
     if run is None or not len(run.attention_steps):
-        st.info("No attention maps are kept of these runs yet; they come with the first checkpoints.")
+        st.info("These runs have no attention maps yet; the first checkpoint brings them.")
         return
     steps = [int(step) for step in run.attention_steps]
     names = [f"{step:,}" for step in steps]
@@ -178,7 +178,7 @@ def swept(runs: DrawnRuns) -> None:
             families = {sweep.title: sweep for sweep in sweeps(runs.groups, knob)}
             st.markdown(f"**Final Flip over classes and {SWEEP_TITLES[knob].lower()}**")
             if not families:
-                st.info("A sweep needs two finished configurations that differ in these two knobs alone.")
+                st.info("A sweep needs two finished configurations that differ only in these two knobs.")
                 continue
             key = f"labsweep_{knob}"
             title = one_of("All else", list(families), key=key)

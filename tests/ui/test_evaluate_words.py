@@ -10,7 +10,7 @@ import pytest
 
 from icl_core.evaluation.cost import Estimate
 from icl_core.evaluation.coverage import CellCounts
-from icl_core.evaluation.study import Study, n_cells
+from icl_core.evaluation.study import Study, n_cells, study_cells
 from icl_core.records import CheckpointRef
 from pages.evaluate import computed, sentences
 from tests.support.jobs import job
@@ -147,6 +147,12 @@ def test_the_button_says_how_many_cells_it_evaluates(n_missing: int) -> None:
     label = sentences.start_label(n_missing)
     assert numbers(label) == ([n_missing] if n_missing else [])
     assert label.endswith("cell") == (n_missing == 1)
+
+
+def test_the_development_rows_are_those_of_its_cells() -> None:
+    said = sentences.development_rows()
+    assert_well_formed(f"It takes {said}")
+    assert {cell.n_examples for cell in study_cells(study(splits=("dev",)))} == set(numbers(said))
 
 
 # Files

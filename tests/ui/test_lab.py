@@ -117,7 +117,7 @@ def test_a_run_before_its_first_evaluation_breaks_nothing(open_page: Callable[..
         ("Sweeps", "Only finished runs"),
         ("Grafting", "First half of this step"),
         ("Claims", "a claim that comes out otherwise here is not refuted"),
-        ("TR and TL", "consistent relabelling"),
+        ("TR and TL", "labels are renamed consistently"),
         ("Table and downloads", "107,000 parameters"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What stands around every page: the style sheet and the current study in the sidebar, five lines, nothing else."""
+"""What stands around every page: the style sheet, and in the sidebar the current study in five lines."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _line(name: str, value: str) -> Iterator[None]:
 
 
 def draw(page: str) -> tuple[str, ...]:
-    """The style sheet and the study's five lines; every picker exists on every page.
+    """The style sheet and the study's five lines; every page has every picker.
 
     Args:
         page: name of the page that is drawn.
@@ -50,7 +50,7 @@ def draw(page: str) -> tuple[str, ...]:
     """
     st.html(STYLE)
     with reported():
-        cached.store()  # before the sidebar, so that the first opening says in the page what takes its time
+        cached.store()  # before the sidebar, so that the page itself says what takes time when it is first opened
     with st.sidebar:
         try:
             kept.keep_in_url(page)
