@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from icl_core.pretraining.lab.claims import Outcome, Verdict
+from icl_core.pretraining.lab.claims import Verdict
 from icl_core.pretraining.lab.config import N_EVALUATION, LabConfig, describe
-from icl_core.pretraining.lab.minimal import EMERGED_BELOW, FADED_ABOVE, LEARNED_BELOW, MinimalRun
-from icl_core.pretraining.lab.minimal import Outcome as SeedOutcome
+from icl_core.pretraining.lab.minimal import EMERGED_BELOW, FADED_ABOVE, LEARNED_BELOW, MinimalRun, Outcome
 from icl_core.pretraining.lab.runs import LabRun, chance, emergence_level
 from icl_core.pretraining.lab.summary import Final, Group, Marker, SweepCell, final_of, marker_spread, who_decides
 from pages.ui.words.written import count, duration, interval, percent, plain
@@ -51,7 +50,7 @@ _WINNERS = {
     "CIWL": "the weights decide (CIWL)",
     "neither": "neither strategy decides",
 }
-_OUTCOMES: dict[Outcome, str] = {
+_OUTCOMES = {
     "reproduced": "✓ reproduced",
     "not reproduced": "✗ not reproduced",
     "not tested": "– not tested",
@@ -301,11 +300,7 @@ def training_cost(new: Sequence[LabConfig], *, n_known: int, seconds: float | No
         seconds: of all of ``new``, None if that cannot be told.
         is_measured: whether any run has been timed; otherwise ``seconds`` is a guess.
     """
-    known = (
-        f"{count(n_known, 'run')} of these {'is' if n_known == 1 else 'are'} trained or in work already."
-        if n_known
-        else ""
-    )
+    known = f"{n_known} of these runs {'is' if n_known == 1 else 'are'} trained or in work already." if n_known else ""
     if not new:
         return known
     time = "how long it takes cannot be told, since no run of about that size was timed"
@@ -342,11 +337,11 @@ def minimal_finding(run: MinimalRun) -> str:
     )
     return (
         f"ICL emerges in **{run.n_emerged} of {count(n, 'seed')}**{when}; {fate}. "
-        f"{stuck} stay stuck. CIWL is learned in {run.n_learned} of {n}.{left}"
+        f"{stuck} {'stays' if stuck == 1 else 'stay'} stuck. CIWL is learned in {run.n_learned} of {n}.{left}"
     )
 
 
-def seeds_with(outcome: SeedOutcome, run: MinimalRun) -> str:
+def seeds_with(outcome: Outcome, run: MinimalRun) -> str:
     """In how many of the seeds that did not overflow an outcome came: ``3 of 16``."""
     return f"{run.outcome.count(outcome)} of {run.n_kept}"
 
