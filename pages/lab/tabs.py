@@ -142,8 +142,8 @@ def portrait(runs: DrawnRuns) -> None:
             key="lab-portrait",
             alt="Flip accuracy against CIWL accuracy along training, one path per configuration",
         )
-        st.caption("One path per configuration: the mean over its seeds, from light to dark as training goes on. On "
-                   "the right the context decides, on the left the weights; upwards CIWL is learned.")  # fmt: skip
+        st.caption("One path per configuration: the mean over its seeds, coloured by step. On the right the context "
+                   "decides, on the left the weights; upwards CIWL is learned.")  # fmt: skip
     with right:
         st.markdown("**Transience index**")
         _transience(groups)

@@ -22,7 +22,8 @@ from pages.ui.files import exports
 from pages.ui.files.deferred import keep
 from pages.ui.files.facts import Facts
 from pages.ui.files.sheet import PAPER, Draw, sheet
-from pages.ui.words.written import count, end_page, joined, plain, task_title
+from pages.ui.words import study_words
+from pages.ui.words.written import count, end_page, joined, plain
 
 __all__ = [
     "chart",
@@ -111,8 +112,7 @@ def _say_without(study: Study, having: Sequence[str]) -> bool:
     if without and having:
         st.info(f"No results under these options, so not shown: **{plain(joined(without, most=6))}**.")
     elif without:
-        n_cells = cell_counts(cached.completeness(study)).n_cells
-        st.info(f"Nothing of this study is computed yet: it has {count(n_cells, 'cell')}.")
+        st.info(study_words.nothing_computed(cell_counts(cached.completeness(study))))
     if without:
         offer_results(models)
     return bool(without)
@@ -123,11 +123,9 @@ def offer_results(models: Sequence[str]) -> None:
     better = selection.better_options(models)
     if better is None:
         return
-    tasks = joined([task_title(name) for name in better.task], most=3)
-    rest = (
-        f"{count(better.shots, 'demonstration')}, seeds {better.seeds}, at most {better.examples:,} test rows per task"
+    st.markdown(
+        study_words.other_options(better.task, n_shots=better.shots, seeds=better.seeds, n_examples=better.examples)
     )
-    st.markdown(f"There are results under other options: {plain(tasks)}; {plain(rest)}.")
     st.button("Take the options with results", key="take-options", on_click=selection.take, args=(better,))
 
 

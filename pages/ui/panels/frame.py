@@ -14,7 +14,8 @@ from pages.ui.charts.theme import Palette, palette_for
 from pages.ui.controls import kept, selection
 from pages.ui.data import cached
 from pages.ui.panels import jobs
-from pages.ui.words.written import count, end_page, joined, plain, reported, task_title
+from pages.ui.words import study_words
+from pages.ui.words.written import end_page, joined, plain, reported, task_title
 
 __all__ = ["draw", "heading", "palette", "say_troubles"]
 
@@ -114,9 +115,8 @@ def _completeness() -> None:
         with _line("Results", "not a study yet"):
             st.warning(plain(str(error)))
         return
-    with _line("Results", f"{counts.n_stored:,} of {count(counts.n_cells, 'cell')}"):
+    with _line("Results", study_words.stored_cells(counts)):
         st.progress(counts.share_stored)
-        st.caption(f"{counts.n_complete} of {count(counts.n_checkpoints, 'checkpoint')} are complete. A cell is one "
-                   "checkpoint, task, label setting and demonstration seed.")  # fmt: skip
+        st.caption(study_words.complete_checkpoints(counts))
         if counts.n_missing:
             st.page_link("pages/evaluate/page.py", label="Evaluate what is missing")
