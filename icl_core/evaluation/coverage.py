@@ -8,15 +8,15 @@ the model.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from icl_core.evaluation.study import Study, study_cells
 from icl_core.models.parameter_fusion import FUSED_FAMILY
-from icl_core.records import CellSpec
+from icl_core.records import CellSpec, CheckpointRef
 
-__all__ = ["Coverage", "coverage"]
+__all__ = ["CellCounts", "Coverage", "cell_counts", "coverage"]
 
 _Kind = tuple[object, ...]
 _Place = tuple[str, str | None]
@@ -49,6 +49,46 @@ class Coverage:
         if not self.n_cells:
             return "missing"
         return "complete" if self.n_complete == self.n_checkpoints else "partial"
+
+
+@dataclass(frozen=True, slots=True)
+class CellCounts:
+    """How much of a study is stored.
+
+    Attributes:
+        n_stored, n_cells: cells with a result, and all of them.
+        n_complete, n_checkpoints: checkpoints with all of their cells, and all of them.
+    """
+
+    n_stored: int
+    n_cells: int
+    n_complete: int
+    n_checkpoints: int
+
+    @property
+    def n_missing(self) -> int:
+        """Cells without a result."""
+        return self.n_cells - self.n_stored
+
+    @property
+    def share_stored(self) -> float:
+        """Stored cells as a fraction of all; 1 if there are none."""
+        return self.n_stored / self.n_cells if self.n_cells else 1.0
+
+
+def cell_counts(by_checkpoint: Mapping[CheckpointRef, tuple[int, int]]) -> CellCounts:
+    """Adds up the checkpoints of a study.
+
+    Args:
+        by_checkpoint: stored cells and all cells of each.
+    """
+    counts = by_checkpoint.values()
+    return CellCounts(
+        n_stored=sum(stored for stored, _ in counts),
+        n_cells=sum(total for _, total in counts),
+        n_complete=sum(stored == total for stored, total in counts),
+        n_checkpoints=len(counts),
+    )
 
 
 def coverage(stored: Iterable[CellSpec], asked: Iterable[Study]) -> tuple[Coverage, ...]:

@@ -122,6 +122,16 @@ class Job:
         """Whether it still waits or works; a page polls as long as this is true."""
         return self.state in ("queued", "running")
 
+    @property
+    def share_done(self) -> float:
+        """Done units as a fraction of all, at most 1; 0 as long as their number is not known."""
+        return min(1.0, self.done / self.total) if self.total else 0.0
+
+    @property
+    def seconds_taken(self) -> float | None:
+        """From start to end, s; None if it has not ended or was never started."""
+        return None if self.started is None or self.ended is None else self.ended - self.started
+
 
 def store_folder(store_path: Path | None) -> Path:
     """The folder of a store; for None, the one of the settings."""

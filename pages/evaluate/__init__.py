@@ -1,1 +1,1 @@
-"""The evaluate page and its parts."""
+"""The evaluate page: a study, its checkpoints, what it costs, and all jobs."""

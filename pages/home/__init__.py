@@ -1,1 +1,1 @@
-"""The home page and its parts."""
+"""The home page: curves of the shipped suite, the ways in, what is computed, and the latest jobs."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from pages.home import parts
-from pages.ui.panels import frame
+import streamlit as st
+
+from pages.home import chart, computed, controls, overview, sentences
+from pages.ui.panels import blocks, frame
+from pages.ui.words import findings
 from pages.ui.words.written import reported
 
 frame.heading(
@@ -12,7 +15,13 @@ frame.heading(
     "and learning it from its labels (TL).",
 )
 with reported():
-    parts.live_curves()
-    parts.doors()
-    parts.stored()
-    parts.recent_jobs()
+    found = computed.shown_curves()
+    if isinstance(found, computed.NoCurves):
+        st.info(sentences.no_curves(found.model))
+    else:
+        blocks.finding(findings.curves_sentence(found.curves, found.moments))
+        chart.curves(found)
+        st.caption(findings.band_sentence(found.curves))
+    controls.doors()
+    overview.stored()
+    overview.recent_jobs()

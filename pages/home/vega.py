@@ -34,7 +34,7 @@ def grid_chart(rows: Sequence[Row], palette: Palette, *, row_height: int = 26) -
     Args:
         rows: ``model``, ``task``, ``state`` (complete, partial, missing), ``text`` (such as ``51/51``).
         palette: colours of the theme.
-        row_height: pixels a model.
+        row_height: pixels per model.
     """
     models = list(dict.fromkeys(row["model"] for row in rows))
     tasks = list(dict.fromkeys(row["task"] for row in rows))

@@ -1,1 +1,1 @@
-"""The lab page and its parts."""
+"""The lab page: trained runs, training a run, and the minimal model."""

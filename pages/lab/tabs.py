@@ -1,17 +1,17 @@
-"""The tabs below the lab's curves: losses and heads, attention, portrait, sweeps, grafting, claims, downloads."""
+"""The tabs below the lab's curves: losses and heads, attention, portrait, sweeps, grafts, claims, TR, TL, files."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import streamlit as st
 
 from icl_core.pretraining.lab.config import KNOBS, config_digest, config_to_json
 from icl_core.pretraining.lab.runs import LabRun, chance
 from icl_core.pretraining.lab.summary import SWEEPS, Group, Sweep, sweeps, transience_spread
-from pages.lab import found, trained, vega, wording
-from pages.lab.trained import CURVES, DrawnRuns
+from pages.lab import computed, sentences, vega
+from pages.lab.chart import two_in_a_row
+from pages.lab.computed import CURVES, HEADS, DrawnRuns
 from pages.lab.vega import Look
 from pages.ui.charts.curves import Style, ability_chart
 from pages.ui.controls import selection
@@ -20,14 +20,13 @@ from pages.ui.data import cached
 from pages.ui.files import exports
 from pages.ui.files.facts import Facts
 from pages.ui.panels import blocks, frame
-from pages.ui.panels.tabs import Tab, draw_tabs
-from pages.ui.words.written import count, percent, plain
+from pages.ui.panels.tabs import Tab
+from pages.ui.words.written import plain
 
-__all__ = ["draw", "token_names"]
+__all__ = ["TABS"]
 
 LOSSES = {"Training": "loss", "Train": "loss_train", "ICL": "loss_icl", "CIWL": "loss_ciwl", "Flip": "loss_flip",
           "IWL": "loss_iwl"}  # fmt: skip
-HEADS = {"Previous token": "previous_token", "Induction": "induction", "Self": "self_attention"}
 BRIDGE = {"ICL": "gold", "TR": "tr", "TL": "tl"}
 GRAFTED = {"ICL": "icl", "CIWL": "ciwl", "Flip": "flip"}
 GRAFT_TITLES = {
@@ -37,84 +36,64 @@ GRAFT_TITLES = {
 SWEEP_TITLES = {knob.name: knob.title for knob in KNOBS}
 
 
-def draw(runs: DrawnRuns) -> None:
-    """The tabs."""
-    draw_tabs(TABS, runs, key="labpart")
-
-
-def _columns(n: int) -> list[Any]:
-    return [st.container()] if n == 1 else [column for _ in range((n + 1) // 2) for column in st.columns(2)]
-
-
 def _named(group: Group, n: int) -> None:
     if n > 1:
         st.markdown(f"**{plain(group.title)}**")
 
 
-def _pick_run(context: DrawnRuns) -> LabRun | None:
+def _pick_run(runs: DrawnRuns) -> LabRun | None:
     """One run of those shown: a configuration and a seed."""
-    runs = {
+    by_title = {
         f"{group.title}, seed {run.config.init_seed}": run
-        for group in context.shown.groups
+        for group in runs.shown.groups
         for run in group.runs
         if len(run.curves["step"])
     }
-    if not runs:
-        return None
-    return runs[one_of("Run", list(runs), key="labone")]
+    return by_title[one_of("Run", list(by_title), key="labone")] if by_title else None
 
 
 # Losses and heads
 
 
-def losses(context: DrawnRuns) -> None:
-    """Losses on every set, and how strongly the best heads attend as ICL needs it."""
-    groups = context.shown.groups
+def losses(runs: DrawnRuns) -> None:
+    """Losses on every set, and how strongly the best heads attend in the ways that ICL needs."""
+    groups = runs.shown.groups
     for names, title, unit, words in (
         (LOSSES, "Loss (nats)", "number", "Losses"),
         (HEADS, "Best head's attention", "percent", "Head scores"),
     ):
-        rows = [trained.curve_rows(group, list(names), names) for group in groups]
+        rows = [computed.curve_rows(group, list(names), names) for group in groups]
         top = max([row["high"] for part in rows for row in part], default=1.0)
         domain = (0.0, 1.0) if unit == "percent" else (0.0, top * 1.05)
-        for index, (column, group) in enumerate(zip(_columns(len(groups)), groups, strict=False)):
+        for index, (column, group) in enumerate(zip(two_in_a_row(len(groups)), groups, strict=False)):
             with column:
                 _named(group, len(groups))
                 look = Look(title=title, domain=domain, height=240, unit=unit)
-                figure = vega.series_chart(rows[index], context.shown.axis, frame.palette(), look=look)
+                figure = vega.series_chart(rows[index], runs.shown.axis, frame.palette(), look=look)
                 blocks.chart(figure, key=f"lab-{title}-{index}", alt=f"{words} of {group.title} over training steps")
     st.caption(
         "Losses: cross-entropy over all labels on each fixed set; Training is the mean over the batches since the "
         "point before. Previous token: how much a label attends to the exemplar just before it; induction: how much "
-        "the query attends to the labels of its own class, less that to all others; self: how much to itself. Each is "
-        "the best single head's mean."
+        "the query attends to the labels of its own class, minus how much to all others; self: how much to itself. "
+        "Each is the mean of the best single head."
     )
 
 
 # Attention
 
 
-def token_names(n_pairs: int) -> list[str]:
-    """The tokens of a sequence: exemplars x, labels l, the query.
-
-    >>> token_names(2)
-    ['x1', 'l1', 'x2', 'l2', 'query']
-    """
-    return [*(f"{kind}{pair + 1}" for pair in range(n_pairs) for kind in "xl"), "query"]
-
-
 @st.fragment
-def attention(context: DrawnRuns) -> None:
+def attention(runs: DrawnRuns) -> None:
     """The mean attention maps of one run at a step that the slider scrubs through."""
-    run = _pick_run(context)
+    run = _pick_run(runs)
     if run is None or not len(run.attention_steps):
-        st.info("No attention maps are kept of these runs yet; they come with the first checkpoints.")
+        st.info("These runs have no attention maps yet; the first checkpoint brings them.")
         return
     steps = [int(step) for step in run.attention_steps]
     names = [f"{step:,}" for step in steps]
     chosen = step_of("Step", names, key="labstep")
     at = names.index(chosen)
-    tokens = token_names(run.config.data.n_pairs)
+    tokens = sentences.token_names(run.config.data.n_pairs)
     rows = [
         {
             "layer": layer,
@@ -136,34 +115,22 @@ def attention(context: DrawnRuns) -> None:
     )
     alt = f"Attention of every head of {run.title} at step {chosen}"
     blocks.chart(figure, key="lab-attention", alt=alt)
-    st.caption(_head_words(run, steps[at]))
-
-
-def _head_words(run: LabRun, step: int) -> str:
-    """What the heads do at this step, in numbers."""
-    at = int((run.curves["step"] == step).argmax())
-    scores = {title: run.curves[name][at] for title, name in HEADS.items() if name in run.curves}
-    said = [f"{title.lower()} {percent(float(score))}" for title, score in scores.items()]
-    return (
-        f"Step {step:,}: best {', '.join(said)}. Rows attend to columns (down: from, across: to, in the order "
-        f"{', '.join(token_names(run.config.data.n_pairs))}); mean over training sequences whose first pair is of the "
-        "query's class, so a previous-token head is lit at l1 → x1, and an induction head at query → l1."
-    )
+    st.caption(sentences.heads_at(steps[at], computed.head_scores(run, steps[at]), run.config.data.n_pairs))
 
 
 # Portrait and transience
 
 
-def portrait(context: DrawnRuns) -> None:
+def portrait(runs: DrawnRuns) -> None:
     """Flip against CIWL, and how much of each peak is lost again."""
-    groups = [group for group in context.shown.groups if len(group.runs[0].curves["step"])]
+    groups = [group for group in runs.shown.groups if len(group.runs[0].curves["step"])]
     if not groups:
         st.info("These runs have not been evaluated yet.")
         return
     rows = [
         {"run": group.title, "step": flip["x"], "flip": flip["value"], "ciwl": ciwl["value"]}
         for group in groups
-        for flip, ciwl in zip(*(trained.curve_rows(group, [title]) for title in ("Flip", "CIWL")), strict=True)
+        for flip, ciwl in zip(*(computed.curve_rows(group, [title]) for title in ("Flip", "CIWL")), strict=True)
     ]
     first = groups[0].runs[0]
     level = {"flip": chance(first, "flip"), "ciwl": chance(first, "ciwl")}
@@ -173,10 +140,10 @@ def portrait(context: DrawnRuns) -> None:
         blocks.chart(
             vega.portrait_chart(rows, frame.palette(), chance=level),
             key="lab-portrait",
-            alt="Flip accuracy against CIWL accuracy along training, a path a configuration",
+            alt="Flip accuracy against CIWL accuracy along training, one path per configuration",
         )
-        st.caption("A path a configuration, mean over its seeds, light to dark in training. To the right the context "
-                   "decides; to the left the weights; upwards CIWL is learned.")  # fmt: skip
+        st.caption("One path per configuration: the mean over its seeds, coloured by step. On the right the context "
+                   "decides, on the left the weights; upwards CIWL is learned.")  # fmt: skip
     with right:
         st.markdown("**Transience index**")
         _transience(groups)
@@ -195,38 +162,37 @@ def _transience(groups: list[Group]) -> None:
             if all(index is None for index in indices):
                 without.append(f"{title} of {group.title}")
     if rows:
-        alt = "Transience index of ICL and Flip, a dot a seed"
+        alt = "Transience index of ICL and Flip, one dot per seed"
         blocks.chart(vega.transience_chart(rows, frame.palette()), key="lab-transience", alt=alt)
-    missing = f" Never above chance, so without an index: {plain('; '.join(without))}." if without else ""
-    st.caption(f"(peak − final) / (peak − chance) of each seed's own curve.{missing}")
+    st.caption(sentences.transience(without))
 
 
 # Sweeps
 
 
-def swept(context: DrawnRuns) -> None:
-    """Final Flip over the number of classes and noise, and over classes and copies, from whatever has been trained."""
+def swept(runs: DrawnRuns) -> None:
+    """Final Flip over classes and noise, and over classes and copies, from all runs that have been trained."""
     columns = st.columns(2)
     for column, knob in zip(columns, SWEEPS, strict=True):
         with column:
-            families = {sweep.title: sweep for sweep in sweeps(context.groups, knob)}
+            families = {sweep.title: sweep for sweep in sweeps(runs.groups, knob)}
             st.markdown(f"**Final Flip over classes and {SWEEP_TITLES[knob].lower()}**")
             if not families:
-                st.info("A sweep needs two finished configurations that differ in these two knobs alone.")
+                st.info("A sweep needs two finished configurations that differ only in these two knobs.")
                 continue
             key = f"labsweep_{knob}"
             title = one_of("All else", list(families), key=key)
             _sweep(families[title])
     st.caption(
-        "100 %: the context decides (ICL); 0 %: the weights do (CIWL); mean over seeds (their number in brackets) at "
-        "the last step. Only finished runs without a change of data; empty fields have not been trained."
+        "100 %: the context decides (ICL); 0 %: the weights decide (CIWL). Mean over seeds at the last step, with "
+        "their number in brackets. Only finished runs without a change of data; empty fields have not been trained."
     )
 
 
 def _sweep(sweep: Sweep) -> None:
     rows = [
         {"n_classes": cell.n_classes, "value": cell.value, "flip": cell.flip, "low": cell.low, "high": cell.high}
-        | {"n": cell.n, "text": f"{percent(cell.flip, 0)} ({cell.n})"}
+        | {"n": cell.n, "text": sentences.field_of_sweep(cell)}
         for cell in sweep.cells
     ]
     figure = vega.sweep_chart(rows, frame.palette(), title=SWEEP_TITLES[sweep.knob])
@@ -237,9 +203,9 @@ def _sweep(sweep: Sweep) -> None:
 # Grafting
 
 
-def grafting(context: DrawnRuns) -> None:
-    """Half of a network of one step joined to the other half of the finished one."""
-    run = _pick_run(context)
+def grafting(runs: DrawnRuns) -> None:
+    """One half of the network at some step, joined to the other half of the finished network."""
+    run = _pick_run(runs)
     if run is None or run.grafts is None:
         st.info("Grafts are evaluated when a run with two layers or more has finished; this one has none.")
         return
@@ -255,53 +221,39 @@ def grafting(context: DrawnRuns) -> None:
             level = chance(run, "icl")
             figure = vega.series_chart(
                 rows,
-                context.shown.axis,
+                runs.shown.axis,
                 frame.palette(),
                 look=Look(height=280),
-                references=[{"value": level, "text": f"chance {percent(level)}"}],
+                references=[{"value": level, "text": sentences.chance_line(level)}],
             )
             blocks.chart(figure, key=f"lab-graft-{name}", alt=f"{title}: ICL, CIWL and Flip over the step")
     st.caption(
-        "Where ICL is high although half of the network is from an early step, the other half was what ICL waited for. "
-        "One seed. A graft joins weights that never trained together, so a low value says less than a high one."
+        "If ICL is high although half of the network comes from an early step, ICL was waiting for the other half. "
+        "One seed. A graft joins weights that were never trained together, so a low value says less than a high one."
     )
 
 
 # Claims
 
 
-def claims(context: DrawnRuns) -> None:
+def claims(runs: DrawnRuns) -> None:
     """What the papers say beside what the runs on this machine show."""
-    rows = [
-        {
-            "paper says": verdict.claim.says,
-            "source": verdict.claim.source if verdict.claim.source != "none" else "the lab's own",
-            "reproduced?": _OUTCOMES[verdict.outcome],
-            "lab shows": wording.verdict_words(verdict),
-            "needed": verdict.claim.bound,
-            "seeds": verdict.n_seeds,
-            "how it is tested": verdict.claim.test,
-        }
-        for verdict in found.verdicts()
-    ]
+    rows = [sentences.claim_row(verdict) for verdict in computed.verdicts()]
     st.table(rows, border="horizontal", hide_index=True, alt="What the papers say, and what the lab's runs show")
     blocks.download("CSV", lambda: exports.as_csv(rows), "lab-claims", suffix=".csv", of=Facts())
     st.caption(
-        "Fractions; mean over seeds (lowest to highest). A claim counts as reproduced where every seed keeps the "
-        "bound, which was fixed from pilot runs. The lab is not the papers' model: a claim that comes out otherwise "
-        "here is not refuted, and one that holds is not proven for their settings."
+        "Fractions; mean over seeds (lowest to highest). A claim counts as reproduced if every seed keeps the bound, "
+        "which was fixed from pilot runs. The lab is not the papers' model: a claim that comes out otherwise here is "
+        "not refuted, and one that holds is not proven for their settings."
     )
-
-
-_OUTCOMES = {"reproduced": "✓ reproduced", "not reproduced": "✗ not reproduced", "not tested": "– not tested"}
 
 
 # Bridge to the other pages
 
 
-def bridge(context: DrawnRuns) -> None:
-    """TR, TL and ICL of one run in the main paper's sense, and the way to its competition panels."""
-    run = _pick_run(context)
+def bridge(runs: DrawnRuns) -> None:
+    """TR, TL and ICL of one run as the main paper defines them, and the way to its competition."""
+    run = _pick_run(runs)
     if run is None or "tr" not in run.curves:
         st.info("These runs have not been evaluated yet.")
         return
@@ -315,30 +267,26 @@ def bridge(context: DrawnRuns) -> None:
     level = chance(run, "tr")
     figure = ability_chart(
         rows,
-        context.shown.axis,
+        runs.shown.axis,
         frame.palette(),
         style=Style(height=280, bands=False, domain=(0.0, 1.0)),
-        references=[{"value": level, "text": f"chance {percent(level)} (all {run.config.data.n_labels} labels)"}],
+        references=[{"value": level, "text": sentences.chance_among_all(level, run.config.data.n_labels)}],
     )
     blocks.chart(figure, key="lab-bridge", alt=f"ICL, TR and TL of {run.title} over training steps")
     st.caption(
-        "As in arXiv 2406.14022, over all labels: TR, random labels in the context scored against the true one; TL, a "
-        "consistent relabelling that only the context tells; ICL, the context as it is."
+        "As in arXiv 2406.14022, over all labels. TR: the labels in the context are random, and the true label counts. "
+        "TL: labels are renamed consistently, which only the context tells. ICL: the context as it is."
     )
-    stored = cached.stored_models()
-    if run.name in stored:
-        if st.button("Open in Competition", key="lab-competition", type="primary", on_click=_study, args=(run.name,)):
-            st.switch_page("pages/competition/page.py", query_params={})
-        st.caption(f"{count(len(stored[run.name].checkpoints), 'checkpoint')} of this run are in the store as a model.")
-    else:
-        st.caption(
-            "This run's checkpoints are not in the store, so the other pages do not list it; training it here puts "
-            "them there."
-        )
+    stored = cached.stored_models().get(run.name)
+    if stored is not None and st.button(
+        "Open in Competition", key="lab-competition", type="primary", on_click=_study, args=(run.name,)
+    ):
+        st.switch_page("pages/competition/page.py", query_params={})
+    st.caption(sentences.stored_as_model(None if stored is None else len(stored.checkpoints)))
 
 
 def _study(model: str) -> None:
-    """Makes the current study that of one model, with the options of its results."""
+    """Sets the study to one model, under the options of its results."""
     selection.show(model=[model])
     selection.take(selection.defaults_for([model]))
 
@@ -346,32 +294,18 @@ def _study(model: str) -> None:
 # Table
 
 
-def downloads(context: DrawnRuns) -> None:
+def downloads(runs: DrawnRuns) -> None:
     """The rows behind the curves, the configurations and their names."""
-    if context.drawn is not None:
-        configs = [json.loads(config_to_json(run.config)) for group in context.shown.groups for run in group.runs]
+    if runs.drawn is not None:
+        configs = [json.loads(config_to_json(run.config)) for group in runs.shown.groups for run in group.runs]
         files = {"Configurations as JSON": json.dumps(configs)}
-        digests = [config_digest(run.config)[:8] for group in context.shown.groups for run in group.runs]
+        digests = [config_digest(run.config)[:8] for group in runs.shown.groups for run in group.runs]
         of = Facts(None, {"configurations": ", ".join(digests)})
-        blocks.table(context.rows, name="lab-curves", of=of, draw=context.drawn, files=files)
-    for group in context.shown.groups:
+        blocks.table(runs.rows, name="lab-curves", of=of, draw=runs.drawn, files=files)
+    for group in runs.shown.groups:
         for run in group.runs:
-            st.markdown(f"**{plain(run.title)}** · {_origin(run)}")
+            st.markdown(f"**{plain(run.title)}** · {sentences.origin(run)}")
             st.code(config_digest(run.config), language=None)
-
-
-def _origin(run: LabRun) -> str:
-    where = "shipped" if run.is_shipped else "trained here"
-    if run.state == "partial":
-        return f"{where}, not finished"
-    said = [where]
-    if "n_parameters" in run.manifest:
-        said.append(f"{run.manifest['n_parameters']:,} parameters")
-    if "cpu_seconds" in run.manifest:
-        said.append(f"{run.manifest['cpu_seconds']:,.0f} s of processor time")
-    versions = run.manifest.get("versions", {})
-    said += [f"{name} {version}" for name, version in versions.items() if name == "torch"]
-    return plain(", ".join(said))
 
 
 TABS: tuple[Tab[DrawnRuns], ...] = (

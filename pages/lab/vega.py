@@ -165,7 +165,7 @@ MARKER_PIXELS = 6.3
 
 
 def _markers(rows: Sequence[Row], axis: XAxis, palette: Palette, *, look: Look) -> list[Any]:
-    """Vertical lines with their words above the plot, one row higher where words would overlap in a narrow window."""
+    """Vertical lines with their words above the plot, one row higher if words would overlap in a narrow window."""
     lines = list(marker_lines(rows, axis))
     n_lines = max([look.marker_rows, *(line + 1 for _, line in lines)])
     top = alt.Chart(rows_data([{"x": axis.domain[0]}])).mark_point(size=1, opacity=0)
@@ -268,7 +268,7 @@ DASHES = ([1, 0], [6, 3], [2, 2], [10, 3, 2, 3], [4, 6], [1, 4])
 
 @remembered
 def portrait_chart(rows: Sequence[Row], palette: Palette, *, chance: Row, height: int = 380) -> Figure:
-    """Flip accuracy against CIWL accuracy along training, one path a run.
+    """Flip accuracy against CIWL accuracy along training, one path per run.
 
     Args:
         rows: ``run``, ``step``, ``flip``, ``ciwl`` (fractions), in the order of training.
@@ -320,12 +320,12 @@ def _cross(chance: Row, palette: Palette, x: alt.X, *, y: alt.Y) -> list[Any]:
 
 @remembered
 def transience_chart(rows: Sequence[Row], palette: Palette, *, row_height: int = 34) -> Figure:
-    """The transience index of each run: 0 keeps the peak, 1 is back at chance; a dot a seed.
+    """The transience index of each run: 0 keeps the peak, 1 is back at chance; one dot per seed.
 
     Args:
         rows: ``run``, ``series`` (ICL or Flip), ``index`` (fraction), ``seed``.
         palette: colours of the theme.
-        row_height: pixels a run.
+        row_height: pixels per run.
     """
     runs = list(dict.fromkeys(row["run"] for row in rows))
     top = max([1.05, *(row["index"] * 1.05 for row in rows)])
@@ -364,7 +364,7 @@ def sweep_chart(rows: Sequence[Row], palette: Palette, *, title: str, row_height
         rows: ``n_classes``, ``value`` (of the other knob), ``flip``, ``low``, ``high`` (fractions), ``n`` (seeds).
         palette: colours of the theme.
         title: of the other knob.
-        row_height: pixels a number of classes.
+        row_height: pixels per row, one row per number of classes.
     """
     base = alt.Chart(rows_data(rows)).encode(
         alt.X("value:O", title=title, axis=alt.Axis(labelAngle=0, format="~g")),

@@ -167,7 +167,7 @@ def test_study_stays_when_its_user_leaves_before_the_boxes_are_ready(app: App, n
     tab.page.go_back()
     tab.is_at("Competition")
     tab.says("at epsilon 0.01;")
-    expect(tab.page.get_by_test_id("stSidebar")).to_contain_text("at their defaults again")
+    expect(tab.page.get_by_test_id("stSidebar")).to_contain_text("have been reset")
     tab.page.get_by_role("button", name="Bring them back").click()
     tab.says("at epsilon 0.05;")
     tab.address_holds("eps=0.05", MADE_UP)

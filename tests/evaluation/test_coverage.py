@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from icl_core.evaluation.coverage import coverage
+from icl_core.evaluation.coverage import CellCounts, cell_counts, coverage
 from icl_core.evaluation.study import study_cells
 from tests.support.made_up import made_up_study, refs_of
 
@@ -43,3 +43,11 @@ def test_other_options_and_other_tasks_count() -> None:
     assert (other.state, other.n_complete) == ("partial", 0)
     both = coverage(study_cells(study), [dataclasses.replace(study, tasks=("mrpc",))])
     assert [(each.task, each.state) for each in both] == [("sst2", "complete"), ("mrpc", "missing")]
+
+
+def test_the_counts_of_a_study_add_up_over_its_checkpoints() -> None:
+    first, second, third = refs_of("m", (0, 1, 2))
+    found = cell_counts({first: (6, 6), second: (1, 6), third: (0, 4)})
+    assert found == CellCounts(n_stored=7, n_cells=16, n_complete=1, n_checkpoints=3)
+    assert (found.n_missing, found.share_stored) == (9, 7 / 16)
+    assert cell_counts({}) == CellCounts(0, 0, 0, 0) and cell_counts({}).share_stored == 1

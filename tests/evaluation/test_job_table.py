@@ -49,3 +49,23 @@ def test_a_failed_write_is_undone(tmp_path: Path) -> None:
 )
 def test_which_devices_stand_in_each_others_way(first: str, second: str, conflict: bool) -> None:
     assert job_table.conflict(first, second) is job_table.conflict(second, first) is conflict
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "seconds"),
+    [
+        ({}, 0, None),
+        ({"done": 3, "total": 12, "started": 100.0}, 0.25, None),
+        ({"done": 13, "total": 12, "started": 100.0, "ended": 160.5}, 1, 60.5),
+        ({"ended": 160.5}, 0, None),
+    ],
+    ids=["waits", "runs", "did more than was counted", "cancelled before its start"],
+)
+def test_how_far_a_job_is_and_how_long_it_took(
+    values: dict[str, float], share: float, seconds: float | None, tmp_path: Path
+) -> None:
+    with job_table.job_table(tmp_path) as table:
+        table.execute(f"{INSERT} ('train', 't', '{{}}', 'cpu', 1)")
+        job_table.update(table, 1, state="running", **values)
+        job = job_table.job_of(table, 1)
+    assert (job.share_done, job.seconds_taken) == (share, seconds)

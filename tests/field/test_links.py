@@ -18,7 +18,7 @@ from icl_core.errors import ObservatoryError
 from icl_core.evaluation import job_table
 from icl_core.evaluation.store import Store
 from icl_core.registry.tasks import get_task
-from pages.evaluate import form
+from pages.evaluate import task_file
 from pages.ui.controls import links
 from pages.ui.server import guard
 from pages.ui.words.written import legible
@@ -365,7 +365,7 @@ def test_a_very_long_field_of_an_upload_is_a_task_or_a_sentence(
 
 def assert_task_or_sentence(name: str, content: bytes) -> None:
     try:
-        task = form.save_upload(name, content)
+        task = task_file.save_upload(name, content)
     except ObservatoryError as error:
         assert_one_sentence(legible(str(error)))
     else:

@@ -192,7 +192,7 @@ def test_messages_name_line_reason_and_remedy(tmp_path: Path, case: str) -> None
 
 @pytest.mark.stands_for("EC-CUBE/ec-cube#5561", "the message on an upload showed a path of the server")
 def test_messages_on_uploads_name_the_users_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pages.evaluate.form import save_upload
+    from pages.evaluate.task_file import save_upload
 
     monkeypatch.setenv("ICL_OBSERVATORY_STORE", str(tmp_path / "store"))
     with pytest.raises(DataError, match=r"^my rows, 2\.tsv lacks the column text and label") as caught:
@@ -218,7 +218,7 @@ def test_a_text_that_may_have_swallowed_rows_is_told(tmp_path: Path) -> None:
 def test_an_upload_whose_labels_may_be_one_can_be_picked_either_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pages.evaluate.form import save_upload
+    from pages.evaluate.task_file import save_upload
     from pages.ui.controls.selection import _ways_to_read
     from pages.ui.words.written import task_title
 

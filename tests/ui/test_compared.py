@@ -133,7 +133,7 @@ def test_panels_by_factor(app: AppTest, charts: dict[str, Any]) -> None:
         assert {row["thin"] for row in r if "thin" in row} == {False, True}
         assert {row["name"] for row in r if row.get("name")} == {"one", "two"}  # the base's
     app.multiselect(key="compare").set_value(["tiny-base"]).run()
-    assert "at least two of the models compared have to differ" in words(app)
+    assert "at least two of the compared models must differ" in words(app)
 
 
 def test_the_papers_factors_are_drawn_over_the_suite_too(

@@ -6,16 +6,17 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from icl_core.pretraining.lab.claims import CLAIMS, Verdict
-from icl_core.pretraining.lab.config import DataKnobs, LabConfig, config_digest
-from icl_core.pretraining.lab.minimal import LEARNED_BELOW, MinimalKnobs, MinimalRun
+from icl_core.pretraining.lab.config import PRESETS, DataKnobs, LabConfig, config_digest
+from icl_core.pretraining.lab.minimal import EMERGED_BELOW, FADED_ABOVE, LEARNED_BELOW, MinimalKnobs, MinimalRun
 from icl_core.pretraining.lab.runs import LabRun
-from icl_core.pretraining.lab.summary import Group, Marker, group_runs
-from pages.lab import wording
+from icl_core.pretraining.lab.summary import Group, Marker, SweepCell, group_runs
+from pages.lab import chart, computed, sentences
 from tests.support.said import after, assert_well_formed, numbers
 
 CONTEXT, WEIGHTS, NEITHER = "the context decides", "the weights decide", "neither strategy decides"
@@ -44,7 +45,7 @@ def run(
 
 def said_of(*runs: LabRun) -> str:
     (group,) = group_runs(runs)
-    return wording.group_sentence(group)
+    return sentences.group_sentence(group)
 
 
 def numbers_beside(said: str) -> list[float]:
@@ -120,7 +121,7 @@ def test_three_configurations_have_a_sentence_and_the_others_are_counted(n_group
         base = run(icl=EARLY, flip=(*HIGH[:4], 0.7 + at / 100))
         config = dataclasses.replace(base.config, data=DataKnobs(n_classes=256 + at))
         made.append(dataclasses.replace(base, config=config))
-    said = wording.runs_sentence(group_runs(made)).replace("\u00a0", " ").split("\n\n")
+    said = sentences.finding(group_runs(made)).replace("\u00a0", " ").split("\n\n")
     assert len(said) == min(n_groups, 3) + (n_groups > 3)
     for at, sentence in enumerate(said[:3]):
         assert after(sentence, "Flip") == [70 + at]
@@ -132,10 +133,150 @@ def test_three_configurations_have_a_sentence_and_the_others_are_counted(n_group
 def test_a_marker_says_in_how_many_seeds_it_is(n_found: int, told: list[int]) -> None:
     group: Group = group_runs([run(icl=EARLY, flip=HALF)])[0]
     marker = Marker(200, 100, 300, n_found, 3)
-    words = wording.marker_words("flip_peak", marker, group)
+    words = sentences.marker_words("flip_peak", marker, group)
     assert numbers(words) == told
-    assert wording.marker_words("icl_emerges", marker, group).split(" (")[0].endswith("> .6")
-    assert wording.marker_words("flip_half", marker, group).split(" (")[0].endswith("= .5")
+    assert sentences.marker_words("icl_emerges", marker, group).split(" (")[0].endswith("> .6")
+    assert sentences.marker_words("flip_half", marker, group).split(" (")[0].endswith("= .5")
+
+
+def test_the_end_is_the_last_step_that_all_seeds_have_reached() -> None:
+    far, near = (
+        run(icl=icl, flip=HIGH[:n], ciwl=LOW[:n], seed=n, complete=False) for icl, n in ((EARLY, 5), (LATE[:4], 4))
+    )
+    said = said_of(far, near)
+    assert after(said, "; at step") == [300]
+    assert after(said, "Flip", 1) == [80.0] and after(said, ", ICL", 3) == [72.5, 65.0, 80.0]
+    (group,) = group_runs([far, near])
+    assert sorted(numbers(sentences.not_finished(group))) == [300, 5000, 5000, 5000]
+    assert_well_formed(sentences.not_finished(group))
+
+
+def test_chance_is_a_line_for_the_context_and_for_curves_that_have_another() -> None:
+    (group,) = group_runs([run(icl=EARLY, flip=HIGH)])
+    n_labels = group.config.data.n_labels
+    lines = chart.chance_rows(group, ["ICL", "CIWL", "IWL"])
+    assert [line["value"] for line in lines] == [0.5, 1 / n_labels]  # two labels in the context; CIWL guesses among two
+    assert [numbers(line["text"]) for line in lines] == [[50.0], [round(100 / n_labels, 1)]]
+    assert lines[0]["text"].startswith("chance") and lines[1]["text"].startswith("IWL chance")
+    assert len(chart.chance_rows(group, ["ICL", "CIWL"])) == 1
+    assert numbers(sentences.chance_among_all(0.25, 4)) == [25.0, 4]
+
+
+def test_markers_stand_where_phases_change_and_where_the_data_do() -> None:
+    (group,) = group_runs([run(icl=EARLY, flip=PEAKED)])
+    assert {row["text"].split(" ")[0]: row["x"] for row in chart.marker_rows(group)} == {"ICL": 200, "Flip": 5000}
+    curriculum = next(config for config in PRESETS.values() if config.second_data is not None)
+    (changed,) = group_runs([dataclasses.replace(run(icl=EARLY, flip=HALF), config=curriculum)])
+    assert chart.marker_rows(changed)[0] == {"x": curriculum.switch_step, "text": "data change"}
+
+
+@pytest.mark.parametrize(("n_seeds", "has_range"), [(1, False), (2, True)])
+def test_bands_are_told_if_there_are_seeds_to_make_them(n_seeds: int, has_range: bool) -> None:
+    said = sentences.bands(n_seeds)
+    assert_well_formed(said)
+    assert numbers(said) == [1000, 100, 0]
+    assert ("bands: lowest to highest" in said, "not known" in said) == (has_range, not has_range)
+
+
+def test_every_configurations_seeds_are_named() -> None:
+    runs = [run(icl=EARLY, flip=HALF, seed=seed) for seed in (3, 8)]
+    other = dataclasses.replace(runs[0], config=dataclasses.replace(runs[0].config, data=DataKnobs(n_classes=64)))
+    said = sentences.seeds_of(group_runs([*runs, other]))
+    assert after(said, "K 512:", 2) == [3, 8] and after(said, "K 64:", 1) == [3]
+    assert_well_formed(said)
+
+
+# Tabs below the curves
+
+
+def test_the_heads_are_those_of_the_step_that_is_drawn() -> None:
+    made = run(icl=EARLY, flip=HALF)
+    made.curves["previous_token"] = np.array([0.1, 0.2, 0.312, 0.4, 0.9])
+    made.curves["induction"] = np.array([0.0, 0.0, 0.551, 0.6, 0.7])
+    assert computed.head_scores(made, 200) == {"Previous token": 0.312, "Induction": 0.551}
+    said = sentences.heads_at(200, computed.head_scores(made, 200), 2)
+    assert_well_formed(said)
+    assert numbers(said)[:3] == [200, 31.2, 55.1]
+    assert [after(said, name)[0] for name in ("previous token", "induction")] == [31.2, 55.1]
+    assert "x1, l1, x2, l2, query" in said and "x3" in sentences.heads_at(0, {}, 3)
+
+
+def test_curves_without_an_index_are_named() -> None:
+    every, some = sentences.transience([]), sentences.transience(["ICL of *K* two", "Flip of K two"])
+    for said in (every, some):
+        assert_well_formed(f"Index: {said}")
+    assert "No index" not in every
+    assert some.startswith(every) and "ICL of *K* two; Flip of K two." in some.replace("\\", "")
+
+
+@pytest.mark.parametrize(("flip", "n", "expected"), [(0.126, 3, [13, 3]), (0.9949, 1, [99, 1])])
+def test_a_field_of_a_sweep_says_flip_and_seeds(flip: float, n: int, expected: list[float]) -> None:
+    assert numbers(sentences.field_of_sweep(SweepCell(512, 0.5, flip, 0.0, 1.0, 0.5, n))) == expected
+
+
+@pytest.mark.parametrize("n", [None, 0, 1, 9])
+def test_a_run_is_a_model_of_the_other_pages_if_its_checkpoints_are_stored(n: int | None) -> None:
+    said = sentences.stored_as_model(n)
+    assert_well_formed(said if n is None else f"So {said}")
+    assert numbers(said) == ([] if n is None else [n])
+    assert ("not in the store" in said) == (n is None)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "complete", "expected"),
+    [
+        (
+            {"n_parameters": 107_000, "cpu_seconds": 41.6, "versions": {"torch": "two", "numpy": "9"}},
+            True,
+            [107_000, 42],
+        ),
+        ({"cpu_seconds": 3000.2}, True, [3000]),
+        ({"cpu_seconds": 3000.2}, False, []),
+    ],
+    ids=["all is known", "only its time", "not finished"],
+)
+def test_the_origin_of_a_run_is_its_size_and_its_time(
+    manifest: dict[str, Any], complete: bool, expected: list[float]
+) -> None:
+    made = dataclasses.replace(run(icl=EARLY, flip=HALF, complete=complete), manifest=manifest)
+    said = sentences.origin(made)
+    assert numbers(said) == expected and said.startswith("trained here")
+    assert ("not finished" in said) == (not complete) and ("torch two" in said) == ("versions" in manifest)
+    assert sentences.origin(dataclasses.replace(made, is_shipped=True)).startswith("shipped")
+
+
+# Training
+
+
+@pytest.mark.parametrize(
+    ("n_new", "n_known", "seconds", "is_measured", "expected"),
+    [
+        (1, 0, 80.0, True, [512, 5000, 64, 1, 20]),
+        (3, 0, 240.0, False, [512, 5000, 64, 4]),
+        (2, 1, None, True, [1, 512, 5000, 64]),
+        (0, 2, None, True, [2]),
+        (0, 1, None, False, [1]),
+    ],
+)
+def test_training_costs_what_is_new_and_says_what_is_not(
+    n_new: int, n_known: int, seconds: float | None, is_measured: bool, expected: list[float]
+) -> None:
+    said = sentences.training_cost([LabConfig()] * n_new, n_known=n_known, seconds=seconds, is_measured=is_measured)
+    assert numbers(said.replace("seed 1", "")) == expected
+    assert ("trained or in work" in said) == (n_known > 0)
+    assert ("cannot be told" in said) == (n_new > 0 and seconds is None)
+    assert ("a guess" in said) == (seconds is not None and not is_measured)
+    assert ("were timed" in said) == (seconds is not None and is_measured)
+    assert_well_formed(f"So {said}" if n_known else said)
+    label = sentences.train_label(n_new)
+    assert numbers(label) == ([n_new] if n_new > 1 else [])
+
+
+def test_without_any_run_the_time_of_the_default_is_told_if_it_is_known() -> None:
+    for seconds, expected in ((80.0, [1, 20]), (None, [])):
+        said = sentences.nothing_trained(seconds)
+        assert_well_formed(said)
+        assert numbers(said) == expected
 
 
 # Claims
@@ -154,13 +295,26 @@ def verdicts(values: dict[str, dict[int, float]], missed: Sequence[str] = ()) ->
 
 def test_a_verdicts_number_is_the_mean_with_its_range() -> None:
     claim = CLAIMS[0]
-    assert numbers(wording.verdict_words(Verdict(claim, "reproduced", {1: 0.31, 2: 0.55, 3: 0.4}))) == [
+    assert numbers(sentences.verdict_words(Verdict(claim, "reproduced", {1: 0.31, 2: 0.55, 3: 0.4}))) == [
         0.42,
         0.31,
         0.55,
     ]
-    assert numbers(wording.verdict_words(Verdict(claim, "reproduced", {1: 0.31}))) == [0.31]
-    assert wording.verdict_words(Verdict(claim, "not tested", {})) == ""
+    assert numbers(sentences.verdict_words(Verdict(claim, "reproduced", {1: 0.31}))) == [0.31]
+    assert sentences.verdict_words(Verdict(claim, "not tested", {})) == ""
+
+
+@pytest.mark.parametrize(("outcome", "mark"), [("reproduced", "✓"), ("not reproduced", "✗"), ("not tested", "–")])
+def test_a_row_of_the_claims_has_verdict_number_bound_and_seeds(outcome: Any, mark: str) -> None:
+    claim = next(claim for claim in CLAIMS if claim.key == "transience")
+    values = {} if outcome == "not tested" else {1: 0.31, 2: 0.55}
+    row = sentences.claim_row(Verdict(claim, outcome, values))
+    assert row["reproduced?"] == f"{mark} {outcome}" and row["seeds"] == len(values)
+    assert numbers(str(row["lab shows"])) == ([0.43, 0.31, 0.55] if values else [])
+    assert numbers(str(row["needed"])) == [bound for bound in (claim.at_least, claim.at_most) if bound is not None]
+    assert (row["paper says"], row["how it is tested"]) == (claim.says, claim.test)
+    own = sentences.claim_row(Verdict(dataclasses.replace(claim, source="none"), outcome, values))
+    assert own["source"] == "the lab's own" and row["source"] == claim.source
 
 
 OTHERS = [claim.key for claim in CLAIMS if claim.key != "transience"]
@@ -180,7 +334,7 @@ OTHERS = [claim.key for claim in CLAIMS if claim.key != "transience"]
 )
 def test_what_did_not_come_out_is_listed_and_what_held_is_counted(tested: list[str], missed: list[str]) -> None:
     values = {key: {1: 0.2, 2: 0.6} for key in tested}
-    said = wording.lab_and_paper(verdicts(values, missed)).replace("\\", "")
+    said = sentences.lab_and_paper(verdicts(values, missed)).replace("\\", "")
     assert said.endswith(".")
     fading = "not been tested" if "transience" not in tested else "was not" if "transience" in missed else "was repro"
     bold = re.search(r"while the data stay as they are \*\*(.*?)\*\*", said)
@@ -215,7 +369,7 @@ def minimal(outcomes: Sequence[str], emerged_at: Sequence[float], learned: Seque
 def test_the_minimal_model_says_how_often_icl_emerged_faded_and_stayed() -> None:
     outcomes = ["transient", "transient", "persistent", "stuck", "transient", "left out"]
     found = minimal(outcomes, [1200, 1300, 1400, np.nan, 1100, np.nan], [True, True, True, False, True, False])
-    said = wording.minimal_sentence(found)
+    said = sentences.minimal_finding(found)
     assert numbers(said.partition(";")[0]) == [4, 5, 1300]
     assert_well_formed(said)
     fades, stays = FADES.search(said), STAYS.search(said)
@@ -229,19 +383,33 @@ def test_the_minimal_model_says_how_often_icl_emerged_faded_and_stayed() -> None
     [(["transient"] * 2, "all", None), (["persistent"] * 3, None, "all"), (["transient", "persistent"], "1", "1")],
 )
 def test_where_all_come_out_alike_it_says_all(outcomes: list[str], fades: str | None, stays: str | None) -> None:
-    said = wording.minimal_sentence(minimal(outcomes, [100] * len(outcomes), [True] * len(outcomes)))
+    said = sentences.minimal_finding(minimal(outcomes, [100] * len(outcomes), [True] * len(outcomes)))
     found = FADES.search(said), STAYS.search(said)
     assert [each and each[1] for each in found] == [fades, stays]
     assert "overflow" not in said
 
 
 def test_without_emergence_or_without_a_seed_it_says_that_instead() -> None:
-    said = wording.minimal_sentence(minimal(["stuck"] * 3 + ["left out"], [np.nan] * 4, [True, False, True, False]))
+    said = sentences.minimal_finding(minimal(["stuck"] * 3 + ["left out"], [np.nan] * 4, [True, False, True, False]))
     assert NEVER.search(said) and numbers(said) == [3, 2, 3, 1]
-    every = wording.minimal_sentence(minimal(["left out"] * 4, [np.nan] * 4, [False] * 4))
+    every = sentences.minimal_finding(minimal(["left out"] * 4, [np.nan] * 4, [False] * 4))
     assert "diverges" in every and not numbers(every)
 
 
 def test_the_step_by_which_half_emerged_is_left_out_where_fewer_did() -> None:
-    said = wording.minimal_sentence(minimal(["stuck", "stuck", "persistent"], [np.nan, np.nan, 700], [True] * 3))
+    said = sentences.minimal_finding(minimal(["stuck", "stuck", "persistent"], [np.nan, np.nan, 700], [True] * 3))
     assert 700 not in numbers(said) and numbers(said)[:2] == [1, 3]
+
+
+def test_bars_and_captions_count_the_seeds_that_did_not_overflow() -> None:
+    outcomes = ["transient", "transient", "persistent", "stuck", "left out", "left out"]
+    found = minimal(outcomes, [100, 100, 100, np.nan, np.nan, np.nan], [True] * 6)
+    assert {name: numbers(sentences.seeds_with(name, found)) for name in ("stuck", "transient", "persistent")} == {
+        "stuck": [1, 4], "transient": [2, 4], "persistent": [1, 4]
+    }  # fmt: skip
+    said = sentences.minimal_outcomes(found)
+    assert_well_formed(f"So {said}")
+    n_steps = MinimalKnobs().n_steps
+    assert numbers(said) == [6, n_steps, EMERGED_BELOW, FADED_ABOVE, LEARNED_BELOW]
+    assert after(said, "never below") == [EMERGED_BELOW] and after(said, "L₂ ends below") == [LEARNED_BELOW]
+    assert numbers(sentences.overflowed(found)) == [2]

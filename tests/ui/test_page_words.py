@@ -1,75 +1,23 @@
-"""What the home, playground and evaluate pages say in sentences, whichever way the values behind them come out."""
+"""What the playground says in sentences, whichever way the values behind them come out."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from icl_core.data.unknown import ReadWord
-from icl_core.evaluation.cost import Estimate
-from icl_core.evaluation.coverage import Coverage
 from icl_core.evaluation.playground import Question, Reply, Scored, SentPrompt
-from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef
-from pages.evaluate import form, preflight
-from pages.home import parts as home
 from pages.playground import views
 from pages.ui.words.written import percent
 from tests.support.said import after, numbers
 
 TR = CheckpointRef("hub", "early", "step440", "hub", "a/early", 440)
 TL = CheckpointRef("hub", "late", "step880", "hub", "a/late", 880)
-
-
-# The home page
-
-
-@pytest.mark.parametrize(
-    ("n_cells", "models"), [(1, ["a"]), (4080, ["a", "b", "a", "c"])], ids=["one model", "several models"]
-)
-def test_home_counts_cells_and_models(n_cells: int, models: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    found = [Coverage(model, f"task{at}", 3, at % 2, 2) for at, model in enumerate(models)]
-    monkeypatch.setattr("pages.home.parts.cached.summaries", lambda: [SimpleNamespace(spec=None)] * n_cells)
-    monkeypatch.setattr("pages.home.parts.coverage", lambda specs, studies: found)
-    monkeypatch.setattr("pages.home.parts.jobs.listed", lambda **_: [])
-    monkeypatch.setattr("pages.home.parts.blocks.chart", lambda *args, **more: None)
-    monkeypatch.setattr("pages.home.parts.frame.palette", lambda: None)
-    monkeypatch.setattr("pages.home.parts.charts.grid_chart", lambda rows, palette: None)
-    monkeypatch.setattr("pages.home.parts.st.caption", said.append)
-    home.stored()
-    assert numbers(said[0]) == [n_cells, len(set(models))]
-
-
-@pytest.mark.parametrize(
-    ("n_cells", "complete", "of", "state"), [(6, 2, 2, "complete"), (5, 1, 2, "partial"), (0, 0, 4, "missing")]
-)
-def test_a_field_of_the_grid_says_complete_of_all_and_nothing_where_nothing_is(
-    n_cells: int, complete: int, of: int, state: str
-) -> None:
-    field = home._field(Coverage("a", "sst2", n_cells, complete, of))
-    assert field["state"] == state
-    assert numbers(field["text"].replace("/", " ")) == ([complete, of] if n_cells else [])
-
-
-@pytest.mark.parametrize(("setting", "kinds"), [("random", ("tr_rise", "tr_fall")), ("abstract", ("tl_jump",))])
-def test_words_beside_a_curve_are_those_of_its_change(setting: Any, kinds: tuple[Any, ...]) -> None:
-    from icl_core.analysis.moments import Moment
-
-    found = [Moment(kind, setting, TR, TL, 0.3, 0.5 + at / 10) for at, kind in enumerate(kinds)]
-    notes = home._notes(found, {TR: 440.0, TL: 880.0})
-    ability = {"random": "TR", "abstract": "TL"}[setting]
-    verbs = {"tr_rise": "ris", "tl_jump": "jump", "tr_fall": "fall"}
-    assert [(note["x"], note["value"], note["ability"]) for note in notes] == [
-        (880.0, 0.5 + at / 10, ability) for at, _ in enumerate(kinds)
-    ]
-    for note, kind in zip(notes, kinds, strict=True):
-        assert re.match(rf"{ability} {verbs[kind]}", note["text"])
 
 
 # The playground
@@ -172,57 +120,3 @@ def test_each_reader_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(warnings) == 2
     assert "negative" in warnings[0] and "(early)" in warnings[0]
     assert "demonstrations" in warnings[1] and "(late)" in warnings[1]
-
-
-# The evaluate page
-
-
-def study(**change: Any) -> Study:
-    base = Study((TR, TL), ("sst2", "mrpc", "trec"), ("gold", "random"), (13, 21, 42, 87, 100))
-    return dataclasses.replace(base, **change)
-
-
-@pytest.mark.parametrize("splits", [("test",), ("dev", "test")])
-@pytest.mark.parametrize("seeds", [(13,), (13, 21, 42, 87, 100)])
-def test_a_study_in_words_is_the_product_that_its_cells_are(splits: Any, seeds: tuple[int, ...]) -> None:
-    from icl_core.evaluation.study import n_cells
-
-    asked = study(splits=splits, demo_seeds=seeds)
-    factors = numbers(form.summary(asked))
-    assert factors == [2, 3, 2, len(seeds), *([2] if len(splits) > 1 else [])]
-    assert np.prod(factors) == n_cells(asked)
-
-
-COST = Estimate(
-    n_cells=90, n_stored=30, n_new=60, n_prompts=3000, tokens=2_500_000, tokens_per_prompt=833, flops=3.4e15,
-    flops_per_prompt=1.13e12, download_bytes=2_100_000_000, disk_bytes=1_230_000, memory_bytes=4_500_000_000,
-    seconds=7800, time_words="from cells measured here", is_calibrated=True, basis=(),
-)  # fmt: skip
-
-
-def test_the_cost_is_a_short_list_of_its_numbers() -> None:
-    said = preflight._lines(30, 60, COST)
-    lines = [numbers(line) for line in said.split("\n")]
-    assert lines[0] == [60, 30]
-    assert lines[1] == [2, 10] and "measured here" in said  # hours and minutes
-    assert numbers(said.split("\n")[2])[:1] == [3000]
-    assert after(said, "prompts,") == [2.5] and after(said, "tokens,") == [3.4] and "(1.13 per" in said
-    assert [after(said, what)[0] for what in ("memory", "disk", "download")] == [4.5, 1.23, 2.1]
-
-
-@pytest.mark.parametrize(
-    ("change", "said", "unsaid"),
-    [
-        ({"download_bytes": None}, "not asked", ()),
-        ({"flops": 0.0}, "not known", (3.4, 4.5)),
-        ({"seconds": None, "time_words": "It cannot be told."}, "cannot be told", ()),
-    ],
-)
-def test_what_is_not_known_of_the_cost_is_said_so(change: dict[str, Any], said: str, unsaid: tuple[float, ...]) -> None:
-    text = preflight._lines(30, 60, dataclasses.replace(COST, **change)).replace("\\", "")
-    assert said in text and not set(unsaid) & set(numbers(text))
-
-
-def test_nothing_to_compute_has_no_cost_and_an_unknown_one_has_counts_alone() -> None:
-    assert not numbers(preflight._lines(90, 0, COST))
-    assert numbers(preflight._lines(30, 60, None)) == [60, 30]

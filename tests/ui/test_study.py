@@ -86,7 +86,7 @@ def test_a_model_that_comes_beside_changes_no_number_of_the_first(
 def test_a_model_without_results_beside_another_is_named(two_models: None, open_page: Callable[..., AppTest]) -> None:
     app = open_page("dynamics", model="someone-model")
     app.multiselect(key="model").set_value(["someone-model", "bare-model"]).run()
-    assert "Not shown, without results under these options: **bare\\-model**" in words(app)
+    assert "No results under these options, so not shown: **bare\\-model**" in words(app)
 
 
 def test_undo_brings_back_the_study_before_the_last_change(two_models: None, open_page: Callable[..., AppTest]) -> None:
@@ -111,7 +111,7 @@ def test_the_study_stays_where_an_address_names_none(two_models: None, open_page
     app.query_params.clear()
     app.switch_page("pages/competition/page.py").run()
     assert held(app, "model", "task", "seeds") == {"model": ["bare-model"], "task": ["trec"], "seeds": "5"}
-    assert "This address names no study. The one that you had stays." in words(app)
+    assert "This address names no study, so your study stays as it was." in words(app)
     app.text_input(key="seeds").set_value("7").run()
     assert "This address names no study" not in words(app)
 

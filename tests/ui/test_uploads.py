@@ -72,7 +72,7 @@ def test_what_cannot_be_estimated_is_told_and_hides_no_past_job(
     def refuse(*_: object) -> None:
         raise DataError("own.csv cannot be opened; put it back.")
 
-    monkeypatch.setattr("pages.evaluate.preflight.box", refuse)
+    monkeypatch.setattr("pages.evaluate.cost.box", refuse)
     app = open_page("evaluate")
     assert "own.csv cannot be opened; put it back." in said(app)
     assert any(f"Job {job}" in item.label for item in app.expander)

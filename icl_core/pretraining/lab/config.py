@@ -37,6 +37,7 @@ __all__ = [
     "n_context_classes",
     "run_name",
     "validate_config",
+    "with_next_seeds",
     "without_seeds",
 ]
 
@@ -357,6 +358,11 @@ def without_seeds(config: LabConfig) -> LabConfig:
     base = LabConfig()
     seeds = {name: getattr(base, name) for name in ("init_seed", "data_seed", "evaluation_seed")}
     return replace(config, **seeds)
+
+
+def with_next_seeds(config: LabConfig, index: int) -> LabConfig:
+    """A repeat: the seeds of weights and data that come ``index`` after those of the configuration."""
+    return replace(config, init_seed=config.init_seed + index, data_seed=config.data_seed + index)
 
 
 # Checks

@@ -104,10 +104,19 @@ class MinimalRun:
         """Number of seeds that overflowed."""
         return self.outcome.count("left out")
 
+    @property
+    def n_kept(self) -> int:
+        """How many seeds did not overflow; only these are in any count or share."""
+        return len(self.outcome) - self.n_left_out
+
+    @property
+    def n_emerged(self) -> int:
+        """In how many seeds ICL emerged, whether it stayed or faded."""
+        return self.outcome.count("transient") + self.outcome.count("persistent")
+
     def share_of(self, outcome: Outcome) -> float:
         """The share of an outcome among the seeds that did not overflow; 0 if all overflowed."""
-        kept = len(self.outcome) - self.n_left_out
-        return self.outcome.count(outcome) / kept if kept else 0.0
+        return self.outcome.count(outcome) / self.n_kept if self.n_kept else 0.0
 
     @property
     def median_emergence(self) -> float:

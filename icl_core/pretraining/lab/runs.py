@@ -34,13 +34,13 @@ __all__ = [
     "ATTENTION_NAME",
     "CONFIG_NAME",
     "CURVES_NAME",
-    "EMERGED",
     "MANIFEST_NAME",
     "LabRun",
     "PhaseMarkers",
     "chance",
     "chance_band",
     "default_roots",
+    "emergence_level",
     "find_run",
     "folder_name",
     "list_runs",
@@ -56,7 +56,7 @@ CURVES_NAME, ATTENTION_NAME = "curves.parquet", "attention.npz"
 ACCURACIES = ("train", "icl", "icl_novel", "ciwl", "flip", "icl_copy", "flip_copy", "iwl", "gold", "tr", "tl")
 """Curves that are accuracies; those up to ``flip_copy`` choose among the labels in the context."""
 _AMONG_ALL = ("iwl", "gold", "tr", "tl")
-EMERGED = 0.2
+_EMERGED = 0.2
 """ICL has emerged once it has gone this share of the way from chance to 1 (.6 with two context labels)."""
 
 
@@ -273,13 +273,19 @@ def chance_band(run: LabRun, evaluator: str) -> float:
     return 3.0 * float(np.sqrt(level * (1.0 - level) / N_EVALUATION))
 
 
+def emergence_level(run: LabRun) -> float:
+    """The ICL accuracy above which ICL has emerged."""
+    level = chance(run, "icl")
+    return level + _EMERGED * (1.0 - level)
+
+
 def phase_markers(run: LabRun) -> PhaseMarkers:
     """The steps at which ICL emerges, Flip peaks and falls below chance, and CIWL overtakes ICL for good."""
     steps, curves = run.curves["step"], run.curves
     if not len(steps):
         return PhaseMarkers(None, None, None, None)
-    icl_chance, flip_chance = chance(run, "icl"), chance(run, "flip")
-    emerged = _first(steps, curves["icl"] > icl_chance + EMERGED * (1.0 - icl_chance))
+    flip_chance = chance(run, "flip")
+    emerged = _first(steps, curves["icl"] > emergence_level(run))
     flip = curves["flip"]
     peak = int(np.argmax(flip))
     has_peak = bool(flip[peak] > flip_chance + chance_band(run, "flip"))

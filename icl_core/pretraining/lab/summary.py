@@ -120,15 +120,25 @@ def spread(runs: Sequence[LabRun], name: str) -> Spread:
     return Spread(steps, values.mean(axis=0), values.min(axis=0), values.max(axis=0), len(runs))
 
 
+_FADED_BY = 0.1
+"""A curve has faded if its mean ends more than this below its peak, accuracy fraction."""
+
+
 @dataclass(frozen=True, slots=True)
 class Final:
-    """The end of a curve over repeats: mean, lowest and highest last value, and the highest value of the mean."""
+    """The end of a curve over repeats: its last step, mean, lowest and highest last value, and the mean's peak."""
 
+    step: int
     mean: float
     low: float
     high: float
     peak: float
     n: int
+
+    @property
+    def has_faded(self) -> bool:
+        """Whether the mean ends clearly below its highest value."""
+        return self.peak - self.mean > _FADED_BY
 
 
 def final_of(runs: Sequence[LabRun], name: str) -> Final | None:
@@ -137,7 +147,7 @@ def final_of(runs: Sequence[LabRun], name: str) -> Final | None:
     if not len(found.steps):
         return None
     mean, low, high = (float(edge[-1]) for edge in (found.mean, found.low, found.high))
-    return Final(mean, low, high, peak=float(found.mean.max()), n=found.n)
+    return Final(int(found.steps[-1]), mean, low, high, peak=float(found.mean.max()), n=found.n)
 
 
 def who_decides(runs: Sequence[LabRun]) -> Literal["ICL", "CIWL", "neither"] | None:
@@ -262,12 +272,15 @@ MOST_TIMES_THE_WORK = 30
 """A rate is used for steps of up to this many times more or less work."""
 
 
-def expected_seconds(config: LabConfig, timed: Iterable[LabRun] = ()) -> float | None:
-    """Expected seconds of a run, from the processor time per step of finished runs and the work of a step.
+def expected_seconds(config: LabConfig, timed: Iterable[LabRun] = (), *, n_runs: int = 1) -> float | None:
+    """Expected seconds of repeats of a run, one after the other.
+
+    They follow from the processor time per step of finished runs and the work of a step.
 
     Args:
         config: of the run to be trained.
         timed: finished runs; those whose manifest has no ``cpu_seconds`` are ignored.
+        n_runs: number of repeats.
 
     Returns:
         None if a step is more than ``MOST_TIMES_THE_WORK`` times more or less work than a step of every timed run.
@@ -280,7 +293,7 @@ def expected_seconds(config: LabConfig, timed: Iterable[LabRun] = ()) -> float |
     wanted = _work(config)
     if all(max(work, wanted) > MOST_TIMES_THE_WORK * min(work, wanted) for work, _ in works):
         return None
-    return float(np.median([seconds / work for work, seconds in works])) * config.n_steps * wanted
+    return float(np.median([seconds / work for work, seconds in works])) * config.n_steps * wanted * n_runs
 
 
 def _work(config: LabConfig) -> float:

@@ -1,6 +1,6 @@
 """The choices of the analysis, shared by the pages that analyse: measure, normalisation, task, axis, epsilon.
 
-They stand beside the chart they change and are in the URL; each is made once for all pages.
+They stand beside the chart that they change, and in the address. All pages share one value of each.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ _EPSILONS = {"paper 0.01": EPSILON_PAPER, "reference code 0.0001": EPSILON_REFER
 QUANTITY_TITLES = {"step": "Steps", "tokens": "Tokens", "share": "Share"}
 _ORDER, _MIXED, _NAMED_TOKENS = "Order", "Own number", "Tokens by name"
 OWN_TITLES = frozenset({_ORDER, _MIXED, _NAMED_TOKENS, *(words.plural.capitalize() for words in UNIT_WORDS.values())})
-"""What the number that checkpoints have themselves can be called on the control of an axis."""
+"""All names that the checkpoints' own number can have on the control of an axis."""
 _ALL = "Mean over tasks"
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is looked at, and how it is scored."""
+    """What is shown, and how it is scored."""
 
     measure: Measure
     normalisation: Normalisation
@@ -87,8 +87,8 @@ def normalisation_control() -> Normalisation:
         format_func=lambda name: NORMALISATION_TITLES[name],
         key="norm",
         bind="query-params",
-        help="Sum of the log-probabilities of the label's tokens (default), their mean, or the sum minus that for the "
-        "content-free query N/A under the same demonstrations.",
+        help="Sum of the log-probabilities of the label's tokens (default), their mean, or the sum minus the sum for "
+        "the content-free query N/A under the same demonstrations.",
     )
 
 
@@ -100,7 +100,7 @@ def view_controls(tasks: Sequence[str]) -> View:
 
 
 def axis_controls(refs: Iterable[CheckpointRef]) -> tuple[Quantity, ScaleName]:
-    """What a horizontal axis over these checkpoints shall count, and its scale; ``rows.settled`` tells what it can."""
+    """What a horizontal axis is to count, and its scale; ``rows.settled`` tells what it can count."""
     quantity = quantity_control("Axis", refs, default="step", key="x")
     scale = st.segmented_control(
         "Scale", ["symlog", "linear"], default="symlog", required=True, key="scale", bind="query-params",
@@ -110,9 +110,9 @@ def axis_controls(refs: Iterable[CheckpointRef]) -> tuple[Quantity, ScaleName]:
 
 
 def quantity_control(label: str, refs: Iterable[CheckpointRef], *, default: Quantity, key: str) -> Quantity:
-    """What an axis of training shall count; the number that checkpoints have themselves is called by their unit.
+    """What an axis of training is to count; the checkpoints' own number is named by its unit.
 
-    A link may call that number otherwise, since it was made for models that count something else: it is corrected.
+    A link that was made for models with another unit names it otherwise; the address is then corrected.
     """
     titles = {**QUANTITY_TITLES, "step": own_title(refs)}
     if key not in st.session_state and st.query_params.get(key) in OWN_TITLES - {*titles.values()}:
@@ -131,7 +131,7 @@ def quantity_control(label: str, refs: Iterable[CheckpointRef], *, default: Quan
 
 
 def own_title(refs: Iterable[CheckpointRef]) -> str:
-    """The number that these checkpoints have themselves, on the control of an axis."""
+    """What the own number of these checkpoints is called on the control of an axis."""
     refs = list(refs)
     unit = rows.common_unit(refs)
     if unit is None:
@@ -165,7 +165,7 @@ def epsilon_control() -> float:
             help="A fraction: 0.01 is one percentage point. The paper says 0.01; its code compares percentages with "
             "0.01, which is 0.0001 here.",
         )
-        st.number_input(  # without limits: a browser would keep what it refused in the box, whatever counts
+        st.number_input(  # without limits: a browser would go on showing a number that it refused
             f"epsilon ({100 * epsilon:.2f} %)",
             step=0.0001,
             format="%.4f",

@@ -1,6 +1,6 @@
-"""The study between runs: what a page switch and the address keep of it, and the way back by one step.
+"""How the study lasts: when the page is switched, in the address, and one step back.
 
-It moves values of the sidebar's pickers and decides none of them.
+It moves values of the sidebar's pickers and chooses none of them.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _OWN, _LEFT = "own_choices", "own_choices_left"
 
 
 def read_empty() -> None:
-    """Empties the pickers of which the link of a new visit says so; a list of nothing is not in an address itself."""
+    """Empties the pickers that the link of a new visit names as empty; an address cannot hold an empty list itself."""
     for name in st.query_params.get_all(EMPTY):
         if name in LISTS and not any(st.query_params.get_all(name)):
             st.session_state[name] = []
 
 
 def keep_in_url(page: str) -> None:
-    """Writes the study into the address of another page; a switch would drop it though it still holds.
+    """Writes the study into the address of another page; a switch of pages would drop it.
 
-    It is written in one go, since the browser makes a step of its history of every change by the server, and each of
-    them would be a study of its own on the way back.
+    It is written at once: every change by the server is a step in the browser's history, and half a study must not be
+    one of them.
     """
     if _PAGE not in st.session_state:
         st.query_params.update({})  # unchanged, but told: the browser then takes it along to the next page
@@ -57,9 +57,9 @@ def keep_in_url(page: str) -> None:
 
 
 def _is_part(asked: Mapping[str, list[str]], page: str) -> bool:
-    """Whether an address is what a switch of pages has left of the study, and none that the page has shown.
+    """Whether an address is what a switch of pages left of the study, and not one that the page has shown.
 
-    A switch takes along what the boxes have reported by then.
+    A switch keeps only what the boxes have reported by then.
     """
     whole = _study(st.session_state.get(_NOW, {}))
     is_known = asked in st.session_state.get(_SHOWN, {}).get(page, ())
@@ -86,7 +86,7 @@ def _written(name: str, value: Any) -> list[str]:
 
 
 def remember(page: str) -> None:
-    """Keeps the drawn pickers' values: the ones before them for the way back, the empty ones in the address."""
+    """Keeps the pickers' values: those before them for the way back, and in the address which pickers are empty."""
     st.session_state[_PAGE] = page
     now = {name: st.session_state[name] for name in (*KEYS, FOLLOWED)}
     if now != st.session_state.get(_NOW, now):
@@ -105,16 +105,16 @@ def remember(page: str) -> None:
 
 
 def say_stayed() -> None:
-    """Says that the address of another page named no study where the browser's way back led to it."""
+    """Says that the study stays, if a step back in the browser led to an address without one."""
     if st.session_state.get(_STAYED):
-        st.info("This address names no study. The one that you had stays.")
+        st.info("This address names no study, so your study stays as it was.")
 
 
 def offer_left() -> None:
-    """Offers a page's own choices again when a switch of pages has dropped them."""
+    """Offers to bring back a page's own choices that a switch of pages has dropped."""
     left: dict[str, Any] = st.session_state.get(_LEFT, {})
     if not _own_in_address() and any(st.session_state.get(name) != value for name, value in left.items()):
-        st.caption("Choices that were made on this page are at their defaults again.")
+        st.caption("Your choices on this page have been reset.")
         st.button("Bring them back", key="bring-back", type="tertiary", on_click=_bring_back)
 
 
@@ -140,7 +140,7 @@ def undo_button() -> None:
 
 
 def _undo() -> None:
-    """Restates the values of the study before; what follows is no change to come back from."""
+    """Sets the pickers to the study before; this change itself cannot be undone."""
     before = st.session_state.pop(_BEFORE)
     show(**before)
     st.session_state[_NOW] = before

@@ -1,8 +1,8 @@
-"""What a link asks for, and what became of it: a value that cannot be honoured is left out, and that is said.
+"""What a link asks for, and what became of it: a value that cannot be used is left out, and the page says so.
 
-Every control reads its own value from the address and falls back to its default where the value is none of its own.
-This module keeps what the link asked for, and compares; it also writes short names out as the controls show them. It
-decides nothing about the values themselves.
+Every control reads its value from the address, and falls back to its default if it does not know the value. This module
+keeps what the link asked for and compares. It also writes short names out as the controls show them. It does not decide
+which values are right.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pages.ui.words.written import plain, setting_title, task_title
 __all__ = ["read", "say", "settle"]
 
 _NUMBERS = re.compile(r"shots|examples|eps|w|play_(w|seed|shots)|min_\w+|lab2?_\w+")
-"""Names of the controls that hold numbers; a control that counts cannot be drawn over an infinite one."""
+"""Names of the controls that hold numbers; such a control cannot be drawn with an infinite one."""
 _TITLES: Mapping[str, Mapping[str, str]] = {
     "setting": {name: setting_title(name) for name in LABEL_SETTINGS},
     "measure": MEASURE_TITLES,
@@ -31,7 +31,7 @@ _TITLES: Mapping[str, Mapping[str, str]] = {
     "compare_x": QUANTITY_TITLES,
     "factor": {name: factor.title for name, factor in FACTORS.items()},
 }
-"""By control: what it shows, and has in its address, for a name of the core."""
+"""By control: what it shows and writes into the address for a name of the core."""
 _TASKS = ("task", "on", "task_shown", "play_task", "queries_task")
 _OURS = (kept.EMPTY, "embed", "embed_options")
 """Names in an address that no control owns."""
@@ -42,7 +42,8 @@ MOST_SAID = 8
 def read() -> None:
     """Keeps what the link of a new visit asks for, before any control takes its value from the address.
 
-    Numbers that are none are taken out of the address first and short names written out, and the run begins again.
+    First, numbers that are not finite are taken out of the address and short names are written out; then the run
+    begins again.
     """
     asked = {name: st.query_params.get_all(name) for name in st.query_params}
     if _PENDING not in st.session_state:
@@ -65,7 +66,7 @@ def _title(control: str, text: str) -> str:
 
 
 def _is_finite(text: str) -> bool:
-    """False for infinite numbers and those that are none; a text is left to its control, which refuses it."""
+    """False for infinity and nan; a text that is no number is left to its control, which refuses it."""
     try:
         return math.isfinite(float(text))
     except ValueError:
@@ -73,7 +74,7 @@ def _is_finite(text: str) -> bool:
 
 
 def settle() -> None:
-    """After a page that was drawn to its end: what the link asks for and no control has taken is not here."""
+    """After a page was drawn to its end: whatever no control has taken is not here."""
     pending, said = st.session_state[_PENDING], st.session_state[_SAID]
     for name in [name for name in pending if name not in st.session_state]:
         lost = [text for text in pending.pop(name) if text]
@@ -82,9 +83,9 @@ def settle() -> None:
 
 
 def say() -> None:
-    """One sentence with everything that the link asks for and the drawn controls do not hold; none where they do.
+    """One sentence that names all that the link asks for and no control holds; nothing if there is no such value.
 
-    A line of it goes when its control is used.
+    A value is no longer named once its control is used.
     """
     pending, said = st.session_state[_PENDING], st.session_state[_SAID]
     for name in [name for name in pending if name in st.session_state]:
@@ -106,7 +107,7 @@ def _short(lost: Sequence[str]) -> str:
 
 
 def _lost(asked: Sequence[str], held: object) -> list[str]:
-    """What was asked of a control and it does not hold; a control of one value takes the last that is asked of it."""
+    """What a link asks of a control and it does not hold; for a control of one value, the last one asked counts."""
     if isinstance(held, list | tuple):
         names = {name for each in held for name in _names(each)}
         return [text for text in asked if text not in names]

@@ -1,7 +1,7 @@
 """A study's JSON as the pickers' values: what one page gives away, another session opens again.
 
-The values are taken only if the pickers then ask for exactly this study; everything else is refused in one sentence. It
-sets no widgets, reads nothing that the file names, and computes nothing.
+The values are taken only if the pickers then ask for exactly this study; otherwise the file is refused in one sentence.
+It sets no widgets, opens no file that the study names, and computes nothing.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def open_study(content: bytes, name: str) -> tuple[Choice, bool]:
 
     Args:
         content: the whole file.
-        name: how the user calls it, for messages.
+        name: what the user calls it, for messages.
 
     Raises:
-        ObservatoryError: the file is no study, or asks for what is not here or what the pickers cannot say.
+        ObservatoryError: the file is no study, or asks for something that is not here or has no picker.
     """
     if len(content) > MAX_STUDY_BYTES:
         raise StudyError(f"{name} has {len(content):,} bytes, more than any study ({MAX_STUDY_BYTES:,}).")
@@ -49,13 +49,13 @@ def open_study(content: bytes, name: str) -> tuple[Choice, bool]:
 
 
 def _tasks_here(tasks: Collection[str], name: str) -> tuple[str, ...]:
-    """The tasks as they are called here: an uploaded file lies elsewhere on every server, under the same name."""
+    """The tasks under their names here: an uploaded file has the same name on every server, in another folder."""
     known = selection.task_options()
     by_file = {_file(task): task for task in known if task.startswith(FILE_PREFIX)}
     found = [task if task in known else by_file.get(_file(task), "") for task in tasks]
     if absent := [task_title(task) for task, here in zip(tasks, found, strict=True) if not here]:
         what = "the task" if len(absent) == 1 else "the tasks"
-        raise StudyError(f"{name} asks for {what} {joined(absent)}, not known here; upload a file of your own first.")
+        raise StudyError(f"{name} asks for {what} {joined(absent)}, not known here; upload your own files first.")
     return tuple(found)
 
 

@@ -2,7 +2,7 @@
 
 A browser keeps the text of a keyed control until it is told another value, and answers with what it holds. So a value
 that has gone is replaced openly, and a control that repeats another one is a new control when that has moved. Every
-control whose options are not fixed is drawn here; a test refuses others.
+control whose options can change is drawn here; a test refuses others.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _MOST_KNOWN = 50
 def mirror(key: str, value: Any, take: Callable[[Any], None]) -> dict[str, Any]:
     """Key and callback of a control that repeats what another one holds, with its value set.
 
-    Both can be used. A browser that has not yet heard of the latest value still reports the one before, which must not
-    be taken for a change by the user. So when the other control has moved, this one goes on under a new key, and what
-    is reported under a key counts only where it is not what was last known of it. While only this control is used,
-    the key stays, and with it the focus.
+    Both can be used. A browser that does not know the latest value yet still reports the one before, which must not be
+    taken for a change by the user. So when the other control has moved, this one gets a new key, and a value reported
+    under a key counts only if it differs from the last known one. While only this control is used, the key stays, and
+    the focus with it.
 
     Args:
         key: the control's name; every key begins with it.
@@ -95,7 +95,7 @@ def offers(key: str, values: Mapping[str, object], take: Callable[[Any], None]) 
     """A row of small buttons that fill or empty a control.
 
     Args:
-        key: of the row and its buttons; none else has it.
+        key: of the row and its buttons, unique on the page.
         values: what each button sets, by its words.
         take: is called with the value.
     """
@@ -105,6 +105,6 @@ def offers(key: str, values: Mapping[str, object], take: Callable[[Any], None]) 
 
 
 def _keep(key: str, fitting: Callable[[Any], Any]) -> None:
-    """Writes a control's value anew where it does not fit; to drop it would leave the browser with the old text."""
+    """Replaces a control's value if it does not fit; if it were only dropped, the browser would keep the old text."""
     if key in st.session_state and fitting(st.session_state[key]) != st.session_state[key]:
         st.session_state[key] = fitting(st.session_state[key])

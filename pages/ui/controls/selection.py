@@ -1,6 +1,6 @@
 """The current study: its widgets in the sidebar, their place in the URL, and the checked value that pages read.
 
-The sidebar's pickers own the URL's keys on every page. A page that shows the same choice at large (evaluate) draws
+The sidebar's pickers own the URL's keys on every page. A page that shows the same choice in full (evaluate) draws
 mirrors, which write back into the pickers. Values from a URL are only names: each is checked again when the study is
 made from them, and by ``validate_study`` before anything runs.
 """
@@ -97,9 +97,9 @@ class Choice:
         setting: label settings.
         seeds: numbers separated by commas.
         shots, examples: numbers of demonstrations and of test rows.
-        local: path of checkpoints of one's own, "" for none.
-        name: what the model of one's own is called, "" for what its path tells.
-        order: its checkpoints in the order of training, separated by commas, "" where their names tell it.
+        local: path of the user's own checkpoints, "" for none.
+        name: what the user's own model is called, "" to take the name from its path.
+        order: its checkpoints in the order of training, separated by commas, "" if their names tell it.
         template, words, alphabet, sampling, dtype, attention: options by name.
         data: directory in Hub layout, "" for the Hub.
     """
@@ -135,7 +135,7 @@ def task_options() -> list[str]:
 
 @st.cache_data(max_entries=1000, show_spinner=False)
 def _ways_to_read(path: Path) -> list[str]:
-    """The tasks that an uploaded file can be: one, or two where its labels may be one; its name holds its hash."""
+    """The tasks that an uploaded file can be: two if some of its labels may be one label; its name holds its hash."""
     try:
         return [get_task(own_file_name(FileSource(path))).name]
     except AmbiguousLabelsError:
@@ -152,8 +152,8 @@ def model_options() -> list[str]:
 def defaults_for(models: Sequence[str]) -> Defaults:
     """What the pickers hold before anyone has picked: the options under which these models have most results.
 
-    The default model is the shipped suite's first member, which stands in where no models are given too; without
-    results the options are the paper's.
+    The default model is the shipped suite's first member, whose options also count if no models are given. Without
+    results, the options are the paper's.
     """
     return _defaults_for(tuple(models), cached.generation(), embedded_members())
 
@@ -218,9 +218,9 @@ def study_of(choice: Choice) -> Study:
     """The study that the pickers ask for.
 
     Raises:
-        StudyError: nothing is picked, a seed is no number, or the order of checkpoints of one's own is not certain.
+        StudyError: nothing is picked, a seed is no number, or the order of the user's own checkpoints is not certain.
         UnknownNameError: a checkpoint is not among the known ones.
-        CheckpointError: the path of one's own holds no checkpoint.
+        CheckpointError: the user's own path holds no checkpoint.
     """
     refs = [ref for model in choice.model for ref in checkpoints_for(model, choice.checkpoints)]
     if choice.local.strip():
@@ -244,7 +244,7 @@ def study_of(choice: Choice) -> Study:
 
 
 def own_checkpoints(choice: Choice) -> Chosen:
-    """The checkpoints at the path of one's own that a choice names, and what is left out there.
+    """The checkpoints that a choice names at the user's own path, and what is left out there.
 
     Raises:
         ObservatoryError: there are none, or their order or name is in question; the sentence says how to answer.
@@ -256,7 +256,7 @@ def own_checkpoints(choice: Choice) -> Chosen:
 
 
 def left_out(choice: Choice) -> list[str]:
-    """Sentences on what is left out at the path of one's own; none where it cannot be used, which the study tells."""
+    """What is left out at the user's own path, in sentences; if the path cannot be used, making the study says so."""
     try:
         return [each.sentence for each in own_checkpoints(choice).left_out] if choice.local.strip() else []
     except ObservatoryError:
@@ -273,7 +273,7 @@ def _chosen(refs: Sequence[CheckpointRef], text: str) -> tuple[CheckpointRef, ..
 
 
 def _fitting(text: str, refs: Sequence[CheckpointRef]) -> str:
-    """The text of a choice; all where it is a count for a longer list of another model."""
+    """The text of a choice, or all if it is a count that was meant for a model with more checkpoints."""
     count = sum(ref.step is not None for ref in refs) or len(refs)
     if text.isdecimal() and int(text) > count and int(text) not in {ref.step for ref in refs}:
         return "all"
@@ -314,11 +314,11 @@ def note_models(models: Sequence[str]) -> None:
 
 
 def follow_models() -> None:
-    """What becomes of the other pickers when the models change: a choice stays, a default goes with its models.
+    """What becomes of the other pickers when the models change: choices stay, defaults follow the models.
 
-    Defaults are the options under which models have results, so those of quite other models are taken, where a picker
-    still holds a default. While one of the models stays, everything stays: its numbers may not change because another
-    comes beside it.
+    Defaults are the options under which models have results. If all models are new, pickers that still hold a default
+    take the default of the new models. If one of the models stays, every picker stays: adding a model must not change
+    the numbers of another.
     """
     models, followed = st.session_state["model"], st.session_state[FOLLOWED]
     moved = bool(models) and not set(models) & set(followed)
@@ -352,7 +352,7 @@ def held(defaults: Defaults, name: str) -> object:
 
 
 def better_options(models: Sequence[str]) -> Defaults | None:
-    """The options under which these models have most results; None where they have none, or those are chosen."""
+    """The options under which these models have most results; None if they have none, or if these are chosen."""
     stored = cached.stored_models()
     if not any(model in stored and stored[model].n_test for model in models):
         return None
@@ -472,7 +472,9 @@ _WIDGETS: dict[str, Callable[[dict[str, Any], Defaults], None]] = {
     "shots": _shots,
     "examples": _examples,
     "local": _text("Folder or GGUF file of your own", "local", "Absolute path on the machine that runs the app."),
-    "name": _text("Name of your model", "name", "What its results are called; empty for what its path tells."),
+    "name": _text(
+        "Name of your model", "name", "What its results are called; leave empty to take the name from its path."
+    ),
     "order": _text(
         "Order",
         "order",
@@ -481,8 +483,10 @@ _WIDGETS: dict[str, Callable[[dict[str, Any], Defaults], None]] = {
     "template": _one_of("Template", "template", TEMPLATES),
     "words": _one_of("Label words", "words", WORD_SETS),
     "alphabet": _one_of("Symbols of the abstract setting", "alphabet", get_args(Alphabet)),
-    "sampling": _one_of("Drawing of demonstrations", "sampling", get_args(Sampling)),
+    "sampling": _one_of("How demonstrations are drawn", "sampling", get_args(Sampling)),
     "dtype": _one_of("Number format", "dtype", DTYPES),
     "attention": _one_of("Attention", "attention", ATTENTIONS),
-    "data": _text("Data directory", "data", "A folder in Hub layout for work without a network; empty for the Hub."),
+    "data": _text(
+        "Data directory", "data", "A folder in Hub layout, to work without a network; leave empty for the Hub."
+    ),
 }

@@ -275,7 +275,7 @@ def kept(
 
 
 def state_of_store(study: Study) -> str:
-    """Names the state of all results, and of the study's files of one's own."""
+    """Names the state of all results, and of the user's own files in the study."""
     return f"{generation()} {state_of_files(study)}"
 
 
@@ -285,7 +285,7 @@ def state_of_model(study: Study) -> str:
 
 
 def state_of_files(study: Study) -> str:
-    """Names the state of the study's files of one's own."""
+    """Names the state of the user's own files in the study."""
     return files_state(study.checkpoints, study.tasks)
 
 

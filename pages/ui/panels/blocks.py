@@ -12,6 +12,7 @@ from typing import Any, Literal
 import streamlit as st
 
 from icl_core.errors import ObservatoryError
+from icl_core.evaluation.coverage import cell_counts
 from icl_core.evaluation.study import Study, study_to_json
 from pages.ui.charts.marks import PICK
 from pages.ui.charts.theme import Figure
@@ -21,7 +22,8 @@ from pages.ui.files import exports
 from pages.ui.files.deferred import keep
 from pages.ui.files.facts import Facts
 from pages.ui.files.sheet import PAPER, Draw, sheet
-from pages.ui.words.written import count, end_page, joined, plain, task_title
+from pages.ui.words import study_words
+from pages.ui.words.written import count, end_page, joined, plain
 
 __all__ = [
     "chart",
@@ -41,7 +43,7 @@ MOST_REMARKS = 3
 
 
 def finding(sentence: str) -> None:
-    """The page's one sentence, computed, before its main chart."""
+    """What the numbers say, in a sentence above the main chart."""
     with st.container(key="finding"):
         st.markdown(sentence)
 
@@ -56,8 +58,8 @@ def chart(
 ) -> None:
     """A chart with its takeaway for screen readers, as wide as there is room; a click on a mark calls ``on_pick``.
 
-    The browser builds a chart anew when its specification or its ``alt`` changes, and otherwise moves new named rows
-    into the one that is there: under a slider, what the slider changes belongs into neither.
+    The browser builds a chart anew if its specification or its ``alt`` changes; otherwise it puts new rows into the
+    chart that is there. So what a slider changes belongs into the rows alone.
     """
     options: dict[str, Any] = {"width": width, "theme": None, "key": key, "alt": alt}
     if on_pick is not None:
@@ -67,7 +69,7 @@ def chart(
 
 
 def study_or_stop() -> Study:
-    """The current study; where it is none, the reason in a sentence, and the page ends."""
+    """The current study; if the pickers make none, the page says why and ends."""
     try:
         return selection.study_of(selection.current_choice())
     except ObservatoryError as error:
@@ -76,7 +78,7 @@ def study_or_stop() -> Study:
 
 
 def models_or_stop(study: Study) -> tuple[str, ...]:
-    """The study's models that have results of it; where none has, what to do, and the page ends. None is read."""
+    """The models with results of the study, none of which is read; without any, the page says what to do and ends."""
     models = cached.models_with_results(study)
     if not models:
         results_or_stop(study)
@@ -84,9 +86,9 @@ def models_or_stop(study: Study) -> tuple[str, ...]:
 
 
 def results_or_stop(study: Study, *, model: str | None = None) -> cached.Collected:
-    """The study's results, or those of one model alone; where there are none, what to do, and the page ends.
+    """The study's results, or those of one model alone; if there are none, the page says what to do and ends.
 
-    Of the other models it says no more than the index knows: which of them have no results.
+    Of the other models it says only what the index knows: which of them have no results.
     """
     found = cached.collected(study if model is None else cached.of_model(study, model))
     unread = () if model is None else (name for name in cached.models_with_results(study) if name != model)
@@ -104,34 +106,31 @@ def results_or_stop(study: Study, *, model: str | None = None) -> cached.Collect
 
 
 def _say_without(study: Study, having: Sequence[str]) -> bool:
-    """Names the study's models without results, and the options under which they have some; False if there are none."""
+    """Names the study's models without results, and options under which they have some; False if all have results."""
     models = list(dict.fromkeys(ref.model for ref in study.checkpoints))
     without = [model for model in models if model not in having]
     if without and having:
-        st.info(f"Not shown, without results under these options: **{plain(joined(without, most=6))}**.")
+        st.info(f"No results under these options, so not shown: **{plain(joined(without, most=6))}**.")
     elif without:
-        total = sum(pair[1] for pair in cached.completeness(study).values())
-        st.info(f"Nothing of this study is computed yet: {count(total, 'cell')} are missing.")
+        st.info(study_words.nothing_computed(cell_counts(cached.completeness(study))))
     if without:
         offer_results(models)
     return bool(without)
 
 
 def offer_results(models: Sequence[str]) -> None:
-    """Under which options these models have results, with a button that takes them; nothing where there are none."""
+    """Under which options these models have results, with a button that takes them; nothing if there are none."""
     better = selection.better_options(models)
     if better is None:
         return
-    tasks = joined([task_title(name) for name in better.task], most=3)
-    rest = (
-        f"{count(better.shots, 'demonstration')}, seeds {better.seeds}, at most {better.examples:,} test rows per task"
+    st.markdown(
+        study_words.other_options(better.task, n_shots=better.shots, seeds=better.seeds, n_examples=better.examples)
     )
-    st.markdown(f"There are results under other options: {plain(tasks)}; {plain(rest)}.")
     st.button("Take the options with results", key="take-options", on_click=selection.take, args=(better,))
 
 
 def remarks(sentences: Sequence[str]) -> None:
-    """What a reader should know of the rows, texts and files behind what is shown; many of them folded away."""
+    """What a reader should know of rows, texts and files behind the page; many remarks are folded away."""
     many = len(sentences) > MOST_REMARKS
     with st.expander(f"{len(sentences)} remarks on rows, texts and files") if many else nullcontext():
         for sentence in sentences:
@@ -165,7 +164,7 @@ def table(
         name: of the files, and of the buttons' keys.
         of: what decides the numbers; its study can be downloaded too.
         draw: gives the charts on the screen in other colours; a file holds all of them, light whatever the theme;
-            None where nothing is drawn.
+            None if nothing is drawn.
         columns: charts in a row of that file.
         files: further texts in JSON to download, by the words on their buttons.
     """
@@ -206,7 +205,7 @@ def _indented(text: str) -> bytes:
 
 
 def grid(rows: Sequence[Mapping[str, Any]], *, name: str, of: Facts, **options: Any) -> None:
-    """Rows as a table with their CSV; the table's own export, which spreadsheets may compute, is switched off.
+    """Rows as a table with their CSV file; it replaces the table's own, which a spreadsheet might run as formulas.
 
     Args:
         rows: with equal columns.

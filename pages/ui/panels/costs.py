@@ -1,6 +1,6 @@
-"""What a study would cost: counted at once where that is quick, else by a job, with its progress in place.
+"""What a study would cost: counted at once if that is quick, else by a job whose progress stands in its place.
 
-It draws no numbers; each page words the estimate that it gets.
+It draws no numbers; each page puts the estimate into words.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ QUICK_SECONDS = 5.0
 
 @cached.kept(cached.state_of_store, max_entries=32, show_spinner="Counting tokens on a sample of the prompts")
 def _quick(study: Study, device: str) -> Estimate | None:
-    """What can be counted in a few seconds without the Hub; None where that is not enough."""
+    """The cost without asking the Hub; None if it cannot be counted in a few seconds."""
     end = time.monotonic() + QUICK_SECONDS
     try:
         return estimate(study, cached.store(), device=device, should_stop=lambda: time.monotonic() > end)
@@ -36,7 +36,7 @@ def _quick(study: Study, device: str) -> Estimate | None:
 
 
 def cost_of(study: Study, *, key: str, device: str = "auto", ask_hub: bool = False) -> Estimate | None:
-    """The cost of a study as far as it is known; draws what asks for the rest, and how far that is.
+    """The cost of a study as far as it is known; draws the buttons that ask for more, and how far the answer is.
 
     Args:
         study: a valid one.
@@ -57,7 +57,7 @@ def cost_of(study: Study, *, key: str, device: str = "auto", ask_hub: bool = Fal
     answer, is_old = _answered(asked, known)
     known = answer or known
     if (running := next((job for job in asked if job.is_live), None)) is not None:
-        jobs.live([running], "Cost question", lambda job: None)
+        jobs.live([running], "Cost question")
         return known
     if (failed := next(iter(asked), None)) is not None and failed.state == "failed":
         st.warning(plain(failed.message))
@@ -80,7 +80,7 @@ def _is_of(job: Job, study: Study, device: str) -> bool:
 
 
 def _answered(asked: list[Job], now: Estimate | None) -> tuple[Estimate | None, bool]:
-    """The newest answer of a job, and whether results have come since; none where the page itself knows better."""
+    """The newest answer of a job, and whether results have come since; None if the page itself knows better."""
     for job in asked:
         found = estimate_from_plain(read_result(job.id)) if job.state == "done" else None
         if found is not None and now is None:

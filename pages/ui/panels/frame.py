@@ -1,4 +1,4 @@
-"""What stands around every page: the style sheet and the current study in the sidebar, five lines, nothing else."""
+"""What stands around every page: the style sheet, and in the sidebar the current study in five lines."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 import streamlit as st
 
 from icl_core.errors import ObservatoryError
+from icl_core.evaluation.coverage import cell_counts
 from pages.ui.charts.theme import Palette, palette_for
 from pages.ui.controls import kept, selection
 from pages.ui.data import cached
 from pages.ui.panels import jobs
-from pages.ui.words.written import count, end_page, joined, plain, reported, task_title
+from pages.ui.words import study_words
+from pages.ui.words.written import end_page, joined, plain, reported, task_title
 
 __all__ = ["draw", "heading", "palette", "say_troubles"]
 
@@ -39,7 +41,7 @@ def _line(name: str, value: str) -> Iterator[None]:
 
 
 def draw(page: str) -> tuple[str, ...]:
-    """The style sheet and the study's five lines; every picker exists on every page.
+    """The style sheet and the study's five lines; every page has every picker.
 
     Args:
         page: name of the page that is drawn.
@@ -49,7 +51,7 @@ def draw(page: str) -> tuple[str, ...]:
     """
     st.html(STYLE)
     with reported():
-        cached.store()  # before the sidebar, so that the first opening says in the page what takes its time
+        cached.store()  # before the sidebar, so that the page itself says what takes time when it is first opened
     with st.sidebar:
         try:
             kept.keep_in_url(page)
@@ -108,16 +110,13 @@ def _many(value: object) -> Sequence[object]:
 
 def _completeness() -> None:
     try:
-        counts = cached.completeness(selection.study_of(selection.current_choice()))
+        counts = cell_counts(cached.completeness(selection.study_of(selection.current_choice())))
     except ObservatoryError as error:
         with _line("Results", "not a study yet"):
             st.warning(plain(str(error)))
         return
-    done, total = (sum(pair[index] for pair in counts.values()) for index in (0, 1))
-    with _line("Results", f"{done:,} of {total:,} cells"):
-        st.progress(done / total)
-        full = sum(pair[0] == pair[1] for pair in counts.values())
-        st.caption(f"{full} of {count(len(counts), 'checkpoint')} are complete. A cell is one checkpoint, task, "
-                   "label setting and demonstration seed.")  # fmt: skip
-        if done < total:
+    with _line("Results", study_words.stored_cells(counts)):
+        st.progress(counts.share_stored)
+        st.caption(study_words.complete_checkpoints(counts))
+        if counts.n_missing:
             st.page_link("pages/evaluate/page.py", label="Evaluate what is missing")

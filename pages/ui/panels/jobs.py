@@ -1,7 +1,7 @@
-"""Jobs on a page: their line in the sidebar, progress in place, starting, cancelling, resuming, the end of the log.
+"""The panel of jobs, one for all pages: the sidebar's lines, progress with time left, start, cancel, resume, logs.
 
-Each page says which jobs are its own and what it draws below the progress of a running one. Nothing above a button that
-starts a job moves when it is clicked: the button says that the job runs, and a notice says where to look.
+A page says which jobs it shows and what stands below the progress of each. Nothing above a button that starts a job
+moves when the button is clicked: it then says that the job runs, and a notice says where to look.
 """
 
 from __future__ import annotations
@@ -16,22 +16,18 @@ from icl_core.errors import ObservatoryError
 from icl_core.evaluation.job_table import Job
 from icl_core.evaluation.jobs import cancel, list_jobs, read_job, read_log, resume, study_of_job
 from icl_core.evaluation.study import Study
-from pages.ui.words.written import count, duration, plain, reported, when
+from pages.ui.words import job_words
+from pages.ui.words.written import plain, reported
 
-__all__ = ["button", "line", "listed", "live", "live_of", "log_end", "past", "refreshed", "start", "status"]
+__all__ = ["button", "cell_and_log", "line", "listed", "live", "live_of", "past", "refreshed", "start", "status"]
 
 MOST_PAST = 12
-_UNITS = {"evaluate": "cell", "train": "step", "estimate": "checkpoint"}
-"""What each kind of job counts."""
-_NAMES = {"evaluate": "Job", "train": "Training", "estimate": "Cost question"}
 _HOMES = {
     "evaluate": ("pages/evaluate/page.py", "See it on Evaluate"),
     "train": ("pages/lab/page.py", "See it on Lab"),
     "estimate": ("pages/evaluate/page.py", "See it on Evaluate"),
 }
 """The page that shows each kind of job, and the words of the link to it."""
-_WAITING = {"evaluate": "Waiting for its device", "train": "Waiting for the processor"}
-_STOPPING = {"evaluate": "stopping after the running cell", "train": "stopping; what is trained is kept"}
 _MARKS = {"done": "✅", "failed": "❌", "cancelled": "⏹️", "lost": "⚠️"}
 _SEEN, _STARTED, _TOOK = "jobs_seen", "job_started", "refresh_took"
 """Keys of the session: live jobs at the last run, the job whose start is not told yet, seconds of a refresh."""
@@ -40,17 +36,17 @@ LEAST_SECONDS, MOST_LOAD = 2.0, 20.0
 
 
 def listed(*, quiet: bool = False) -> tuple[Job, ...]:
-    """All jobs, the newest first; none where their table cannot be read, which a sentence says unless ``quiet``."""
+    """All jobs, the newest first; none if their table cannot be read, which the page says unless ``quiet``."""
     try:
-        return tuple(job for job in list_jobs() if job.kind in _UNITS)
+        return tuple(job for job in list_jobs() if job.kind in job_words.KINDS)
     except ObservatoryError as error:
         if not quiet:
-            st.warning(f"Jobs cannot be shown or started: {plain(str(error).rstrip('.'))}. Results are not affected.")
+            st.warning(job_words.cannot_be_used(str(error)))
         return ()
 
 
 def live_of(study: Study, kind: str = "evaluate") -> Job | None:
-    """The waiting or running job that evaluates exactly this study, or prices it; None where there is none."""
+    """The waiting or running job of this kind for exactly this study, None if there is none."""
     found = (job for job in listed(quiet=True) if job.is_live and job.kind == kind)
     return next((job for job in found if study_of_job(job) == study), None)
 
@@ -59,7 +55,7 @@ def live_of(study: Study, kind: str = "evaluate") -> Job | None:
 
 
 def line(results: Callable[[], None]) -> None:
-    """What the sidebar says of results, and below it a line for each live job; both stay up to date while one lives.
+    """What the sidebar says of results, and below it a line for each live job; both are kept up to date.
 
     Args:
         results: draws what changes while a job runs.
@@ -76,7 +72,7 @@ def line(results: Callable[[], None]) -> None:
             st.rerun()
         for job in reversed(now):
             with st.container(key=f"job-line-{job.id}"):
-                st.progress(_share(job), text=f"**{_NAMES[job.kind]} {job.id}** · {_words(job)}")
+                st.progress(job.share_done, text=f"**{job_words.title(job)}** · {job_words.progress(job)}")
                 page, words = _HOMES[job.kind]
                 st.page_link(page, label=words)
 
@@ -84,7 +80,7 @@ def line(results: Callable[[], None]) -> None:
 
 
 def refreshed(draw: Callable[[], None], *, key: str, while_live: bool) -> None:
-    """Draws a part of a page, again and again while a job lives, less often where that takes long."""
+    """Draws a part of a page, and while a job lives again and again; less often if drawing takes long."""
 
     @st.fragment(run_every=max(LEAST_SECONDS, MOST_LOAD * st.session_state.get(_TOOK, 0.0)) if while_live else None,
                  key=key)  # fmt: skip
@@ -100,20 +96,18 @@ def _tell(jobs: Mapping[int, Job]) -> None:
     """A notice for the job that was started just now, and for each that has ended since the last run."""
     started = jobs.get(st.session_state.pop(_STARTED, 0))
     if started is not None and started.is_live:
-        words = "is running" if started.state == "running" else "waits for its device"
-        st.toast(f"**{_NAMES[started.kind]} {started.id}** {words}. The sidebar shows how far it is, on every page.")
+        st.toast(job_words.started(started))
     for job in (jobs[seen] for seen in st.session_state.get(_SEEN, ()) if seen in jobs):
         if not job.is_live:
-            words = "" if job.message.startswith("Cancelled") else f" is {job.state}"
-            said = f"**{_NAMES[job.kind]} {job.id}**{words}. {plain(job.message)}"
-            st.toast(said, icon=_MARKS[job.state], duration="long" if job.state == "done" else "infinite")
+            said, icon = job_words.ended(job), _MARKS[job.state]
+            st.toast(said, icon=icon, duration="long" if job.state == "done" else "infinite")
 
 
 # Starting
 
 
 def start(submit: Callable[[], int]) -> None:
-    """Starts a job and draws the page again, which then says so.
+    """Starts a job and draws the page again, which then says that it runs.
 
     Args:
         submit: puts it into the table and gives its number.
@@ -124,7 +118,7 @@ def start(submit: Callable[[], int]) -> None:
 
 
 def button(label: str, job: Job | None, *, key: str, disabled: bool = False) -> bool:
-    """The button that starts a job, True when it is clicked; while its job lives it says so, and cannot be clicked."""
+    """The button that starts a job, True when it is clicked; while the job lives, it says so and cannot be clicked."""
     if job is None:
         return st.button(label, type="primary", key=key, disabled=disabled)
     st.button("Running" if job.state == "running" else "Waiting", type="primary", key=key, disabled=True)
@@ -132,7 +126,7 @@ def button(label: str, job: Job | None, *, key: str, disabled: bool = False) -> 
 
 
 def status(job: Job) -> None:
-    """How far a job is, in a line that stays up to date, for beside its button."""
+    """How far a job is, in a line beside its button that is kept up to date."""
 
     @st.fragment(run_every=1, key=f"status-{job.id}")
     def told() -> None:
@@ -140,7 +134,7 @@ def status(job: Job) -> None:
             now = read_job(job.id)
             if not now.is_live:
                 st.rerun()
-            st.caption(f"{_NAMES[now.kind]} {now.id}: {_words(now)}")
+            st.caption(f"{job_words.title(now)}: {job_words.progress(now)}")
 
     told()
 
@@ -148,13 +142,19 @@ def status(job: Job) -> None:
 # In place
 
 
-def live(jobs: Iterable[Job], name: str, details: Callable[[Job], None]) -> None:
-    """Waiting and running jobs, oldest first, with their progress; ``details`` draws below each, every second."""
+def live(jobs: Iterable[Job], name: str, draw_below: Callable[[Job], None] | None = None) -> None:
+    """Waiting and running jobs, oldest first, each with its progress, time left and a button that cancels it.
+
+    Args:
+        jobs: those that the page shows; ended ones are left out.
+        name: what the page calls one of them.
+        draw_below: draws what stands below the progress of each, every second.
+    """
     for job in reversed([job for job in jobs if job.is_live]):
-        _progress(job, name, details)
+        _panel(job, name, draw_below)
 
 
-def _progress(job: Job, name: str, details: Callable[[Job], None]) -> None:
+def _panel(job: Job, name: str, draw_below: Callable[[Job], None] | None) -> None:
     @st.fragment(run_every=1, key=f"progress-{job.id}")
     def progress(job_id: int) -> None:
         with reported(st.stop):
@@ -163,11 +163,20 @@ def _progress(job: Job, name: str, details: Callable[[Job], None]) -> None:
                 st.rerun()
             with st.container(border=True, key=f"job-{job_id}"):
                 st.markdown(f"**{name} {job_id}** · {plain(now.title)}")
-                st.progress(_share(now), text=_words(now))
+                st.progress(now.share_done, text=job_words.progress(now))
                 _cancel_button(now)
-                details(now)
+                if draw_below is not None:
+                    draw_below(now)
 
     progress(job.id)
+
+
+def cell_and_log(now: Job) -> None:
+    """The cell in work and the end of the log, for below the progress of a job."""
+    if now.current:
+        st.caption(plain(now.current))
+    with st.expander("End of the log"):
+        _log_end(now)
 
 
 def _cancel_button(now: Job) -> None:
@@ -177,32 +186,8 @@ def _cancel_button(now: Job) -> None:
         st.rerun(scope="fragment")
 
 
-def _share(now: Job) -> float:
-    return min(1.0, now.done / now.total) if now.total else 0.0
-
-
-def _words(now: Job) -> str:
-    if now.state == "queued":
-        return _WAITING.get(now.kind, "Waiting")
-    unit = _UNITS[now.kind]
-    parts = [f"{now.done:,} of {count(now.total, unit)}"] if now.total else [plain(now.message) or "Starting"]
-    if now.units_per_second:
-        parts.append(_rate(now.units_per_second, unit))
-    if now.eta_seconds is not None and now.done < now.total:
-        parts.append(f"{duration(now.eta_seconds)} to go")
-    if now.cancel_asked is not None:
-        parts.append(_STOPPING.get(now.kind, "stopping"))
-    return " · ".join(parts)
-
-
-def _rate(per_second: float, unit: str) -> str:
-    if per_second < 1:
-        return f"{duration(1 / per_second)} per {unit}"
-    return f"{per_second:,.{1 if per_second < 10 else 0}f} {unit}s per second"
-
-
 def past(jobs: Iterable[Job], name: str) -> None:
-    """Jobs that have ended, latest first; a failed, lost or cancelled one goes on from what it stored."""
+    """Jobs that have ended, the latest first; one that did not get to its end can be resumed from what it stored."""
     jobs = [job for job in jobs if job.kind != "estimate"]
     ended = [job for job in jobs if not job.is_live]
     in_work = {job.payload: job for job in jobs if job.is_live}
@@ -211,21 +196,17 @@ def past(jobs: Iterable[Job], name: str) -> None:
     st.header(f"Past {name.lower()}s", anchor=False)
     for job in ended[:MOST_PAST]:
         with st.expander(f"{name} {job.id} · {job.state} · {plain(job.title)}", icon=_MARKS.get(job.state)):
-            took = "" if job.started is None or job.ended is None else f", took {duration(job.ended - job.started)}"
-            st.markdown(
-                f"{plain(job.message)}  \nAsked {when(job.created)}{took}; "
-                f"{job.done:,} of {count(job.total, _UNITS[job.kind])}."
-            )
+            st.markdown(job_words.outcome(job))
             if job.state != "done":
                 again = in_work.get(job.payload)
                 if button("Resume", again, key=f"resume-{job.id}"):
                     start(partial(resume, job.id))
                 elif again is not None:
-                    st.caption(f"{_NAMES[again.kind]} {again.id} does the rest.")
+                    st.caption(f"{job_words.title(again)} does the rest.")
             if st.toggle("Show the log", key=f"log-{job.id}"):
-                log_end(job)
+                _log_end(job)
 
 
-def log_end(job: Job) -> None:
-    """The last lines that a job wrote, as they are."""
+def _log_end(job: Job) -> None:
+    """The last lines that a job wrote, letter by letter."""
     st.code(read_log(job.id, max_bytes=8000) or "The log is empty.", language=None, wrap_lines=True)

@@ -59,7 +59,7 @@ class SideBySide:
         found: their trajectories.
         summaries: Eqs. 1-4 of each.
         look: axis of training.
-        names: what a model is called in charts, where that is not its name.
+        names: what a model is called in charts, if not by its own name.
     """
 
     found: Compared
@@ -96,13 +96,13 @@ class SideBySide:
 def correlation_words(result: PearsonResult) -> str:
     """Pearson's r with its interval and n, or why there is none."""
     if result.r is None or result.low is None or result.high is None:
-        return f"no correlation can be given over {count(result.n, 'model')} (three that differ are needed)"
+        return f"no correlation can be given over {count(result.n, 'model')} (at least three different ones are needed)"
     words = f"r = **{result.r:.2f}** ({result.low:.2f} to {result.high:.2f}, 95 % bootstrap over n = {result.n} models)"
     return words.replace("-", "−")
 
 
 def _axis(side: SideBySide, models: Sequence[str]) -> tuple[XAxis, str]:
-    """The axis of a chart of these models, and why it does not count what was asked for, "" where it does.
+    """The axis of a chart of these models, and why it does not count what was asked for, "" if it does.
 
     Raises:
         StudyError: there is no axis for all of them.
@@ -148,16 +148,16 @@ def occurrence(side: SideBySide) -> Draw:
         draw(frame.palette()), key="occurrence", alt="Share of intervals in which TR and TL compete, by family"
     )
     if any(len(item.runs) > 1 for item in found):
-        st.caption("Bars: mean over models, or over training seeds, with its number at the right; dots: each of them.")
+        st.caption("Bars: mean over models or training seeds, with their number at the right; dots: each one.")
     return lambda palette: [("How often TR and TL compete", draw(palette))]
 
 
 def seeds_caption(groups: Sequence[SeedGroup]) -> None:
-    """How many training runs stand behind the models, where some have several."""
+    """How many training runs stand behind the models, if any has several."""
     several = [group for group in groups if len(group.runs) > 1]
     if several:
         said = "; ".join(f"{plain(group.name)}: n = {len(group.runs)}" for group in several)
-        st.caption(f"Means over training seeds, small marks or thin lines are single seeds. {said}.")
+        st.caption(f"Means over training seeds; small marks and thin lines are single seeds. {said}.")
 
 
 def summary_table(
@@ -175,8 +175,9 @@ def summary_table(
     blocks.table(lines, name="models", of=of, draw=draw, columns=columns)
     if len(sizes := sorted(set(side.found.n_test.values()))) > 1:
         st.caption(
-            f"Not all models were evaluated on equally many test rows per task ({joined([f'{n:,}' for n in sizes])} at "
-            "most, in the table): the fewer the rows, the more intervals compete by noise alone."
+            f"The models were evaluated on different numbers of test rows per task (at most "
+            f"{joined([f'{n:,}' for n in sizes])}; see the table). The fewer rows, the more intervals compete by noise "
+            "alone."
         )
 
 
@@ -275,7 +276,7 @@ def by_factor(side: SideBySide, factor: suite.Factor) -> Draw | None:
     lines = suite.lines_of(factor, {name: group.runs[0].model for name, group in groups.items()})
     if not lines:
         st.info(
-            f"{factor.axis}: at least two of the models compared have to differ in it and in nothing else; add some "
+            f"{factor.axis}: at least two of the compared models must differ in it and in nothing else. Add some "
             "above, or import their results."
         )
     drawn: list[Draw | None] = []
@@ -290,8 +291,8 @@ def by_factor(side: SideBySide, factor: suite.Factor) -> Draw | None:
             st.caption(f"Shaded: the phases of {plain(phased)}.")
     if lines:
         st.caption(
-            f"Bars: mean over the n training seeds of a level; dots: each seed. {factor.said} With one seed a level "
-            "the spread between training runs is unknown; three or more are needed to say that levels differ."
+            f"Bars: mean over the n training seeds of a level; dots: each seed. {factor.said} With one seed per "
+            "level, the spread between training runs is unknown; it takes three or more to say that levels differ."
         )
     return together(*drawn)
 

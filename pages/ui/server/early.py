@@ -15,7 +15,7 @@ __all__ = ["import_pages", "look_ahead"]
 
 
 _SAYS_NO_RUNTIME = logging.getLogger("streamlit.runtime.caching.cache_data_api")
-"""It says of each kept function that no server runs yet, and asks again for the server when one is called."""
+"""For each cached function it logs that no server runs yet; once a function is called, it finds the server."""
 
 
 def import_pages() -> None:
@@ -30,7 +30,7 @@ def import_pages() -> None:
 
 
 def look_ahead() -> None:
-    """What may go on in a thread while the server listens already."""
+    """What a thread prepares while the server listens already."""
     from pages.ui.data import cached
 
     cached.list_results()

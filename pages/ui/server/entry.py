@@ -1,14 +1,14 @@
-"""What the page that is served says of addresses: where its server is, and what is a step of the browser's history.
+"""A script in the served page: it says where the server is, and what counts as a step of the browser's history.
 
 Streamlit's own page asks for its server below the page's address first (``/evaluate/_stcore/health``), where there is
 none: two errors in the console of every visit that begins on a page. It looks at ``window.__streamlit`` before
 (frontend/lib/src/util/StreamlitConfig.ts).
 
-A switch of pages takes along what the boxes have reported by then, often a part of the study; the server then writes
-the whole study into the address, and Streamlit's page makes each of the two a step. The way back would lead to an
-address that names a part. Here only another page is a step; another choice on a page changes the address in place.
-After a step back, the boxes of the page that was left take their own out of the address of the other; here they leave
-it as it is until its user touches the page.
+A switch of pages keeps what the boxes have reported by then, often only a part of the study; the server then writes the
+whole study into the address, and Streamlit's page makes each of the two a step. A step back would lead to an address
+that names a part. Here only another page is a step; another choice on a page changes the address in place. After a step
+back, the boxes of the page that was left would remove their names from the address of the other page; here the address
+stays as it is until the user touches the page.
 
 Nothing else of a response changes.
 """
@@ -59,7 +59,7 @@ class AddressScript:
         self._script = _SCRIPT.replace("PAGES", "|".join(sorted(pages))).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on, and holds back a page until all of it is there."""
+        """Passes a request on, and holds a page back until it is complete."""
         name = scope.get("path", "").strip("/").rpartition("/")[2]
         if scope["type"] != "http" or (name and name not in self._pages):
             await self._app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""What the server adds around every page: nobody else may frame it, and an error that nobody expected is one sentence.
+"""What the server adds to every page: nobody else may frame it, and an unexpected error is one sentence.
 
 It draws no page. Sources: https://www.w3.org/TR/CSP3/#directive-frame-ancestors and RFC 7034 for the headers.
 """
@@ -23,7 +23,7 @@ HEADERS = (
 )
 """What every response says: no foreign frame around it, no guessing of types, no address handed on."""
 
-UNEXPECTED = "This part of the page met an error that was not foreseen ({kind}); the log of the server says more."
+UNEXPECTED = "This part of the page failed with an unexpected error ({kind}); the server's log has the details."
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -47,7 +47,7 @@ class GuardHeaders:
 
 
 def unexpected(error: Exception) -> bool:
-    """Says in one sentence that something failed which no part of the page foresaw; the log has all of it.
+    """Says an unexpected error in one sentence; the log has all of it.
 
     Returns:
         True: Streamlit's own box, which may show paths, is left out.

@@ -194,7 +194,7 @@ def checkpoint_name(ref: CheckpointRef) -> str:
 
 
 def task_title(name: str) -> str:
-    """A task's name as shown: of a file of one's own its name, and how its labels were read where that was said."""
+    """A task's name as shown: for a file of the user its name, and how its labels are read if that was chosen."""
     if not name.startswith(FILE_PREFIX):
         return legible(name)
     path, labels = path_and_labels(name)

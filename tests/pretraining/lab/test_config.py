@@ -20,6 +20,7 @@ from icl_core.pretraining.lab.config import (
     config_to_json,
     describe,
     validate_config,
+    with_next_seeds,
 )
 
 
@@ -111,3 +112,9 @@ def test_knobs_cover_the_fields_and_their_defaults_are_valid() -> None:
         if knob.low is not None and knob.high is not None:
             assert knob.low <= knob.default <= knob.high
     assert json.loads(config_to_json(base))["n_steps"] == 5000
+
+
+def test_repeats_have_the_next_seeds_and_nothing_else_new() -> None:
+    config = LabConfig(init_seed=7, data_seed=40, n_steps=300)
+    assert with_next_seeds(config, 0) == config
+    assert with_next_seeds(config, 2) == replace(config, init_seed=9, data_seed=42)

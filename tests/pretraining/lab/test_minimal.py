@@ -145,6 +145,8 @@ def test_outcomes_follow_their_definition():
 def test_overflowing_seeds_are_counted_and_in_no_share():
     found = simulate(MinimalKnobs(learning_rate=2.0, n_seeds=32, dims=(5, 5, 5, 10), n_steps=2000))
     assert 0 < found.n_left_out < 32
+    assert found.n_kept == 32 - found.n_left_out
+    assert found.n_emerged == sum(outcome in ("transient", "persistent") for outcome in found.outcome)
     assert sum(outcome_shares(found).values()) == pytest.approx(1)
     assert np.isfinite(quantiles(found.l1)).all()
     assert np.isfinite(found.median_emergence)
@@ -153,6 +155,7 @@ def test_overflowing_seeds_are_counted_and_in_no_share():
 def test_where_every_seed_overflows_nothing_is_claimed():
     found = simulate(MinimalKnobs(learning_rate=10.0, n_seeds=4, dims=(3, 3, 3, 3), n_steps=2000, alpha=10.0))
     assert found.n_left_out == 4
+    assert (found.n_kept, found.n_emerged) == (0, 0)
     assert set(outcome_shares(found).values()) == {0.0}
     assert np.isnan(quantiles(found.l1)).all() and np.isnan(found.median_emergence)
 

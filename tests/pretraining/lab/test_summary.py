@@ -12,6 +12,7 @@ import pytest
 from icl_core.pretraining.lab.config import DataKnobs, LabConfig, without_seeds
 from icl_core.pretraining.lab.runs import LabRun, list_runs, read_run
 from icl_core.pretraining.lab.summary import (
+    Final,
     expected_seconds,
     final_of,
     group_runs,
@@ -114,6 +115,7 @@ def test_expected_time_follows_the_runs_that_were_timed(write: Write) -> None:
     assert expected_seconds(run.config, [run]) == pytest.approx(run.manifest["cpu_seconds"])
     assert expected_seconds(seeded(1, n_steps=2500), [run]) == pytest.approx(run.manifest["cpu_seconds"] / 2)
     assert expected_seconds(seeded(1, batch_size=256), [run]) > run.manifest["cpu_seconds"]
+    assert expected_seconds(run.config, [run], n_runs=3) == pytest.approx(3 * run.manifest["cpu_seconds"])
     guess = expected_seconds(LabConfig())
     assert guess is not None and 20 < guess < 200
 
@@ -123,3 +125,8 @@ def test_no_time_is_told_for_steps_of_far_more_work_than_was_timed(write: Write)
     assert expected_seconds(seeded(1, width=256, n_layers=4), [run]) is not None
     assert expected_seconds(seeded(1, width=256, n_layers=4, batch_size=256), [run]) is None
     assert expected_seconds(seeded(1, width=256, n_layers=4, batch_size=256)) is None
+
+
+@pytest.mark.parametrize(("mean", "has_faded"), [(0.9, False), (0.81, False), (0.79, True), (0.1, True)])
+def test_a_curve_has_faded_if_it_ends_ten_points_below_its_peak(mean: float, has_faded: bool) -> None:
+    assert Final(5000, mean, 0.0, 1.0, peak=0.9, n=1).has_faded is has_faded

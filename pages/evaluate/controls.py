@@ -1,54 +1,28 @@
-"""The form of the evaluate page: the study at large, each field a mirror of the sidebar's picker, and how to run it."""
+"""The controls of the evaluate page: the study at large, each field a mirror of the sidebar's picker; how to run it."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePath
-from typing import Any
 
 import streamlit as st
 
-from icl_core.data.datasets import load_task_data
-from icl_core.errors import AmbiguousLabelsError, DataError, ObservatoryError, StudyError
-from icl_core.evaluation.choice import refuse_doubtful_order
-from icl_core.evaluation.exclusions import excluded_checkpoints
-from icl_core.evaluation.study import Study, validate_study
-from icl_core.evaluation.told import row_sentences
+from icl_core.errors import ObservatoryError
 from icl_core.registry.families import MODELS, way_of
-from icl_core.registry.table_files import SUFFIXES
-from icl_core.registry.task_files import parse_task_file, upload_name
-from icl_core.registry.tasks import FILE_PREFIX, TASK_GROUPS, FileSource, get_task, list_tasks, own_file_name
-from icl_core.settings import uploads_path
+from icl_core.registry.tasks import FILE_PREFIX, TASK_GROUPS, get_task, list_tasks
+from pages.evaluate import sentences
+from pages.evaluate.computed import RunOptions
 from pages.ui.controls import selection
 from pages.ui.controls.pickers import mirror, offers, several_of
 from pages.ui.data import cached
-from pages.ui.words.written import checkpoint_name, count, joined, plain, task_title
+from pages.ui.words.written import checkpoint_name, plain, task_title
 
-__all__ = ["RunOptions", "models_and_checkpoints", "run_options", "settings", "study_to_run", "tasks"]
+__all__ = ["models_and_checkpoints", "run_options", "settings", "tasks"]
 
-MAX_UPLOAD_BYTES = 20_000_000
 WAYS = {"all": "All", "paper": "The paper's grid", "even": "Evenly spaced", "log": "Log-spaced", "names": "By hand"}
+MOST_AT_FIRST = 9
+"""Checkpoints that a spaced choice begins with, if there are so many."""
 OWN_GROUP, TINY_GROUP = "own files", "tiny suite"
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """How a study is run; none of it changes a number.
-
-    Attributes:
-        device: auto, cpu or cuda.
-        offline: keep off the network.
-        dev: evaluate the development split too.
-    """
-
-    device: str
-    offline: bool
-    dev: bool
 
 
 def _defaults() -> selection.Defaults:
@@ -56,7 +30,7 @@ def _defaults() -> selection.Defaults:
 
 
 def models_and_checkpoints() -> None:
-    """Which models, which of their checkpoints, and what should be known about them first."""
+    """Which models, which of their checkpoints, and what should be known of them before they run."""
     left, right = st.columns(2)
     with left:
         selection.field("model", "page", _defaults())
@@ -78,7 +52,7 @@ def models_and_checkpoints() -> None:
 
 def _unlisted(models: Sequence[str]) -> None:
     for model in models:
-        st.info(f"The checkpoints of {plain(model)} are not documented in full; the Hub has to be asked for them.")
+        st.info(sentences.not_listed(model))
         if st.button(f"Ask the Hub about {plain(model)}", key=f"list-{model}"):
             with st.spinner("Asking the Hub"):
                 cached.ask_hub(model)
@@ -88,8 +62,7 @@ def _unlisted(models: Sequence[str]) -> None:
 def _set_way(way: str) -> None:
     models = st.session_state["model"]
     refs = cached.checkpoints_of(models[0]) if models else ()
-    steps = [ref.step for ref in refs if ref.step is not None]
-    n = min(9, max(1, len(steps)))
+    n = min(MOST_AT_FIRST, max(1, sum(ref.step is not None for ref in refs)))
     if way in ("all", "paper"):
         text = way
     elif way == "even":
@@ -144,7 +117,7 @@ def _groups() -> dict[str, list[str]]:
 
 
 def _gather_tasks(group: str, names: Sequence[str]) -> None:
-    """Takes over what is picked in one group; all other tasks stay as they are."""
+    """Takes over what is picked in one group; tasks of other groups stay as they are."""
     groups = _groups()
     kept = [name for name in st.session_state["task"] if name not in groups[group]]
     picked = {*kept, *names}
@@ -153,7 +126,7 @@ def _gather_tasks(group: str, names: Sequence[str]) -> None:
 
 
 def tasks() -> None:
-    """The tasks by group, and files of one's own."""
+    """The tasks by group."""
     st.header("Tasks", anchor=False)
     columns = st.columns(2)
     for index, (group, names) in enumerate(_groups().items()):
@@ -168,73 +141,10 @@ def tasks() -> None:
                 **mirror(f"page_task_{group}", picked, partial(_gather_tasks, group)),
             )
             offers(f"group-{group}", {"All": names, "None": []}, partial(_gather_tasks, group))
-    with st.expander("A file of your own"):
-        st.file_uploader(
-            "CSV, TSV, JSONL or JSON with text and label, and split (demonstrations, dev, test) if you like",
-            type=[suffix.removeprefix(".") for suffix in SUFFIXES],
-            key="upload",
-            on_change=_take_upload,
-        )
-        if problem := st.session_state.get("upload_problem"):
-            st.error(plain(problem))
-        for index, sentence in enumerate(st.session_state.get("upload_told", ())):
-            (st.caption if index else st.success)(plain(sentence))
-
-
-def _take_upload() -> None:
-    """Keeps an uploaded file under its content hash in the store's folder and picks it as a task."""
-    uploaded = st.session_state["upload"]
-    st.session_state["upload_problem"], st.session_state["upload_told"] = "", ()
-    if uploaded is None:
-        return
-    try:
-        name = save_upload(uploaded.name, uploaded.getvalue())
-    except AmbiguousLabelsError as error:
-        st.session_state["upload_problem"] = f"{error} Both can be picked under Own files."
-        return
-    except ObservatoryError as error:
-        st.session_state["upload_problem"] = str(error)
-        return
-    st.session_state["task"] = list(dict.fromkeys([*st.session_state["task"], name]))
-    data = load_task_data(get_task(name), offline=True)
-    first = f"{uploaded.name} is a task now, with the labels {joined(data.task.words(), most=8)}."
-    st.session_state["upload_told"] = (first, *row_sentences(data))
-
-
-def save_upload(file_name: str, content: bytes) -> str:
-    """Checks that the file is a task that can be evaluated, keeps it, and gives the task's name.
-
-    Raises:
-        StudyError: the file is too large.
-        AmbiguousLabelsError: labels may be one; the file is kept, since both answers make it a task.
-        DataError: the file cannot be used as a task; it is not kept.
-    """
-    if len(content) > MAX_UPLOAD_BYTES:
-        raise StudyError(f"The file has {len(content):,} bytes, more than the {MAX_UPLOAD_BYTES:,} allowed.")
-    question = None
-    try:
-        parse_task_file(content, file_name, suffix=PurePath(file_name).suffix)
-    except AmbiguousLabelsError as error:
-        question = error
-    folder = uploads_path()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / upload_name(file_name, hashlib.sha256(content).hexdigest()[:12])
-    is_new = not path.exists()
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
-    if question is not None:
-        raise question
-    try:
-        return load_task_data(get_task(own_file_name(FileSource(path))), offline=True).task.name
-    except DataError:
-        if is_new:
-            path.unlink()
-        raise
 
 
 def settings() -> None:
-    """Label settings, seeds, sizes, and the options of prompt and arithmetic."""
+    """Label settings, seeds, sizes, and the options of prompt, data and number format."""
     st.header("Settings", anchor=False)
     defaults = _defaults()
     rows: tuple[tuple[str, ...], ...] = (("setting", "seeds"), ("shots", "examples", "dtype"))
@@ -261,31 +171,6 @@ def run_options() -> RunOptions:
             "Also evaluate the development set, for fusion",
             key="dev",
             bind="query-params",
-            help="300 further rows per task, which choose checkpoints and fusion weights.",
+            help=sentences.development_rows(),
         )
     return RunOptions(device, offline, dev)
-
-
-def study_to_run(run: RunOptions) -> Study:
-    """The checked study.
-
-    Raises:
-        ObservatoryError: something cannot be run as asked; the sentence says what.
-    """
-    study = selection.study_of(selection.current_choice())
-    if run.dev:
-        splits: Any = ("dev", "test")
-        study = dataclasses.replace(study, splits=splits)
-    validate_study(study)
-    excluded = excluded_checkpoints(cached.store(), study.checkpoints)
-    refuse_doubtful_order(ref for ref in study.checkpoints if ref not in excluded)
-    return study
-
-
-def summary(study: Study) -> str:
-    """The study as the product that its number of cells is."""
-    splits = f" × {count(len(study.splits), 'split')} ({' and '.join(study.splits)})" if len(study.splits) > 1 else ""
-    return (
-        f"{count(len(study.checkpoints), 'checkpoint')} × {count(len(study.tasks), 'task')} × "
-        f"{count(len(study.label_settings), 'setting')} × {count(len(study.demo_seeds), 'seed')}{splits}"
-    )

@@ -1,4 +1,4 @@
-"""The minimal model with live sliders: a fan of seeds for each loss, and how the seeds ended."""
+"""The tab of the minimal model: live sliders, a fan of seeds for each loss, and how the seeds ended."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ import streamlit as st
 from icl_core.pretraining.lab.minimal import (
     EMERGED_BELOW,
     FADED_ABOVE,
-    LEARNED_BELOW,
     MinimalKnobs,
     MinimalRun,
     outcome_shares,
     quantiles,
     simulate,
 )
-from pages.lab import vega, wording
+from pages.lab import notes, sentences, vega
 from pages.ui.files import exports
 from pages.ui.files.facts import Facts
 from pages.ui.panels import blocks, frame
-from pages.ui.words.written import count, reported
+from pages.ui.words.written import reported
 
 __all__ = ["draw"]
 
@@ -31,7 +30,7 @@ DEFAULT = MinimalKnobs()
 STEPS = (4000, 8000, 16_000, 32_000)
 MOST_SEEDS = 64
 POINTS = 1600
-"""About how many points a fan draws, over all its seeds."""
+"""About how many points a fan draws, all seeds together."""
 PRESETS: dict[str, dict[str, Any]] = {
     "Default": {},
     "μ₁ = 0: matched exemplars": {"mu1": 0.0},
@@ -39,7 +38,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "d frozen": {"freeze": True},
     "Easy d: 20": {"d": 20},
 }
-"""Settings of arXiv 2503.05631, and what each of them changes of the default."""
+"""Settings of arXiv 2503.05631, and what each of them changes in the default."""
 
 
 def _defaults() -> dict[str, Any]:
@@ -61,8 +60,8 @@ def _simulated(knobs: MinimalKnobs) -> MinimalRun:
 
 
 @st.fragment
-def draw() -> None:
-    """Sliders at the left, what they do at the right; moving one redraws these alone."""
+def draw(shown: None) -> None:
+    """Sliders at the left, what they do at the right; moving one redraws only these."""
     with st.container(horizontal=True, key="min-presets"):
         for name, changed in PRESETS.items():
             st.button(name, key=f"min-preset-{name}", on_click=_take, args=(changed,))
@@ -71,10 +70,12 @@ def draw() -> None:
         knobs = _knobs()
     with right, reported(st.stop):
         run = _simulated(knobs)
-        blocks.finding(wording.minimal_sentence(run))
+        blocks.finding(sentences.minimal_finding(run))
         _charts(run)
-        _caption(run)
-    _how_computed(run)
+        st.caption(sentences.minimal_outcomes(run))
+    with st.expander("How this is computed"):
+        notes.how_the_minimal_model_is_computed(run)
+        _download(run)
 
 
 def _slider(label: str, name: str, low: float, *, high: float, step: float, help_text: str | None = None) -> Any:
@@ -83,16 +84,16 @@ def _slider(label: str, name: str, low: float, *, high: float, step: float, help
 
 
 def _knobs() -> MinimalKnobs:
-    alpha = _slider("α: price of having a and d at once", "alpha", 0.0, high=1.0, step=0.01)
+    alpha = _slider("α: price of learning both a and d", "alpha", 0.0, high=1.0, step=0.01)
     mu1 = _slider(
-        "μ₁: loss of ICL that cannot be learned away",
+        "μ₁: loss that ICL keeps however well it learns",
         "mu1",
         0.0,
         high=0.5,
         step=0.01,
-        help_text="Exemplars of a class differ, so matching them leaves a loss; exact copies make it 0.",
+        help_text="Exemplars of a class differ, so matching them leaves a loss; with exact copies it is 0.",
     )
-    mu2 = _slider("μ₂: the same of CIWL", "mu2", 0.0, high=0.5, step=0.01)
+    mu2 = _slider("μ₂: the same for CIWL", "mu2", 0.0, high=0.5, step=0.01)
     rate = _slider("Learning rate", "rate", 0.05, high=2.0, step=0.05)
     seeds = _slider("Seeds", "seeds", 4, high=MOST_SEEDS, step=4)
     first, second = st.columns(2)
@@ -107,7 +108,7 @@ def _knobs() -> MinimalKnobs:
             2,
             high=400,
             step=2,
-            help_text="Entries of d, which CIWL alone needs: more are slower to learn.",
+            help_text="Entries of d, which CIWL alone needs: the more, the slower it learns.",
         )
     n_steps = st.select_slider("Steps", STEPS, value=DEFAULT.n_steps, key="min_steps", format_func="{:,}".format,
                                bind="query-params")  # fmt: skip
@@ -133,10 +134,9 @@ def _charts(run: MinimalRun) -> None:
             )
             alt = f"{name}: loss of {len(run.outcome)} seeds over gradient descent, with their median"
             blocks.chart(figure, key=f"min-{key}", alt=alt)
-    shares = outcome_shares(run)
-    n = len(run.outcome) - run.n_left_out
     outcomes = [
-        {"outcome": name, "share": shares[name], "text": f"{run.outcome.count(name)} of {n}"} for name in shares
+        {"outcome": name, "share": share, "text": sentences.seeds_with(name, run)}
+        for name, share in outcome_shares(run).items()
     ]
     blocks.chart(vega.outcome_chart(outcomes, palette), key="min-outcomes", alt="Share of seeds by outcome")
 
@@ -161,49 +161,16 @@ def _fan_rows(run: MinimalRun, losses: Any) -> tuple[list[dict[str, Any]], list[
     return rows, middle
 
 
-def _caption(run: MinimalRun) -> None:
-    st.caption(
-        f"{count(len(run.outcome), 'seed')}, {count(run.knobs.n_steps, 'step')} of gradient descent, none left out in "
-        f"between; colours as in the bars. Stuck (dotted): L₁ never below {EMERGED_BELOW:g}. Transient: below it once "
-        f"and above {FADED_ABOVE:g} at the end. CIWL is learned where L₂ ends below {LEARNED_BELOW:g}. "
-        "This is the paper's thought model, not a network: it shows that shared factors and a price on having both "
-        "**suffice** for emergence and transience, not that they are what happens in one."
+def _download(run: MinimalRun) -> None:
+    of = Facts(
+        None,
+        {
+            name: value if isinstance(value, int | float) else str(value)
+            for name, value in dataclasses.asdict(run.knobs).items()
+        },
     )
-
-
-def _how_computed(run: MinimalRun) -> None:
-    with st.expander("How this is computed"):
-        st.latex(r"L_1 = \tfrac12\,\overline{(a^*\!\otimes b^*\!\otimes c^* - a\otimes b\otimes c)^2},\quad "
-                 r"L_2 = \tfrac12\,\overline{(d^*\!\otimes b^*\!\otimes c^* - d\otimes b\otimes c)^2},\quad "
-                 r"K = \tfrac12\,\overline{(a\otimes d)^2}")  # fmt: skip
-        st.latex(r"L = (L_1 + \mu_1)(L_2 + \mu_2) + \alpha K")
-        st.markdown(
-            "The minimal model of [arXiv 2503.05631](https://arxiv.org/abs/2503.05631): targets (starred) and starts "
-            "are drawn from N(0, 1), and a, b, c, d follow gradient descent on L. ICL needs a, b, c and CIWL d, b, c: "
-            "they share b and c (cooperation), and a large α makes it costly to learn both a and d (competition)."
-        )
-        st.markdown(
-            "The descent is exact, not an approximation: every loss depends on the vectors through "
-            "u = ⟨v*, v⟩ and s = |v|² alone, so each step is carried out on eight numbers a seed,"
-        )
-        st.latex(r"g = 1 - \eta q_v,\quad s \leftarrow g^2 s + 2 g\,\eta p_v u + \eta^2 p_v^2 |v^*|^2,\quad "
-                 r"u \leftarrow g u + \eta p_v |v^*|^2,")  # fmt: skip
-        st.markdown(
-            "with the p and q that the gradient gives; a test compares it with descent on the vectors (differences "
-            f"below 1e-9). Seeds that overflow are left out and counted: {run.n_left_out} here. Draw i is the same "
-            "whatever the other sliders say, apart from the dimensions."
-        )
-        of = Facts(
-            None,
-            {
-                name: value if isinstance(value, int | float) else str(value)
-                for name, value in dataclasses.asdict(run.knobs).items()
-            },
-        )
-        rows = _all_rows(run)
-        blocks.download(
-            "CSV of all seeds", lambda: exports.as_csv(of.beside(rows)), "minimal-model", suffix=".csv", of=of
-        )
+    rows = _all_rows(run)
+    blocks.download("CSV of all seeds", lambda: exports.as_csv(of.beside(rows)), "minimal-model", suffix=".csv", of=of)
 
 
 def _all_rows(run: MinimalRun) -> Sequence[dict[str, Any]]:

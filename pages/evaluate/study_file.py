@@ -1,4 +1,4 @@
-"""Opens a study from its JSON: the pickers, and with them the address and every page, then hold what it asks for."""
+"""Opens a study from its JSON file: the pickers, the address and every page then hold what it asks for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict
 import streamlit as st
 
 from icl_core.errors import ObservatoryError
+from pages.evaluate import sentences
 from pages.ui.controls import selection
 from pages.ui.controls.opened import open_study
 from pages.ui.words.written import plain
@@ -17,10 +18,10 @@ _SAID = "study_file_said"
 
 
 def draw() -> None:
-    """The upload, and what became of the file that it holds."""
+    """The upload, and whether its file could be opened."""
     with st.expander("Open a study"):
         st.file_uploader(
-            "A study's JSON, as the tables of all pages offer it", type=["json"], key="study_file", on_change=_take
+            "A study's JSON file, as every page with a table gives it", type=["json"], key="study_file", on_change=_take
         )
         if said := st.session_state.get(_SAID):
             opened, sentence = said
@@ -28,7 +29,7 @@ def draw() -> None:
 
 
 def _take() -> None:
-    """Sets the pickers from an uploaded study; a file that is none leaves them as they are."""
+    """Sets the pickers from the uploaded study; a file that cannot be opened leaves them as they are."""
     uploaded = st.session_state["study_file"]
     st.session_state[_SAID] = None
     if uploaded is None:
@@ -40,4 +41,4 @@ def _take() -> None:
         return
     values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(choice).items()}
     selection.show(**values, dev=dev)
-    st.session_state[_SAID] = (True, f"{uploaded.name} is open: every page shows its study.")
+    st.session_state[_SAID] = (True, sentences.study_opened(uploaded.name))
