@@ -173,6 +173,18 @@ def test_pages_do_not_import_heavy_libraries_themselves():
         assert not roots & {"torch", "transformers", "datasets"}, path
 
 
+ROOMS = ("words", "charts", "data", "files", "controls", "panels")
+"""Of pages/ui; each may import those before it."""
+
+
+def test_rooms_of_pages_import_in_one_direction():
+    for path in PAGE_FILES:
+        room = module_of(path).removeprefix("pages.ui.").split(".")[0]
+        if module_of(path).startswith("pages.ui.") and room in ROOMS:
+            found = {module.split(".")[2] for module, _ in imports_of(tree_of(path)) if module.startswith("pages.ui.")}
+            assert found <= set(ROOMS[: ROOMS.index(room) + 1]), path
+
+
 # Light on the page side
 
 

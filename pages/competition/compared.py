@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
 from pages.competition.computed import ModelCompetition
 from pages.ui.charts.axes import Quantity, ScaleName
 from pages.ui.controls import selection
-from pages.ui.controls.analysis import View, quantity_control
+from pages.ui.controls.analysis import quantity_control
 from pages.ui.controls.pickers import several_of
 from pages.ui.data import cached, compared, suite
+from pages.ui.data.view import View
 from pages.ui.files.sheet import Draw
 from pages.ui.panels import blocks, side_by_side
 from pages.ui.panels.side_by_side import SideBySide, correlation_words
@@ -89,6 +91,6 @@ def _by_factor(side: SideBySide) -> Draw | None:
 
 def _side(chosen: list[str], view: View, quantity: Quantity, *, epsilon: float) -> SideBySide:
     scale: ScaleName = "linear"
-    compared_models = compared.compare(selection.current_choice(), chosen, view=view)
+    compared_models = compared.compare(partial(selection.study_of_model, selection.current_choice()), chosen, view=view)
     summaries = compared.summaries_of(compared_models, epsilon=epsilon)
     return SideBySide(compared_models, summaries, (quantity, scale), {})

@@ -14,8 +14,8 @@ from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef
 from pages.ui.charts.axes import Quantity, ScaleName, XAxis
 from pages.ui.controls import analysis
-from pages.ui.controls.analysis import View
 from pages.ui.data import cached, rows
+from pages.ui.data.view import View
 from pages.ui.words.written import count
 
 __all__ = ["ModelCompetition", "compute"]
@@ -70,9 +70,8 @@ def compute(
         StudyError: fewer than two checkpoints have TR and TL.
     """
     model = predictions.model
-    kind: dict[str, Any] = {"measure": view.measure, "normalisation": view.normalisation, "task": view.task}
-    pair = cached.paired(study, model, **kind)
-    at_epsilon = cached.against_epsilon(study, model, (epsilon,), **kind)
+    pair = cached.paired(study, model, view)
+    at_epsilon = cached.against_epsilon(study, model, view, epsilons=(epsilon,))
     if pair.replicates is None or at_epsilon is None:
         raise StudyError(
             f"{model} has {count(len(pair.checkpoints), 'checkpoint')} with both TR and TL; competition needs at least "
@@ -85,7 +84,7 @@ def compute(
         study=study,
         view=view,
         model=model,
-        curves=cached.curves(study, model, **kind),
+        curves=cached.curves(study, model, view),
         pair=pair,
         result=competition(pair.tr, pair.tl, epsilon=epsilon),
         floor=noise_floor_of(pair.replicates, epsilon=epsilon),

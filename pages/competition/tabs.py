@@ -54,9 +54,7 @@ def plane(competing: ModelCompetition) -> None:
 
 def against_epsilon(competing: ModelCompetition) -> None:
     """Ratio and mean intensity against epsilon, with what noise alone gives."""
-    view = competing.view
-    kind: dict[str, Any] = {"measure": view.measure, "normalisation": view.normalisation, "task": view.task}
-    curves = cached.against_epsilon(competing.study, competing.model, GRID, **kind)
+    curves = cached.against_epsilon(competing.study, competing.model, competing.view, epsilons=GRID)
     if curves is None:
         return
     columns = st.columns(2)
@@ -86,9 +84,8 @@ def against_epsilon(competing: ModelCompetition) -> None:
 
 def tasks(competing: ModelCompetition) -> None:
     """Each task's own trajectories: another quantity than competition on the mean."""
-    view = competing.view
     try:
-        curves = cached.curves(competing.study, competing.model, measure=view.measure, normalisation=view.normalisation)
+        curves = cached.curves(competing.study, competing.model, competing.view.of_all_tasks)
     except ObservatoryError as error:
         st.info(plain(str(error)))
         return
@@ -123,7 +120,7 @@ def changed(competing: ModelCompetition, interval: int) -> None:
     study, view = competing.study, competing.view
     chosen = competing.intervals(competing.steps)[interval]["text"]
     before, after = competing.pair.checkpoints[interval : interval + 2]
-    predictions = cached.predicted(study, competing.model, normalisation=view.normalisation)
+    predictions = cached.predicted(study, competing.model, view)
     changes: list[PredictionChange] = []
     for task in [view.task] if view.task else predictions.tasks:
         for setting in ("random", "abstract"):

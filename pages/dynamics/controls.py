@@ -8,8 +8,8 @@ import streamlit as st
 
 from pages.ui.charts.axes import Quantity, ScaleName
 from pages.ui.controls import analysis
-from pages.ui.controls.analysis import View
 from pages.ui.data import cached, rows
+from pages.ui.data.view import View
 
 __all__ = ["CurveStyle", "style_controls", "view_controls"]
 

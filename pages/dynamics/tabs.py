@@ -15,9 +15,9 @@ from pages.dynamics.chart import layout_of
 from pages.dynamics.computed import ShownCurves
 from pages.dynamics.vega import confusion_chart, label_share_chart
 from pages.ui.charts.curves import Style, ability_chart
-from pages.ui.controls.analysis import View
 from pages.ui.controls.pickers import one_of
 from pages.ui.data import cached, rows
+from pages.ui.data.view import View
 from pages.ui.files.facts import Facts, of_view, who
 from pages.ui.panels import blocks, frame
 from pages.ui.panels.tabs import Tab
@@ -35,7 +35,7 @@ def small_multiples(shown: ShownCurves) -> None:
     view, style = shown.view, shown.style
     models = list(shown.found.predictions)
     for model in models if len(models) <= MOST_BESIDE else [_model(shown.found)]:
-        curves = cached.curves(shown.study, model, measure=view.measure, normalisation=view.normalisation)
+        curves = cached.curves(shown.study, model, view.of_all_tasks)
         if "gold" not in curves.curves:
             continue
         gold = curves.curves["gold"].by_task
@@ -73,7 +73,7 @@ def _task(predictions: Predictions, view: View) -> str:
 def label_shares(shown: ShownCurves) -> None:
     """How often each label is predicted, in each setting, beside the gold shares."""
     view = shown.view
-    predictions = cached.predicted(shown.study, _model(shown.found), normalisation=view.normalisation)
+    predictions = cached.predicted(shown.study, _model(shown.found), view)
     task = _task(predictions, view)
     columns = st.columns(3)
     for column, setting in zip(columns, LABEL_SETTINGS, strict=True):
@@ -117,7 +117,7 @@ def checkpoint(shown: ShownCurves, chosen: str) -> None:
     """Confusion and single answers at the picked checkpoint."""
     study, view = shown.study, shown.view
     model, ref = _checkpoints(shown.found)[chosen]
-    predictions = cached.predicted(study, model, normalisation=view.normalisation)
+    predictions = cached.predicted(study, model, view)
     with st.container(horizontal=True):
         task = _task(predictions, view)
         setting = st.segmented_control(

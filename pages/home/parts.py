@@ -16,6 +16,7 @@ from pages.home.vega import grid_chart
 from pages.ui.charts.curves import Style, ability_chart
 from pages.ui.controls import selection
 from pages.ui.data import cached, rows
+from pages.ui.data.view import View
 from pages.ui.panels import blocks, frame, jobs
 from pages.ui.words import findings
 from pages.ui.words.written import count, plain, task_title, when
@@ -33,7 +34,7 @@ def live_curves() -> None:
         st.info("No results are stored yet. Evaluate the shipped tiny suite: it takes about two minutes on a CPU.")
         return
     study, model = selection.study_of(defaults), next(iter(found))
-    curves = cached.curves(study, model, measure="accuracy", normalisation="sum")
+    curves = cached.curves(study, model, View())
     if not curves.curves:
         st.info(f"No checkpoint of {plain(model)} is complete yet; its curves appear with the first one.")
         return

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import streamlit as st
 
 from icl_core.registry.paper import CODE_DIFFERENCES, INTENSITY_ICL_R, PAPER_MODELS, URL, Reported
 from pages.ui.charts.axes import Quantity, ScaleName
 from pages.ui.controls import analysis, selection
-from pages.ui.controls.analysis import View
 from pages.ui.controls.pickers import one_of, several_of
 from pages.ui.data import compared
+from pages.ui.data.view import View
 from pages.ui.panels import blocks
 from pages.ui.panels.side_by_side import SideBySide, correlation_words
 from pages.ui.words.written import count, joined, plain, points
@@ -87,7 +88,7 @@ def observe(
 ) -> PaperView:
     """The trajectories of everything shown, each read once."""
     choice = selection.current_choice()
-    found = compared.compare(choice, [*chosen.values(), *further], view=view)
+    found = compared.compare(partial(selection.study_of_model, choice), [*chosen.values(), *further], view=view)
     summaries = compared.summaries_of(found, epsilon=epsilon)
     return PaperView(choice, view, epsilon, chosen, SideBySide(found, summaries, look, _names(chosen)))
 

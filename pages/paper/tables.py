@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -115,7 +116,8 @@ def _filling(choice: selection.Choice, absent: Sequence[str], seen: PaperView) -
 def roles_under(seen: PaperView, choice: selection.Choice, wanted: tuple[str, ...]) -> dict[str, ModelTrajectory]:
     """The trajectories of the paper's models under other options, of those that have one."""
     played = {role: seen.stand_ins[role] for role in wanted if role in seen.stand_ins}
-    found = compared.compare(choice, tuple(played.values()), view=seen.view).trajectories
+    study_of = partial(selection.study_of_model, choice)
+    found = compared.compare(study_of, tuple(played.values()), view=seen.view).trajectories
     return {role: found[model] for role, model in played.items() if model in found}
 
 

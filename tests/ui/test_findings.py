@@ -30,8 +30,8 @@ from icl_core.records import CheckpointRef
 from pages.dynamics import sentences as dynamics
 from pages.dynamics.computed import ShownCurves
 from pages.dynamics.controls import CurveStyle
-from pages.ui.controls.analysis import View
 from pages.ui.data import cached
+from pages.ui.data.view import View
 from pages.ui.words import findings
 from tests.support.made_up import made_up_study
 from tests.support.said import after, assert_well_formed, numbers

@@ -16,7 +16,7 @@ from icl_core.records import CheckpointRef
 from icl_core.registry.paper import INTENSITY_ICL_R, PAPER_MODELS, TABLE_7, Reported
 from pages.paper import figures, parts, tables
 from pages.ui.charts.theme import LIGHT
-from pages.ui.controls.analysis import View
+from pages.ui.data.view import View
 from pages.ui.panels import side_by_side
 from pages.ui.panels.side_by_side import SideBySide, correlation_words
 from tests.support.said import after, numbers

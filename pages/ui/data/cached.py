@@ -30,7 +30,6 @@ from icl_core.analysis.competition import (
     resample_changes,
 )
 from icl_core.analysis.predictions import Normalisation, Predictions, collect_predictions
-from icl_core.analysis.statistics import Measure
 from icl_core.analysis.trajectories import AbilityCurves, ability_curves, paired_predictions
 from icl_core.errors import ObservatoryError, StoreError, StudyError
 from icl_core.evaluation.bundle import ensure_embedded
@@ -45,6 +44,7 @@ from icl_core.records import CheckpointRef, Split
 from icl_core.registry.families import MODELS, known_checkpoints
 from icl_core.registry.names import training_order
 from icl_core.registry.tasks import get_task
+from pages.ui.data.view import View
 
 __all__ = [
     "Collected",
@@ -248,7 +248,7 @@ def kept(
     """Keeps what a function of a study and further values gives, for as long as what it reads stays as it is.
 
     A study stands in the key as it is written out in Python: that takes 0.3 ms for 51 checkpoints, where canonical
-    JSON takes 2 and Streamlit's own way 7.
+    JSON takes 2 and Streamlit's own way 7. So does a view (0.02 ms, and 0.1 in Streamlit's way).
 
     Args:
         state: names the state of what is read for a study.
@@ -263,7 +263,7 @@ def kept(
         def at(*args: Any, state_of_results: str, **kwargs: Any) -> R:
             return compute(*args, **kwargs)
 
-        keep = cache(hash_funcs={of: repr}, **options)(at)
+        keep = cache(hash_funcs={of: repr, View: repr}, **options)(at)
 
         def asked(value: V, /, *args: P.args, **kwargs: P.kwargs) -> R:
             found: R = keep(value, *args, state_of_results=state(value), **kwargs)
@@ -376,66 +376,60 @@ def collected(study: Study, *, split: Split = "test") -> Collected:
     return Collected(predictions, problems, tuple(told))
 
 
-def predicted(study: Study, model: str, *, normalisation: Normalisation) -> Predictions:
-    """The labels that one model predicts on the test split under a normalisation.
+def predicted(study: Study, model: str, view: View) -> Predictions:
+    """The labels that one model predicts on all tasks of the test split.
 
     Raises:
         StudyError: it has no results, or they cannot share a curve.
     """
-    return _test_predictions(of_model(study, model), normalisation)
+    return _test_predictions(of_model(study, model), view)
 
 
-def _test_predictions(study: Study, normalisation: Normalisation) -> Predictions:
+def _test_predictions(study: Study, view: View) -> Predictions:
     """The test results of one model that has some."""
-    found, _ = _read(study, "test", normalisation)
+    found, _ = _read(study, "test", view.normalisation)
     if not isinstance(found, Predictions):
         raise StudyError(found or "There are no results of this model.")
     return found
 
 
 @kept(state_of_model, max_entries=64, show_spinner="Computing bands")
-def _curves(study: Study, measure: Measure, normalisation: Normalisation, *, task: str | None) -> AbilityCurves:
-    return ability_curves(
-        _test_predictions(study, normalisation), measure=measure, normalisation=normalisation, task=task
-    )
+def _curves(study: Study, view: View) -> AbilityCurves:
+    return _curves_of(_test_predictions(study, view), view)
 
 
-def curves(
-    study: Study, model: str, *, measure: Measure, normalisation: Normalisation, task: str | None = None
-) -> AbilityCurves:
+def _curves_of(found: Predictions, view: View) -> AbilityCurves:
+    return ability_curves(found, measure=view.measure, normalisation=view.normalisation, task=view.task)
+
+
+def curves(study: Study, model: str, view: View) -> AbilityCurves:
     """ICL, TR and TL of one model, over all tasks of the study or one of them."""
-    return _curves(of_model(study, model), measure, normalisation, task=task)
+    return _curves(of_model(study, model), view)
 
 
 @kept(state_of_model, max_entries=64, show_spinner=False)
-def _excluded_curves(
-    study: Study, measure: Measure, normalisation: Normalisation, *, task: str | None
-) -> AbilityCurves | None:
+def _excluded_curves(study: Study, view: View) -> AbilityCurves | None:
     specs = [spec for spec in study_cells(study) if spec.split == "test"]
-    cells = store().find_labels(specs, normalisation=normalisation)
+    cells = store().find_labels(specs, normalisation=view.normalisation)
     try:
         found = next(iter(collect_predictions(cells.values()).values()), None)
-        if found is None:
-            return None
-        return ability_curves(found, measure=measure, normalisation=normalisation, task=task)
+        return None if found is None else _curves_of(found, view)
     except ObservatoryError:  # made under other options or on other rows than it needs: listed, not drawn
         return None
 
 
-def excluded_curves(study: Study, curves: AbilityCurves, *, task: str | None = None) -> AbilityCurves | None:
-    """The values of the checkpoints that are left out of a model's curves; None where they have none.
+def excluded_curves(study: Study, curves: AbilityCurves, view: View) -> AbilityCurves | None:
+    """The values of the checkpoints that are left out of a model's curves; None if they have none.
 
     Args:
         study: the current one.
         curves: of the model; they name what is excluded.
-        task: as the curves were made.
+        view: under which the curves were made.
     """
     refs = tuple(ref for ref in study.checkpoints if ref in curves.excluded)
     if not refs:
         return None
-    return _excluded_curves(
-        dataclasses.replace(study, checkpoints=refs), curves.measure, curves.normalisation, task=task
-    )
+    return _excluded_curves(dataclasses.replace(study, checkpoints=refs), view)
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,9 +451,9 @@ class Paired:
 
 
 @kept(state_of_model, max_entries=64, show_spinner="Resampling changes")
-def _paired(study: Study, measure: Measure, normalisation: Normalisation, *, task: str | None) -> Paired:
-    pair = paired_predictions(_test_predictions(study, normalisation), normalisation=normalisation, task=task)
-    known = _curves(study, measure, normalisation, task=task).curves
+def _paired(study: Study, view: View) -> Paired:
+    pair = paired_predictions(_test_predictions(study, view), normalisation=view.normalisation, task=view.task)
+    known = _curves(study, view).curves
     values = {
         setting: dict(zip(known[setting].checkpoints, known[setting].value.tolist(), strict=True))
         for setting in ("random", "abstract")
@@ -467,7 +461,7 @@ def _paired(study: Study, measure: Measure, normalisation: Normalisation, *, tas
     }
     replicates = None
     if len(pair.checkpoints) > 1:
-        replicates = resample_changes(pair.tr_predicted, pair.tl_predicted, pair.gold, measure=measure)
+        replicates = resample_changes(pair.tr_predicted, pair.tl_predicted, pair.gold, measure=view.measure)
     return Paired(
         checkpoints=pair.checkpoints,
         tr=tuple(values["random"][ref] for ref in pair.checkpoints),
@@ -477,32 +471,20 @@ def _paired(study: Study, measure: Measure, normalisation: Normalisation, *, tas
     )
 
 
-def paired(
-    study: Study, model: str, *, measure: Measure, normalisation: Normalisation, task: str | None = None
-) -> Paired:
+def paired(study: Study, model: str, view: View) -> Paired:
     """What competition needs, over all tasks of the study or one of them."""
-    return _paired(of_model(study, model), measure, normalisation, task=task)
+    return _paired(of_model(study, model), view)
 
 
 @kept(state_of_model, max_entries=32, show_spinner=False)
-def _against_epsilon(
-    study: Study, measure: Measure, normalisation: Normalisation, *, task: str | None, epsilons: tuple[float, ...]
-) -> EpsilonCurves | None:
-    replicates = _paired(study, measure, normalisation, task=task).replicates
+def _against_epsilon(study: Study, view: View, epsilons: tuple[float, ...]) -> EpsilonCurves | None:
+    replicates = _paired(study, view).replicates
     return None if replicates is None else competition_against_epsilon(replicates, epsilons)
 
 
-def against_epsilon(
-    study: Study,
-    model: str,
-    epsilons: Sequence[float],
-    *,
-    measure: Measure,
-    normalisation: Normalisation,
-    task: str | None = None,
-) -> EpsilonCurves | None:
+def against_epsilon(study: Study, model: str, view: View, *, epsilons: Sequence[float]) -> EpsilonCurves | None:
     """Ratio and mean intensity over a grid of epsilons, with the null's range; None without an interval."""
-    return _against_epsilon(of_model(study, model), measure, normalisation, task=task, epsilons=tuple(epsilons))
+    return _against_epsilon(of_model(study, model), view, tuple(epsilons))
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

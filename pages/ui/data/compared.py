@@ -20,17 +20,15 @@ from icl_core.analysis.comparison import (
     model_trajectory,
     summarise,
 )
-from icl_core.analysis.predictions import Normalisation, collect_predictions
-from icl_core.analysis.statistics import Measure
+from icl_core.analysis.predictions import collect_predictions
 from icl_core.errors import ObservatoryError
 from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.study import Study, study_cells
 from icl_core.records import CheckpointRef
 from icl_core.registry.families import FAMILIES
 from pages.ui.charts.axes import Quantity
-from pages.ui.controls import selection
-from pages.ui.controls.analysis import View
 from pages.ui.data import cached, rows, suite
+from pages.ui.data.view import View
 from pages.ui.words.written import checkpoint_name, count, joined, legible, short_number
 
 __all__ = [
@@ -44,7 +42,6 @@ __all__ = [
     "point_rows",
     "run_rows",
     "stored_models",
-    "study_of_model",
     "summaries_of",
     "summary_rows",
 ]
@@ -80,30 +77,20 @@ def checkpoints_of(models: Sequence[str]) -> list[CheckpointRef]:
     return [ref for model in models if model in stored for ref in stored[model].checkpoints]
 
 
-def study_of_model(choice: selection.Choice, model: str) -> Study:
-    """The study's options for one model.
-
-    Raises:
-        ObservatoryError: the choice is no study for this model.
-    """
-    return selection.study_of(dataclasses.replace(choice, model=(model,), local=""))
-
-
 @cached.kept(cached.state_of_model, max_entries=512, show_spinner="Reading the results of one more model")
-def _trajectory(
-    asked: Study, measure: Measure, normalisation: Normalisation, *, tasks: tuple[str, ...]
-) -> tuple[ModelTrajectory | str, dict[str, str]]:
+def _trajectory(asked: Study, view: View) -> tuple[ModelTrajectory | str, dict[str, str]]:
     model = asked.checkpoints[0].model
+    tasks = asked.tasks if view.task is None else (view.task,)
     excluded = excluded_checkpoints(cached.store(), asked.checkpoints)
     left_out = {f"{model} {checkpoint_name(ref)}": reason for ref, reason in excluded.items()}
     try:
         specs = study_cells(dataclasses.replace(asked, tasks=tasks))
-        cells = cached.store().find_labels(specs, normalisation=normalisation)
+        cells = cached.store().find_labels(specs, normalisation=view.normalisation)
         found = collect_predictions(cells.values(), excluded=excluded).get(model)
         if found is None:
             return f"{model} has no results under these options.", left_out
         trajectory = model_trajectory(
-            found, measure=measure, normalisation=normalisation, task=tasks, demo_seeds=asked.demo_seeds
+            found, measure=view.measure, normalisation=view.normalisation, task=tasks, demo_seeds=asked.demo_seeds
         )
     except ObservatoryError as error:
         return str(error), left_out
@@ -112,11 +99,16 @@ def _trajectory(
     return trajectory, left_out | {f"{model} {checkpoint_name(ref)}": reason for ref in lacking}
 
 
-def compare(choice: selection.Choice, models: Sequence[str], *, view: View) -> Compared:
-    """The trajectories of these models under one choice of options; what is missing is said, not filled in.
+def compare(study_of: Callable[[str], Study], models: Sequence[str], *, view: View) -> Compared:
+    """The trajectories of these models under the same options; what is missing is said, not filled in.
 
-    Noise depends on the number of test rows: where the models have not all been evaluated on the study's, the largest
-    number that all have is taken, and a model that has none in common with the others keeps its own, which is said.
+    Noise depends on the number of test rows. If some models have not been evaluated on as many as the study asks for,
+    the largest number that all have is taken. A model that has no number in common with the others keeps its own.
+
+    Args:
+        study_of: gives a model's study under the options; an ``ObservatoryError`` says why there is none.
+        models: names.
+        view: tasks and measure.
     """
     stored = cached.stored_models()
     trajectories: dict[str, ModelTrajectory] = {}
@@ -130,7 +122,7 @@ def compare(choice: selection.Choice, models: Sequence[str], *, view: View) -> C
             problems[model] = f"{model} has no results in this store."
             continue
         try:
-            study = study_of_model(choice, model)
+            study = study_of(model)
         except ObservatoryError as error:
             problems[model] = str(error)
             continue
@@ -139,10 +131,9 @@ def compare(choice: selection.Choice, models: Sequence[str], *, view: View) -> C
         if not refs:
             problems[model] = f"{model} has no results at the chosen checkpoints."
             continue
-        tasks = study.tasks if view.task is None else (view.task,)
         n_test = _n_test(study.n_test, stored[model].n_test, common)
         asked = dataclasses.replace(study, checkpoints=refs, n_test=n_test)
-        found, without = _trajectory(asked, view.measure, view.normalisation, tasks=tasks)
+        found, without = _trajectory(asked, view)
         left_out |= without
         if isinstance(found, str):
             problems[model] = found

@@ -13,7 +13,7 @@ from typing import Any
 
 from icl_core.evaluation.study import Study, study_digest
 from icl_core.records import SHARED_OPTIONS, CheckpointRef
-from pages.ui.controls.analysis import View
+from pages.ui.data.view import View
 from pages.ui.words.written import checkpoint_name, in_points, legible, task_title
 
 __all__ = ["Facts", "of_view", "points_of", "who"]

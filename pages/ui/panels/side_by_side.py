@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,9 +25,9 @@ from pages.ui.charts.curves import Style, ability_chart
 from pages.ui.charts.several import accumulation_chart
 from pages.ui.charts.theme import Figure
 from pages.ui.controls import selection
-from pages.ui.controls.analysis import View
 from pages.ui.data import compared, rows, suite
 from pages.ui.data.compared import Compared
+from pages.ui.data.view import View
 from pages.ui.files.facts import Facts, of_view, points_of
 from pages.ui.files.sheet import Draw, together
 from pages.ui.panels import blocks, frame
@@ -165,7 +164,7 @@ def summary_table(
 ) -> None:
     """Everything that is compared, a row per model, with downloads of it and of the charts that ``draw`` gives."""
     try:
-        study = selection.study_of(dataclasses.replace(choice, model=tuple(side.summaries), local=""))
+        study = selection.study_of(selection.for_models(choice, side.summaries))
     except ObservatoryError as error:
         st.info(plain(str(error)))
         return
