@@ -24,11 +24,11 @@ from icl_core.evaluation.playground import (
     Question,
     Reply,
     Workers,
+    answer_of,
     ask,
     ask_workers,
     check_question,
     files_state,
-    probabilities,
     start_workers,
     strongest_checkpoint,
 )
@@ -89,12 +89,12 @@ def test_probabilities_follow_the_normalisation(question: Question) -> None:
         "TR"
     )
     plain = np.exp(scored.loglikelihoods)
-    assert np.allclose(probabilities(scored), plain / plain.sum(axis=1, keepdims=True), atol=1e-6)
+    assert np.allclose(answer_of(scored).values, plain / plain.sum(axis=1, keepdims=True), atol=1e-6)
     mean = np.exp(scored.loglikelihoods / scored.n_tokens)
-    found = probabilities(scored, normalisation="per_token")
+    found = answer_of(scored, normalisation="per_token").values
     assert np.allclose(found, mean / mean.sum(axis=1, keepdims=True), atol=1e-6)
     freed = np.exp(scored.loglikelihoods - scored.content_free)
-    found = probabilities(scored, normalisation="calibrated")
+    found = answer_of(scored, normalisation="calibrated").values
     assert np.allclose(found, freed / freed.sum(axis=1, keepdims=True), atol=1e-6)
 
 
@@ -124,7 +124,7 @@ def test_odd_labels_are_just_labels(labels: tuple[str, ...], question: Question)
     shown = tuple((text, labels[index % 2]) for index, (text, _) in enumerate(question.demonstrations))
     reply = ask(replace(question, labels=labels, demonstrations=shown))
     assert reply.role("TR").choices == labels
-    assert probabilities(reply.role("TR")).sum() == pytest.approx(1)
+    assert answer_of(reply.role("TR")).values.sum() == pytest.approx(1)
     assert labels[0] in "".join(reply.role("ICL of the TR checkpoint").prompt.pieces)
 
 

@@ -14,7 +14,8 @@ from icl_core.analysis.comparison import ModelTrajectory, SeedGroup, summarise
 from icl_core.analysis.statistics import PearsonResult
 from icl_core.records import CheckpointRef
 from icl_core.registry.paper import INTENSITY_ICL_R, PAPER_MODELS, TABLE_7, Reported
-from pages.paper import figures, parts, tables
+from pages.paper import computed, notes, sentences, tables
+from pages.paper.tabs import PANELS
 from pages.ui.charts.theme import LIGHT
 from pages.ui.data.view import View
 from pages.ui.panels import side_by_side
@@ -57,7 +58,7 @@ def finding(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], str]:
     monkeypatch.setattr("pages.ui.panels.blocks.finding", said.append)
 
     def told(seen: Any) -> str:
-        parts.finding(seen)
+        notes.finding(seen)
         return said.pop()
 
     return told
@@ -81,7 +82,7 @@ def test_models_of_the_papers_own_and_stand_ins_are_counted_apart(
     said = finding(seen_of(stand_ins, models))
     counts = numbers(said.partition("Mean intensity")[0])
     assert counts == [itself, len(PAPER_MODELS), *([played] if played else [])]
-    assert ("stood in for" in said) == (played > 0)
+    assert ("stands in for" in said) == (played > 0)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_the_difference_of_the_correlations_is_ours_minus_theirs(
     monkeypatch.setattr("pages.paper.figures._missing", lambda item, seen: None)
     models = list(COMPETES)[:n_models]
     seen = seen_of(dict(zip(models if stand_ins else (), models, strict=False)), models)
-    figures.PANELS["Fig. 2"](seen)
+    next(panel for panel in PANELS if panel.name == "Fig. 2").body(seen)
     line = next(each for each in said if each.startswith("Reported: r"))
     r = np.corrcoef([1, 0.5, 0], [0.81, 0.72, 0.66])[0, 1]
     if n_models < 3:
@@ -155,7 +156,7 @@ def test_the_difference_of_the_correlations_is_ours_minus_theirs(
     ],
 )
 def test_a_reported_number_has_its_spread_star_and_doubt(reported: Reported, percent: bool, told: list[float]) -> None:
-    said = parts.number(reported, percent=percent)
+    said = sentences.number(reported, as_percent=percent)
     assert numbers(said) == told
     assert ("±" in said) == (reported.spread is not None)
     assert ("*" in said) == reported.starred
@@ -168,8 +169,8 @@ def test_a_reported_number_has_its_spread_star_and_doubt(reported: Reported, per
 )
 def test_a_difference_is_ours_minus_theirs(theirs: float | None, ours: float | None, told: list[float]) -> None:
     mark = Reported(theirs) if theirs is not None else Reported(None, mark="not legible")
-    assert numbers(parts.difference_words(mark, ours)) == told
-    row = tables._row("x", mark, ours)
+    assert numbers(sentences.difference_words(mark, ours)) == told
+    row = tables.row("x", mark, ours)
     assert numbers(row["difference"]) == told
     assert numbers(row["this store"]) == ([] if ours is None else [100 * ours])
 
@@ -178,8 +179,8 @@ def test_the_ratio_of_a_field_of_table_7_is_over_its_own_intervals() -> None:
     """TR falls and TL rises between the first and the middle checkpoint alone: 1 of 4 intervals, 1 of 2."""
     one = trajectory("one", [0.5, 0.5, 0.4, 0.5, 0.6], [0.5, 0.5, 0.6, 0.7, 0.8], 0.7)
     by_option = {table.option: table for table in TABLE_7.values()}
-    assert tables.ratio_of(one, by_option["shots"], "16", epsilon=0.01) == 1 / 4
-    assert tables.ratio_of(one, by_option["checkpoints"], "2", epsilon=0.01) == 1 / 2
+    assert computed.ratio_of(one, by_option["shots"], "16", epsilon=0.01) == 1 / 4
+    assert computed.ratio_of(one, by_option["checkpoints"], "2", epsilon=0.01) == 1 / 2
     ours, why = tables._ratio_or_why(one, by_option["checkpoints"], "16", epsilon=0.01)
     assert ours is None and numbers(why) == [17, 5]
     assert tables._ratio_or_why(None, by_option["shots"], "16", epsilon=0.01)[0] is None

@@ -31,7 +31,7 @@ from pages.ui.data.view import View
 from pages.ui.files.facts import Facts, of_view, points_of
 from pages.ui.files.sheet import Draw, together
 from pages.ui.panels import blocks, frame
-from pages.ui.words.written import count, joined, plain
+from pages.ui.words.written import count, decimal, joined, plain
 
 __all__ = [
     "SideBySide",
@@ -96,8 +96,8 @@ def correlation_words(result: PearsonResult) -> str:
     """Pearson's r with its interval and n, or why there is none."""
     if result.r is None or result.low is None or result.high is None:
         return f"no correlation can be given over {count(result.n, 'model')} (three that differ are needed)"
-    words = f"r = **{result.r:.2f}** ({result.low:.2f} to {result.high:.2f}, 95 % bootstrap over n = {result.n} models)"
-    return words.replace("-", "−")
+    r, low, high = (decimal(value, 2) for value in (result.r, result.low, result.high))
+    return f"r = **{r}** ({low} to {high}, 95 % bootstrap over n = {result.n} models)"
 
 
 def _axis(side: SideBySide, models: Sequence[str]) -> tuple[XAxis, str]:

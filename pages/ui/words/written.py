@@ -29,6 +29,7 @@ __all__ = [
     "PageEndsError",
     "checkpoint_name",
     "count",
+    "decimal",
     "duration",
     "end_page",
     "in_percent",
@@ -45,6 +46,7 @@ __all__ = [
     "setting_title",
     "short_number",
     "signed",
+    "signed_number",
     "task_title",
     "when",
 ]
@@ -98,12 +100,13 @@ def rounded(number: float, digits: int = 1) -> float:
     """A number with so many decimals, ties away from 0: what a browser shows of it in a table or a chart.
 
     Python's own formatting takes ties to the even digit (68.25 gives 68.2), JavaScript's away from 0 (ECMA-262,
-    Number.prototype.toFixed). Sentences follow JavaScript, and all three start from the same unrounded number.
+    Number.prototype.toFixed). Sentences follow JavaScript, and all three start from the same unrounded number. What
+    rounds to 0 is 0 without a sign.
 
-    >>> rounded(68.25), rounded(-68.25)
-    (68.3, -68.3)
+    >>> rounded(68.25), rounded(-68.25), rounded(-0.04)
+    (68.3, -68.3, 0.0)
     """
-    return float(Decimal(number).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
+    return float(Decimal(number).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)) or 0.0
 
 
 def in_percent(fraction: float) -> float:
@@ -118,12 +121,22 @@ in_points = in_percent
 
 def percent(fraction: float, digits: int = 1) -> str:
     """A fraction in percent with one decimal, or as many as asked for: ``62.5 %``."""
-    return f"{rounded(in_percent(fraction), digits):.{digits}f} %"
+    return f"{decimal(in_percent(fraction), digits)} %"
+
+
+def decimal(number: float, digits: int) -> str:
+    """A number with so many decimals and, if it is below 0, a minus sign: ``−0.71``."""
+    return f"{rounded(number, digits):.{digits}f}".replace("-", "−")
+
+
+def signed_number(number: float, digits: int) -> str:
+    """A change with its sign and so many decimals: ``−0.71``, ``+0.50``; one that rounds to 0 has a plus sign."""
+    return f"{rounded(number, digits):+.{digits}f}".replace("-", "−")
 
 
 def signed(fraction: float) -> str:
     """A change of a fraction in percentage points with its sign, without the word: ``+6.2``."""
-    return f"{rounded(in_points(fraction)):+.1f}".replace("-", "−")
+    return signed_number(in_points(fraction), 1)
 
 
 def points(fraction: float) -> str:
