@@ -1,4 +1,4 @@
-"""The tab that sets models side by side: any models of the store, under the options of the current study."""
+"""The tab that compares models: any models of the store, under the options of the current study."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def models(competing: ModelCompetition) -> None:
         st.caption(f"{plain(model)} is not shown: {plain(problem)}")
     blocks.left_out(side.found.left_out)
     st.caption(
-        "Every model under the same tasks, seeds, shots and measure, at its own stored checkpoints; Eqs. 1 to 4 on its "
-        "mean trajectory at the epsilon above."
+        "All models under the same tasks, seeds, shots and measure, each at its own stored checkpoints: Eqs. 1 to 4 on "
+        "the mean trajectory, at the epsilon above."
     )
 
 
 def _at_first(stored: Sequence[str], current: Sequence[str]) -> list[str]:
-    """The study's models, or where it has one alone, everything in the store up to a number of models, all seeds."""
+    """The study's models; if it has one alone, those of the store up to a number, each with all its training seeds."""
     if len(current) > 1:
         return list(current)
     known = list(dict.fromkeys([*current, *stored]))

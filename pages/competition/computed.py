@@ -12,11 +12,11 @@ from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.errors import StudyError
 from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef
+from pages.competition import sentences
 from pages.ui.charts.axes import Quantity, ScaleName, XAxis
 from pages.ui.controls import analysis
 from pages.ui.data import cached, rows
 from pages.ui.data.view import View
-from pages.ui.words.written import count
 
 __all__ = ["ModelCompetition", "compute"]
 
@@ -26,14 +26,14 @@ class ModelCompetition:
     """Competition of TR and TL in one model.
 
     Attributes:
-        study: of which the model is a part.
+        study: the one that the model is part of.
         view: tasks and measure.
         model: whose trajectories.
         curves: ICL, TR and TL.
         pair: TR and TL at the checkpoints that are complete in both.
         result: Eqs. 1-4 at the chosen epsilon.
-        floor: the same under noise alone.
-        at_epsilon: the null's range at this epsilon.
+        floor: what noise alone gives at the same epsilon.
+        at_epsilon: the range that noise alone gives.
         places: of the checkpoints on the axis of training.
         steps: of the checkpoints on an axis of steps.
         axis: of training.
@@ -73,10 +73,7 @@ def compute(
     pair = cached.paired(study, model, view)
     at_epsilon = cached.against_epsilon(study, model, view, epsilons=(epsilon,))
     if pair.replicates is None or at_epsilon is None:
-        raise StudyError(
-            f"{model} has {count(len(pair.checkpoints), 'checkpoint')} with both TR and TL; competition needs at least "
-            "two to have an interval. Evaluate more checkpoints."
-        )
+        raise StudyError(sentences.too_few(model, len(pair.checkpoints)))
     wanted, scale = axis
     quantity, instead = rows.settled(predictions.checkpoints, wanted)
     places = rows.positions(predictions.checkpoints, quantity)

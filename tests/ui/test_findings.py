@@ -27,7 +27,7 @@ from icl_core.analysis.competition import (
 from icl_core.analysis.moments import moments
 from icl_core.analysis.trajectories import AbilityCurve, AbilityCurves
 from icl_core.records import CheckpointRef
-from pages.dynamics import sentences as dynamics
+from pages.dynamics import notes as dynamics
 from pages.dynamics.computed import ShownCurves
 from pages.dynamics.controls import CurveStyle
 from pages.ui.data import cached

@@ -29,6 +29,7 @@ from icl_core.registry.families import FAMILIES
 from pages.ui.charts.axes import Quantity
 from pages.ui.data import cached, rows, suite
 from pages.ui.data.view import View
+from pages.ui.words.findings import PASSED_OVER
 from pages.ui.words.written import checkpoint_name, count, joined, legible, short_number
 
 __all__ = [
@@ -95,8 +96,7 @@ def _trajectory(asked: Study, view: View) -> tuple[ModelTrajectory | str, dict[s
     except ObservatoryError as error:
         return str(error), left_out
     lacking = set(found.checkpoints) - set(trajectory.checkpoints)
-    reason = "cells of TR or TL are missing; the interval joins its neighbours."
-    return trajectory, left_out | {f"{model} {checkpoint_name(ref)}": reason for ref in lacking}
+    return trajectory, left_out | {f"{model} {checkpoint_name(ref)}": PASSED_OVER for ref in lacking}
 
 
 def compare(study_of: Callable[[str], Study], models: Sequence[str], *, view: View) -> Compared:

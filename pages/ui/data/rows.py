@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from icl_core.analysis.competition import Competition, EpsilonCurve
-from icl_core.analysis.drilldown import LabelShares
+from icl_core.analysis.drilldown import LabelShares, confusion_shares
 from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.errors import StudyError
 from icl_core.records import ABILITY_BY_SETTING, CheckpointRef
@@ -255,11 +255,10 @@ def short_title(refs: Iterable[CheckpointRef]) -> str:
 
 
 def share_rows(shares: LabelShares) -> list[Row]:
-    """How often each label is predicted at each checkpoint, seeds averaged, and how often it is right."""
+    """How often each label is predicted at each checkpoint, mean over seeds, and how often it is the gold one."""
     rows = []
-    for index, ref in enumerate(shares.checkpoints):
-        for order, word in enumerate(shares.label_words):
-            share = float(shares.shares[index, :, order].mean())
+    for ref, means in zip(shares.checkpoints, shares.mean_shares.tolist(), strict=True):
+        for order, (word, share) in enumerate(zip(shares.label_words, means, strict=True)):
             rows.append({"checkpoint": _short(ref), "label": word, "share": share, "order": order})
     for order, word in enumerate(shares.label_words):
         rows.append({"checkpoint": "gold", "label": word, "share": float(shares.gold_shares[order]), "order": order})
@@ -268,14 +267,9 @@ def share_rows(shares: LabelShares) -> list[Row]:
 
 def confusion_rows(counts: npt.NDArray[np.int64], words: Sequence[str]) -> list[Row]:
     """One row for each pair of gold and predicted label."""
-    totals = counts.sum(axis=1)
+    shares = confusion_shares(counts)
     return [
-        {
-            "gold": gold,
-            "predicted": predicted,
-            "count": int(counts[i, j]),
-            "share": float(counts[i, j] / totals[i]) if totals[i] else 0.0,
-        }
+        {"gold": gold, "predicted": predicted, "count": int(counts[i, j]), "share": float(shares[i, j])}
         for i, gold in enumerate(words)
         for j, predicted in enumerate(words)
     ]
