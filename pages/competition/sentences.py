@@ -14,7 +14,7 @@ def too_few(model: str, n_checkpoints: int) -> str:
     """Why a model has no competition."""
     return (
         f"{model} has TR and TL results at {count(n_checkpoints, 'checkpoint')}. Competition is computed between "
-        "checkpoints, so it needs two or more. Evaluate more checkpoints."
+        "checkpoints, so it needs at least two. Evaluate more checkpoints."
     )
 
 

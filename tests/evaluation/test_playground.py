@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 import pytest
 
@@ -25,6 +26,7 @@ from icl_core.evaluation.playground import (
     Reply,
     Workers,
     answer_of,
+    answers_at,
     ask,
     ask_workers,
     check_question,
@@ -96,6 +98,29 @@ def test_probabilities_follow_the_normalisation(question: Question) -> None:
     freed = np.exp(scored.loglikelihoods - scored.content_free)
     found = answer_of(scored, normalisation="calibrated").values
     assert np.allclose(found, freed / freed.sum(axis=1, keepdims=True), atol=1e-6)
+
+
+@pytest.mark.parametrize(("weight", "best"), [(0.0, [1, 0, 1]), (0.25, [1, 0, 1]), (0.5, [0, 0, 1]), (1.0, [0, 0, 0])])
+def test_answers_of_a_file_are_fused_text_by_text(weight: float, best: list[int]) -> None:
+    """At w = 1/2 the first text ties, and the first label wins; parts of a file stand in their order."""
+    tr, tl = np.array([[0.8, 0.2], [0.6, 0.4], [0.5, 0.5]]), np.array([[0.2, 0.8], [0.6, 0.4], [0.1, 0.9]])
+    parts = [(tr[:2], tl[:2]), (tr[2:], tl[2:])]
+    replies: Any = [_reply_of(np.log(one), np.log(other)) for one, other in parts]
+    found = answers_at(replies, weight=weight, normalisation="sum")
+    assert list(found) == ["TR", "TL", "fused"]
+    assert np.allclose(found["TR"].values, tr, atol=1e-6) and np.allclose(found["TL"].values, tl, atol=1e-6)
+    assert np.allclose(found["fused"].values, weight * tr + (1 - weight) * tl, atol=1e-6)
+    assert found["fused"].best.tolist() == best
+
+
+def _reply_of(tr: npt.NDArray[np.float64], tl: npt.NDArray[np.float64]) -> Any:
+    def scored(values: npt.NDArray[np.float64]) -> Any:
+        free = SimpleNamespace(content_free=np.zeros(2), content_free_n_tokens=np.ones(2, int))
+        return SimpleNamespace(
+            loglikelihoods=values, n_tokens=np.ones(values.shape, int), choices=("a", "b"), **vars(free)
+        )
+
+    return SimpleNamespace(role=lambda name: scored({"TR": tr, "TL": tl}[name]))
 
 
 def test_prompts_are_shown_as_they_are_sent(question: Question) -> None:

@@ -19,6 +19,7 @@ from icl_core.records import CheckpointRef
 from pages.evaluate import form, preflight
 from pages.home import parts as home
 from pages.playground import notes, sentences
+from pages.playground.controls import Demonstrations
 from pages.ui.words.written import percent
 from tests.support.said import after, numbers
 
@@ -172,6 +173,52 @@ def test_each_reader_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(warnings) == 2
     assert "negative" in warnings[0] and "of early" in warnings[0]
     assert "demonstrations" in warnings[1] and "of late" in warnings[1]
+
+
+@pytest.mark.parametrize(("n", "n_shared", "left_out"), [(1, 0, 0), (1500, 1400, 0), (1501, 900, 1), (2700, 900, 1200)])
+def test_a_prompt_says_its_tokens_those_of_the_demonstrations_and_those_not_drawn(
+    n: int, n_shared: int, left_out: int
+) -> None:
+    said = sentences.prompt_tokens(n, n_shared, most=1500)
+    assert numbers(said) == [n, n_shared, *([left_out] if left_out else [])]
+    assert said.startswith("1 token." if n == 1 else f"{n:,} tokens.")
+
+
+@pytest.mark.parametrize(
+    ("texts", "n_lost"),
+    [
+        ((("a b c",), ("d e",)), 0),
+        ((("a [b] c", "[a] [b] c"), ("d [e]",)), 1),
+        ((("[a]", "[a] [b]"), ("[c]",)), 3),
+        ((("[a]",),), 1),
+    ],
+)
+def test_sentences_of_a_file_with_mostly_unknown_words_are_counted(texts: Any, n_lost: int) -> None:
+    parts: Any = [SimpleNamespace(checkpoint=TR, words=tuple(map(read, part))) for part in texts]
+    said = sentences.unknown_in_file(parts, "TR")
+    n = sum(map(len, texts))
+    assert numbers(said) == ([n_lost, n] if n_lost else [])
+    if n_lost:
+        assert "tokenizer of early (TR)" in said and ("sentences most" in said) == (n > 1)
+
+
+def test_long_sentences_are_struck_out_up_to_a_number_of_words() -> None:
+    words = read("a [b] " * 200)
+    said = sentences.struck_out(words)
+    assert said.endswith("~~b~~ …") and said.count("~~b~~") == sentences.MOST_WORDS / 2
+    assert not sentences.struck_out(words[:3]).endswith("…")
+
+
+@pytest.mark.parametrize(("n", "shown", "more"), [(0, 0, []), (3, 3, []), (4, 3, [1]), (16, 3, [13])])
+def test_the_first_demonstrations_are_shown_and_the_others_counted(
+    n: int, shown: int, more: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts: list[str] = []
+    captions: list[str] = []
+    monkeypatch.setattr("pages.playground.notes.st.text", texts.append)
+    monkeypatch.setattr("pages.playground.notes.st.caption", captions.append)
+    notes.first_of(Demonstrations("sst2", 13, ("no", "yes"), (("a film", "yes"),) * n))
+    assert len(texts) == shown and [number for caption in captions for number in numbers(caption)] == more
 
 
 # The evaluate page
