@@ -40,7 +40,7 @@ class ShownCurves:
         return [ref for predictions in self.found.predictions.values() for ref in predictions.checkpoints]
 
     def rows_of(self, model: str) -> tuple[list[dict[str, Any]], dict[Any, float]]:
-        """Rows of one model, those of excluded checkpoints marked, and where its checkpoints stand on the axis."""
+        """Rows of one model, with excluded checkpoints marked, and the places of its checkpoints on the axis."""
         curves = self.curves[model]
         hollow = cached.excluded_curves(self.study, curves, self.view)
         flagged = {ref for curve in hollow.curves.values() for ref in curve.checkpoints} if hollow else set()

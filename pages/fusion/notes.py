@@ -23,7 +23,7 @@ def finding(asked: Asked, found: Comparison) -> None:
 
 
 def below_chart(found: Comparison) -> None:
-    """What the marks are, what the bands are, and where no member earned a weight."""
+    """What the marks and the bands are, and on which tasks no member earned a weight."""
     for said in filter(None, (sentences.below_chart(found), sentences.equal_for_want(found))):
         st.caption(said)
 

@@ -35,12 +35,12 @@ BALANCED = {
 }
 P = st.column_config.NumberColumn(format="%.2g")
 BASELINES: tuple[EntryKind, ...] = ("best gold", "control", "gold", "member", "parameter fusion", "other model")
-"""What a fusion may be compared with, the best single checkpoint first."""
+"""What a fusion may be compared with; the best single checkpoint comes first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """What every tab is drawn from: the question, its answer, and how the controls above the chart stand."""
+    """What every tab is drawn from: the question, its answer, and the values of the controls above the chart."""
 
     asked: Asked
     found: Comparison
@@ -53,7 +53,7 @@ class Screen:
         return self.found.main
 
     def facts(self, **further: str | float) -> Facts:
-        """What decides the numbers of a table: what decides all of the page's, and what the tab adds."""
+        """What decides the numbers of a table: the facts of the page, and what the tab adds."""
         of = chart.facts_of(self.asked, self.found)
         return Facts(of.study, {**of.settings, **further})
 
@@ -123,7 +123,7 @@ def gain_rows(screen: Screen, gains: dict[str, Gain]) -> list[dict[str, Any]]:
 
 
 def _along_w(screen: Screen, task: str | None) -> dict[str, float | None]:
-    """The fusion's own w and the measure at the chosen one; nothing with more than two members."""
+    """The fusion's own w, and the measure at the chosen w; empty with more than two members."""
     weights, curve = screen.fusion.weights, screen.found.curve
     if screen.weight is None or curve is None or weights is None:
         return {}
@@ -135,7 +135,7 @@ def _along_w(screen: Screen, task: str | None) -> dict[str, float | None]:
 
 
 def cost(screen: Screen) -> None:
-    """Table 1: accuracy beside the operations of one prompt, and the gain over every baseline."""
+    """Table 1: accuracy and the operations of one prompt, and the gain over every baseline."""
     asked, found = screen.asked, screen.found
     costs = computed.costs(asked, [line.entry for line in found.lines])
     rows = [_cost_row(line, costs[line.entry]) for line in found.lines]
@@ -260,7 +260,7 @@ def chosen(screen: Screen) -> None:
 
 
 def queries(screen: Screen) -> None:
-    """Diversity of the members, and the queries that the fusion gained and lost."""
+    """How differently the members answer, and which queries the fusion gained and lost."""
     asked = screen.asked
     pairs = computed.member_diversity(asked)
     for (one, two), found in pairs.items():

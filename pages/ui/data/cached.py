@@ -1,8 +1,8 @@
 """What pages read from the core, kept so that a rerun reads nothing twice.
 
-Every argument that changes a result is in the cache key, and so is the state of what it was read from: that of the
-store, which changes with each stored cell, or that of one model's results, which a running job of another model leaves
-alone. It computes nothing itself.
+Every argument that changes a result is in the cache key. So is the state of what was read: that of the whole store,
+which changes with each stored cell, or that of one model's results, which do not change while a job runs on another
+model. Nothing is computed here.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ __all__ = [
 
 @dataclass
 class _Opened:
-    """The store and what has become of the shipped results; one visitor imports them while others wait."""
+    """The store, and how far the shipped results are in it; one visitor imports them while others wait."""
 
     store: Store
     trouble: str | None
@@ -101,7 +101,7 @@ def _open(path: Path) -> _Opened:
 
 
 def list_results() -> None:
-    """Lists what is in the store, if there is one; what is wrong with it is left to the visit, which says it."""
+    """Lists what is in the store, if there is one; if something is wrong with it, the first visit says so."""
     if (settings.store_path() / "index").is_dir():
         with suppress(ObservatoryError, OSError):
             _open(settings.store_path()).store.summaries()
@@ -162,7 +162,7 @@ class Stored:
     Attributes:
         checkpoints: those with results, in the order of training.
         n_test: sizes of test sets, ascending, as they were asked for.
-        state: names everything stored of it; another model's new results leave it as it is.
+        state: names everything stored of it; it does not change with another model's new results.
     """
 
     checkpoints: tuple[CheckpointRef, ...]
@@ -245,15 +245,15 @@ V = TypeVar("V")
 def kept(
     state: Callable[[V], str], *, of: type[Any] = Study, is_shared: bool = False, **options: Any
 ) -> Callable[[Callable[Concatenate[V, P], R]], Callable[Concatenate[V, P], R]]:
-    """Keeps what a function of a study and further values gives, for as long as what it reads stays as it is.
+    """Keeps the result of a function of a study and further values until what it reads changes.
 
-    A study stands in the key as it is written out in Python: that takes 0.3 ms for 51 checkpoints, where canonical
-    JSON takes 2 and Streamlit's own way 7. So does a view (0.02 ms, and 0.1 in Streamlit's way).
+    In the key, a study stands as Python writes it out. That takes 0.3 ms for 51 checkpoints; canonical JSON takes 2 ms,
+    and Streamlit's own way 7 ms. A view stands there in the same way, at a fifth of the cost of Streamlit's own.
 
     Args:
         state: names the state of what is read for a study.
-        of: the frozen class of the first value: a study, or a question that has one.
-        is_shared: all visitors get one value and no copies, for what is large and never changed.
+        of: the frozen class of the first value: a study, or a question that holds one.
+        is_shared: all visitors get one value and no copies; for what is large and never changed.
         options: ``max_entries`` and ``show_spinner`` of Streamlit's caches.
     """
     cache: Any = st.cache_resource if is_shared else st.cache_data
@@ -275,17 +275,17 @@ def kept(
 
 
 def state_of_store(study: Study) -> str:
-    """Names the state of all results, and of the study's files of one's own."""
+    """Names the state of all results, and of the user's files that the study reads."""
     return f"{generation()} {state_of_files(study)}"
 
 
 def state_of_model(study: Study) -> str:
-    """Names the state of the results of the one model of a study; it has some."""
+    """Names the state of the results of a study's one model, which has some."""
     return stored_models()[study.checkpoints[0].model].state
 
 
 def state_of_files(study: Study) -> str:
-    """Names the state of the study's files of one's own."""
+    """Names the state of the user's files that the study reads."""
     return files_state(study.checkpoints, study.tasks)
 
 
@@ -299,7 +299,7 @@ Counts = dict[CheckpointRef, tuple[int, int]]
 
 @kept(state_of_store, max_entries=16, show_spinner="Counting what is stored")
 def _completeness(study: Study) -> tuple[Counts, tuple[str, ...]]:
-    """Counts, and the models with any result of the study, on whichever state of their files."""
+    """Counts, and the models with any result of the study, whatever the state of their files."""
     specs = study_cells(study)
     counts: Counts = {}
     for spec, state in current_status(store(), specs).items():
@@ -310,12 +310,12 @@ def _completeness(study: Study) -> tuple[Counts, tuple[str, ...]]:
 
 
 def completeness(study: Study) -> Counts:
-    """For each checkpoint of the study how many cells are stored for its files as they are, and of how many."""
+    """How many cells are stored for each checkpoint of the study, for its files as they are now, and of how many."""
     return _completeness(study)[0]
 
 
 def models_with_results(study: Study) -> tuple[str, ...]:
-    """The models of which the index lists results of the study, in the study's order; none of them is read."""
+    """The models that have results of the study in the index, in the study's order; the results are not read."""
     return _completeness(study)[1]
 
 
@@ -324,9 +324,9 @@ class Collected:
     """The study's results, by model.
 
     Attributes:
-        predictions: models with results, as labels under summed log-likelihoods (``predicted`` has those of others).
-        problems: models whose results cannot share a curve, with the sentence that says why.
-        told: sentences on rows that were left out, texts that were cut and files that have changed since.
+        predictions: of models with results; labels under summed log-likelihoods (``predicted`` gives others).
+        problems: why the results of a model cannot share a curve, a sentence by model.
+        told: sentences on rows that were left out, texts that were cut, and files that have changed since.
     """
 
     predictions: Mapping[str, Predictions]
@@ -338,7 +338,7 @@ class Collected:
 def _read(
     study: Study, split: Split, normalisation: Normalisation
 ) -> tuple[Predictions | str | None, tuple[CellFacts, ...]]:
-    """One model's results, the sentence why they cannot share a curve, or None, and what they were computed from."""
+    """One model's results (or a sentence on why they cannot share a curve, or None), and what they come from."""
     specs = [spec for spec in study_cells(study) if spec.split == split]
     cells = store().find_labels(specs, normalisation=normalisation)
     facts = tuple(map(facts_of, cells.values()))
@@ -386,7 +386,7 @@ def predicted(study: Study, model: str, view: View) -> Predictions:
 
 
 def _test_predictions(study: Study, view: View) -> Predictions:
-    """The test results of one model that has some."""
+    """The test results of one model."""
     found, _ = _read(study, "test", view.normalisation)
     if not isinstance(found, Predictions):
         raise StudyError(found or "There are no results of this model.")
@@ -439,8 +439,8 @@ class Paired:
     Attributes:
         checkpoints: in the order of training.
         tr, tl: the measure at each checkpoint, fractions.
-        replicates: how far resampling moves the changes; None where there are fewer than two checkpoints.
-        partial: names of the checkpoints left out because cells are missing.
+        replicates: how far resampling moves the changes; None if there are fewer than two checkpoints.
+        partial: the checkpoints left out because cells are missing.
     """
 
     checkpoints: tuple[CheckpointRef, ...]
@@ -483,13 +483,13 @@ def _against_epsilon(study: Study, view: View, epsilons: tuple[float, ...]) -> E
 
 
 def against_epsilon(study: Study, model: str, view: View, *, epsilons: Sequence[float]) -> EpsilonCurves | None:
-    """Ratio and mean intensity over a grid of epsilons, with the null's range; None without an interval."""
+    """Ratio and mean intensity over a grid of epsilons, with the null's range; None if there is no interval."""
     return _against_epsilon(of_model(study, model), view, tuple(epsilons))
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def texts(task_name: str, data_dir: str | None, split: Split) -> dict[str, str]:
-    """Text of each row of a task by row id, from this machine alone; empty where the rows are not on it."""
+    """Text of each row of a task by row id, from this machine alone; empty if the rows are not on it."""
     from icl_core.data.datasets import load_task_data
 
     try:

@@ -56,9 +56,9 @@ class Compared:
 
     Attributes:
         trajectories: by model, of those with at least two complete checkpoints on all tasks and seeds.
-        problems: why the others are not in it, a sentence for each.
+        problems: why each of the others is not in it, a sentence.
         left_out: checkpoints that do not enter, with the reason.
-        n_test: by model, most test rows per task: the study's, or the model's own where it has none of that number.
+        n_test: most test rows per task, by model: the study's number, or another if the model has no results of it.
     """
 
     trajectories: Mapping[str, ModelTrajectory]
@@ -199,7 +199,7 @@ def _runs_words(item: FamilyOccurrence) -> str:
 
 
 def run_rows(occurrence: Sequence[FamilyOccurrence]) -> list[Row]:
-    """One row a training run of the families whose bar is a mean."""
+    """One row per training run of the families whose bar is a mean."""
     return [
         {"family": _family_title(item.family), "ratio": ratio, "text": model}
         for item in occurrence
@@ -209,7 +209,7 @@ def run_rows(occurrence: Sequence[FamilyOccurrence]) -> list[Row]:
 
 
 def point_rows(groups: Sequence[SeedGroup], names: Mapping[str, str]) -> list[Row]:
-    """One point a model that has a final ICL value, and one for each of its training runs where it has several.
+    """One point per model that has a final ICL value, and one per training run if it has several runs.
 
     Args:
         groups: models with their runs.
@@ -235,10 +235,10 @@ def point_rows(groups: Sequence[SeedGroup], names: Mapping[str, str]) -> list[Ro
 
 
 def level_rows(levels: Sequence[tuple[str, SeedGroup]], value: Callable[[SeedGroup], float | None]) -> list[Row]:
-    """For each level of a factor the mean over training runs, and every run.
+    """The mean over training runs at each level of a factor, and every run.
 
     Args:
-        levels: levels in words with their model, in order.
+        levels: in words, each with its model, in order.
         value: what is drawn of a model; called with single runs too.
     """
     found: list[Row] = []
@@ -256,10 +256,10 @@ def accumulated_rows(
     """A curve of one model: the mean over its training runs, and, marked ``thin``, each of several runs.
 
     Args:
-        curves: of each run, by checkpoint; empty where it is undefined.
+        curves: of each run, by checkpoint; empty if it is undefined.
         quantity: of the horizontal axis.
         name: of the model.
-        what: the curve's name in tooltips, where it is not the model's.
+        what: the curve's name in tooltips, if it is not the model's.
     """
     known = [curve for curve in curves if curve]
     several = len(known) > 1

@@ -1,6 +1,6 @@
 """The sentences that pages begin with: what the numbers say, with their uncertainty, in the words of the paper.
 
-They take computed values and only word them.
+They only put computed values into words.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def band_sentence(curves: AbilityCurves) -> str:
 
 
 def competition_sentence(result: Competition, floor: NoiseFloor, at_epsilon: EpsilonCurves) -> str:
-    """In how many intervals TR and TL compete, and in how many noise alone would make them."""
+    """In how many intervals TR and TL compete, and in how many they would by noise alone."""
     of = count_intervals(result, floor, at_epsilon)
     certain = f"{of.clear} {'is' if of.clear == 1 else 'are'} clear" if of.clear else "none of these intervals is clear"
     inside = (

@@ -1,7 +1,7 @@
-"""How numbers and other people's text are written: percent, steps, tokens, bytes, durations, escaped names.
+"""How numbers and other people's text are written: percent, steps, tokens, durations, escaped names.
 
 It changes display units only; nothing here computes a measure. Names, labels and messages come from users, files and
-links: ``legible`` makes their characters harmless wherever they stand, ``plain`` where Streamlit reads Markdown too.
+links: ``legible`` makes their characters harmless, and ``plain`` does so for text that Streamlit reads as Markdown.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ __all__ = [
 _LABELS_READ = {"ask": "", "merge-labels": " (labels joined)", "keep-labels": " (labels as written)"}
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>$:<&])")
 _REPLACED = re.compile(r"(?<!\S)(?:<->|->|<-|--|>=|<=|~=)(?!\S)|:(?:m(?=aterial/)|s(?=treamlit:))")
-"""What Streamlit turns into arrows, dashes and icons although it is escaped, unless an invisible joiner is in it."""
+"""What Streamlit turns into arrows, dashes and icons even if it is escaped, unless an invisible joiner breaks it."""
 _HARMLESS = "\u200c\u200d"
 """Invisible characters that scripts and emojis need."""
 _ISOLATES = "\u2068\u2069"
@@ -65,7 +65,7 @@ MOST_CHARACTERS = 900
 
 
 def legible(text: str) -> str:
-    r"""Text of a user, a file or a link on one line, in which no character acts on the text around it.
+    r"""Text of a user, a file or a link on one line; no character in it acts on the text around it.
 
     Control characters, lone surrogates and characters that turn the direction of writing become ``\ufffd``; a text
     with letters that are written from right to left is isolated, so that the sentence around it keeps its order; a
@@ -83,7 +83,7 @@ def legible(text: str) -> str:
 
 
 def _acts(character: str) -> bool:
-    """Whether a character is not seen itself but changes what is: control, direction, half of a pair, unassigned."""
+    """Whether a character is itself unseen but changes what is seen: control, direction, half of a pair, unassigned."""
     return not character.isprintable() and unicodedata.category(character) != "Zs"
 
 
@@ -97,7 +97,7 @@ def plain(text: str) -> str:
 
 
 def rounded(number: float, digits: int = 1) -> float:
-    """A number with so many decimals, ties away from 0: what a browser shows of it in a table or a chart.
+    """A number with so many decimals, ties away from 0, as a browser shows it in a table or a chart.
 
     Python's own formatting takes ties to the even digit (68.25 gives 68.2), JavaScript's away from 0 (ECMA-262,
     Number.prototype.toFixed). Sentences follow JavaScript, and all three start from the same unrounded number. What
@@ -110,7 +110,7 @@ def rounded(number: float, digits: int = 1) -> float:
 
 
 def in_percent(fraction: float) -> float:
-    """A fraction in percent as a number for a table, not rounded; rounding errors around 0 are 0."""
+    """A fraction in percent as a number for a table, not rounded; what differs from 0 by a rounding error is 0."""
     in_hundredths = 100 * fraction
     return in_hundredths if abs(in_hundredths) > 1e-9 else 0.0
 
@@ -202,12 +202,12 @@ def when(timestamp: float) -> str:
 
 
 def checkpoint_name(ref: CheckpointRef) -> str:
-    """A checkpoint in words: its number with what it counts, such as step 1,000 or data chunk 356, else its name."""
+    """A checkpoint in words: its number with what is counted, such as step 1,000 or data chunk 356, else its name."""
     return legible(checkpoint_words(ref))
 
 
 def task_title(name: str) -> str:
-    """A task's name as shown: of a file of one's own its name, and how its labels were read where that was said."""
+    """A task's name as shown; of a user's file, the file's name, and how its labels were read if that was said."""
     if not name.startswith(FILE_PREFIX):
         return legible(name)
     path, labels = path_and_labels(name)
@@ -221,7 +221,7 @@ def setting_title(setting: LabelSetting) -> str:
 
 
 def joined(names: Sequence[str], *, most: int = 3) -> str:
-    """Names in a row, the rest as a number: ``a, b, c and 4 more``."""
+    """The first names, and how many more there are: ``a, b, c and 4 more``."""
     if len(names) <= most:
         return ", ".join(names)
     return f"{', '.join(names[:most])} and {len(names) - most} more"
@@ -232,7 +232,7 @@ class PageEndsError(Exception):
 
 
 def end_page() -> NoReturn:
-    """Ends the page, not what stands around it: after ``st.stop`` nothing more can be drawn.
+    """Ends the page but not its frame; after ``st.stop`` nothing more could be drawn.
 
     Raises:
         PageEndsError: always.
@@ -245,7 +245,7 @@ def reported(end: Callable[[], NoReturn] = end_page) -> Iterator[None]:
     """Shows a typed error as its own sentence and ends the page there.
 
     Args:
-        end: how it ends; a fragment, which runs again without its page, has ``st.stop``.
+        end: how it ends; a fragment passes ``st.stop``, since it runs again without its page.
     """
     try:
         yield
