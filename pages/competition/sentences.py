@@ -31,9 +31,9 @@ def certainty(interval: str, share: float) -> str:
 def shading() -> str:
     """What the three panels show."""
     return (
-        "Shaded: TR and TL move in opposite directions, both by more than epsilon. The shade is darker if the interval "
-        f"competes in {percent(CLEAR_CERTAINTY, 0)} of resamples or more. Bars: fall over rise (Eq. 3). R: share of "
-        "the summed intensity so far (Eq. 4)."
+        "Shaded: TR and TL move in opposite directions, both by more than epsilon. The shade is stronger if the "
+        f"interval competes in {percent(CLEAR_CERTAINTY, 0)} of resamples or more. Bars: fall over rise (Eq. 3). R: "
+        "share of the summed intensity so far (Eq. 4)."
     )
 
 

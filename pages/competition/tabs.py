@@ -93,7 +93,7 @@ def tasks(competing: ModelCompetition) -> None:
     blocks.chart(figure, key="heat", alt="Competition of each task in each interval")
     st.caption(
         "Each task's own TR and TL at this epsilon. A dot marks an interval that competes; the shade is its intensity. "
-        "One task has fewer examples than the mean, so its changes are noisier and more intervals compete by noise "
+        "One task has fewer examples than all of them, so its changes are noisier and more intervals compete by noise "
         "alone."
     )
 

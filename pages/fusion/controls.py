@@ -39,7 +39,7 @@ def menu_or_stop(study: Study) -> dict[str, Menu]:
     if not any(menu.tr for menu in found.values()) or not any(menu.tl for menu in found.values()):
         st.info(
             "Fusion needs a checkpoint with results under random labels (TR) and one with results under symbols (TL). "
-            "Nothing of this study has both yet."
+            "This study does not have both yet."
         )
         blocks.offer_results(list(dict.fromkeys(ref.model for ref in study.checkpoints)))
         st.page_link("pages/evaluate/page.py", label="Evaluate this study", width="content")

@@ -161,7 +161,7 @@ def cost(screen: Screen) -> None:
         alt="Accuracy and cost of every fusion and baseline, as Table 1 of the paper",
     )
     st.caption(
-        "TFLOPs: operations for one whole prompt, computed alone and summed over all members, as in Table 1 of the "
+        "TFLOPs: operations of one whole prompt, computed alone and summed over all members, as in Table 1 of the "
         "paper. The value stands with its 95 % interval."
     )
     if st.toggle("Test the gain over every baseline", key="all_gains", bind="query-params"):

@@ -50,7 +50,7 @@ def page(open_page: Callable[..., AppTest]) -> Callable[..., AppTest]:
 
 def test_nothing_computed_yet(page: Callable[..., AppTest], store_folder: Path) -> None:
     app = page(task="sst2")
-    assert "Nothing of this study has both yet" in words(app)
+    assert "This study does not have both yet" in words(app)
     assert not app.get("vega_lite_chart")
 
 
@@ -146,7 +146,7 @@ def test_missing_cells_are_worded(page: Callable[..., AppTest], store_folder: Pa
     fill(store, dataclasses.replace(study, demo_seeds=(21,), label_settings=("random", "gold")))
     store.close()
     app = page(seeds="13, 21")
-    assert "Demo seeds differ" in words(app) or "Nothing of this study has both yet" in words(app)
+    assert "Demo seeds differ" in words(app) or "This study does not have both yet" in words(app)
 
 
 TABS = ("Tasks", "Cost", "Selection", "Queries", "Mixed parameters", "Table and downloads")

@@ -195,7 +195,7 @@ def _high(group: Sequence[int], values: Sequence[float], gap: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """The place of a word beside its mark: ``align`` of the text, and the distance of its middle in pixels (down is +)."""
+    """The place of a word beside its mark: ``align`` of the text, and how far its middle is off, pixels (down is +)."""
 
     align: Literal["left", "center", "right"]
     dx: float
