@@ -78,7 +78,8 @@ def finding(asked: Asked, found: Comparison, against: Mapping[EntryKind, Mapping
         alone = " and ".join(f"{percent(line.value)} ({plain(line.entry.title)})" for line in lines)
         return f"{first}{f'; single checkpoints reach {alone}' if alone else ''}."
     other = "balanced_accuracy" if asked.measure != "balanced_accuracy" else "accuracy"
-    also = ", ".join(f"{points(by_measure[other].mean.gain)}" for by_measure in against.values())
+    gains = " and ".join(signed(by_measure[other].mean.gain) for by_measure in against.values())
+    also = f"the gain{'s are' if len(against) > 1 else ' is'} {gains} points"
     verdict = _verdict([by_measure[asked.measure].mean for by_measure in against.values()])
     return f"{first}: {'; '.join(parts)}. Under {MEASURE_TITLES[other].lower()} {also}. {verdict}"
 
@@ -142,7 +143,9 @@ def below_chart(found: Comparison) -> str:
             f"The fusion adds the weighted probabilities of {len(found.members)} members. Whiskers: 95 %, {over}. "
             f"{chance} Mixed parameters and the tables of selection are of the first two members."
         )
-    adaptive = ". Adaptive weights differ by task, so that fusion need not lie on the curve" if found.has_dev else ""
+    adaptive = (
+        ". Adaptive weights differ by task, so the adaptive fusion need not lie on the curve" if found.has_dev else ""
+    )
     return (
         f"Diamonds: fusions of the predictions at their mean weight{adaptive}. Hollow: oracle, chosen on the test set, "
         "so it is an upper bound, not a result. Circle and square: the members alone. Triangles: mixed parameters. "

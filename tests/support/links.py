@@ -44,7 +44,7 @@ def run_script(script: Callable[[], None]) -> AppTest:
 def keys_of(page: str) -> list[str]:
     """Names that stand for something in an address of the page: its own controls and those of every page."""
     folders = [project_path() / "pages" / name for name in (page, "ui")]
-    source = "\n".join(path.read_text() for folder in folders for path in sorted(folder.glob("*.py")))
+    source = "\n".join(path.read_text() for folder in folders for path in sorted(folder.rglob("*.py")))
     named = set(re.findall(r'key="([a-z]\w*)"', source))
     lab = ("lab_n_steps", "lab_learning_rate", "lab2_p_bursty", "min_alpha", "min_d", "min_seeds", "min_rate")
     return sorted(named | set(KEYS) | (set(lab) if page == "lab" else set()))
