@@ -185,6 +185,15 @@ def test_rooms_of_pages_import_in_one_direction():
             assert found <= set(ROOMS[: ROOMS.index(room) + 1]), path
 
 
+@pytest.mark.parametrize("page", ["competition", "dynamics", "fusion", "paper", "playground"])
+def test_pages_have_the_same_rooms_and_their_sentences_draw_nothing(page):
+    rooms = {path.stem: path for path in PAGE_FILES if path.parent == ROOT / "pages" / page}
+    assert {"page", "controls", "sentences", "notes", "chart", "tabs", "vega"} - set(rooms) <= (
+        {"chart", "vega"} if page == "paper" else set()  # its panels draw the charts that pages share
+    )
+    assert "streamlit" not in {module.split(".")[0] for module, _ in imports_of(tree_of(rooms["sentences"]))}
+
+
 # Light on the page side
 
 

@@ -41,7 +41,7 @@ def small_multiples(shown: ShownCurves) -> None:
             continue
         if 1 < len(models) <= MOST_BESIDE:
             st.markdown(f"**{plain(model)}**")
-        st.caption("ICL, TR and TL on each task, those first whose ICL ends farthest above chance (dotted).")
+        st.caption("ICL, TR and TL on each task. Tasks whose ICL ends farthest above chance (dotted) come first.")
         columns = st.columns(3)
         places = rows.positions(shown.found.predictions[model].checkpoints, style.quantity)
         for index, task in enumerate(curves.farthest_above_chance("gold")):

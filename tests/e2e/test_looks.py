@@ -21,7 +21,7 @@ MADE_UP = "model=someone-model"
 PAGES = {
     "": "What is computed",
     "evaluate": "What will it cost",
-    f"dynamics?{MADE_UP}": "those first whose ICL ends",
+    f"dynamics?{MADE_UP}": "Tasks whose ICL ends farthest",
     "dynamics?tab=Predicted+labels&task=tiny_colour": "A model that names one label",
     f"competition?{MADE_UP}": "Each point is an interval",
     "competition?part=Models+compared": "Every model under the same tasks",
