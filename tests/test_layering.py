@@ -173,6 +173,27 @@ def test_pages_do_not_import_heavy_libraries_themselves():
         assert not roots & {"torch", "transformers", "datasets"}, path
 
 
+ROOMS = ("words", "charts", "data", "files", "controls", "panels")
+"""Of pages/ui; each may import those before it."""
+
+
+def test_rooms_of_pages_import_in_one_direction():
+    for path in PAGE_FILES:
+        room = module_of(path).removeprefix("pages.ui.").split(".")[0]
+        if module_of(path).startswith("pages.ui.") and room in ROOMS:
+            found = {module.split(".")[2] for module, _ in imports_of(tree_of(path)) if module.startswith("pages.ui.")}
+            assert found <= set(ROOMS[: ROOMS.index(room) + 1]), path
+
+
+@pytest.mark.parametrize("page", ["competition", "dynamics", "fusion", "paper", "playground"])
+def test_pages_have_the_same_rooms_and_their_sentences_draw_nothing(page):
+    rooms = {path.stem: path for path in PAGE_FILES if path.parent == ROOT / "pages" / page}
+    assert {"page", "controls", "sentences", "notes", "chart", "tabs", "vega"} - set(rooms) <= (
+        {"chart", "vega"} if page == "paper" else set()  # its panels draw the charts that pages share
+    )
+    assert "streamlit" not in {module.split(".")[0] for module, _ in imports_of(tree_of(rooms["sentences"]))}
+
+
 # Light on the page side
 
 

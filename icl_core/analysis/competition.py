@@ -44,10 +44,12 @@ __all__ = [
     "CompetitionMeasures",
     "EpsilonCurve",
     "EpsilonCurves",
+    "IntervalCounts",
     "NoiseFloor",
     "competition",
     "competition_against_epsilon",
     "competition_measures",
+    "count_intervals",
     "noise_floor",
     "noise_floor_of",
     "resample_changes",
@@ -425,6 +427,44 @@ class EpsilonCurves:
     ratio: EpsilonCurve
     mean_intensity: EpsilonCurve
     standard_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalCounts:
+    """Intervals between neighbouring checkpoints at one epsilon.
+
+    Attributes:
+        total: all of them.
+        competing: those in which TR and TL compete.
+        clear: those of ``competing`` that are clear of noise, see ``NoiseFloor.clear``.
+        null_low: how many noise alone makes compete, 2.5 % point.
+        null_high: 97.5 % point.
+    """
+
+    total: int
+    competing: int
+    clear: int
+    null_low: int
+    null_high: int
+
+
+def count_intervals(result: Competition, floor: NoiseFloor, at_epsilon: EpsilonCurves) -> IntervalCounts:
+    """Shares of intervals as numbers of intervals.
+
+    Args:
+        result: of one pair of trajectories.
+        floor: of the same at the same epsilon.
+        at_epsilon: of the same at this one epsilon.
+    """
+    total = result.indicator.size
+    low, high = (round(float(edge[0]) * total) for edge in (at_epsilon.ratio.null_low, at_epsilon.ratio.null_high))
+    return IntervalCounts(
+        total=total,
+        competing=int(result.indicator.sum()),
+        clear=int((floor.clear & result.indicator).sum()),
+        null_low=low,
+        null_high=high,
+    )
 
 
 def competition_against_epsilon(replicates: ChangeReplicates, epsilons: npt.ArrayLike) -> EpsilonCurves:

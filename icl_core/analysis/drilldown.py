@@ -6,6 +6,7 @@ nearly everything can still be accurate (arXiv 2102.09690, majority-label bias),
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,9 +20,12 @@ __all__ = [
     "ChangeOfAnswer",
     "LabelShares",
     "PredictionChange",
+    "TaskChanges",
     "change_of_answer",
     "changed_predictions",
+    "changes_by_task",
     "confusion",
+    "confusion_shares",
     "label_shares",
 ]
 
@@ -64,6 +68,11 @@ class LabelShares:
     gold_shares: FloatArray
     entropy: FloatArray
     gold_entropy: float
+
+    @property
+    def mean_shares(self) -> FloatArray:
+        """(n_checkpoints, n_labels) mean of ``shares`` over seeds."""
+        return np.asarray(self.shares.mean(axis=1))
 
 
 def label_shares(
@@ -117,6 +126,12 @@ def confusion(
     return counts
 
 
+def confusion_shares(counts: npt.NDArray[np.int64]) -> FloatArray:
+    """(n_labels, n_labels) each row of ``confusion`` over its sum; 0 for a gold label that does not occur."""
+    totals = counts.sum(axis=1, keepdims=True)
+    return np.asarray(np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0))
+
+
 @dataclass(frozen=True, slots=True)
 class PredictionChange:
     """A query that two checkpoints answer differently under the same demonstrations; labels by index."""
@@ -164,4 +179,26 @@ def changed_predictions(
             after=int(second[s, e]),
         )
         for s, e in np.argwhere(changed)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskChanges:
+    """How many answers to one task in one setting changed; ``changed`` counts those from wrong to wrong too."""
+
+    task: str
+    label_setting: LabelSetting
+    gained: int
+    lost: int
+    changed: int
+
+
+def changes_by_task(changes: Sequence[PredictionChange]) -> tuple[TaskChanges, ...]:
+    """Changes counted by task and setting, in the order in which these first come."""
+    found: dict[tuple[str, LabelSetting], list[ChangeOfAnswer]] = {}
+    for change in changes:
+        found.setdefault((change.task, change.label_setting), []).append(change.outcome)
+    return tuple(
+        TaskChanges(task, setting, outcomes.count("gained"), outcomes.count("lost"), len(outcomes))
+        for (task, setting), outcomes in found.items()
     )

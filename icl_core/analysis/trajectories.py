@@ -134,6 +134,11 @@ class AbilityCurves:
     excluded: Mapping[CheckpointRef, str]
     n_replicates: int
 
+    def farthest_above_chance(self, label_setting: LabelSetting) -> tuple[str, ...]:
+        """The tasks of one setting, those first whose last value is farthest above chance."""
+        by_task = self.curves[label_setting].by_task
+        return tuple(sorted(by_task, key=lambda task: self.chance_by_task[task] - float(by_task[task].value[-1])))
+
 
 def ability_curves(
     predictions: Predictions,

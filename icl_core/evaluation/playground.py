@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from icl_core.analysis.fusion.equations import label_probs
+from icl_core.analysis.fusion.equations import fuse, label_probs
 from icl_core.analysis.predictions import Normalisation, SettingScores
 from icl_core.data.datasets import load_task_data
 from icl_core.data.encoding import EncodedCell, encode_cell
@@ -45,17 +45,19 @@ __all__ = [
     "MAX_LABEL_CHARACTERS",
     "MAX_TEXT_CHARACTERS",
     "OWN_NAME",
+    "Answer",
     "Question",
     "Reply",
     "Role",
     "Scored",
     "SentPrompt",
     "Workers",
+    "answer_of",
+    "answers_at",
     "ask",
     "ask_workers",
     "check_question",
     "files_state",
-    "probabilities",
     "start_workers",
     "strongest_checkpoint",
     "task_demonstrations",
@@ -270,8 +272,40 @@ def strongest_checkpoint(
     return max(found, key=lambda ref: sum(found[ref]) / len(found[ref]), default=None)
 
 
-def probabilities(scored: Scored, *, normalisation: Normalisation = "sum") -> npt.NDArray[np.float64]:
-    """(n_texts, n_labels) label probabilities; rows sum to 1."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What is answered to some texts.
+
+    Attributes:
+        values: (n_texts, n_labels) label probabilities; rows sum to 1.
+    """
+
+    values: npt.NDArray[np.float64]
+
+    @property
+    def best(self) -> npt.NDArray[np.int64]:
+        """(n_texts,) the likeliest label of each text; ties go to the first."""
+        return np.asarray(self.values.argmax(axis=1), dtype=np.int64)
+
+
+def answers_at(replies: Sequence[Reply], *, weight: float, normalisation: Normalisation) -> dict[str, Answer]:
+    """The answers of TR and of TL, and as ``fused`` those of their fusion, w TR + (1 - w) TL.
+
+    Args:
+        replies: to the parts of a question, in the order of its texts.
+        weight: w, 0 to 1.
+        normalisation: how the scores of labels of several tokens are compared.
+    """
+    roles: tuple[Role, ...] = ("TR", "TL")
+    tr, tl = (
+        np.concatenate([answer_of(reply.role(role), normalisation=normalisation).values for reply in replies])
+        for role in roles
+    )
+    return {"TR": Answer(tr), "TL": Answer(tl), "fused": Answer(fuse([tr, tl], [weight, 1 - weight]))}
+
+
+def answer_of(scored: Scored, *, normalisation: Normalisation = "sum") -> Answer:
+    """What one checkpoint answers in one label setting."""
     n_texts = scored.loglikelihoods.shape[0]
     scores = SettingScores(
         loglikelihoods=scored.loglikelihoods[None, None].astype(np.float32),
@@ -283,7 +317,7 @@ def probabilities(scored: Scored, *, normalisation: Normalisation = "sum") -> np
         choices=(scored.choices,),
         row_ids=tuple(str(index) for index in range(n_texts)),
     )
-    return np.asarray(label_probs(scores, normalisation=normalisation)[0, 0])
+    return Answer(np.asarray(label_probs(scores, normalisation=normalisation)[0, 0]))
 
 
 class Workers:

@@ -6,8 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from icl_core.analysis.competition import CLEAR_CERTAINTY
-from pages.competition import vega
+from pages.competition import sentences, vega
 from pages.competition.computed import ModelCompetition
 from pages.ui.charts.curves import Style, ability_chart
 from pages.ui.charts.several import accumulation_chart
@@ -15,7 +14,7 @@ from pages.ui.charts.theme import Palette
 from pages.ui.data import rows
 from pages.ui.files.sheet import Panel
 from pages.ui.panels import blocks, frame
-from pages.ui.words.written import checkpoint_name, count, percent, plain
+from pages.ui.words.written import checkpoint_name, count, plain
 
 __all__ = ["drawn", "panels"]
 
@@ -39,11 +38,7 @@ def panels(competing: ModelCompetition) -> None:
         st.caption(plain(competing.instead))
     if competing.result.cumulative_by_checkpoint is None:
         st.caption("No competition at this epsilon: R is 0/0 and is not drawn.")
-    st.caption(
-        "Shaded: TR and TL move in opposite directions, both by more than epsilon; saturated where "
-        f"{percent(CLEAR_CERTAINTY, 0)} of resamples agree. Bars: fall over rise (Eq. 3). R: share of the summed "
-        "intensity so far (Eq. 4)."
-    )
+    st.caption(sentences.shading())
 
 
 def drawn(competing: ModelCompetition, palette: Palette) -> list[Panel]:
@@ -54,7 +49,7 @@ def drawn(competing: ModelCompetition, palette: Palette) -> list[Panel]:
             "x": row["x"],
             "x2": row["x2"],
             "strength": 0.85 if clear else 0.35,
-            "text": f"{row['text']}: competes in {percent(row['certainty'], 0)} of resamples",
+            "text": sentences.certainty(row["text"], row["certainty"]),
         }
         for row, clear in zip(parts, competing.floor.clear, strict=True)
         if row["competes"]
@@ -80,7 +75,7 @@ def drawn(competing: ModelCompetition, palette: Palette) -> list[Panel]:
 
 
 def accumulated(competing: ModelCompetition) -> list[dict[str, Any]]:
-    """R at each checkpoint; nothing where it is undefined."""
+    """R at each checkpoint; empty if it is undefined."""
     values = competing.result.cumulative_by_checkpoint
     if values is None:
         return []

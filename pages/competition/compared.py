@@ -1,17 +1,19 @@
-"""The tab that sets models side by side: any models of the store, under the options of the current study."""
+"""The tab that compares models: any models of the store, under the options of the current study."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
 from pages.competition.computed import ModelCompetition
 from pages.ui.charts.axes import Quantity, ScaleName
 from pages.ui.controls import selection
-from pages.ui.controls.analysis import View, quantity_control
+from pages.ui.controls.analysis import quantity_control
 from pages.ui.controls.pickers import several_of
 from pages.ui.data import cached, compared, suite
+from pages.ui.data.view import View
 from pages.ui.files.sheet import Draw
 from pages.ui.panels import blocks, side_by_side
 from pages.ui.panels.side_by_side import SideBySide, correlation_words
@@ -44,13 +46,13 @@ def models(competing: ModelCompetition) -> None:
         st.caption(f"{plain(model)} is not shown: {plain(problem)}")
     blocks.left_out(side.found.left_out)
     st.caption(
-        "Every model under the same tasks, seeds, shots and measure, at its own stored checkpoints; Eqs. 1 to 4 on its "
-        "mean trajectory at the epsilon above."
+        "All models under the same tasks, seeds, shots and measure, each at its own stored checkpoints: Eqs. 1 to 4 on "
+        "the mean trajectory, at the epsilon above."
     )
 
 
 def _at_first(stored: Sequence[str], current: Sequence[str]) -> list[str]:
-    """The study's models, or where it has one alone, everything in the store up to a number of models, all seeds."""
+    """The study's models; if it has one alone, those of the store up to a number, each with all its training seeds."""
     if len(current) > 1:
         return list(current)
     known = list(dict.fromkeys([*current, *stored]))
@@ -89,6 +91,6 @@ def _by_factor(side: SideBySide) -> Draw | None:
 
 def _side(chosen: list[str], view: View, quantity: Quantity, *, epsilon: float) -> SideBySide:
     scale: ScaleName = "linear"
-    compared_models = compared.compare(selection.current_choice(), chosen, view=view)
+    compared_models = compared.compare(partial(selection.study_of_model, selection.current_choice()), chosen, view=view)
     summaries = compared.summaries_of(compared_models, epsilon=epsilon)
     return SideBySide(compared_models, summaries, (quantity, scale), {})

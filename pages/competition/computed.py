@@ -12,11 +12,11 @@ from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.errors import StudyError
 from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef
+from pages.competition import sentences
 from pages.ui.charts.axes import Quantity, ScaleName, XAxis
 from pages.ui.controls import analysis
-from pages.ui.controls.analysis import View
 from pages.ui.data import cached, rows
-from pages.ui.words.written import count
+from pages.ui.data.view import View
 
 __all__ = ["ModelCompetition", "compute"]
 
@@ -26,14 +26,14 @@ class ModelCompetition:
     """Competition of TR and TL in one model.
 
     Attributes:
-        study: of which the model is a part.
+        study: the one that the model is part of.
         view: tasks and measure.
         model: whose trajectories.
         curves: ICL, TR and TL.
         pair: TR and TL at the checkpoints that are complete in both.
         result: Eqs. 1-4 at the chosen epsilon.
-        floor: the same under noise alone.
-        at_epsilon: the null's range at this epsilon.
+        floor: what noise alone gives at the same epsilon.
+        at_epsilon: the range that noise alone gives.
         places: of the checkpoints on the axis of training.
         steps: of the checkpoints on an axis of steps.
         axis: of training.
@@ -70,14 +70,10 @@ def compute(
         StudyError: fewer than two checkpoints have TR and TL.
     """
     model = predictions.model
-    kind: dict[str, Any] = {"measure": view.measure, "normalisation": view.normalisation, "task": view.task}
-    pair = cached.paired(study, model, **kind)
-    at_epsilon = cached.against_epsilon(study, model, (epsilon,), **kind)
+    pair = cached.paired(study, model, view)
+    at_epsilon = cached.against_epsilon(study, model, view, epsilons=(epsilon,))
     if pair.replicates is None or at_epsilon is None:
-        raise StudyError(
-            f"{model} has {count(len(pair.checkpoints), 'checkpoint')} with both TR and TL; competition needs at least "
-            "two to have an interval. Evaluate more checkpoints."
-        )
+        raise StudyError(sentences.too_few(model, len(pair.checkpoints)))
     wanted, scale = axis
     quantity, instead = rows.settled(predictions.checkpoints, wanted)
     places = rows.positions(predictions.checkpoints, quantity)
@@ -85,7 +81,7 @@ def compute(
         study=study,
         view=view,
         model=model,
-        curves=cached.curves(study, model, **kind),
+        curves=cached.curves(study, model, view),
         pair=pair,
         result=competition(pair.tr, pair.tl, epsilon=epsilon),
         floor=noise_floor_of(pair.replicates, epsilon=epsilon),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.competition import chart, computed, controls, sentences
+from pages.competition import chart, computed, controls, notes
 from pages.competition.tabs import TABS
 from pages.ui.controls.analysis import axis_controls, epsilon_control, view_controls
 from pages.ui.panels import blocks, frame
@@ -26,8 +26,8 @@ with reported():
         axis = axis_controls(predictions.checkpoints)
     competing = computed.compute(study, predictions, view=view, axis=axis, epsilon=epsilon)
     with finding:
-        sentences.finding(competing)
+        notes.finding(competing)
     chart.panels(competing)
-    sentences.left_out(competing)
+    notes.left_out(competing)
     draw_tabs(TABS, competing, key="part")
-    sentences.how_computed(competing)
+    notes.how_computed(competing)

@@ -1,57 +1,84 @@
-"""The sentences of the competition page: its finding, what is left out, and how it is computed."""
+"""The sentences of the competition page: computed values in words, whichever way they come out."""
 
 from __future__ import annotations
 
-import streamlit as st
+from typing import Literal
 
-from icl_core.analysis.competition import CLEAR_CERTAINTY
-from pages.competition.computed import ModelCompetition
-from pages.ui.panels import blocks
-from pages.ui.words import findings
-from pages.ui.words.written import checkpoint_name, percent, plain
+from icl_core.analysis.competition import CLEAR_CERTAINTY, NoiseFloor
+from pages.ui.words.written import count, p_value, percent, plain
 
-__all__ = ["finding", "how_computed", "left_out"]
+__all__ = ["at_epsilon", "certainty", "changed", "how_computed", "noise_range", "shading", "too_few"]
 
 
-def finding(competing: ModelCompetition) -> None:
-    """The page's sentence."""
-    blocks.finding(findings.competition_sentence(competing.result, competing.floor, competing.at_epsilon))
+def too_few(model: str, n_checkpoints: int) -> str:
+    """Why a model has no competition."""
+    return (
+        f"{model} has TR and TL results at {count(n_checkpoints, 'checkpoint')}. Competition is computed between "
+        "checkpoints, so it needs at least two. Evaluate more checkpoints."
+    )
 
 
-def left_out(competing: ModelCompetition) -> None:
-    """Which checkpoints the intervals pass over, and why."""
-    reasons = {
-        f"{competing.model} {checkpoint_name(ref)}": "cells of TR or TL are missing; the interval joins its neighbours."
-        for ref in competing.pair.partial
-    }
-    reasons |= {
-        f"{competing.model} {checkpoint_name(ref)}": reason for ref, reason in competing.curves.excluded.items()
-    }
-    blocks.left_out(reasons)
+def certainty(interval: str, share: float) -> str:
+    """One shaded interval: in how many resamples it competes.
+
+    Args:
+        interval: from where to where.
+        share: of resamples, fraction.
+    """
+    return f"{interval}: competes in {percent(share, 0)} of resamples"
 
 
-def how_computed(competing: ModelCompetition) -> None:
-    """The equations and the noise floor."""
-    floor = competing.floor
-    with st.expander("How this is computed"):
-        st.latex(
-            r"C^H_i = [\,\Delta TR_i \cdot \Delta TL_i < 0 \wedge |\Delta TR_i| > \varepsilon "
-            r"\wedge |\Delta TL_i| > \varepsilon\,]"
-        )
-        st.latex(r"C^S_i = C^H_i \cdot |\mathrm{fall}_i| / |\mathrm{rise}_i|")
-        st.latex(r"R_i = \sum_{j \le i} C^S_j / \sum_j C^S_j")
-        st.markdown(
-            "Equations 1 to 4 of arXiv 2406.14022 on the mean trajectory: averaged over tasks and seeds first, then "
-            "compared. Comparisons are strict, and differences that equal epsilon up to rounding do not exceed it. "
-            "**Noise alone**: each example's change of correctness is centred within its task, seeds and examples are "
-            f"resampled {len(floor.null_ratio):,} times with one draw for both abilities and all intervals, and "
-            "the equations are computed on every draw; p is the share of draws with at least the observed ratio. An "
-            f"interval is **clear** where it competes in {percent(CLEAR_CERTAINTY, 0)} of draws without centring. One "
-            f"standard error of a change is {percent(floor.standard_error)}. **What p does not tell**: the null "
-            "is that nothing changes at all. If one ability really moves and the other only wavers by chance, an "
-            "interval competes whenever the chance change goes the other way, and the intensity then divides a real "
-            "change by noise. So check that both curves move."
-        )
-        if floor.n_seeds == 1:
-            st.warning("With one seed the noise between seeds is unknown: the p-values are too small.")
-        st.caption(plain(findings.band_sentence(competing.curves)))
+def shading() -> str:
+    """What the three panels show."""
+    return (
+        "Shaded: TR and TL move in opposite directions, both by more than epsilon. The shade is stronger if the "
+        f"interval competes in {percent(CLEAR_CERTAINTY, 0)} of resamples or more. Bars: fall over rise (Eq. 3). R: "
+        "share of the summed intensity so far (Eq. 4)."
+    )
+
+
+def at_epsilon(measure: Literal["Competition ratio", "Mean intensity"], floor: NoiseFloor) -> str:
+    """A measure of competition at the chosen epsilon, with its p-value."""
+    if measure == "Competition ratio":
+        return f"{measure} at this epsilon: {percent(floor.observed_ratio)}, {p_value(floor.p_ratio)}."
+    return f"{measure} at this epsilon: {floor.observed_mean_intensity:.2f}, {p_value(floor.p_mean_intensity)}."
+
+
+def noise_range(standard_error: float) -> str:
+    """What is grey in the charts against epsilon.
+
+    Args:
+        standard_error: of a change, fraction.
+    """
+    return (
+        f"Grey: median and 95 % range under noise alone. One standard error of a change is {percent(standard_error)}. "
+        "An epsilon below it is inside noise. The p-values are not corrected for looking at many epsilons."
+    )
+
+
+def changed(n: int, interval: str, *, most: int) -> str:
+    """How many answers changed in an interval.
+
+    Args:
+        n: answers.
+        interval: from where to where.
+        most: answers that are listed.
+    """
+    listed = f" The first {most:,} are listed." if n > most else ""
+    return f"{count(n, 'answer')} changed from {plain(interval)}.{listed}"
+
+
+def how_computed(floor: NoiseFloor) -> str:
+    """What the equations are applied to, and what the p-value tells and does not tell."""
+    return (
+        "Equations 1 to 4 of arXiv 2406.14022 on the mean trajectory: averaged over tasks and seeds first, then "
+        "compared. Comparisons are strict, and a difference that equals epsilon up to rounding does not exceed it. "
+        "**Noise alone**: each example's change of correctness is centred within its task. Seeds and examples are "
+        f"resampled {len(floor.null_ratio):,} times, with one draw for both abilities and all intervals, and the "
+        "equations are computed on every draw; p is the share of draws with at least the observed ratio. An interval "
+        f"is **clear** if it competes in {percent(CLEAR_CERTAINTY, 0)} of draws without centring. One standard error "
+        f"of a change is {percent(floor.standard_error)}. **What p does not tell**: the null is that nothing changes "
+        "at all. If one ability really moves and the other only wavers by chance, an interval competes whenever the "
+        "chance change goes the other way, and the intensity then divides a real change by noise. So check that both "
+        "curves move."
+    )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
-from icl_core.analysis.competition import competition
-from icl_core.analysis.drilldown import PredictionChange, changed_predictions
+from icl_core.analysis.competition import EpsilonCurve, competition
+from icl_core.analysis.drilldown import PredictionChange, changed_predictions, changes_by_task
 from icl_core.errors import ObservatoryError
 from icl_core.evaluation.study import Study
 from icl_core.records import ABILITY_BY_SETTING
-from pages.competition import compared, vega
+from pages.competition import compared, sentences, vega
 from pages.competition.chart import drawn
 from pages.competition.computed import ModelCompetition
 from pages.ui.charts.marks import PICK
@@ -23,7 +24,7 @@ from pages.ui.data import cached, rows
 from pages.ui.files.facts import Facts, of_view, points_of
 from pages.ui.panels import blocks, frame
 from pages.ui.panels.tabs import Tab
-from pages.ui.words.written import count, p_value, percent, plain, task_title
+from pages.ui.words.written import plain, task_title
 
 __all__ = ["TABS"]
 
@@ -54,41 +55,27 @@ def plane(competing: ModelCompetition) -> None:
 
 def against_epsilon(competing: ModelCompetition) -> None:
     """Ratio and mean intensity against epsilon, with what noise alone gives."""
-    view = competing.view
-    kind: dict[str, Any] = {"measure": view.measure, "normalisation": view.normalisation, "task": view.task}
-    curves = cached.against_epsilon(competing.study, competing.model, GRID, **kind)
+    curves = cached.against_epsilon(competing.study, competing.model, competing.view, epsilons=GRID)
     if curves is None:
         return
-    columns = st.columns(2)
-    measures = (
-        ("Competition ratio", curves.ratio, competing.floor.observed_ratio, competing.floor.p_ratio),
-        (
-            "Mean intensity",
-            curves.mean_intensity,
-            competing.floor.observed_mean_intensity,
-            competing.floor.p_mean_intensity,
-        ),
+    measures: tuple[tuple[Literal["Competition ratio", "Mean intensity"], EpsilonCurve], ...] = (
+        ("Competition ratio", curves.ratio),
+        ("Mean intensity", curves.mean_intensity),
     )
-    for column, (title, curve, observed, p) in zip(columns, measures, strict=True):
+    for column, (title, curve) in zip(st.columns(2), measures, strict=True):
         with column:
             figure = vega.epsilon_chart(
                 rows.epsilon_rows(curves.epsilon, curve), frame.palette(), epsilon=competing.result.epsilon, title=title
             )
             blocks.chart(figure, key=f"epsilon-{title}", alt=f"{title} against epsilon with the range of noise alone")
-            shown = percent(observed) if title == "Competition ratio" else f"{observed:.2f}"
-            st.caption(f"{title} at this epsilon: {shown}, {p_value(p)}.")
-    st.caption(
-        "Grey: median and 95 % range under noise alone. One standard error of a change is "
-        f"{percent(curves.standard_error)}: an epsilon below it is inside noise. p-values are not corrected for "
-        "looking at many epsilons."
-    )
+            st.caption(sentences.at_epsilon(title, competing.floor))
+    st.caption(sentences.noise_range(curves.standard_error))
 
 
 def tasks(competing: ModelCompetition) -> None:
-    """Each task's own trajectories: another quantity than competition on the mean."""
-    view = competing.view
+    """Competition on each task's own trajectories, which is not competition on their mean."""
     try:
-        curves = cached.curves(competing.study, competing.model, measure=view.measure, normalisation=view.normalisation)
+        curves = cached.curves(competing.study, competing.model, competing.view.of_all_tasks)
     except ObservatoryError as error:
         st.info(plain(str(error)))
         return
@@ -105,8 +92,9 @@ def tasks(competing: ModelCompetition) -> None:
     figure = vega.heat_map(lines, frame.palette(), counted=rows.short_title(places))
     blocks.chart(figure, key="heat", alt="Competition of each task in each interval")
     st.caption(
-        "Each task's own TR and TL at this epsilon; a dot marks a competing interval, the shade its intensity. With "
-        "few examples a task's changes are noisier than the mean's, so more intervals compete by noise alone."
+        "Each task's own TR and TL at this epsilon. A dot marks an interval that competes; the shade is its intensity. "
+        "One task has fewer examples than all of them, so its changes are noisier and more intervals compete by noise "
+        "alone."
     )
 
 
@@ -123,19 +111,17 @@ def changed(competing: ModelCompetition, interval: int) -> None:
     study, view = competing.study, competing.view
     chosen = competing.intervals(competing.steps)[interval]["text"]
     before, after = competing.pair.checkpoints[interval : interval + 2]
-    predictions = cached.predicted(study, competing.model, normalisation=view.normalisation)
+    predictions = cached.predicted(study, competing.model, view)
     changes: list[PredictionChange] = []
     for task in [view.task] if view.task else predictions.tasks:
         for setting in ("random", "abstract"):
             changes += changed_predictions(
                 predictions, before, after, task=task, label_setting=setting, normalisation=view.normalisation
             )
-    counted = [_balance(changes, task, ability) for task in predictions.tasks for ability in ("TR", "TL")]
     of = Facts(study, {"model": competing.model, "label_score": view.normalisation, "interval": chosen})
     left, right = st.columns([2, 3])
     with left:
-        balance = [row for row in counted if row["changed"]]
-        blocks.grid(balance, name="changes-by-task", of=of, height=340, alt="Changes by task")
+        blocks.grid(balance_rows(changes), name="changes-by-task", of=of, height=340, alt="Changes by task")
     with right:
         blocks.grid(
             [_change_row(change, study, predictions) for change in changes[:MOST_CHANGES]],
@@ -144,16 +130,21 @@ def changed(competing: ModelCompetition, interval: int) -> None:
             height=340,
             alt="Queries whose answer changed",
         )
-    st.caption(
-        f"{count(len(changes), 'answer')} changed from {plain(chosen)}"
-        + (f"; the first {MOST_CHANGES} are listed." if len(changes) > MOST_CHANGES else ".")
-    )
+    st.caption(sentences.changed(len(changes), chosen, most=MOST_CHANGES))
 
 
-def _balance(changes: list[PredictionChange], task: str, ability: str) -> dict[str, Any]:
-    mine = [c for c in changes if c.task == task and ABILITY_BY_SETTING[c.label_setting] == ability]
-    gained, lost = (sum(change.outcome == outcome for change in mine) for outcome in ("gained", "lost"))
-    return {"task": task_title(task), "ability": ability, "gained": gained, "lost": lost, "changed": len(mine)}
+def balance_rows(changes: Sequence[PredictionChange]) -> list[dict[str, Any]]:
+    """Gained and lost answers of each task under TR and under TL."""
+    return [
+        {
+            "task": task_title(each.task),
+            "ability": ABILITY_BY_SETTING[each.label_setting],
+            "gained": each.gained,
+            "lost": each.lost,
+            "changed": each.changed,
+        }
+        for each in changes_by_task(changes)
+    ]
 
 
 def _change_row(change: PredictionChange, study: Study, predictions: Any) -> dict[str, Any]:

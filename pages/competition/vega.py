@@ -19,7 +19,7 @@ __all__ = ["epsilon_chart", "heat_map", "intensity_chart", "plane_chart"]
 
 @remembered
 def intensity_chart(rows: Sequence[Row], axis: XAxis, palette: Palette, *, height: int = 70) -> Figure:
-    """C^S of each interval as a bar as wide as the interval.
+    """C^S of each interval as a bar, which is as wide as the interval.
 
     Args:
         rows: ``x``, ``x2``, ``intensity``, ``text`` (the interval in words), ``certainty`` (fraction or None).
@@ -55,7 +55,7 @@ def _interval_tooltip(*, certainty: bool = True) -> list[alt.Tooltip]:
 
 @remembered
 def plane_chart(rows: Sequence[Row], palette: Palette, *, epsilon: float, height: int = 320) -> Figure:
-    """Changes of TR against changes of TL, one point an interval, with the band of epsilon around both zeros.
+    """Changes of TR against changes of TL, one point per interval, with the band of epsilon around both zeros.
 
     Args:
         rows: ``delta_tr``, ``delta_tl``, ``competes`` (bool), ``text``, ``intensity``, ``certainty``.
@@ -101,7 +101,7 @@ def plane_chart(rows: Sequence[Row], palette: Palette, *, epsilon: float, height
 
 
 def _interval_names(rows: Sequence[Row], palette: Palette, *, reach: float, height: int) -> list[Any]:
-    """The competing intervals by name, wherever there is room; the corners' own words are obstacles too."""
+    """The names of the competing intervals for which there is room; the words in the corners are obstacles too."""
 
     def place(row: Row) -> tuple[float, float]:
         return (row["delta_tr"] + reach) / (2 * reach), (reach - row["delta_tl"]) / (2 * reach)
@@ -119,13 +119,13 @@ def _interval_names(rows: Sequence[Row], palette: Palette, *, reach: float, heig
 
 @remembered
 def heat_map(rows: Sequence[Row], palette: Palette, *, counted: str = "Optimizer step", row_height: int = 26) -> Figure:
-    """Task against interval: filled where the task's own TR and TL compete, by intensity.
+    """Task against interval: filled by intensity if the task's own TR and TL compete.
 
     Args:
         rows: ``task``, ``interval`` (short words, in order), ``competes``, ``intensity`` and as in the plane.
         palette: colours of the theme.
-        counted: what the short words of an interval count.
-        row_height: pixels a task.
+        counted: what the numbers in the interval's short name count.
+        row_height: pixels per task.
     """
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     intervals = list(dict.fromkeys(row["short"] for row in rows))
@@ -155,7 +155,7 @@ def epsilon_chart(rows: Sequence[Row], palette: Palette, *, epsilon: float, titl
     """A measure of competition against epsilon, with the range that noise alone gives and the chosen epsilon.
 
     Args:
-        rows: ``epsilon`` (fraction), ``observed``, and ``null_low``, ``null_median``, ``null_high`` where known.
+        rows: ``epsilon`` (fraction), ``observed``, and ``null_low``, ``null_median``, ``null_high`` if they are known.
         palette: colours of the theme.
         epsilon: the chosen one, fraction.
         title: of the vertical axis.

@@ -27,12 +27,12 @@ __all__ = ["PanelLayout", "layout_of", "panels"]
 
 @dataclass(frozen=True, slots=True)
 class PanelLayout:
-    """How the curves lie on the page.
+    """How the curves are laid out on the page.
 
     Attributes:
         shown: the curves.
-        placed: by model its rows, and the places of its checkpoints.
-        groups: models that share a chart, from above.
+        placed: by model, its rows and the places of its checkpoints.
+        groups: models that share a chart, from top to bottom.
         axis: of training, one for all charts.
         style: of each chart.
     """

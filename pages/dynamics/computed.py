@@ -10,8 +10,8 @@ from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.evaluation.study import Study
 from icl_core.records import CheckpointRef
 from pages.dynamics.controls import CurveStyle
-from pages.ui.controls.analysis import View
 from pages.ui.data import cached, rows
+from pages.ui.data.view import View
 
 __all__ = ["ShownCurves", "compute"]
 
@@ -40,9 +40,9 @@ class ShownCurves:
         return [ref for predictions in self.found.predictions.values() for ref in predictions.checkpoints]
 
     def rows_of(self, model: str) -> tuple[list[dict[str, Any]], dict[Any, float]]:
-        """Rows of one model, those of excluded checkpoints marked, and where its checkpoints stand on the axis."""
+        """Rows of one model, with excluded checkpoints marked, and the places of its checkpoints on the axis."""
         curves = self.curves[model]
-        hollow = cached.excluded_curves(self.study, curves, task=self.view.task)
+        hollow = cached.excluded_curves(self.study, curves, self.view)
         flagged = {ref for curve in hollow.curves.values() for ref in curve.checkpoints} if hollow else set()
         refs = cached.in_order({*self.found.predictions[model].checkpoints, *flagged})
         places = rows.positions(refs, self.style.quantity)
@@ -57,7 +57,7 @@ def compute(study: Study, found: cached.Collected, *, view: View, style: CurveSt
     curves = {}
     for model, predictions in found.predictions.items():
         if view.task is None or view.task in predictions.tasks:
-            own = cached.curves(study, model, measure=view.measure, normalisation=view.normalisation, task=view.task)
+            own = cached.curves(study, model, view)
             if own.curves:
                 curves[model] = own
     return ShownCurves(study, found, view, style, curves)

@@ -1,4 +1,4 @@
-"""The controls of the dynamics page: what is looked at, and how the curves are drawn."""
+"""The controls of the dynamics page: task and measure, and how the curves are drawn."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import streamlit as st
 
 from pages.ui.charts.axes import Quantity, ScaleName
 from pages.ui.controls import analysis
-from pages.ui.controls.analysis import View
 from pages.ui.data import cached, rows
+from pages.ui.data.view import View
 
 __all__ = ["CurveStyle", "style_controls", "view_controls"]
 
@@ -33,13 +33,13 @@ class CurveStyle:
 
 
 def view_controls(found: cached.Collected) -> View:
-    """Task, measure and normalisation."""
+    """Task, measure and label score."""
     tasks = list(dict.fromkeys(task for predictions in found.predictions.values() for task in predictions.tasks))
     return analysis.view_controls(tasks)
 
 
 def style_controls(found: cached.Collected) -> CurveStyle:
-    """Axis, bands, and how several models share the page.
+    """Axis, bands, and whether several models share a chart.
 
     Raises:
         StudyError: there is no axis for all models.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.dynamics import chart, computed, controls, sentences
+from pages.dynamics import chart, computed, controls, notes
 from pages.dynamics.tabs import TABS
 from pages.ui.panels import blocks, frame
 from pages.ui.panels.tabs import draw_tabs
@@ -21,10 +21,10 @@ with reported():
     shown = computed.compute(study, found, view=view, style=style)
     if shown.curves:
         with finding:
-            sentences.finding(shown)
+            notes.finding(shown)
         chart.panels(shown)
-        sentences.left_out(shown)
+        notes.left_out(shown)
         draw_tabs(TABS, shown, key="tab")
-        sentences.how_computed(shown)
+        notes.how_computed(shown)
     else:
-        sentences.nothing_complete(study)
+        notes.nothing_complete(study)

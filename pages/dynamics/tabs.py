@@ -11,13 +11,14 @@ from icl_core.analysis.drilldown import label_shares as shares_of
 from icl_core.analysis.predictions import Predictions, predicted_labels
 from icl_core.evaluation.study import Study
 from icl_core.records import ABILITY_BY_SETTING, LABEL_SETTINGS, CheckpointRef, LabelSetting
+from pages.dynamics import sentences
 from pages.dynamics.chart import layout_of
 from pages.dynamics.computed import ShownCurves
 from pages.dynamics.vega import confusion_chart, label_share_chart
 from pages.ui.charts.curves import Style, ability_chart
-from pages.ui.controls.analysis import View
 from pages.ui.controls.pickers import one_of
 from pages.ui.data import cached, rows
+from pages.ui.data.view import View
 from pages.ui.files.facts import Facts, of_view, who
 from pages.ui.panels import blocks, frame
 from pages.ui.panels.tabs import Tab
@@ -27,25 +28,23 @@ __all__ = ["TABS"]
 
 MOST_ROWS = 400
 MOST_BESIDE = 3
-"""Models whose small charts stand below one another; of more, one at a time."""
+"""So many models have their small charts below one another; of more models, one is shown at a time."""
 
 
 def small_multiples(shown: ShownCurves) -> None:
-    """One small chart per task, those first whose ICL ends farthest above chance; shared axes."""
+    """One small chart per task, on shared axes; those first whose ICL ends farthest above chance."""
     view, style = shown.view, shown.style
     models = list(shown.found.predictions)
     for model in models if len(models) <= MOST_BESIDE else [_model(shown.found)]:
-        curves = cached.curves(shown.study, model, measure=view.measure, normalisation=view.normalisation)
+        curves = cached.curves(shown.study, model, view.of_all_tasks)
         if "gold" not in curves.curves:
             continue
-        gold = curves.curves["gold"].by_task
-        order = sorted(gold, key=lambda task: curves.chance_by_task[task] - float(gold[task].value[-1]))
         if 1 < len(models) <= MOST_BESIDE:
             st.markdown(f"**{plain(model)}**")
-        st.caption("ICL, TR and TL on each task, those first whose ICL ends farthest above chance (dotted).")
+        st.caption("ICL, TR and TL on each task. Tasks whose ICL ends farthest above chance (dotted) come first.")
         columns = st.columns(3)
         places = rows.positions(shown.found.predictions[model].checkpoints, style.quantity)
-        for index, task in enumerate(order):
+        for index, task in enumerate(curves.farthest_above_chance("gold")):
             part = rows.curve_rows(curves, places, task=task)
             figure = ability_chart(
                 part,
@@ -71,9 +70,9 @@ def _task(predictions: Predictions, view: View) -> str:
 
 
 def label_shares(shown: ShownCurves) -> None:
-    """How often each label is predicted, in each setting, beside the gold shares."""
+    """How often each label is predicted in each setting, beside the gold shares."""
     view = shown.view
-    predictions = cached.predicted(shown.study, _model(shown.found), normalisation=view.normalisation)
+    predictions = cached.predicted(shown.study, _model(shown.found), view)
     task = _task(predictions, view)
     columns = st.columns(3)
     for column, setting in zip(columns, LABEL_SETTINGS, strict=True):
@@ -89,12 +88,9 @@ def label_shares(shown: ShownCurves) -> None:
                 key=f"shares-{setting}",
                 alt=f"Share of predictions by label on {task} in the {setting} setting",
             )
-            st.caption(
-                "Evenness of the predictions at the last checkpoint (entropy; 1 is even): "
-                f"{shares.entropy[-1]:.2f}; of the gold labels: {shares.gold_entropy:.2f}."
-            )
+            st.caption(sentences.evenness(shares))
     st.caption(
-        "A model that names one label for nearly everything can score above chance where that label is common: compare "
+        "A model that names one label for nearly everything can score above chance if that label is common. Compare "
         "with the majority line and with balanced accuracy. Symbols are shown as the labels that they stand for."
     )
 
@@ -108,7 +104,7 @@ def _checkpoints(found: cached.Collected) -> dict[str, tuple[str, CheckpointRef]
 
 
 def pick_checkpoint(shown: ShownCurves) -> str:
-    """Which checkpoint is looked into."""
+    """Which checkpoint is opened."""
     names = list(_checkpoints(shown.found))
     return one_of("Checkpoint", names, default=names[-1], key="at")
 
@@ -117,7 +113,7 @@ def checkpoint(shown: ShownCurves, chosen: str) -> None:
     """Confusion and single answers at the picked checkpoint."""
     study, view = shown.study, shown.view
     model, ref = _checkpoints(shown.found)[chosen]
-    predictions = cached.predicted(study, model, normalisation=view.normalisation)
+    predictions = cached.predicted(study, model, view)
     with st.container(horizontal=True):
         task = _task(predictions, view)
         setting = st.segmented_control(
@@ -134,7 +130,7 @@ def checkpoint(shown: ShownCurves, chosen: str) -> None:
         words = predictions.label_words[task]
         figure = confusion_chart(rows.confusion_rows(counts, words), frame.palette())
         blocks.chart(figure, key="confusion", alt=f"Gold against predicted labels on {task} at {chosen}")
-        st.caption("Counts over all seeds; the shade is the share of the gold label's examples.")
+        st.caption("Counts over all seeds. The shade is the share of the gold label's examples.")
     with right:
         _answers(predictions, study, view, task=task, ref=ref, setting=setting)
 
@@ -156,7 +152,7 @@ def _answers(
             row[f"seed {seed}"] = "" if answer < 0 else words[answer]
         row["right"] = sum(row[f"seed {seed}"] == row["gold"] for seed in predictions.demo_seeds)
         listed.append(row)
-    only_wrong = st.toggle("Only queries that some seed gets wrong", key="wrong", bind="query-params")
+    only_wrong = st.toggle("Only queries that are wrong under some seed", key="wrong", bind="query-params")
     if only_wrong:
         listed = [row for row in listed if row["right"] < len(predictions.demo_seeds)]
     of = Facts(
@@ -170,7 +166,7 @@ def _answers(
     )
     blocks.grid(listed, name="answers", of=of, height=300, alt=f"Answers on {task}")
     if not texts:
-        st.caption("The texts are not on this machine; rows are named by their place in the dataset.")
+        st.caption("The texts are not on this machine, so each row is named by its place in the dataset.")
 
 
 def table(shown: ShownCurves) -> None:

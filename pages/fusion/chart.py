@@ -1,4 +1,4 @@
-"""Accuracy against w with all that a fusion has to beat, and the rows behind it."""
+"""Accuracy against w with the baselines of a fusion, and the rows behind the chart."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["chart", "curve_rows", "drawn", "facts_of", "value_rows"]
 
 
 def chart(asked: Asked, found: Comparison, view: TasksDrawn, *, weight: float | None) -> None:
-    """The measure against w, or by line for more than two members."""
+    """The measure against w; with more than two members, one line per fusion and baseline."""
     title = analysis.MEASURE_TITLES[asked.measure]
     ((_, figure),) = drawn(asked, found, view, weight=weight, palette=frame.palette())
     if weight is None:
         blocks.chart(figure, key="values", alt=f"{title} of fusions, members and baselines")
         _weights_table(asked, found)
         return
-    blocks.chart(figure, key="weights", alt=f"{title} against w, with members, fusions and what has to be beaten")
+    blocks.chart(figure, key="weights", alt=f"{title} against w, with members, fusions and baselines")
     assert found.curve is not None
     st.markdown(sentences.at_weight(found, weight, found.curve.at(weight, task=view.task), task=view.task))
 
@@ -52,7 +52,7 @@ def drawn(asked: Asked, found: Comparison, view: TasksDrawn, *, weight: float | 
 
 
 def facts_of(asked: Asked, found: Comparison) -> Facts:
-    """What decides the numbers of the page: its study, its members, and how they are scored."""
+    """What decides the numbers of the page: its study, its members, and how answers are scored."""
     scored = {"measure": asked.measure, "label_score": asked.normalisation}
     return Facts(asked.study, {**scored, **who([(each.role, each.checkpoint) for each in found.members])})
 
@@ -109,11 +109,11 @@ def _numbers(line: EntryScore, task: str | None) -> dict[str, float]:
 
 
 _MARK_LABELS: dict[WeightKind, str] = {"oracle": "oracle (upper bound)"}
-"""What stands beside a fusion's mark, if it is more than the kind of its weights."""
+"""Words beside a fusion's mark, if they say more than the kind of its weights."""
 
 
 def _mark_rows(line: EntryScore, task: str | None) -> list[dict[str, Any]]:
-    """Members, fusions and mixed parameters: what has a place on the axis of w."""
+    """Members, fusions and mixed parameters, which have a place on the axis of w."""
     entry = line.entry
     row = {**_numbers(line, task), "kind": entry.kind, "name": sentences.mark_name(line), "label": ""}
     if entry.kind == "member":
@@ -126,7 +126,7 @@ def _mark_rows(line: EntryScore, task: str | None) -> list[dict[str, Any]]:
 
 
 def _level_rows(found: Comparison, line: EntryScore, task: str | None) -> list[dict[str, Any]]:
-    """What is compared with as a horizontal line."""
+    """A baseline as a horizontal line."""
     entry, label = line.entry, sentences.level_label(line)
     if label is None:
         return []

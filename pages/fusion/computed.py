@@ -1,6 +1,6 @@
-"""What the fusion page shows, computed once for a state of the store: reruns of the page read small results only.
+"""What the fusion page shows, computed once per state of the store; reruns of the page read small results only.
 
-It holds no arithmetic of its own. Every argument that changes a result is in the key under which it is kept.
+There is no arithmetic here. Every argument that changes a result is in the key under which the result is kept.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class FurtherMember:
-    """A member beside the TR and the TL member; without a checkpoint the one that is best on the development set."""
+    """A member beside the TR and the TL member; without a checkpoint, the best one on the development set is taken."""
 
     model: str
     label_setting: LabelSetting
@@ -77,12 +77,12 @@ class FurtherMember:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which fusion is looked at, and how; all of it is in the cache keys.
+    """Which fusion is shown, and how it is scored; all of it is in the cache keys.
 
     Attributes:
         study: whose results.
         tr_model, tl_model: names.
-        tr, tl: the members by hand, None for those that are best on the development set.
+        tr, tl: members chosen by hand; None for the best on the development set.
         measure, normalisation: of the analysis.
         further: members beside these two.
     """
@@ -117,14 +117,14 @@ class Menu:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """One fusion beside all that it has to beat: what the first screen needs, small enough for every move of a slider.
+    """One fusion beside its baselines: what the first screen needs, small enough to be read at every move of a slider.
 
     Attributes:
         members: the TR and the TL member come first.
         tasks: names.
         curve: the measure against w; None for more than two members.
         lines: fusions and baselines, under the measure asked for.
-        equal_for_want: tasks on which no member is above chance on the development set.
+        equal_for_want: tasks on which no member is above chance on the development set, so that all weigh the same.
         chance: mean over tasks.
         n_seeds, n_examples: of the test results (examples over all tasks).
         has_dev: whether weights and choices could be made on the development set.
@@ -167,7 +167,7 @@ class Comparison:
 
 
 def _state(asked: Asked) -> str:
-    """All results may take part: those of further models are baselines."""
+    """Any result may take part: those of other models are baselines."""
     return cached.state_of_store(asked.study)
 
 
@@ -236,7 +236,7 @@ def _entries(asked: Asked) -> tuple[EntryAnswers, ...]:
 
 @cached.kept(_state, of=Asked, max_entries=32, show_spinner="Computing accuracy against w")
 def comparison(asked: Asked) -> Comparison:
-    """One fusion beside all that it has to beat.
+    """One fusion beside its baselines.
 
     Raises:
         StudyError: results are missing or do not line up; the sentence says which.
@@ -318,7 +318,7 @@ def _flops(asked: Asked, refs: tuple[CheckpointRef, ...]) -> dict[str, float]:
 
 
 def costs(asked: Asked, entries: Sequence[Entry]) -> dict[Entry, float | None]:
-    """10^12 operations of one whole prompt of each entry; None if a model's shape is not known."""
+    """TFLOPs of one whole prompt of each entry; None if a model's shape is not known."""
     refs = {ref.model: ref for entry in entries for ref in entry.checkpoints}
     flops = _flops(asked, tuple(refs.values()))
     return {entry: prompt_tflops(entry, flops) for entry in entries}

@@ -9,7 +9,7 @@ import streamlit as st
 from icl_core.analysis.fusion.members import ROLE_BY_SETTING
 from icl_core.evaluation.study import Study
 from icl_core.records import LABEL_SETTINGS, CheckpointRef
-from pages.fusion import computed
+from pages.fusion import computed, sentences
 from pages.fusion.computed import Asked, Comparison, FurtherMember, Menu
 from pages.ui.controls import analysis, selection
 from pages.ui.controls.pickers import one_of, several_of
@@ -32,14 +32,14 @@ class TasksDrawn:
 
 
 def menu_or_stop(study: Study) -> dict[str, Menu]:
-    """The models that can take part; where there are none, what to do."""
+    """The models that can take part; if there are none, what to do."""
     found, problems = computed.menu(study)
     for model, problem in problems.items():
         st.warning(f"**{plain(model)}** is not shown. {plain(problem)}")
     if not any(menu.tr for menu in found.values()) or not any(menu.tl for menu in found.values()):
         st.info(
-            "Fusion needs one checkpoint with results under random labels (TR) and one under abstract labels (TL). "
-            "Nothing of this study has both yet."
+            "Fusion needs a checkpoint with results under random labels (TR) and one with results under symbols (TL). "
+            "This study does not have both yet."
         )
         blocks.offer_results(list(dict.fromkeys(ref.model for ref in study.checkpoints)))
         st.page_link("pages/evaluate/page.py", label="Evaluate this study", width="content")
@@ -73,7 +73,7 @@ def ask(study: Study) -> Asked:
 
 
 def _further(found: dict[str, Menu], pair: tuple[str, str], *, by_hand: bool) -> tuple[FurtherMember, ...]:
-    """A third and a fourth member, in any role; chosen on dev, a model can play a role once."""
+    """A third and a fourth member, in any role. If they are chosen on dev, a model can play each role only once."""
     options = {
         f"{legible(model)} ({role})": (model, setting)
         for model, menu in found.items()
@@ -89,7 +89,7 @@ def _further(found: dict[str, Menu], pair: tuple[str, str], *, by_hand: bool) ->
         max_selections=MOST_FURTHER,
         placeholder="None: two members",
         key="further_members",
-        help="A third and a fourth member; adaptive weights go over all of them. The curve over w is for two.",
+        help="A third and a fourth member. Adaptive weights are spread over all of them; the curve over w needs two.",
     )
     chosen = []
     for index, name in enumerate(names):
@@ -112,7 +112,7 @@ def _checkpoint(label: str, key: str, refs: tuple[CheckpointRef, ...]) -> Checkp
 
 
 def keep_members(found: Comparison) -> None:
-    """Keeps which checkpoints are shown, so that choosing by hand begins with them."""
+    """Keeps which checkpoints are shown; choosing by hand begins with them."""
     at = zip(("tr_at", "tl_at", *(f"further_at_{i}" for i in range(MOST_FURTHER))), found.members, strict=False)
     st.session_state[LAST_MEMBERS] = {key: checkpoint_name(member.checkpoint) for key, member in at}
 
@@ -127,10 +127,7 @@ def _begin_with_shown() -> None:
 
 def _offer_dev(tr_model: str, tl_model: str, found: dict[str, Menu]) -> None:
     without = [name for name in dict.fromkeys((tr_model, tl_model)) if not found[name].has_dev]
-    st.info(
-        f"{plain(', '.join(without))}: the development set is not evaluated yet. Adaptive weights and the best "
-        "checkpoints are chosen on it, never on the test set; until then members are chosen by hand and weigh the same."
-    )
+    st.info(sentences.without_dev(without))
     if st.button("Evaluate the development set", on_click=_ask_for_dev):
         st.switch_page("pages/evaluate/page.py", query_params={})  # None is refused while widgets own some
 

@@ -22,7 +22,7 @@ from pages.ui.data import cached
 from pages.ui.files.facts import Facts
 from pages.ui.panels import blocks, frame, jobs
 from pages.ui.panels.tabs import Tab
-from pages.ui.words.written import checkpoint_name, count, in_percent, in_points, legible, percent, plain, task_title
+from pages.ui.words.written import checkpoint_name, count, in_percent, in_points, legible, plain, task_title
 
 __all__ = ["TABS", "Screen"]
 
@@ -35,12 +35,12 @@ BALANCED = {
 }
 P = st.column_config.NumberColumn(format="%.2g")
 BASELINES: tuple[EntryKind, ...] = ("best gold", "control", "gold", "member", "parameter fusion", "other model")
-"""What a fusion may be compared with, the best single checkpoint first."""
+"""What a fusion may be compared with; the best single checkpoint comes first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """What every tab is drawn from: the question, its answer, and how the controls above the chart stand."""
+    """What every tab is drawn from: the question, its answer, and the values of the controls above the chart."""
 
     asked: Asked
     found: Comparison
@@ -53,7 +53,7 @@ class Screen:
         return self.found.main
 
     def facts(self, **further: str | float) -> Facts:
-        """What decides the numbers of a table: what decides all of the page's, and what the tab adds."""
+        """What decides the numbers of a table: the facts of the page, and what the tab adds."""
         of = chart.facts_of(self.asked, self.found)
         return Facts(of.study, {**of.settings, **further})
 
@@ -90,11 +90,7 @@ def tasks(screen: Screen) -> None:
             "w": st.column_config.NumberColumn(format="%.2f"),
         },
     )
-    st.caption(
-        f"{plain(ours.title)} against {plain(theirs.title)}; gains in percentage points with 95 % intervals "
-        "(paired bootstrap), p over seeds (paired t-test, as in the paper) and over queries (sign flips); bal.: under "
-        "balanced accuracy. A gain under accuracy that is gone under balanced accuracy is label bias."
-    )
+    st.caption(sentences.compared_gains(ours.title, theirs.title))
 
 
 def gain_rows(screen: Screen, gains: dict[str, Gain]) -> list[dict[str, Any]]:
@@ -127,7 +123,7 @@ def gain_rows(screen: Screen, gains: dict[str, Gain]) -> list[dict[str, Any]]:
 
 
 def _along_w(screen: Screen, task: str | None) -> dict[str, float | None]:
-    """The fusion's own w and the measure at the chosen one; nothing with more than two members."""
+    """The fusion's own w, and the measure at the chosen w; empty with more than two members."""
     weights, curve = screen.fusion.weights, screen.found.curve
     if screen.weight is None or curve is None or weights is None:
         return {}
@@ -139,7 +135,7 @@ def _along_w(screen: Screen, task: str | None) -> dict[str, float | None]:
 
 
 def cost(screen: Screen) -> None:
-    """Table 1: accuracy beside the operations of one prompt, and the gain over every baseline."""
+    """Table 1: accuracy and the operations of one prompt, and the gain over every baseline."""
     asked, found = screen.asked, screen.found
     costs = computed.costs(asked, [line.entry for line in found.lines])
     rows = [_cost_row(line, costs[line.entry]) for line in found.lines]
@@ -165,8 +161,8 @@ def cost(screen: Screen) -> None:
         alt="Accuracy and cost of every fusion and baseline, as Table 1 of the paper",
     )
     st.caption(
-        "TFLOPs: operations of one whole prompt computed alone, all members added, as in Table 1 of the paper. "
-        "95 % intervals beside the value."
+        "TFLOPs: operations of one whole prompt, computed alone and summed over all members, as in Table 1 of the "
+        "paper. The value stands with its 95 % interval."
     )
     if st.toggle("Test the gain over every baseline", key="all_gains", bind="query-params"):
         blocks.grid(all_gain_rows(screen), name="every-gain", of=screen.facts(), alt="Gain over every baseline",
@@ -207,7 +203,7 @@ def chosen(screen: Screen) -> None:
     """Table 3, and every pair of checkpoints."""
     asked = screen.asked
     if not screen.found.has_dev:
-        st.info("How members are chosen is compared with the development set, which is not evaluated yet.")
+        st.info("Ways of choosing the members are compared on the development set, which is not evaluated yet.")
         return
     left, right = st.columns([2, 3])
     with left:
@@ -236,7 +232,9 @@ def chosen(screen: Screen) -> None:
             column_config={"value": PERCENT, "± seeds": st.column_config.NumberColumn(format="%.1f")},
             alt="Adaptive fusion for each way of choosing the members, as Table 3 of the paper",
         )
-        st.caption("Adaptive fusion, members chosen on the development set in other ways, as Table 3 of the paper.")
+        st.caption(
+            "Adaptive fusion. Members are chosen on the development set in several ways, as in Table 3 of the paper."
+        )
     with right:
         found = computed.grid(asked)
         rows = [
@@ -255,31 +253,25 @@ def chosen(screen: Screen) -> None:
             key="pairs",
             alt=f"{title} of the adaptive fusion for every pair of checkpoints",
         )
-        st.caption(f"Adaptive fusion of all {count(len(rows), 'pair')}; the circle is the one shown above.")
+        st.caption(sentences.all_pairs(len(rows)))
 
 
 # Queries
 
 
 def queries(screen: Screen) -> None:
-    """Diversity of the members, and the queries that the fusion gained and lost."""
+    """How differently the members answer, and which queries the fusion gained and lost."""
     asked = screen.asked
     pairs = computed.member_diversity(asked)
     for (one, two), found in pairs.items():
-        who = "The two members" if len(pairs) == 1 else f"{plain(one.title)} and {plain(two.title)}"
-        st.markdown(
-            f"{who} agree on **{percent(found.agreement)}** of queries and are both wrong on "
-            f"**{percent(found.double_fault)}**; a perfect choice between them would reach "
-            f"{percent(found.either_right)}."
-        )
+        st.markdown(sentences.agreement((one.title, two.title), found, is_only=len(pairs) == 1))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         baseline = _baseline(screen, "queries_against")
         task = screen.view.task or one_of("Task", list(screen.found.tasks), format_func=task_title, key="queries_task")
     words = computed.label_words(asked, task)
     texts = cached.texts(task, asked.study.data_dir, "test")
     listed = computed.differences(asked, screen.fusion.entry, baseline.entry, task=task)
-    gained, lost = (sum(each.outcome == outcome for each in listed) for outcome in ("gained", "lost"))
-    st.markdown(f"Against {plain(baseline.entry.title)}: **{gained}** gained, **{lost}** lost.")
+    st.markdown(sentences.gained_and_lost(baseline.entry.title, listed))
     blocks.grid(
         [
             {
@@ -297,8 +289,8 @@ def queries(screen: Screen) -> None:
         height=300,
         alt="Queries that fusion and baseline answer differently",
     )
-    if len(listed) > MOST_QUERIES:
-        st.caption(f"The first {MOST_QUERIES} of {len(listed):,} are listed.")
+    if said := sentences.first_listed(len(listed), most=MOST_QUERIES):
+        st.caption(said)
 
 
 # Mixed parameters
@@ -330,8 +322,8 @@ def mixed(screen: Screen) -> None:
     adaptive = None if pooled is None or pooled.weights is None else pooled.weights.mean_w
     default = "0.5" if adaptive is None else f"0.5, {adaptive:.2f}"
     text = st.text_input("Weights of the TR parameters", default, max_chars=200, key="mix_weights",
-                         help="Numbers from 0 to 1 with commas; 0.5 is the paper's fixed weight, the other one its "
-                         "adaptive weight (Eq. 6, pooled over tasks).")  # fmt: skip
+                         help="Numbers from 0 to 1, separated by commas. 0.5 is the paper's fixed weight, the other "
+                         "one its adaptive weight (Eq. 6, pooled over tasks).")  # fmt: skip
     try:
         weights = _weights(text)
         study = mixing_study(asked.study, found.tr, found.tl, weights=weights)
@@ -347,8 +339,8 @@ def mixed(screen: Screen) -> None:
     if mine and running is None:
         st.info(f"Job {mine[0].id} is {mine[0].state}. {plain(mine[0].message)}")
     st.caption(
-        "θ = w θ(TR) + (1 − w) θ(TL), evaluated under true labels through the ordinary engine and stored under its own "
-        "key. Only checkpoints of one architecture can be mixed."
+        "θ = w θ(TR) + (1 − w) θ(TL), evaluated under true labels like any checkpoint, and stored under a key of its "
+        "own. Only checkpoints of one architecture can be mixed."
     )
 
 
@@ -358,9 +350,9 @@ def _weights(text: str) -> list[float]:
         try:
             weights.append(float(part))
         except ValueError:
-            raise StudyError(f"{part!r} is no weight; give numbers from 0 to 1 with commas.") from None
+            raise StudyError(f"{part!r} is no weight; give numbers from 0 to 1, separated by commas.") from None
     if len(weights) > MOST_WEIGHTS:
-        raise StudyError(f"{len(weights)} weights are too many at once; give at most {MOST_WEIGHTS}.")
+        raise StudyError(f"{len(weights)} weights are too many at once; give {MOST_WEIGHTS} at most.")
     return list(dict.fromkeys(weights))
 
 

@@ -17,11 +17,11 @@ from pages.ui.charts.theme import Figure, Palette, configured, ramp_scale, remem
 __all__ = ["at_weight", "cost_chart", "pair_chart", "value_chart", "weight_chart"]
 
 WORD_ROOM = 92
-"""Pixels to the right of the plot for the names of horizontal lines, which stand on two lines each."""
+"""Pixels to the right of the plot for the names of horizontal lines; a name takes two lines of text."""
 NARROW = 150
-"""Of the plot on a telephone, pixels; words above it keep out of each other's way from there on."""
+"""Width of the plot on a telephone, pixels; from this width on, words above it do not cover each other."""
 LETTER = 6.9
-"""About how wide a letter of a name above the plot is, pixels."""
+"""Width of a letter of a name above the plot, about, pixels."""
 MOVABLE = "chosen-w"
 _SHAPES = {
     "fusion": "diamond",
@@ -59,7 +59,7 @@ def weight_chart(
     title: str = "Accuracy",
     height: int = 340,
 ) -> Figure:
-    """The measure against w, with members, fusions, mixed parameters and what has to be beaten.
+    """The measure against w, with members, fusions, mixed parameters and the baselines to beat.
 
     Args:
         curve: ``w``, ``value``, ``low``, ``high`` (fractions) along the weight of the TR member.
@@ -67,7 +67,7 @@ def weight_chart(
             ``label`` (short words beside the mark, or "").
         levels: ``value``, ``name``, ``label`` (one or two lines), ``strong`` (bool) of horizontal lines.
         palette: colours of the theme.
-        tasks: ``w``, ``value``, ``task`` of one thin line for each task, or nothing.
+        tasks: ``w``, ``value``, ``task`` of one thin line per task, or nothing.
         title: of the vertical axis.
         height: of the plot, pixels.
 
@@ -162,7 +162,7 @@ def _marks(rows: Sequence[Row], palette: Palette, *, top: float) -> list[Any]:
 
 
 def _flags(rows: Sequence[Row], palette: Palette, *, top: float) -> list[Any]:
-    """The names of marks above the plot, each with a line down to its mark: beside it they would cover others."""
+    """The names of marks above the plot, each with a line down to its mark; beside it they would cover other marks."""
     inks = _word_colours(palette)
     placed = [{**row, "line": line, "top": top, "ink": inks[row["kind"]]} for row, line in flag_lines(rows)]
     fill = alt.Fill("ink:N", scale=None)
@@ -189,8 +189,7 @@ def _flags(rows: Sequence[Row], palette: Palette, *, top: float) -> list[Any]:
 def flag_lines(rows: Sequence[Row]) -> list[tuple[Row, int]]:
     """The marks with a name, and the line above the plot (0 is the lowest) on which it covers no name and no pole.
 
-    A name begins at its pole and reaches to the right, so one further to the left stands higher where it would reach
-    another's pole.
+    A name begins at its pole and reaches to the right. It stands one line higher if it would reach another's pole.
     """
     found: list[tuple[Row, int]] = []
     for row in sorted((row for row in rows if row["label"]), key=lambda row: -row["w"]):
@@ -201,7 +200,7 @@ def flag_lines(rows: Sequence[Row]) -> list[tuple[Row, int]]:
 
 
 def _movable(palette: Palette) -> list[Any]:
-    """The rule and the point of the chosen w, whose row ``at_weight`` fills in."""
+    """The rule and the point of the chosen w; ``at_weight`` fills in their row."""
     data = alt.NamedData(MOVABLE)
     return [
         alt.Chart(data).mark_rule(color=palette.ink, strokeWidth=1, opacity=0.6).encode(alt.X("w:Q")),
@@ -212,12 +211,12 @@ def _movable(palette: Palette) -> list[Any]:
 
 
 def at_weight(figure: Figure, row: Row | None) -> Figure:
-    """The chart with its movable w at a ``w`` and ``value``; only named data change, so the browser keeps the chart."""
+    """The chart with the chosen w and its value. Only named data change, so the browser keeps the chart."""
     return {**figure, "datasets": {**figure.get("datasets", {}), MOVABLE: [] if row is None else [dict(row)]}}
 
 
 def _groups(rows: Sequence[Row], palette: Palette) -> tuple[list[str], list[str], list[str]]:
-    """The kinds that occur, with their colours and shapes, where single checkpoints and ensembles are drawn too."""
+    """The kinds that occur, single checkpoints and ensembles among them, with their colours and shapes."""
     groups = [*_SHAPES, "single, gold", "equal ensemble"]
     colours = {**_colours(palette), "single, gold": palette.icl, "equal ensemble": palette.labels[1]}
     shapes = {**_SHAPES, "single, gold": "circle", "equal ensemble": "cross"}
@@ -227,13 +226,13 @@ def _groups(rows: Sequence[Row], palette: Palette) -> tuple[list[str], list[str]
 
 @remembered
 def value_chart(rows: Sequence[Row], palette: Palette, *, title: str = "Accuracy", row_height: int = 26) -> Figure:
-    """A measure of every fusion and of what it has to beat, each with its interval, one line each.
+    """A measure of every fusion and every baseline, one line each, with its interval.
 
     Args:
         rows: ``name``, ``value``, ``low``, ``high`` (fractions), ``kind`` as in the cost plane.
         palette: colours of the theme.
         title: of the horizontal axis.
-        row_height: pixels a line.
+        row_height: pixels per line.
     """
     known, colours, shapes = _groups(rows, palette)
     names = [row["name"] for row in rows]
@@ -263,7 +262,7 @@ def value_chart(rows: Sequence[Row], palette: Palette, *, title: str = "Accuracy
 
 @remembered
 def cost_chart(rows: Sequence[Row], palette: Palette, *, title: str = "Accuracy", height: int = 300) -> Figure:
-    """Accuracy against the operations of one prompt, the plane of the paper's Table 1.
+    """Accuracy against the operations of one prompt, both as in the paper's Table 1.
 
     Args:
         rows: ``tflops`` (a positive number), ``value``, ``low``, ``high``, ``name``, ``kind``, ``label``.
@@ -309,7 +308,7 @@ def pair_chart(rows: Sequence[Row], palette: Palette, *, title: str, row_height:
         rows: ``tr``, ``tl`` (names in the order of training), ``value`` (fraction), ``chosen`` (bool).
         palette: colours of the theme.
         title: of the colours.
-        row_height: pixels a checkpoint.
+        row_height: pixels per checkpoint.
     """
     tr = list(dict.fromkeys(row["tr"] for row in rows))
     tl = list(dict.fromkeys(row["tl"] for row in rows))

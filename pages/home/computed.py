@@ -10,6 +10,7 @@ from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.records import CheckpointRef
 from pages.ui.controls import selection
 from pages.ui.data import cached, rows
+from pages.ui.data.view import View
 
 __all__ = ["FirstCurves", "NoCurves", "shown_curves"]
 
@@ -47,7 +48,7 @@ def shown_curves() -> FirstCurves | NoCurves:
     if not found:
         return NoCurves("")
     model = next(iter(found))
-    curves = cached.curves(selection.study_of(defaults), model, measure="accuracy", normalisation="sum")
+    curves = cached.curves(selection.study_of(defaults), model, View())
     if not curves.curves:
         return NoCurves(model)
     return FirstCurves(curves, moments(curves), rows.positions(found[model].checkpoints, "step"))

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import streamlit as st
 
-from icl_core.records import LABEL_SETTINGS
-from icl_core.registry.families import MODELS
-from icl_core.registry.paper import FIGURES, INTENSITY_ICL_R, PAPER_MODELS
-from icl_core.registry.tasks import TASKS
-from pages.paper.fill import Filling, fillings
-from pages.paper.parts import PaperView, differences_of, number, roles
-from pages.ui.controls import analysis, selection
+from icl_core.registry.paper import FIGURES
+from pages.paper import sentences
+from pages.paper.computed import PaperView, roles, wanted_choice
+from pages.paper.missing import Gap, offer
+from pages.paper.notes import differences_of
+from pages.ui.controls.analysis import MEASURE_TITLES
 from pages.ui.data import suite
 from pages.ui.files.sheet import together
 from pages.ui.panels import side_by_side
-from pages.ui.words.written import count, joined, plain
+from pages.ui.words.written import plain
 
-__all__ = ["PANELS", "study_choice", "wanted_choice"]
+__all__ = ["abilities", "against_r", "by_factor", "intensity_and_occurrence"]
 
 _SUITE_FACTORS = {"Fig. 4": "size", "Fig. 5": "documents", "Fig. 6": "curriculum"}
 """The suite's factor beside each figure of the paper."""
@@ -37,67 +34,40 @@ def _panel(item: str) -> Iterator[None]:
 
 
 def _missing(item: str, seen: PaperView) -> None:
-    """What of a figure is missing, with the study that would fill it."""
+    """The models that a figure lacks, with the study that would fill them in."""
     wanted = list(dict.fromkeys(role for group in FIGURES[item].groups for role in group.models))
     _, absent = roles(seen, wanted)
-    gaps = []
     if absent:
         models = tuple(seen.stand_ins.get(role, role) for role in absent)
-        words = f"{joined([PAPER_MODELS[role] for role in absent], most=12)} ({count(len(absent), 'model')})"
-        gaps.append(Filling(item, words, wanted_choice(seen, models)))
-    fillings(gaps)
+        offer([Gap(item, sentences.missing_models(absent), wanted_choice(seen, models))])
     differences_of(item)
-
-
-def study_choice(seen: PaperView, models: Sequence[str]) -> selection.Choice:
-    """The study's options for other models with all three label settings; the paper's grid for its own models."""
-    own = all(model in MODELS for model in models)
-    checkpoints = "paper" if own and seen.choice.checkpoints == "all" else seen.choice.checkpoints
-    return dataclasses.replace(
-        seen.choice,
-        model=tuple(dict.fromkeys(models)),
-        setting=LABEL_SETTINGS,
-        local="",
-        checkpoints=checkpoints,
-    )
-
-
-def wanted_choice(seen: PaperView, models: Sequence[str]) -> selection.Choice:
-    """The same to evaluate what is missing: models of the paper are evaluated on its 16 tasks, whatever is shown."""
-    choice = study_choice(seen, models)
-    return dataclasses.replace(choice, task=tuple(TASKS)) if any(model in MODELS for model in models) else choice
 
 
 def _nobody() -> None:
     st.info("None of these models has results under this study's options.")
 
 
-def _abilities(seen: PaperView) -> None:
+def abilities(seen: PaperView) -> None:
     """Fig. 1: the three abilities of each model."""
     with _panel("Fig. 1"):
         here, _ = roles(seen, FIGURES["Fig. 1"].groups[0].models)
         if here:
             models = list(dict.fromkeys(here.values()))
-            side_by_side.abilities(seen.side, models, title=analysis.MEASURE_TITLES[seen.view.measure])
+            side_by_side.abilities(seen.side, models, title=MEASURE_TITLES[seen.view.measure])
         else:
             _nobody()
         st.caption(
-            "Difference: by eye, since the paper's points are not reported as numbers. The dynamics page has these "
-            "curves with their bands."
+            "Compare by eye: the paper does not report its points as numbers. The dynamics page shows these curves "
+            "with their bands."
         )
     _missing("Fig. 1", seen)
 
 
-def _intensity_and_occurrence(seen: PaperView) -> None:
+def intensity_and_occurrence(seen: PaperView) -> None:
     """Fig. 2: mean intensity against final ICL, and how often TR and TL compete."""
     with _panel("Fig. 2 right"):
         right = side_by_side.scatter(seen.side)
-        change = INTENSITY_ICL_R.difference(seen.side.correlation.r)
-        words = "" if change is None else f" Difference: {change:+.2f}.".replace("-", "−")
-        ours = side_by_side.correlation_words(seen.side.correlation)
-        st.markdown(
-            f"Reported: r = {number(INTENSITY_ICL_R)}, one point per family. Here: {ours}, one per model.{words}"
-        )
+        st.markdown(sentences.correlations(seen.side.correlation))
         if not all(model in seen.stand_ins for model in seen.side.summaries):
             st.caption("Some points are not the paper's models; part of the difference may be due to that.")
     _missing("Fig. 2 right", seen)
@@ -109,18 +79,18 @@ def _intensity_and_occurrence(seen: PaperView) -> None:
             _nobody()
 
 
-def _against_r(seen: PaperView) -> None:
+def against_r(seen: PaperView) -> None:
     """Fig. 3: R and ICL of each model."""
     with _panel("Fig. 3"):
         if seen.side.summaries:
             side_by_side.multiples(seen.side, seen.side.groups)
-            st.caption("Area: accumulated intensity R; line: ICL; both from 0 to 100 %. Difference: by eye.")
+            st.caption("Area: accumulated intensity R. Line: ICL. Both run from 0 to 100 %. Compare by eye.")
         else:
             _nobody()
     _missing("Fig. 3", seen)
 
 
-def _factor(seen: PaperView, item: str) -> None:
+def by_factor(seen: PaperView, *, item: str) -> None:
     """Figs. 4 to 6: R of the models of each group over one axis, and their mean intensities."""
     with _panel(item):
         for index, group in enumerate(FIGURES[item].groups):
@@ -138,16 +108,7 @@ def _factor(seen: PaperView, item: str) -> None:
             st.markdown("**The embedded suite** (not the paper's models)")
             side_by_side.by_factor(seen.side, suite.FACTORS[_SUITE_FACTORS[item]])
         st.caption(
-            "Difference: by eye, since the paper's curves are not reported as numbers. On share of training, models "
-            "of unequal length have one axis; tokens compare amounts of data."
+            "Compare by eye: the paper does not report its curves as numbers. Share of training puts runs of "
+            "different length on one axis; tokens compare amounts of data."
         )
     _missing(item, seen)
-
-
-PANELS: dict[str, Callable[[PaperView], None]] = {
-    "Fig. 1": _abilities,
-    "Fig. 2": _intensity_and_occurrence,
-    "Fig. 3": _against_r,
-    **{item: partial(_factor, item=item) for item in ("Fig. 4", "Fig. 5", "Fig. 6")},
-}
-"""The figures by the name under which they are picked."""

@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.paper import figures, fill, parts, tables
+from pages.paper import computed, controls, missing, notes
+from pages.paper.tabs import PANELS
 from pages.ui.controls.analysis import epsilon_control
 from pages.ui.panels import frame
 from pages.ui.words.written import reported
 
-PANELS = {**figures.PANELS, **tables.PANELS}
-
-fill.follow()
+missing.follow()
 frame.heading("Paper", "What did the paper report, and what do we get?")
 with reported():
-    sentence = st.container()
-    panel = st.segmented_control(
-        "Panel",
-        list(PANELS),
-        default="Fig. 2",
-        required=True,
-        key="panel",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
+    finding = st.container()
+    panel = controls.panel_control(PANELS)
     epsilon = epsilon_control()
-    view, look = parts.view_controls()
+    view, axis = controls.view_controls()
     body = st.container()
-    chosen, further = parts.stand_ins()
-    seen = parts.observe(view, look, epsilon, chosen=chosen, further=further)
-    with sentence:
-        parts.finding(seen)
+    chosen, further = controls.stand_ins()
+    seen = computed.observe(view, axis, epsilon, chosen=chosen, further=further)
+    with finding:
+        notes.finding(seen)
     with body:
-        PANELS[panel](seen)
-    parts.how_computed(seen)
+        panel.body(seen)
+    notes.how_computed(seen)

@@ -1,1 +1,1 @@
-"""The playground page: what do two checkpoints say about one's own sentence?"""
+"""The playground page: what do two checkpoints say about the user's sentence?"""

@@ -39,7 +39,7 @@ def label_bars(rows: Sequence[Row], palette: Palette, *, role: str, height: int 
 
 @remembered
 def _empty_bars(labels: tuple[str, ...], palette: Palette, *, role: str, height: int) -> Figure:
-    """The bars without their rows: every move of w and every sentence has the same ones."""
+    """The bars without their rows, which alone change with w and with the sentence."""
     colour = {"TR": palette.tr, "TL": palette.tl, "fused": palette.shade}.get(role, palette.icl)
     base = alt.Chart(rows_data([])).encode(
         alt.Y("label:N", sort=list(labels), title=None, axis=alt.Axis(labelLimit=150, labelFontSize=13, ticks=False)),
@@ -62,7 +62,7 @@ def token_rows(pieces: Sequence[str], token_ids: Sequence[int], *, n_shared: int
     """Where each token stands in lines of COLUMNS characters; a line break ends a line.
 
     Args:
-        pieces: text of each token; tokens without text of their own are listed with the one before.
+        pieces: text of each token; a token without text is listed with the one before it.
         token_ids: of each token.
         n_shared: tokens at the beginning that belong to the demonstrations.
         most: tokens drawn, the last ones.

@@ -1,4 +1,4 @@
-"""The page's side of the playground's workers: the same for all visitors, replies kept by their question."""
+"""The page's side of the playground's workers, which all visitors share; replies are kept by their question."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from icl_core.evaluation.playground import Question, Reply, Workers, ask_workers
 __all__ = ["answer", "answer_batch"]
 
 CHUNK = 10
-"""Texts of a batch that are asked at once, so that progress is seen."""
+"""Texts of a batch that are asked at once; between them progress is shown."""
 
 
 @st.cache_resource(show_spinner=False, on_release=lambda workers: workers.end())
@@ -40,7 +40,7 @@ def answer(question: Question) -> Reply:
     with st.spinner("Asking the two checkpoints; loading them takes some seconds the first time"):
         reply = _reply(question, files_state(question))
     if st.session_state.pop("worker_restarted", False):
-        st.warning("The worker process had stopped; it was started again and both checkpoints were loaded anew.")
+        st.warning("The worker process had stopped. It was started again, and both checkpoints were loaded again.")
     return reply
 
 

@@ -1,1 +1,1 @@
-"""What two pages or more share, in rooms: data, charts, controls, words, files, panels, server; no arithmetic."""
+"""What pages share, in rooms: data, charts, controls, words, files, panels, server. There is no arithmetic here."""

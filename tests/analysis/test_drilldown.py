@@ -8,7 +8,15 @@ from math import log
 import numpy as np
 import pytest
 
-from icl_core.analysis.drilldown import changed_predictions, confusion, label_shares
+from icl_core.analysis.drilldown import (
+    PredictionChange,
+    TaskChanges,
+    changed_predictions,
+    changes_by_task,
+    confusion,
+    confusion_shares,
+    label_shares,
+)
 from icl_core.analysis.predictions import CellLabels, collect_predictions
 from icl_core.records import CellRecord, CheckpointRef
 
@@ -95,3 +103,34 @@ def test_without_a_label_score_it_is_the_sum_also_of_labels_that_are_stored(
     assert confusion(found, task="t", label_setting="gold", checkpoint=make_ref(10)).tolist() == [[1, 0], [0, 1]]
     changes = changed_predictions(found, make_ref(0), make_ref(10), task="t", label_setting="gold")
     assert [(change.row_id, change.outcome) for change in changes] == [("test:1", "gained")]
+
+
+def test_shares_are_means_over_seeds_and_rows_of_the_confusion_sum_to_one(make_record: Make) -> None:
+    cells = [
+        make_record([0, 0, 1, 1], GOLD_A, setting="abstract", demo_seed=13),
+        make_record([1, 1, 1, 0], GOLD_A, setting="abstract", demo_seed=21),
+    ]
+    shares = label_shares(collect_predictions(cells)["m-1"], task="t", label_setting="abstract")
+    assert shares.mean_shares.tolist() == [[0.375, 0.625]]
+    counts = np.array([[3, 1, 0], [0, 0, 0], [2, 2, 4]])
+    assert confusion_shares(counts).tolist() == [[0.75, 0.25, 0], [0, 0, 0], [0.25, 0.25, 0.5]]
+
+
+def test_changes_are_counted_by_task_and_setting() -> None:
+    gained, lost, other = (1, 0, 1), (1, 1, 0), (1, 0, 2)  # gold, before, after
+    changes = [
+        PredictionChange(task, setting, "row", 13, *outcome)  # type: ignore[arg-type]
+        for task, setting, outcomes in (
+            ("b", "random", (gained, lost, gained, other)),
+            ("b", "abstract", (lost,)),
+            ("a", "random", (other,)),
+            ("b", "random", (lost,)),
+        )
+        for outcome in outcomes
+    ]
+    assert changes_by_task(changes) == (
+        TaskChanges("b", "random", gained=2, lost=2, changed=5),
+        TaskChanges("b", "abstract", gained=0, lost=1, changed=1),
+        TaskChanges("a", "random", gained=0, lost=0, changed=1),
+    )
+    assert changes_by_task([]) == ()

@@ -51,6 +51,12 @@ def test_mean_over_tasks_of_mean_over_seeds_of_mean_over_examples(make_record: M
     assert bool(np.all((curve.low <= curve.value) & (curve.value <= curve.high)))
 
 
+def test_tasks_stand_in_the_order_of_what_is_above_chance_at_the_end(make_record: Make) -> None:
+    """Task a ends at its chance of 1/2, b at 2/5, which is above its chance of 1/3."""
+    curves = ability_curves(collect_predictions(grid(make_record))["m-1"], n_replicates=20)
+    assert curves.farthest_above_chance("gold") == ("b", "a")
+
+
 def test_one_task_and_one_seed(make_record: Make) -> None:
     predictions = collect_predictions(grid(make_record))["m-1"]
     curves = ability_curves(predictions, task="b", demo_seeds=(21,), n_replicates=50)

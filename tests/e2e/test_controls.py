@@ -99,7 +99,7 @@ def test_members_by_hand_begin_with_the_pair_on_the_screen(app: App, new_tab: Ca
 )
 def test_the_tab_key_reaches_every_control(path: str, app: App, new_tab: Callable[[], Tab]) -> None:
     tab = new_tab()
-    tab.open(f"{app.url}/{path}", PAGES.get(path, "tokens, of them"))
+    tab.open(f"{app.url}/{path}", PAGES.get(path, "to see its id"))
     wanted = set(keys_of(tab)) | {f"st-key-line-{name}" for name in LINES}
     tab.page.get_by_test_id("stSidebarNavLink").first.focus()
     reached: set[str] = set()

@@ -71,10 +71,10 @@ def test_members_by_hand_and_each_tab(laboratory: App, new_tab: Callable[[], Tab
         tab.says(member)
     for name, said in (
         ("Cost", "TFLOPs: operations of one whole prompt"),
-        ("Selection", "as Table 3 of the paper"),
+        ("Selection", "as in Table 3 of the paper"),
         ("Queries", "The two members agree on"),
         ("Mixed parameters", "have not been mixed and evaluated yet"),
-        ("Tasks", "gains in percentage points"),
+        ("Tasks", "Gains in percentage points"),
     ):
         tab.page.get_by_role("tab", name=name).click()
         tab.says(said)

@@ -21,12 +21,12 @@ MADE_UP = "model=someone-model"
 PAGES = {
     "": "What is computed",
     "evaluate": "What will it cost",
-    f"dynamics?{MADE_UP}": "those first whose ICL ends",
+    f"dynamics?{MADE_UP}": "Tasks whose ICL ends farthest",
     "dynamics?tab=Predicted+labels&task=tiny_colour": "A model that names one label",
     f"competition?{MADE_UP}": "Each point is an interval",
     "competition?part=Models+compared": "Every model under the same tasks",
     "fusion": "gains in percentage points",
-    "playground": "tokens, of them",
+    "playground": "to see its id",
     "lab": "Losses: cross-entropy",
     "lab?lab=Minimal+model": "This is the paper's thought model",
     "lab?lab=Train+a+run": "Train",
@@ -211,7 +211,7 @@ def _open_equations(tab: Tab) -> None:
 def test_a_prompt_moves_under_its_own_bar(app: App, new_tab: Callable[[], Tab]) -> None:
     tab = new_tab()
     tab.page.set_viewport_size({"width": 390, "height": 900})
-    tab.open(f"{app.url}/playground", "tokens, of them")
+    tab.open(f"{app.url}/playground", "to see its id")
     tab.page.wait_for_function(_SETTLED)
     wider = "() => { const n = document.querySelector('.st-key-chart-tokens'); return n.scrollWidth > n.clientWidth; }"
     tab.page.wait_for_function(wider)

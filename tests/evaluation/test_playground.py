@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 import pytest
 
@@ -24,11 +25,12 @@ from icl_core.evaluation.playground import (
     Question,
     Reply,
     Workers,
+    answer_of,
+    answers_at,
     ask,
     ask_workers,
     check_question,
     files_state,
-    probabilities,
     start_workers,
     strongest_checkpoint,
 )
@@ -89,13 +91,36 @@ def test_probabilities_follow_the_normalisation(question: Question) -> None:
         "TR"
     )
     plain = np.exp(scored.loglikelihoods)
-    assert np.allclose(probabilities(scored), plain / plain.sum(axis=1, keepdims=True), atol=1e-6)
+    assert np.allclose(answer_of(scored).values, plain / plain.sum(axis=1, keepdims=True), atol=1e-6)
     mean = np.exp(scored.loglikelihoods / scored.n_tokens)
-    found = probabilities(scored, normalisation="per_token")
+    found = answer_of(scored, normalisation="per_token").values
     assert np.allclose(found, mean / mean.sum(axis=1, keepdims=True), atol=1e-6)
     freed = np.exp(scored.loglikelihoods - scored.content_free)
-    found = probabilities(scored, normalisation="calibrated")
+    found = answer_of(scored, normalisation="calibrated").values
     assert np.allclose(found, freed / freed.sum(axis=1, keepdims=True), atol=1e-6)
+
+
+@pytest.mark.parametrize(("weight", "best"), [(0.0, [1, 0, 1]), (0.25, [1, 0, 1]), (0.5, [0, 0, 1]), (1.0, [0, 0, 0])])
+def test_answers_of_a_file_are_fused_text_by_text(weight: float, best: list[int]) -> None:
+    """At w = 1/2 the first text ties, and the first label wins; parts of a file stand in their order."""
+    tr, tl = np.array([[0.8, 0.2], [0.6, 0.4], [0.5, 0.5]]), np.array([[0.2, 0.8], [0.6, 0.4], [0.1, 0.9]])
+    parts = [(tr[:2], tl[:2]), (tr[2:], tl[2:])]
+    replies: Any = [_reply_of(np.log(one), np.log(other)) for one, other in parts]
+    found = answers_at(replies, weight=weight, normalisation="sum")
+    assert list(found) == ["TR", "TL", "fused"]
+    assert np.allclose(found["TR"].values, tr, atol=1e-6) and np.allclose(found["TL"].values, tl, atol=1e-6)
+    assert np.allclose(found["fused"].values, weight * tr + (1 - weight) * tl, atol=1e-6)
+    assert found["fused"].best.tolist() == best
+
+
+def _reply_of(tr: npt.NDArray[np.float64], tl: npt.NDArray[np.float64]) -> Any:
+    def scored(values: npt.NDArray[np.float64]) -> Any:
+        free = SimpleNamespace(content_free=np.zeros(2), content_free_n_tokens=np.ones(2, int))
+        return SimpleNamespace(
+            loglikelihoods=values, n_tokens=np.ones(values.shape, int), choices=("a", "b"), **vars(free)
+        )
+
+    return SimpleNamespace(role=lambda name: scored({"TR": tr, "TL": tl}[name]))
 
 
 def test_prompts_are_shown_as_they_are_sent(question: Question) -> None:
@@ -124,7 +149,7 @@ def test_odd_labels_are_just_labels(labels: tuple[str, ...], question: Question)
     shown = tuple((text, labels[index % 2]) for index, (text, _) in enumerate(question.demonstrations))
     reply = ask(replace(question, labels=labels, demonstrations=shown))
     assert reply.role("TR").choices == labels
-    assert probabilities(reply.role("TR")).sum() == pytest.approx(1)
+    assert answer_of(reply.role("TR")).values.sum() == pytest.approx(1)
     assert labels[0] in "".join(reply.role("ICL of the TR checkpoint").prompt.pieces)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from icl_core.errors import DataError, ObservatoryError
 from icl_core.evaluation.playground import MAX_BATCH_TEXTS
-from pages.playground import views
+from pages.playground.file_of_sentences import read_texts
 from pages.ui.words.written import legible
 from tests.support.hostile import ACTING, FORMULAS, SCRIPTS
 from tests.support.sentences import assert_one_sentence
@@ -33,7 +33,7 @@ CONTENTS = st.one_of(
 @given(name=st.sampled_from(["a.csv", "a.txt", "a.jsonl", "a.json", "a.TSV", "a", "\u202ea.csv"]), content=CONTENTS)
 def test_any_file_of_sentences_is_sentences_or_a_sentence(name: str, content: bytes) -> None:
     try:
-        texts = views.read_texts(content, name).texts
+        texts = read_texts(content, name).texts
     except ObservatoryError as error:
         assert_one_sentence(legible(str(error)))
     else:
@@ -44,9 +44,9 @@ def test_any_file_of_sentences_is_sentences_or_a_sentence(name: str, content: by
 @pytest.mark.parametrize("content", [b"a" * 200_000, b"text\n" + b"a" * 200_000, b'text\n"' + b"a" * 200_000])
 def test_a_very_long_sentence_is_refused_or_left_out_and_told(content: bytes) -> None:
     with pytest.raises(DataError) as caught:
-        views.read_texts(content, "long.csv")
+        read_texts(content, "long.csv")
     assert_one_sentence(legible(str(caught.value)))
-    found = views.read_texts(b"text\nshort\n" + content.removeprefix(b"text\n").replace(b'"', b""), "long.csv")
+    found = read_texts(b"text\nshort\n" + content.removeprefix(b"text\n").replace(b'"', b""), "long.csv")
     assert found.texts == ("short",) and "left out: line 3" in found.notes[0]
 
 
@@ -56,4 +56,4 @@ def test_a_very_long_sentence_is_refused_or_left_out_and_told(content: bytes) ->
 def test_lines_of_a_text_file_are_whole(lines: list[str]) -> None:
     wanted = [line for line in lines if line.strip() and not line.startswith('"')]
     if wanted:
-        assert list(views.read_texts("\n".join(wanted).encode(), "lines.txt").texts) == wanted
+        assert list(read_texts("\n".join(wanted).encode(), "lines.txt").texts) == wanted

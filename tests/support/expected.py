@@ -111,7 +111,8 @@ def competition_words(store_folder: Path, study: Study, model: str, query: Query
     n, competing = len(result.indicator), int(result.indicator.sum())
     said = [f"one standard error of a change is {100 * floor.standard_error:.1f} %"]
     if not competing:
-        return [*said, f"No competition at epsilon {epsilon:g}: in none of {n} intervals"]
+        none = f"TR and TL move in opposite directions by more than that in none of {n} intervals"
+        return [*said, f"No competition at epsilon {epsilon:g}: {none}"]
     ratio = competition_against_epsilon(replicates, (epsilon,)).ratio
     low, high = (round(float(edge[0]) * n) for edge in (ratio.null_low, ratio.null_high))
     return [

@@ -27,11 +27,11 @@ from icl_core.analysis.competition import (
 from icl_core.analysis.moments import moments
 from icl_core.analysis.trajectories import AbilityCurve, AbilityCurves
 from icl_core.records import CheckpointRef
-from pages.dynamics import sentences as dynamics
+from pages.dynamics import notes as dynamics
 from pages.dynamics.computed import ShownCurves
 from pages.dynamics.controls import CurveStyle
-from pages.ui.controls.analysis import View
 from pages.ui.data import cached
+from pages.ui.data.view import View
 from pages.ui.words import findings
 from tests.support.made_up import made_up_study
 from tests.support.said import after, assert_well_formed, numbers

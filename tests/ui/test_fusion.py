@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from streamlit.dataframe_util import convert_arrow_bytes_to_pandas_df
 from streamlit.testing.v1 import AppTest
@@ -13,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from icl_core.analysis.trajectories import setting_values
 from icl_core.evaluation.fusion_data import collect_results, fusion_study, mixing_study
 from icl_core.evaluation.store import Store
-from icl_core.evaluation.study import Study
+from icl_core.evaluation.study import Study, study_cells
 from pages.fusion.vega import MOVABLE
 from tests.support.made_up import fill, made_up_study, refs_of
 
@@ -49,7 +50,7 @@ def page(open_page: Callable[..., AppTest]) -> Callable[..., AppTest]:
 
 def test_nothing_computed_yet(page: Callable[..., AppTest], store_folder: Path) -> None:
     app = page(task="sst2")
-    assert "Nothing of this study has both yet" in words(app)
+    assert "This study does not have both yet" in words(app)
     assert not app.get("vega_lite_chart")
 
 
@@ -145,14 +146,29 @@ def test_missing_cells_are_worded(page: Callable[..., AppTest], store_folder: Pa
     fill(store, dataclasses.replace(study, demo_seeds=(21,), label_settings=("random", "gold")))
     store.close()
     app = page(seeds="13, 21")
-    assert "Demo seeds differ" in words(app) or "Nothing of this study has both yet" in words(app)
+    assert "Demo seeds differ" in words(app) or "This study does not have both yet" in words(app)
 
 
 TABS = ("Tasks", "Cost", "Selection", "Queries", "Mixed parameters", "Table and downloads")
 
 
+def agreement(study: Study, folder: Path) -> float:
+    """On how many queries the two members name one label, in percent: mean over tasks of mean over seeds."""
+    store = Store.open(folder)
+    members = ((study.checkpoints[4], "random"), (study.checkpoints[9], "abstract"))
+    answers = {
+        (spec.task, spec.demo_seed, spec.label_setting): store.find(spec).loglikelihoods.argmax(axis=1)  # type: ignore[union-attr]
+        for spec in study_cells(study)
+        if (spec.checkpoint, spec.label_setting) in members and spec.split == "test"
+    }
+    store.close()
+    same = [answers[task, seed, "random"] == answers[task, seed, "abstract"] for task, seed in
+            {(task, seed) for task, seed, _ in answers}]  # fmt: skip
+    return 100 * float(np.mean(same))  # as many seeds and queries in each task
+
+
 @pytest.mark.parametrize("tab", TABS)
-def test_tabs(tab: str, page: Callable[..., AppTest], filled: Callable[..., Study]) -> None:
+def test_tabs(tab: str, page: Callable[..., AppTest], filled: Callable[..., Study], store_folder: Path) -> None:
     study = made_up_study(n_test=60)
     tr, tl = study.checkpoints[4], study.checkpoints[9]
     bigger = dataclasses.replace(study, checkpoints=refs_of("pythia-1b", (990,)), label_settings=("gold",))
@@ -170,8 +186,13 @@ def test_tabs(tab: str, page: Callable[..., AppTest], filled: Callable[..., Stud
         assert set(app.dataframe[1].value["measure"]) == {"accuracy", "balanced accuracy"}
     if tab == "Selection":
         assert len(values[0]) == 9 and len(app.get("vega_lite_chart")) == 2
+        assert "of 100 pairs of checkpoints" in words(app)
     if tab == "Queries":
-        assert set(values[0]["outcome"]) <= {"gained", "lost", "other"}
+        outcomes = list(values[0]["outcome"])
+        assert set(outcomes) <= {"gained", "lost", "other"}
+        told = f"**{outcomes.count('gained')}** gained, **{outcomes.count('lost')}** lost"
+        assert told in words(app)
+        assert f"agree on **{agreement(study, store_folder):.1f} %**" in words(app)
     if tab == "Mixed parameters":
         assert list(values[0]["w"]) == [0.5]
 

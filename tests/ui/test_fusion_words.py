@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from icl_core.analysis.fusion.comparison import Entry, EntryKind, EntryScore, Gain
-from icl_core.analysis.fusion.gains import GainRow
+from icl_core.analysis.fusion.gains import Diversity, GainRow, QueryDifference
 from icl_core.analysis.fusion.members import FusionMember
 from icl_core.analysis.fusion.weights import FusionWeights, WeightCurve, WeightKind
 from icl_core.records import CheckpointRef
-from pages.fusion import notes, sentences
+from pages.fusion import notes, sentences, tabs
 from pages.fusion.computed import Asked, Comparison
+from pages.fusion.controls import TasksDrawn
 from tests.support.said import after, numbers
 
 BEST: EntryKind = "best gold"
@@ -245,9 +246,9 @@ def noted(monkeypatch: pytest.MonkeyPatch, found: Comparison) -> str:
 def test_notes_say_seeds_queries_chance_and_where_weights_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:
     two = found_of(FIXED, ADAPTIVE)
     said = noted(monkeypatch, two)
-    assert set(numbers(said)) == {95, 5, 1736, 41.7} and "adaptive" in said
-    assert after(said, "chance is") == [41.7]
-    assert "adaptive" not in noted(monkeypatch, dataclasses.replace(two, has_dev=False))
+    assert set(numbers(said)) == {95, 5, 1736, 41.7} and "adaptive" in said.lower()
+    assert after(said, "Chance is") == [41.7]
+    assert "adaptive" not in noted(monkeypatch, dataclasses.replace(two, has_dev=False)).lower()
     equal = noted(monkeypatch, dataclasses.replace(two, equal_for_want=("boolq", "rte")))
     assert "boolq, rte" in equal and "1/2" in equal and "1/2" not in said
     three = found_of(ADAPTIVE, members=THREE)
@@ -286,3 +287,90 @@ def test_a_fusions_full_name_has_its_weight(weight: float | None) -> None:
     named = sentences.mark_name(dataclasses.replace(ADAPTIVE, weights=FusionWeights("adaptive", by_task)))
     assert named.startswith(ADAPTIVE.entry.title)
     assert numbers(named) == ([] if weight is None else [round(weight, 2)])
+
+
+# Around the chart, and in the tabs
+
+
+@pytest.mark.parametrize(("seeds", "examples"), [(1, 1), (5, 1736)])
+def test_how_it_is_computed_says_seeds_queries_and_label_score(seeds: int, examples: int) -> None:
+    found = dataclasses.replace(found_of(ADAPTIVE), n_seeds=seeds, n_examples=examples)
+    said = sentences.how_computed(found, "per_token")
+    assert numbers(said.partition("same cost.")[2]) == [seeds, examples]
+    assert ("seeds," in said, "queries;" in said) == (seeds > 1, examples > 1)
+    assert said.endswith("label score: per_token.")
+
+
+@pytest.mark.parametrize("models", [["one"], ["one", "two"]])
+def test_models_without_the_development_set_are_named(models: list[str]) -> None:
+    assert sentences.without_dev(models).startswith(f"{', '.join(models)}: the development set is not evaluated yet.")
+
+
+def test_gains_by_task_name_what_is_compared_and_their_interval() -> None:
+    said = sentences.compared_gains("adaptive fusion", "best *single*")
+    assert said.startswith(r"adaptive fusion against best \*single\*.")
+    assert numbers(said) == [95]
+
+
+@pytest.mark.parametrize(("n", "told"), [(1, "1 pair of"), (100, "100 pairs of")])
+def test_pairs_are_counted(n: int, told: str) -> None:
+    assert told in sentences.all_pairs(n)
+
+
+@pytest.mark.parametrize("found", [Diversity(0.6123, 0.1042, 0.8958), Diversity(1.0, 0.0, 1.0)])
+@pytest.mark.parametrize("is_only", [True, False])
+def test_agreement_has_each_share_at_its_own_place(found: Diversity, is_only: bool) -> None:
+    said = sentences.agreement(("one", "two"), found, is_only=is_only)
+    assert said.startswith("The two members agree" if is_only else "one and two agree")
+    assert numbers(said) == points(found.agreement, found.double_fault, found.either_right)
+    assert after(said, "agree on") == points(found.agreement) and after(said, "reach") == points(found.either_right)
+    assert after(said, "queries, and on") == points(found.double_fault)
+
+
+@pytest.mark.parametrize(("gained", "lost", "other"), [(0, 0, 0), (3, 1, 2), (0, 1200, 0)])
+def test_gained_and_lost_queries_are_counted_apart_and_others_not_at_all(gained: int, lost: int, other: int) -> None:
+    kinds = [*[(1, 0, 1)] * gained, *[(1, 1, 0)] * lost, *[(1, 0, 2)] * other]  # gold, baseline, answer
+    listed = [QueryDifference("sst2", "row", 13, *each) for each in kinds]
+    said = sentences.gained_and_lost("best", listed)
+    assert numbers(said) == [gained, lost]
+    assert re.search(rf"{gained:,}\W+gained, \W+{lost:,}\W+lost", said)
+
+
+@pytest.mark.parametrize(("n", "told"), [(0, []), (200, []), (201, [200, 201]), (1736, [200, 1736])])
+def test_a_list_says_how_long_it_would_be_if_not_all_of_it_is_there(n: int, told: list[float]) -> None:
+    assert numbers(sentences.first_listed(n, most=200)) == told
+
+
+@pytest.mark.parametrize("measure", ["accuracy", "balanced_accuracy", "macro_f1"])
+def test_the_table_of_gains_has_each_number_in_its_own_column(measure: Any) -> None:
+    """One row for the mean, one per task; beside the measure that is shown stands the other one."""
+    other = "accuracy" if measure == "balanced_accuracy" else "balanced_accuracy"
+    name = "accuracy" if measure == "balanced_accuracy" else "balanced"
+    main = dataclasses.replace(row(UP, p_seeds=0.031, p_examples=0.0042), value=0.71, baseline=0.6977)
+    second = row(DOWN)
+    task = dataclasses.replace(main, task="sst2", value=0.9, baseline=0.8, n_seeds=3, n_examples=872)
+    baseline = Entry(BEST, (FusionMember(TR, "gold"),))
+    gains = {
+        measure: Gain(baseline, measure, main, (task,)),
+        other: Gain(baseline, other, second, (dataclasses.replace(second, task="sst2"),)),  # type: ignore[arg-type]
+    }
+    weights = FusionWeights("adaptive", {"sst2": np.array([0.4, 0.6])})
+    found = found_of(dataclasses.replace(ADAPTIVE, weights=weights))
+    screen = tabs.Screen(asked_of(measure), found, TasksDrawn(None, every_task=False), 0.25)
+    mean, of_task = tabs.gain_rows(screen, gains)
+    assert (mean["task"], of_task["task"]) == ("mean", "sst2")
+    assert [round(mean[key], 6) for key in ("fused", "baseline", "gain", "from", "to")] == [
+        71.0,
+        69.77,
+        1.23,
+        0.41,
+        2.72,
+    ]
+    assert (mean["p seeds"], mean["p queries"], mean["seeds"], mean["queries"]) == (0.031, 0.0042, 5, 1736)
+    assert [round(mean[f"{name} {key}"], 6) for key in ("gain", "from", "to")] == [-1.45, -2.56, -0.62]
+    assert [round(of_task[key], 6) for key in ("fused", "baseline")] == [90.0, 80.0]
+    assert (of_task["seeds"], of_task["queries"]) == (3, 872)
+    assert (mean["w"], of_task["w"]) == (0.4, 0.4)
+    assert (round(mean["at w"], 6), round(of_task["at w"], 6)) == (62.5, 42.5)
+    alone = tabs.gain_rows(dataclasses.replace(screen, weight=None), gains)
+    assert "w" not in alone[0] and "at w" not in alone[0]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import streamlit as st
 
 from icl_core.evaluation.study import Study
+from icl_core.records import CheckpointRef
+from pages.fusion.computed import Asked, FurtherMember
 from pages.ui.data import cached
+from pages.ui.data.view import View
 from tests.support.made_up import made_up_study
 
 
@@ -48,3 +52,30 @@ def test_a_result_is_computed_again_when_study_value_or_state_differ(is_shared: 
     assert counted(study, 1) == (8,)
     state["now"] = "one"
     assert counted(study, 1) == (1,)
+
+
+OTHERWISE: dict[str, Any] = {"measure": "macro_f1", "normalisation": "calibrated", "task": "sst2"}
+"""Another value for every field of a view."""
+
+
+def test_every_option_of_a_view_is_in_the_key() -> None:
+    calls: list[View] = []
+
+    @cached.kept(lambda study: "state", show_spinner=False)
+    def counted(study: Study, view: View) -> int:
+        calls.append(view)
+        return len(calls)
+
+    study = made_up_study()
+    assert counted(study, View()) == counted(study, View("accuracy", "sum", None)) == 1
+    assert set(OTHERWISE) == {field.name for field in dataclasses.fields(View)}
+    others = [dataclasses.replace(View(), **{name: value}) for name, value in OTHERWISE.items()]
+    assert [counted(study, view) for view in others] == [2, 3, 4]
+    assert counted(study, others[-1].of_all_tasks) == 1
+
+
+@pytest.mark.parametrize("kind", [View, Study, Asked, FurtherMember, CheckpointRef], ids=lambda kind: kind.__name__)
+def test_what_stands_in_a_key_is_written_out_whole(kind: type[Any]) -> None:
+    """Keys hold these as Python writes them out, so a field that is not written is not in the key."""
+    assert kind.__dataclass_params__.frozen and kind.__dataclass_params__.repr
+    assert all(field.repr for field in dataclasses.fields(kind))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 from icl_core.data.unknown import ReadWord
 from icl_core.evaluation.playground import Question, Reply, Scored, SentPrompt
 from icl_core.records import CheckpointRef
-from pages.playground import views
+from pages.playground import notes, sentences
+from pages.playground.controls import Demonstrations
 from pages.ui.words.written import percent
 from tests.support.said import after, numbers
 
@@ -53,7 +55,7 @@ FAVOURED = np.exp(-0.5) / (np.exp(-0.5) + 2 * np.exp(-2.0))
 def test_the_playground_says_the_true_labels_answer_what_was_cut_and_how_long(cut: int, load_seconds: float) -> None:
     icl = scored("ICL of the TR checkpoint", TR, 1), scored("ICL of the TL checkpoint", TL, 2, cut=cut)
     reply = Reply((scored("TR", TR, 0), scored("TL", TL, 0), *icl), load_seconds, 0.0873)
-    said = views._notes(QUESTION, reply, "sum").replace("\\", "")
+    said = sentences.answered(QUESTION, reply, "sum").replace("\\", "")
     truth = said.partition("true labels")[2]
     shown = float(percent(FAVOURED).removesuffix(" %"))
     assert numbers(truth)[:4] == [440, shown, 880, shown]
@@ -68,7 +70,7 @@ def test_the_playground_says_the_true_labels_answer_what_was_cut_and_how_long(cu
 
 def test_without_demonstrations_there_are_no_true_labels_to_answer_under() -> None:
     reply = Reply((scored("TR", TR, 0), scored("TL", TL, 0), scored("ICL of the TR checkpoint", TR, 1)), 0.0, 0.01)
-    said = views._notes(dataclasses.replace(QUESTION, demonstrations=()), reply, "sum")
+    said = sentences.answered(dataclasses.replace(QUESTION, demonstrations=()), reply, "sum")
     assert "true labels" not in said and numbers(said) == [10]
 
 
@@ -76,9 +78,9 @@ def warned(monkeypatch: pytest.MonkeyPatch, tr: Scored, tl: Scored) -> tuple[lis
     """Warnings, and what is written beside them."""
     warnings: list[str] = []
     written: list[str] = []
-    monkeypatch.setattr("pages.playground.views.st.warning", warnings.append)
-    monkeypatch.setattr("pages.playground.views.st.markdown", written.append)
-    views._unknown_words(QUESTION, Reply((tr, tl), 0.0, 0.0))
+    monkeypatch.setattr("pages.playground.notes.st.warning", warnings.append)
+    monkeypatch.setattr("pages.playground.notes.st.markdown", written.append)
+    notes.unknown_words(QUESTION, Reply((tr, tl), 0.0, 0.0))
     return warnings, written
 
 
@@ -105,8 +107,8 @@ def test_unknown_words_are_counted_and_most_of_them_are_a_warning(
     assert len(warnings) == is_warned and len(written) == (n_unknown > 0)
     said = (warnings or written or [""])[0].replace("small[", "")
     assert numbers(said)[:2] == ([n_unknown, n] if n_unknown else [])
-    if n_unknown == n:
-        assert "knows" not in said
+    if is_warned:
+        assert ("words it knows" in said) == (n_unknown < n)
     if n_unknown:
         struck = [word for word in re.findall(r"~~(\w+)~~", written[0])]
         assert struck == [word.word for word in words if word.unknown]
@@ -118,5 +120,51 @@ def test_each_reader_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     warnings, written = warned(monkeypatch, tr, tl)
     assert len(written) == 1 and "early" in written[0] and "late" not in written[0]
     assert len(warnings) == 2
-    assert "negative" in warnings[0] and "(early)" in warnings[0]
-    assert "demonstrations" in warnings[1] and "(late)" in warnings[1]
+    assert "negative" in warnings[0] and "of early" in warnings[0]
+    assert "demonstrations" in warnings[1] and "of late" in warnings[1]
+
+
+@pytest.mark.parametrize(("n", "n_shared", "left_out"), [(1, 0, 0), (1500, 1400, 0), (1501, 900, 1), (2700, 900, 1200)])
+def test_a_prompt_says_its_tokens_those_of_the_demonstrations_and_those_not_drawn(
+    n: int, n_shared: int, left_out: int
+) -> None:
+    said = sentences.prompt_tokens(n, n_shared, most=1500)
+    assert numbers(said) == [n, n_shared, *([left_out] if left_out else [])]
+    assert said.startswith("1 token." if n == 1 else f"{n:,} tokens.")
+
+
+@pytest.mark.parametrize(
+    ("texts", "n_lost"),
+    [
+        ((("a b c",), ("d e",)), 0),
+        ((("a [b] c", "[a] [b] c"), ("d [e]",)), 1),
+        ((("[a]", "[a] [b]"), ("[c]",)), 3),
+        ((("[a]",),), 1),
+    ],
+)
+def test_sentences_of_a_file_with_mostly_unknown_words_are_counted(texts: Any, n_lost: int) -> None:
+    parts: Any = [SimpleNamespace(checkpoint=TR, words=tuple(map(read, part))) for part in texts]
+    said = sentences.unknown_in_file(parts, "TR")
+    n = sum(map(len, texts))
+    assert numbers(said) == ([n_lost, n] if n_lost else [])
+    if n_lost:
+        assert "tokenizer of early (TR)" in said and ("sentences most" in said) == (n > 1)
+
+
+def test_long_sentences_are_struck_out_up_to_a_number_of_words() -> None:
+    words = read("a [b] " * 200)
+    said = sentences.struck_out(words)
+    assert said.endswith("~~b~~ …") and said.count("~~b~~") == sentences.MOST_WORDS / 2
+    assert not sentences.struck_out(words[:3]).endswith("…")
+
+
+@pytest.mark.parametrize(("n", "shown", "more"), [(0, 0, []), (3, 3, []), (4, 3, [1]), (16, 3, [13])])
+def test_the_first_demonstrations_are_shown_and_the_others_counted(
+    n: int, shown: int, more: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts: list[str] = []
+    captions: list[str] = []
+    monkeypatch.setattr("pages.playground.notes.st.text", texts.append)
+    monkeypatch.setattr("pages.playground.notes.st.caption", captions.append)
+    notes.first_of(Demonstrations("sst2", 13, ("no", "yes"), (("a film", "yes"),) * n))
+    assert len(texts) == shown and [number for caption in captions for number in numbers(caption)] == more

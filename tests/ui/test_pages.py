@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -17,7 +18,7 @@ from icl_core.analysis import competition
 from icl_core.evaluation.exclusions import note_identities
 from icl_core.evaluation.jobs import list_jobs
 from icl_core.evaluation.store import Store
-from icl_core.evaluation.study import Study
+from icl_core.evaluation.study import Study, study_cells
 from icl_core.records import CheckpointIdentity
 from icl_core.settings import project_path
 from pages.ui.charts.curves import ability_chart
@@ -207,11 +208,42 @@ def test_small_charts_of_more_than_three_models_are_of_one_at_a_time(
 
 
 @pytest.mark.parametrize("tab", ["Changes", "Epsilon", "Tasks", "What changed", "Table and downloads"])
-def test_tabs_of_competition(tab: str, open_page: Callable[..., AppTest], fill_store: Callable[..., Study]) -> None:
-    fill_store()
+def test_tabs_of_competition(
+    tab: str, open_page: Callable[..., AppTest], fill_store: Callable[..., Study], store_folder: Path
+) -> None:
+    study = fill_store()
     app = open_page("competition", model="someone-model", part=tab)
     assert_whole(app, "Competition")
     assert charts(app) + len(app.dataframe) >= 4
+    if tab == "What changed":
+        counted = changed_answers(study, store_folder)
+        table = app.dataframe[0].value
+        found = {(row.task, row.ability): (row.gained, row.lost, row.changed) for row in table.itertuples()}
+        assert found == counted
+        n = sum(changed for _, _, changed in counted.values())
+        assert f"{n} answers changed from step 550 to step 660." in words(app)
+
+
+def changed_answers(study: Study, folder: Path) -> dict[tuple[str, str], tuple[int, int, int]]:
+    """Gained, lost and changed answers from step 550 to 660, where TL jumps, counted from the records."""
+    store = Store.open(folder)
+    answers: dict[Any, Any] = {}
+    for spec in study_cells(study):
+        if spec.checkpoint.step in (550, 660) and spec.label_setting != "gold":
+            record = store.find(spec)
+            assert record is not None
+            of = (spec.task, {"random": "TR", "abstract": "TL"}[spec.label_setting])
+            labels = record.loglikelihoods.argmax(axis=1)
+            answers.setdefault(of, {})[spec.checkpoint.step, spec.demo_seed] = (labels, record.gold)
+    store.close()
+    counted = {}
+    for of, found in answers.items():
+        before, after = ([found[step, seed][0] for seed in study.demo_seeds] for step in (550, 660))
+        gold = [found[550, seed][1] for seed in study.demo_seeds]
+        one, other, true = (np.concatenate(each) for each in (before, after, gold))
+        changed = one != other
+        counted[of] = (int((changed & (other == true)).sum()), int((changed & (one == true)).sum()), int(changed.sum()))
+    return {of: counts for of, counts in counted.items() if counts[2]}
 
 
 def test_evaluate_counts_the_missing_cells_and_starts_a_job(

@@ -90,7 +90,7 @@ def test_correlation_is_over_the_models_shown(open_page: Callable[..., AppTest],
 
 def test_a_stand_in_is_named_as_one(open_page: Callable[..., AppTest], several: Study) -> None:
     app = open_page("paper", model="pythia-1b", panel="Fig. 4", **{"as_pythia-12b": "made-0"})
-    assert "1 more is stood in for by another model" in words(app)
+    assert "another model stands in for 1 more" in words(app)
     assert "made\\-0 \\(as Pythia\\-12B\\)" in words(app)
     missing = [item.label for item in app.expander if item.label.startswith("Missing")]
     assert missing == ["Missing: Pythia-410M, Pythia-1.4B, Pythia-2.8B, Pythia-6.9B (4 models)"]

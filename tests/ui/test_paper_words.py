@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,17 +14,32 @@ import numpy as np
 import pytest
 
 from icl_core.analysis.comparison import ModelTrajectory, SeedGroup, summarise
-from icl_core.analysis.statistics import PearsonResult
+from icl_core.analysis.fusion.comparison import Entry, EntryScore
+from icl_core.analysis.fusion.grids import ablation_grid
+from icl_core.analysis.fusion.members import FusionMember
+from icl_core.analysis.statistics import PearsonResult, pearson
+from icl_core.errors import StudyError
 from icl_core.records import CheckpointRef
-from icl_core.registry.paper import INTENSITY_ICL_R, PAPER_MODELS, TABLE_7, Reported
-from pages.paper import figures, parts, tables
+from icl_core.registry.paper import (
+    CODE_DIFFERENCES,
+    INTENSITY_ICL_R,
+    PAPER_MODELS,
+    TABLE_3,
+    TABLE_3_COLUMNS,
+    TABLE_7,
+    Reported,
+)
+from pages.paper import computed, notes, sentences, tables
+from pages.paper.tabs import PANELS
 from pages.ui.charts.theme import LIGHT
-from pages.ui.controls.analysis import View
+from pages.ui.data.view import View
 from pages.ui.panels import side_by_side
 from pages.ui.panels.side_by_side import SideBySide, correlation_words
+from tests.support.made_up import made_up_study
 from tests.support.said import after, numbers
 
 ROLES = tuple(PAPER_MODELS)
+REF = CheckpointRef("hub", "someone", "step440", "hub", "a/someone", 440)
 NO_CORRELATION = re.compile(r"no correlation can be given")
 
 
@@ -57,7 +75,7 @@ def finding(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], str]:
     monkeypatch.setattr("pages.ui.panels.blocks.finding", said.append)
 
     def told(seen: Any) -> str:
-        parts.finding(seen)
+        notes.finding(seen)
         return said.pop()
 
     return told
@@ -81,7 +99,7 @@ def test_models_of_the_papers_own_and_stand_ins_are_counted_apart(
     said = finding(seen_of(stand_ins, models))
     counts = numbers(said.partition("Mean intensity")[0])
     assert counts == [itself, len(PAPER_MODELS), *([played] if played else [])]
-    assert ("stood in for" in said) == (played > 0)
+    assert ("stands in for" in said) == (played > 0)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +150,7 @@ def test_the_difference_of_the_correlations_is_ours_minus_theirs(
     monkeypatch.setattr("pages.paper.figures._missing", lambda item, seen: None)
     models = list(COMPETES)[:n_models]
     seen = seen_of(dict(zip(models if stand_ins else (), models, strict=False)), models)
-    figures.PANELS["Fig. 2"](seen)
+    next(panel for panel in PANELS if panel.name == "Fig. 2").body(seen)
     line = next(each for each in said if each.startswith("Reported: r"))
     r = np.corrcoef([1, 0.5, 0], [0.81, 0.72, 0.66])[0, 1]
     if n_models < 3:
@@ -155,7 +173,7 @@ def test_the_difference_of_the_correlations_is_ours_minus_theirs(
     ],
 )
 def test_a_reported_number_has_its_spread_star_and_doubt(reported: Reported, percent: bool, told: list[float]) -> None:
-    said = parts.number(reported, percent=percent)
+    said = sentences.number(reported, as_percent=percent)
     assert numbers(said) == told
     assert ("±" in said) == (reported.spread is not None)
     assert ("*" in said) == reported.starred
@@ -168,8 +186,8 @@ def test_a_reported_number_has_its_spread_star_and_doubt(reported: Reported, per
 )
 def test_a_difference_is_ours_minus_theirs(theirs: float | None, ours: float | None, told: list[float]) -> None:
     mark = Reported(theirs) if theirs is not None else Reported(None, mark="not legible")
-    assert numbers(parts.difference_words(mark, ours)) == told
-    row = tables._row("x", mark, ours)
+    assert numbers(sentences.difference_words(mark, ours)) == told
+    row = tables.row("x", mark, ours)
     assert numbers(row["difference"]) == told
     assert numbers(row["this store"]) == ([] if ours is None else [100 * ours])
 
@@ -178,8 +196,8 @@ def test_the_ratio_of_a_field_of_table_7_is_over_its_own_intervals() -> None:
     """TR falls and TL rises between the first and the middle checkpoint alone: 1 of 4 intervals, 1 of 2."""
     one = trajectory("one", [0.5, 0.5, 0.4, 0.5, 0.6], [0.5, 0.5, 0.6, 0.7, 0.8], 0.7)
     by_option = {table.option: table for table in TABLE_7.values()}
-    assert tables.ratio_of(one, by_option["shots"], "16", epsilon=0.01) == 1 / 4
-    assert tables.ratio_of(one, by_option["checkpoints"], "2", epsilon=0.01) == 1 / 2
+    assert computed.ratio_of(one, by_option["shots"], "16", epsilon=0.01) == 1 / 4
+    assert computed.ratio_of(one, by_option["checkpoints"], "2", epsilon=0.01) == 1 / 2
     ours, why = tables._ratio_or_why(one, by_option["checkpoints"], "16", epsilon=0.01)
     assert ours is None and numbers(why) == [17, 5]
     assert tables._ratio_or_why(None, by_option["shots"], "16", epsilon=0.01)[0] is None
@@ -199,3 +217,135 @@ def test_mean_intensity_of_each_model_is_over_its_own_intervals(monkeypatch: pyt
     assert numbers(said[1]) == [0.5, 2, 2, 3], "mean of 1, 0 and 1/2; two of three seeds compete"
     side_by_side.seeds_caption([several, *side.groups])
     assert numbers(said[2]) == [3] and "three seeds" in said[2]
+
+
+# In the tables
+
+
+@pytest.mark.parametrize("mixed", [None, 0.5, 0.314])
+def test_our_value_has_its_interval_and_the_weight_of_mixed_parameters(mixed: float | None) -> None:
+    members = (FusionMember(REF, "gold"),)
+    entry = Entry("fusion" if mixed is None else "parameter fusion", members, mixed_weight=mixed)
+    said = sentences.value_words(EntryScore(entry, 0.7321, 0.7012, 0.7643, {}))
+    assert numbers(said.replace("w = ", "")) == [73.2, 70.1, 76.4, *([] if mixed is None else [round(mixed, 2)])]
+    assert sentences.value_words(None) == ""
+
+
+@pytest.mark.parametrize(("needed", "present"), [(17, 10), (3, 1)])
+def test_a_field_without_enough_checkpoints_says_both_numbers(needed: int, present: int) -> None:
+    assert numbers(sentences.too_few(needed, present)) == [needed, present]
+
+
+@pytest.mark.parametrize(("computed", "pairs"), [(0, 4), (3, 4), (1, 1)])
+def test_the_pairs_that_are_computed_are_counted(computed: int, pairs: int) -> None:
+    said = sentences.pairs_computed(computed, pairs)
+    assert numbers(said) == [computed, pairs]
+    assert ("pairs computed" in said) == (pairs > 1)
+    assert "ten draws" in said and inspect.signature(ablation_grid).parameters["n_draws"].default == 10
+
+
+def test_the_table_of_pairs_counts_those_without_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two pairs are played, and one of them cannot be read."""
+    said: list[str] = []
+    lines: list[Sequence[dict[str, Any]]] = []
+    monkeypatch.setattr("pages.paper.tables.st.caption", said.append)
+    monkeypatch.setattr("pages.paper.tables.st.header", lambda *args, **more: None)
+    monkeypatch.setattr("pages.paper.tables._table", lambda rows, seen, **more: lines.append(rows))
+    for name in ("_fusion_gaps", "differences_of"):
+        monkeypatch.setattr(f"pages.paper.tables.{name}", lambda *args: None)
+    first, second = TABLE_3_COLUMNS[:2]
+    monkeypatch.setattr(
+        "pages.paper.tables.computed.fusion_pairs", lambda seen: {first: ("a", "b"), second: ("c", "d")}
+    )
+    monkeypatch.setattr("pages.paper.tables.computed.fusion_asked", lambda seen, pair: pair)
+    rules = next(iter(TABLE_3))
+
+    def ablated(pair: tuple[str, str]) -> Any:
+        if pair == ("c", "d"):
+            raise StudyError("c has no results in this study.")
+        return [SimpleNamespace(tr_rule=rules[0], tl_rule=rules[1], scores=SimpleNamespace(mean=0.6543))]
+
+    monkeypatch.setattr("pages.paper.tables.fusion.ablation", ablated)
+    tables.ablation(seen_of({}, []))
+    assert numbers(said[0]) == [1, len(TABLE_3_COLUMNS)]
+    ours = [line["this store"] for line in lines[0] if line["this store"] not in ("not computed", tables.ABSENT)]
+    assert ours == ["65.4 %"]
+    assert len(lines[0]) == len(TABLE_3_COLUMNS) * len(TABLE_3)
+    assert sum(line["this store"] == tables.ABSENT for line in lines[0]) == (len(TABLE_3_COLUMNS) - 2) * len(TABLE_3)
+
+
+# What is missing, and what the numbers rest on
+
+
+def words_of(text: str) -> str:
+    """Without the names of the paper's models, which hold digits."""
+    for title in sorted(PAPER_MODELS.values(), key=len, reverse=True):
+        text = text.replace(title, "model")
+    return text
+
+
+@pytest.mark.parametrize("n", [1, 3, len(PAPER_MODELS)])
+def test_missing_models_are_named_and_counted(n: int) -> None:
+    said = sentences.missing_models(ROLES[:n])
+    assert all(PAPER_MODELS[role] in said for role in ROLES[:n])
+    assert numbers(words_of(said)) == [n] and ("models)" in said) == (n > 1)
+    split = sentences.missing_splits(ROLES[:2])
+    assert split.startswith(f"{PAPER_MODELS[ROLES[0]]}, {PAPER_MODELS[ROLES[1]]}, test and development")
+
+
+@pytest.mark.parametrize(("checkpoints", "told"), [("paper", "the paper's checkpoints"), ("33", "33 checkpoints")])
+def test_missing_options_are_those_of_the_study_that_fills_them(checkpoints: str, told: str) -> None:
+    wanted: Any = SimpleNamespace(checkpoints=checkpoints, shots=8, alphabet="letters")
+    said = sentences.missing_options(ROLES[:1], wanted)
+    assert said == f"{PAPER_MODELS[ROLES[0]]} with {told}, 8 shots, letters"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"splits": ("dev", "test")}, {"n_shots": 1, "n_test": 1, "demo_seeds": (13,), "tasks": ("sst2",)}],
+    ids=["test", "both splits", "one of everything"],
+)
+def test_the_study_that_fills_a_gap_is_the_product_that_its_cells_are(change: dict[str, Any]) -> None:
+    study = dataclasses.replace(made_up_study(), **change)
+    said = sentences.study_words(study)
+    told = numbers(said)
+    sizes = [10, len(study.tasks), 3, len(study.demo_seeds)]
+    assert told[:6] == [*sizes, study.n_shots, len(study.splits)]
+    assert told[6:] == [np.prod(sizes) * len(study.splits), study.n_test]
+    for noun in ("checkpoint", "task", "setting", "seed", "shot", "split", "cell", "test row"):
+        n = re.search(rf"([\d,]+) {noun}(s?)\b", said)
+        assert n is not None and (n[2] == "s") == (n[1] != "1"), noun
+
+
+def test_the_cost_of_a_gap_says_cells_tokens_operations_and_time() -> None:
+    cost: Any = SimpleNamespace(n_new=4896, tokens=2_512_345, tflops=3400.0, seconds=7800, time_words="measured here")
+    said = sentences.cost_words(cost)
+    assert numbers(said) == [4896, 2.5, 3.4, 2, 10] and "measured here" in said
+    unknown = sentences.cost_words(SimpleNamespace(**{**vars(cost), "seconds": None, "time_words": "Not known."}))
+    assert unknown.replace("\\", "").endswith("Not known.") and numbers(unknown) == [4896, 2.5, 3.4]
+
+
+@pytest.mark.parametrize(("shots", "examples", "epsilon"), [(16, 1000, 0.01), (1, 200, 0.0001)])
+def test_how_it_is_computed_has_the_options_of_the_study(shots: int, examples: int, epsilon: float) -> None:
+    choice: Any = SimpleNamespace(task=("sst2", "mrpc"), seeds="13, 21", shots=shots, examples=examples)
+    said = sentences.how_computed(choice, epsilon)
+    assert after(said, "stored predictions on") == [2]
+    assert after(said, "with seeds", 4) == [13, 21, shots, examples]
+    assert after(said, "the paper:", 4) == [16, 5, 16, 1000]
+    assert after(said, "at epsilon") == [epsilon]
+    assert after(said, "bootstrap over models,") == [inspect.signature(pearson).parameters["n_replicates"].default]
+
+
+@pytest.mark.parametrize("item", ["Fig. 2 right", "Tables 1, 2", "no such item"])
+def test_differences_of_paper_and_code_are_counted_and_told_whole(item: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said, titles = [], []
+    monkeypatch.setattr("pages.paper.notes.st.markdown", said.append)
+    monkeypatch.setattr("pages.paper.notes.st.expander", lambda title: titles.append(title) or nullcontext())
+    notes.differences_of(item)
+    mine = [each for each in CODE_DIFFERENCES if item in each.items]
+    assert len(titles) == bool(mine) and len(said) == len(mine)
+    assert all(numbers(title) == [len(mine)] for title in titles)
+    for text, each in zip(said, mine, strict=True):
+        told = text.replace("\\", "")
+        places = [told.index(part) for part in (each.topic, each.paper, "Code:", each.code, "Shown here", each.here)]
+        assert places == sorted(places)

@@ -16,7 +16,7 @@ from icl_core.models.worker import WorkerEnded
 from icl_core.pretraining.tokenizer import make_tokenizer
 from icl_core.records import CheckpointRef
 from icl_core.registry.tasks import embedded_tasks, get_task
-from pages.playground import views
+from pages.playground.file_of_sentences import read_texts, rows_of
 from pages.playground.vega import COLUMNS, token_rows
 from tests.support.tiny_models import save_checkpoint
 
@@ -60,7 +60,7 @@ def page(
         refs.append(CheckpointRef("local", "run", f"step-{step}", "folder", str(tmp_path / "run"), step))
     Thread.broken = Thread.asked = 0
     monkeypatch.setattr(playground, "start_workers", Thread)
-    monkeypatch.setattr("pages.playground.form._models", lambda: ["run"])
+    monkeypatch.setattr("pages.playground.controls._models", lambda: ["run"])
     monkeypatch.setattr("pages.ui.data.cached.checkpoints_of", lambda model: tuple(refs) if model == "run" else ())
 
     def opened(**query: str) -> AppTest:
@@ -164,7 +164,7 @@ def test_a_crashed_worker_is_started_again_and_says_so(page: Callable[..., AppTe
 def test_prompt_and_tokens(page: Callable[..., AppTest]) -> None:
     app = page()
     assert app.code[-1].value.endswith("the film is a quiet joy")
-    assert "tokens, of them" in words(app)
+    assert "tokens. The first" in words(app)
 
 
 def test_tokens_stand_in_lines_and_lose_nothing() -> None:
@@ -187,7 +187,7 @@ def test_a_file_of_sentences() -> None:
         (b"text\nshort\n" + b"a" * 20_001, "a.csv", ("short",), ["1 row with more than 20,000 characters"]),
         (b'{"text": "\\ud800"}\n{"text": "whole"}', "a.jsonl", ("whole",), ["half a surrogate pair"]),
     ):
-        found = views.read_texts(content, name)
+        found = read_texts(content, name)
         assert found.texts == texts
         assert len(found.notes) == len(notes)
         for note, said in zip(found.notes, notes, strict=True):
@@ -201,14 +201,14 @@ def test_a_file_of_sentences() -> None:
         (b"x", "a", "none of .csv"),
     ):
         with pytest.raises(DataError, match=f"^{name} .*{said}"):
-            views.read_texts(content, name)
+            read_texts(content, name)
 
 
 def test_rows_of_a_batch_hold_every_probability(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "run" / "step-1")
     ref = CheckpointRef("local", "run", "step-1", "folder", str(tmp_path / "run"), 1)
     question = Question(ref, ref, ("a", "b", "c"), ("no", "yes"), (("x", "no"),))
-    rows = views.batch_rows(question, [playground.ask(question)], weight=0.25, normalisation="sum")
+    rows = rows_of(question, [playground.ask(question)], weight=0.25, normalisation="sum")
     assert [row["text"] for row in rows] == ["a", "b", "c"]
     for row in rows:
         for label in question.labels:
@@ -225,7 +225,7 @@ def test_a_batch_counts_the_unknown_words_of_each_sentence(tmp_path: Path) -> No
     one, two = [word for word in tokenizer.get_vocab() if word.isalpha()][:2]
     ref = CheckpointRef("local", "run", "step-1", "folder", str(tmp_path / "run"), 1)
     question = Question(ref, ref, (one, f"zq {two} qz"), (one, two), ((one, two),))
-    rows = views.batch_rows(question, [playground.ask(question)], weight=0.25, normalisation="sum")
+    rows = rows_of(question, [playground.ask(question)], weight=0.25, normalisation="sum")
     assert [row["unknown words TR"] for row in rows] == [row["unknown words TL"] for row in rows] == [0, 2]
     playground._WARM.clear()
 
@@ -244,9 +244,9 @@ def test_unknown_words_are_struck_out_and_named_and_many_of_them_are_warned_of(
     app.text_area(key="play_labels").set_value(f"{known[0]}\nnegative").run()
     warned = [str(item.value).replace("\\", "") for item in app.main.warning]
     assert warned == [
-        "5 of 6 words are unknown to the tokenizer of run, which reads all unknown words as one and the same. Apart "
-        "from the words it knows, the answer rests on the demonstrations and the label words alone.",
-        "Label words unknown to the tokenizer, at least in part: negative. (run)",
+        "5 of 6 words are unknown to the tokenizer of run, which reads all unknown words as the same token. The "
+        "answer rests on the words it knows, the demonstrations and the label words alone.",
+        "The tokenizer of run does not know these label words, or parts of them: negative.",
     ]
     app.text_area(key="play_labels").set_value("\n".join(known[:2]))
     app.text_area(key="say").set_value(f"{' '.join(known)} <b>*wow*</b>").run()

@@ -1,6 +1,6 @@
-"""Axes of the charts: which ticks stand where, how far labels are moved apart, and where there is room for words.
+"""Axes of the charts: where ticks stand, how far labels are moved apart, and where there is room for words.
 
-It turns values into display choices and draws nothing.
+Values become choices of display; nothing is drawn.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ScaleName = Literal["symlog", "linear"]
 
 _TITLES: Mapping[Quantity, str] = {"tokens": "Training tokens", "share": "Share of training"}
 ORDER_TITLE = "Order of training"
-"""Of an axis of checkpoints whose numbers count nothing that is known: places in an order that was given."""
+"""The title if it is not known what the checkpoints' numbers count: they are places in an order that was given."""
 STEP_LABEL = "format(datum.value, datum.value < 1000 ? '~f' : '~s')"
 """Steps at an axis: ``500``, ``1.5k``."""
 _TOKENS_LABEL = "replace(replace(format(datum.value, '~s'), 'G', ' B'), 'M', ' M')"
@@ -52,10 +52,10 @@ class XAxis:
     Attributes:
         quantity: what the values count.
         scale: symlog (step 0 exists) or linear.
-        constant: where symlog turns from linear to logarithmic; the smallest positive value.
+        constant: the value at which symlog turns from linear to logarithmic, the smallest positive one.
         domain: smallest and largest value drawn.
         ticks: explicit tick values, since symlog's own are 1.0, 1.4, 1.8.
-        unit: what a step counts, None where that is not known; of no matter for tokens and shares.
+        unit: what a step counts, None if that is not known; not used for tokens and shares.
     """
 
     quantity: Quantity
@@ -73,7 +73,7 @@ class XAxis:
         return ORDER_TITLE if self.unit is None else UNIT_WORDS[self.unit].title
 
     def encode(self, field: str = "x", *, title: bool = True, labels: bool = True) -> alt.X:
-        """The axis for Altair; without labels for a panel that stands above another one."""
+        """The axis for Altair; without labels if the panel stands above another one with the same axis."""
         scale = alt.Scale(type=self.scale, domain=list(self.domain), nice=False)
         if self.scale == "symlog":
             scale = alt.Scale(type="symlog", constant=self.constant, domain=list(self.domain), nice=False)
@@ -195,7 +195,7 @@ def _high(group: Sequence[int], values: Sequence[float], gap: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where a word stands beside its mark: ``align`` of the text, and its middle's distance in pixels (down is +)."""
+    """The place of a word beside its mark: ``align`` of the text, and how far its middle is off, pixels (down is +)."""
 
     align: Literal["left", "center", "right"]
     dx: float
@@ -219,9 +219,9 @@ def free_spots(
     obstacles: Sequence[tuple[float, float]],
     size: tuple[float, float],
 ) -> list[Spot | None]:
-    """A place for each name at which it covers no mark and no other name, tried nearest first; None where none is free.
+    """A place for each name at which it covers no mark and no other name, the nearest one; None if no place is free.
 
-    A plot that is wider than ``size`` keeps all of them free, since only the distances along x grow.
+    In a plot wider than ``size`` they stay free, since only the distances along x grow.
 
     Args:
         anchors: of the marks with names, as shares of the plot's width and height (0 at the left and the top).

@@ -48,7 +48,7 @@ class Style:
         bands: draw the intervals.
         labels: write the names beside the ends of the lines.
         x_labels: write ticks and title of the horizontal axis.
-        domain: of the vertical axis, None for what the rows need.
+        domain: of the vertical axis, None for the range of the rows.
         pickable: a click on a point selects its checkpoint.
         title: of the vertical axis.
     """
@@ -78,7 +78,7 @@ def _shape() -> alt.Shape:
 
 
 def _dash(rows: Sequence[Row], palette: Palette) -> alt.StrokeDash:
-    """Dash by ability for one model, by model where several share a chart."""
+    """Dash by ability if the chart has one model, by model if it has several."""
     models = list(dict.fromkeys(row["model"] for row in rows))
     if len(models) <= 1:
         domain, dashes = list(ABILITIES), [[1, 0], [1, 0], [6, 3]]
@@ -120,8 +120,8 @@ def ability_chart(
         style: sizes and switches.
         references: ``value`` (fraction) and ``text`` of horizontal lines, such as chance and majority.
         phases: ``x``, ``x2``, ``text`` and ``strength`` (0 to 1) of shaded intervals.
-        boundaries: ``x``, ``name`` and ``text`` of a curriculum's phases, as rules where shades mean something else.
-        notes: ``x``, ``value``, ``text`` and ``ability`` of words at the place they speak of.
+        boundaries: ``x``, ``name`` and ``text`` of a curriculum's phases, drawn as rules if shades mean something else.
+        notes: ``x``, ``value``, ``text`` and ``ability`` of words beside a point.
     """
     low, high = _y(style, rows, references)
     kept = [row for row in rows if not row["left_out"]]
@@ -181,7 +181,7 @@ def _points(rows: Sequence[Row], palette: Palette, *, pickable: bool) -> Any:
 
 
 def _hollow(rows: Sequence[Row], palette: Palette) -> Any:
-    """Checkpoints that belong in no line, each with its reason."""
+    """Checkpoints that are part of no line, each with its reason."""
     points = alt.Chart(rows_data(rows)).mark_point(filled=False, fill=palette.background, size=58, strokeWidth=1.8)
     return points.encode(
         alt.X("x:Q"), alt.Y("value:Q"), _colour(palette), _shape(), tooltip=_tooltip(rows, left_out=True)
@@ -210,7 +210,7 @@ def _notes(
     domain: tuple[float, float],
     height: int,
 ) -> list[Any]:
-    """Words beside the points that they speak of, where they cover no curve."""
+    """Words beside the points that they speak of, at places at which they cover no curve."""
     low, high = domain
     inks = dict(zip(ABILITIES, palette.abilities_words, strict=True))
 

@@ -1,4 +1,4 @@
-"""Marks that charts share: labels beside lines, words where there is room, legends, phases, points that feel a pointer.
+"""Marks that charts share: labels beside lines, words that cover nothing, legends, phases, unseen points for tooltips.
 
 Rows are dictionaries, so that the same rows are the table below a chart and its CSV. No measure is computed.
 """
@@ -52,7 +52,7 @@ COLUMNS: Any = {"expr": "max(1, floor(width / 110))"}
 
 
 WIDE = 640
-"""A plot at least so wide, in pixels, has words where a narrow one has no room for them."""
+"""From this width on, in pixels, a plot has room for more words."""
 
 
 PICK = "pick"
@@ -64,7 +64,7 @@ rows_data = named_rows
 
 
 def dash_legend(models: Sequence[str], palette: Palette, *, above: int = 0) -> alt.Legend:
-    """Models by their dashes above the plot, where there is room for their names in any window."""
+    """Models by their dashes, above the plot: there their names have room in any window."""
     longest = 7 * max(len(model) for model in models) + 70
     columns: Any = {"expr": f"max(1, floor(width / {longest}))"}
     return alt.Legend(
@@ -81,12 +81,12 @@ def dash_legend(models: Sequence[str], palette: Palette, *, above: int = 0) -> a
 
 
 def felt_points(rows: Sequence[Row], x: Any, y: Any, *, tooltip: Sequence[alt.Tooltip]) -> Any:
-    """Unseen marks at the rows of a line or an area, which itself would show its first row's numbers everywhere."""
+    """Unseen marks at the rows of a line or an area, whose own tooltip shows the first row's numbers everywhere."""
     return alt.Chart(rows_data(rows)).mark_point(filled=True, size=90, opacity=0).encode(x, y, tooltip=list(tooltip))
 
 
 def room_for_labels(axis: XAxis, palette: Palette, *, room: Any = LABEL_ROOM) -> Any:
-    """An unseen mark to the right of the plot, so that panels with longer and shorter labels keep one width."""
+    """An unseen mark to the right of the plot; with it, panels have one width whatever the length of their labels."""
     spot = alt.Chart(rows_data([{"x": axis.domain[1]}])).mark_point(xOffset=room, size=1, opacity=0)
     return spot.encode(alt.X("x:Q"), tooltip=alt.TooltipValue(None))
 
@@ -101,7 +101,7 @@ def margin_words(
     height: int,
     room: Any = LABEL_ROOM,
 ) -> list[Any]:
-    """Names of curves and of horizontal lines to the right of the plot, where they cover nothing, moved apart.
+    """Names of curves and of horizontal lines, to the right of the plot and moved apart so that none covers another.
 
     Args:
         ends: ``value``, ``text`` and ``ink`` of each curve's end.
@@ -168,7 +168,7 @@ def free_words(
     size: tuple[int, int],
     italic: bool = False,
 ) -> list[Any]:
-    """Names beside marks of a plot wherever they cover neither a mark nor one another; the others are not drawn.
+    """Names beside the marks of a plot. A name that would cover a mark or another name is not drawn.
 
     Args:
         rows: ``text``, ``ink``, the field of ``x``, ``across`` and ``down`` (the mark's place as shares of the plot).
@@ -177,7 +177,7 @@ def free_words(
         x: horizontal channel.
         domain: of the vertical axis.
         size: narrowest width of the plot, and its height, pixels.
-        italic: whether names are said in passing.
+        italic: whether the names are in italics.
     """
     low, high = domain
     layers = []
@@ -201,7 +201,7 @@ def free_words(
 
 
 def phase_shades(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[Any]:
-    """Shaded stretches of training, with their names where they have one."""
+    """Shaded stretches of training, with their names if they have one."""
     if not rows:
         return []
     clipped = [
@@ -224,7 +224,7 @@ def phase_shades(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[Any
 
 
 def names_above(rows: Sequence[Row], palette: Palette) -> list[Any]:
-    """Names above the plot from where their stretch begins; neighbours stand on different lines."""
+    """Names above the plot, each from the beginning of its stretch; neighbours stand on different lines."""
     layers = []
     for line in (0, 1):
         mine = alt.Chart(rows_data(rows[line::2])).mark_text(
@@ -236,7 +236,7 @@ def names_above(rows: Sequence[Row], palette: Palette) -> list[Any]:
 
 
 def boundary_rules(rows: Sequence[Row], axis: XAxis, palette: Palette) -> list[Any]:
-    """A dashed rule where each phase begins that lies inside the axis, with its name above the plot."""
+    """A dashed rule at the beginning of each phase that lies inside the axis, with its name above the plot."""
     inside = [row for row in rows if axis.domain[0] <= row["x"] < axis.domain[1]]
     if not inside:
         return []
@@ -250,7 +250,7 @@ NARROWEST = 150
 
 
 def along(path: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Places on the straight lines between neighbours, near enough to each other that no word fits between."""
+    """Places on the straight lines between neighbours, so close together that no word fits between two of them."""
     return [
         (x + (x2 - x) * part / 40, y + (y2 - y) * part / 40)
         for (x, y), (x2, y2) in itertools.pairwise(path)
@@ -259,11 +259,11 @@ def along(path: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def names_axis(**options: Any) -> alt.Axis:
-    """An axis of names: those that would touch are left out, and long ones are cut where the window is narrow."""
+    """An axis of names: those that would touch are left out, and long ones are cut if the window is narrow."""
     limit: Any = {"expr": "windowSize()[0] < 500 ? 104 : 200"}
     return alt.Axis(labelLimit=limit, labelOverlap=True, **options)
 
 
 def revision_tooltip(rows: Sequence[Row]) -> list[alt.Tooltip]:
-    """The checkpoint's own name, where rows have one."""
+    """The checkpoint's own name, if rows have one."""
     return [alt.Tooltip("revision:N", title="Revision")] if any(row.get("revision") for row in rows) else []

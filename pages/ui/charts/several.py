@@ -1,4 +1,4 @@
-"""The charts that set models side by side: pure functions from plain rows to Altair charts; they compute no measure.
+"""The charts that compare models: pure functions from plain rows to Altair charts; they compute no measure.
 
 Models differ by position, dash and label, never by colour. Source of what is drawn: arXiv 2406.14022, Figs. 2-6.
 """
@@ -39,8 +39,8 @@ def occurrence_chart(
     Args:
         rows: ``family``, ``ratio`` (fraction), ``text`` (its models).
         palette: colours of the theme.
-        runs: the same of what a bar is the mean of, drawn as dots.
-        row_height: pixels a family.
+        runs: the same for the runs that a bar is the mean of, drawn as dots.
+        row_height: pixels per family.
     """
     x = alt.X(
         "ratio:Q",
@@ -89,7 +89,7 @@ def level_chart(rows: Sequence[Row], palette: Palette, *, title: str, percent: b
         palette: colours of the theme.
         title: of the horizontal axis.
         percent: whether values are fractions.
-        row_height: pixels a level.
+        row_height: pixels per level.
     """
     levels = list(dict.fromkeys(row["level"] for row in rows))
     written = ".0%" if percent else "~f"
@@ -113,11 +113,11 @@ def level_chart(rows: Sequence[Row], palette: Palette, *, title: str, percent: b
 
 @remembered
 def scatter_chart(rows: Sequence[Row], palette: Palette, *, height: int = 340) -> Figure:
-    """Mean intensity against final ICL, one point a model (paper Fig. 2, right).
+    """Mean intensity against final ICL, one point per model (paper Fig. 2, right).
 
     Args:
-        rows: ``model``, ``mean_intensity``, ``final_icl`` (fraction), ``text``, ``run`` (of what a single training
-            run is one; "" for a model, which alone is labelled).
+        rows: ``model``, ``mean_intensity``, ``final_icl`` (fraction), ``text``, ``run`` (for a single training run, the
+            model that it belongs to; "" for a model; only models are labelled).
         palette: colours of the theme.
         height: of the plot, pixels.
     """
@@ -216,8 +216,8 @@ def accumulation_chart(
     """Accumulated intensity R as steps, with ICL accuracy on the same 0 to 100 % axis (paper Fig. 3).
 
     Args:
-        cumulative: ``x``, ``value`` (fraction) and ``text``, one per checkpoint; empty where R is undefined. Rows
-            that are ``thin`` are of single training runs, told apart by ``run``.
+        cumulative: ``x``, ``value`` (fraction) and ``text``, one per checkpoint; empty if R is undefined. Rows
+            that are ``thin`` belong to single training runs, told apart by ``run``.
         accuracy: the same of ICL.
         axis: the axis of the trajectories above.
         palette: colours of the theme.

@@ -46,12 +46,12 @@ Figure = dict[str, Any]
 """A Vega-Lite specification."""
 
 _LATEST = threading.local()
-"""Rows by the name under which the layers of a chart refer to them, of each thread's last charts."""
+"""The rows of each thread's last charts, by the name under which the layers of a chart refer to them."""
 MOST_NAMED = 256
 
 
 def remembered(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Keeps the figures drawn last: building one takes Altair some hundredths of a second, and its rows say all of it.
+    """Keeps the figures drawn last, by their arguments: Altair takes some hundredths of a second to build one.
 
     Altair's own checks are left out; the tests validate every kind of chart.
     """
@@ -67,7 +67,7 @@ def remembered(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def named_rows(rows: Iterable[Mapping[str, Any]]) -> alt.NamedData:
-    """Rows as the data of one chart, by name: Altair copies what is inline again with every step of building."""
+    """Rows as the data of one chart, by name; Altair would copy inline rows again at every step of building."""
     values = [dict(row) for row in rows]
     name = f"rows-{hashlib.sha256(repr(values).encode()).hexdigest()[:20]}"
     known: dict[str, list[dict[str, Any]]] = _LATEST.__dict__.setdefault("rows", {})
@@ -78,7 +78,7 @@ def named_rows(rows: Iterable[Mapping[str, Any]]) -> alt.NamedData:
 
 
 def with_rows(figure: Figure, rows: Iterable[Mapping[str, Any]]) -> Figure:
-    """A figure of one data set, drawn without rows and kept, with the rows in it: none of it is built again."""
+    """A figure of one data set that was drawn without rows, with rows in it; nothing is built again."""
     (name,) = figure["datasets"]
     return {**figure, "datasets": {name: [dict(row) for row in rows]}}
 
@@ -120,7 +120,7 @@ class Palette:
     """The colours of one theme.
 
     Marks that carry meaning reach a contrast of 3:1 on its background, and words 4.5:1 (WCAG 2.2, 1.4.11 and 1.4.3):
-    where the colour of a mark is too light for words, ``*_words`` is its darker sister.
+    if the colour of a mark is too light for words, ``*_words`` is a darker one.
     """
 
     name: str
@@ -192,7 +192,7 @@ DARK = Palette(
 
 
 def palette_for(theme_type: str | None) -> Palette:
-    """The palette of Streamlit's theme name; light where the browser has not said it yet."""
+    """The palette for Streamlit's name of a theme; light if the browser has not named one yet."""
     return DARK if theme_type == "dark" else LIGHT
 
 
@@ -209,7 +209,7 @@ def ink_on_ramp(palette: Palette, field: str) -> Any:
 
 
 def label_colours(labels: Sequence[str], palette: Palette) -> list[str]:
-    """A colour for each label: its own hue where its last word names a colour, else the next of the palette.
+    """A colour for each label: if its last word names a colour, that one, else the next of the palette.
 
     >>> label_colours(["red", "no", "light blue"], LIGHT) == [LIGHT.named["red"], LIGHT.labels[0], LIGHT.named["blue"]]
     True

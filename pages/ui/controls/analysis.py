@@ -6,7 +6,6 @@ They stand beside the chart that they change, and in the address. All pages shar
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import streamlit as st
@@ -19,6 +18,7 @@ from icl_core.registry.step_units import UNIT_WORDS
 from pages.ui.charts.axes import Quantity, ScaleName
 from pages.ui.controls.pickers import mirror, one_of
 from pages.ui.data import rows
+from pages.ui.data.view import View
 from pages.ui.words.written import task_title
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "NORMALISATION_TITLES",
     "OWN_TITLES",
     "QUANTITY_TITLES",
-    "View",
     "axis_controls",
     "epsilon_control",
     "measure_controls",
@@ -47,15 +46,6 @@ _ORDER, _MIXED, _NAMED_TOKENS = "Order", "Own number", "Tokens by name"
 OWN_TITLES = frozenset({_ORDER, _MIXED, _NAMED_TOKENS, *(words.plural.capitalize() for words in UNIT_WORDS.values())})
 """All names that the checkpoints' own number can have on the control of an axis."""
 _ALL = "Mean over tasks"
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What is shown, and how it is scored."""
-
-    measure: Measure
-    normalisation: Normalisation
-    task: str | None
 
 
 def task_control(tasks: Sequence[str]) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -58,6 +58,7 @@ __all__ = [
     "current_choice",
     "defaults_for",
     "field",
+    "for_models",
     "held",
     "left_out",
     "model_options",
@@ -65,6 +66,7 @@ __all__ = [
     "short_name",
     "show",
     "study_of",
+    "study_of_model",
     "take",
     "task_options",
 ]
@@ -241,6 +243,20 @@ def study_of(choice: Choice) -> Study:
         data_dir=choice.data.strip() or None,
         **{name: getattr(choice, _PICKERS.get(name, name)) for name in SHARED_OPTIONS},
     )
+
+
+def for_models(choice: Choice, models: Iterable[str]) -> Choice:
+    """The same options for other models."""
+    return replace(choice, model=tuple(models), local="")
+
+
+def study_of_model(choice: Choice, model: str) -> Study:
+    """The study that the same options ask for of one model.
+
+    Raises:
+        ObservatoryError: as ``study_of``.
+    """
+    return study_of(for_models(choice, [model]))
 
 
 def own_checkpoints(choice: Choice) -> Chosen:

@@ -1,8 +1,8 @@
 """What pages read from the core, kept so that a rerun reads nothing twice.
 
-Every argument that changes a result is in the cache key, and so is the state of what it was read from: that of the
-store, which changes with each stored cell, or that of one model's results, which a running job of another model leaves
-alone. It computes nothing itself.
+Every argument that changes a result is in the cache key. So is the state of what was read: that of the whole store,
+which changes with each stored cell, or that of one model's results, which do not change while a job runs on another
+model. Nothing is computed here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from icl_core.analysis.competition import (
     resample_changes,
 )
 from icl_core.analysis.predictions import Normalisation, Predictions, collect_predictions
-from icl_core.analysis.statistics import Measure
 from icl_core.analysis.trajectories import AbilityCurves, ability_curves, paired_predictions
 from icl_core.errors import ObservatoryError, StoreError, StudyError
 from icl_core.evaluation.bundle import ensure_embedded
@@ -45,6 +44,7 @@ from icl_core.records import CheckpointRef, Split
 from icl_core.registry.families import MODELS, known_checkpoints
 from icl_core.registry.names import training_order
 from icl_core.registry.tasks import get_task
+from pages.ui.data.view import View
 
 __all__ = [
     "Collected",
@@ -79,7 +79,7 @@ __all__ = [
 
 @dataclass
 class _Opened:
-    """The store and what has become of the shipped results; one visitor imports them while others wait."""
+    """The store, and how far the shipped results are in it; one visitor imports them while others wait."""
 
     store: Store
     trouble: str | None
@@ -101,7 +101,7 @@ def _open(path: Path) -> _Opened:
 
 
 def list_results() -> None:
-    """Lists what is in the store, if there is one; what is wrong with it is left to the visit, which says it."""
+    """Lists what is in the store, if there is one; if something is wrong with it, the first visit says so."""
     if (settings.store_path() / "index").is_dir():
         with suppress(ObservatoryError, OSError):
             _open(settings.store_path()).store.summaries()
@@ -162,7 +162,7 @@ class Stored:
     Attributes:
         checkpoints: those with results, in the order of training.
         n_test: sizes of test sets, ascending, as they were asked for.
-        state: names everything stored of it; another model's new results leave it as it is.
+        state: names everything stored of it; it does not change with another model's new results.
     """
 
     checkpoints: tuple[CheckpointRef, ...]
@@ -245,15 +245,15 @@ V = TypeVar("V")
 def kept(
     state: Callable[[V], str], *, of: type[Any] = Study, is_shared: bool = False, **options: Any
 ) -> Callable[[Callable[Concatenate[V, P], R]], Callable[Concatenate[V, P], R]]:
-    """Keeps what a function of a study and further values gives, for as long as what it reads stays as it is.
+    """Keeps the result of a function of a study and further values until what it reads changes.
 
-    A study stands in the key as it is written out in Python: that takes 0.3 ms for 51 checkpoints, where canonical
-    JSON takes 2 and Streamlit's own way 7.
+    In the key, a study stands as Python writes it out. That takes 0.3 ms for 51 checkpoints; canonical JSON takes 2 ms,
+    and Streamlit's own way 7 ms. A view stands there in the same way, at a fifth of the cost of Streamlit's own.
 
     Args:
         state: names the state of what is read for a study.
-        of: the frozen class of the first value: a study, or a question that has one.
-        is_shared: all visitors get one value and no copies, for what is large and never changed.
+        of: the frozen class of the first value: a study, or a question that holds one.
+        is_shared: all visitors get one value and no copies; for what is large and never changed.
         options: ``max_entries`` and ``show_spinner`` of Streamlit's caches.
     """
     cache: Any = st.cache_resource if is_shared else st.cache_data
@@ -263,7 +263,7 @@ def kept(
         def at(*args: Any, state_of_results: str, **kwargs: Any) -> R:
             return compute(*args, **kwargs)
 
-        keep = cache(hash_funcs={of: repr}, **options)(at)
+        keep = cache(hash_funcs={of: repr, View: repr}, **options)(at)
 
         def asked(value: V, /, *args: P.args, **kwargs: P.kwargs) -> R:
             found: R = keep(value, *args, state_of_results=state(value), **kwargs)
@@ -280,7 +280,7 @@ def state_of_store(study: Study) -> str:
 
 
 def state_of_model(study: Study) -> str:
-    """Names the state of the results of the one model of a study; it has some."""
+    """Names the state of the results of a study's one model, which has some."""
     return stored_models()[study.checkpoints[0].model].state
 
 
@@ -299,7 +299,7 @@ Counts = dict[CheckpointRef, tuple[int, int]]
 
 @kept(state_of_store, max_entries=16, show_spinner="Counting what is stored")
 def _completeness(study: Study) -> tuple[Counts, tuple[str, ...]]:
-    """Counts, and the models with any result of the study, on whichever state of their files."""
+    """Counts, and the models with any result of the study, whatever the state of their files."""
     specs = study_cells(study)
     counts: Counts = {}
     for spec, state in current_status(store(), specs).items():
@@ -310,12 +310,12 @@ def _completeness(study: Study) -> tuple[Counts, tuple[str, ...]]:
 
 
 def completeness(study: Study) -> Counts:
-    """For each checkpoint of the study how many cells are stored for its files as they are, and of how many."""
+    """How many cells are stored for each checkpoint of the study, for its files as they are now, and of how many."""
     return _completeness(study)[0]
 
 
 def models_with_results(study: Study) -> tuple[str, ...]:
-    """The models of which the index lists results of the study, in the study's order; none of them is read."""
+    """The models that have results of the study in the index, in the study's order; the results are not read."""
     return _completeness(study)[1]
 
 
@@ -324,9 +324,9 @@ class Collected:
     """The study's results, by model.
 
     Attributes:
-        predictions: models with results, as labels under summed log-likelihoods (``predicted`` has those of others).
-        problems: models whose results cannot share a curve, with the sentence that says why.
-        told: sentences on rows that were left out, texts that were cut and files that have changed since.
+        predictions: of models with results; labels under summed log-likelihoods (``predicted`` gives others).
+        problems: why the results of a model cannot share a curve, a sentence by model.
+        told: sentences on rows that were left out, texts that were cut, and files that have changed since.
     """
 
     predictions: Mapping[str, Predictions]
@@ -338,7 +338,7 @@ class Collected:
 def _read(
     study: Study, split: Split, normalisation: Normalisation
 ) -> tuple[Predictions | str | None, tuple[CellFacts, ...]]:
-    """One model's results, the sentence why they cannot share a curve, or None, and what they were computed from."""
+    """One model's results (or a sentence on why they cannot share a curve, or None), and what they come from."""
     specs = [spec for spec in study_cells(study) if spec.split == split]
     cells = store().find_labels(specs, normalisation=normalisation)
     facts = tuple(map(facts_of, cells.values()))
@@ -376,66 +376,60 @@ def collected(study: Study, *, split: Split = "test") -> Collected:
     return Collected(predictions, problems, tuple(told))
 
 
-def predicted(study: Study, model: str, *, normalisation: Normalisation) -> Predictions:
-    """The labels that one model predicts on the test split under a normalisation.
+def predicted(study: Study, model: str, view: View) -> Predictions:
+    """The labels that one model predicts on all tasks of the test split.
 
     Raises:
         StudyError: it has no results, or they cannot share a curve.
     """
-    return _test_predictions(of_model(study, model), normalisation)
+    return _test_predictions(of_model(study, model), view)
 
 
-def _test_predictions(study: Study, normalisation: Normalisation) -> Predictions:
-    """The test results of one model that has some."""
-    found, _ = _read(study, "test", normalisation)
+def _test_predictions(study: Study, view: View) -> Predictions:
+    """The test results of one model."""
+    found, _ = _read(study, "test", view.normalisation)
     if not isinstance(found, Predictions):
         raise StudyError(found or "There are no results of this model.")
     return found
 
 
 @kept(state_of_model, max_entries=64, show_spinner="Computing bands")
-def _curves(study: Study, measure: Measure, normalisation: Normalisation, *, task: str | None) -> AbilityCurves:
-    return ability_curves(
-        _test_predictions(study, normalisation), measure=measure, normalisation=normalisation, task=task
-    )
+def _curves(study: Study, view: View) -> AbilityCurves:
+    return _curves_of(_test_predictions(study, view), view)
 
 
-def curves(
-    study: Study, model: str, *, measure: Measure, normalisation: Normalisation, task: str | None = None
-) -> AbilityCurves:
+def _curves_of(found: Predictions, view: View) -> AbilityCurves:
+    return ability_curves(found, measure=view.measure, normalisation=view.normalisation, task=view.task)
+
+
+def curves(study: Study, model: str, view: View) -> AbilityCurves:
     """ICL, TR and TL of one model, over all tasks of the study or one of them."""
-    return _curves(of_model(study, model), measure, normalisation, task=task)
+    return _curves(of_model(study, model), view)
 
 
 @kept(state_of_model, max_entries=64, show_spinner=False)
-def _excluded_curves(
-    study: Study, measure: Measure, normalisation: Normalisation, *, task: str | None
-) -> AbilityCurves | None:
+def _excluded_curves(study: Study, view: View) -> AbilityCurves | None:
     specs = [spec for spec in study_cells(study) if spec.split == "test"]
-    cells = store().find_labels(specs, normalisation=normalisation)
+    cells = store().find_labels(specs, normalisation=view.normalisation)
     try:
         found = next(iter(collect_predictions(cells.values()).values()), None)
-        if found is None:
-            return None
-        return ability_curves(found, measure=measure, normalisation=normalisation, task=task)
+        return None if found is None else _curves_of(found, view)
     except ObservatoryError:  # made under other options or on other rows than it needs: listed, not drawn
         return None
 
 
-def excluded_curves(study: Study, curves: AbilityCurves, *, task: str | None = None) -> AbilityCurves | None:
-    """The values of the checkpoints that are left out of a model's curves; None where they have none.
+def excluded_curves(study: Study, curves: AbilityCurves, view: View) -> AbilityCurves | None:
+    """The values of the checkpoints that are left out of a model's curves; None if they have none.
 
     Args:
         study: the current one.
         curves: of the model; they name what is excluded.
-        task: as the curves were made.
+        view: under which the curves were made.
     """
     refs = tuple(ref for ref in study.checkpoints if ref in curves.excluded)
     if not refs:
         return None
-    return _excluded_curves(
-        dataclasses.replace(study, checkpoints=refs), curves.measure, curves.normalisation, task=task
-    )
+    return _excluded_curves(dataclasses.replace(study, checkpoints=refs), view)
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,8 +439,8 @@ class Paired:
     Attributes:
         checkpoints: in the order of training.
         tr, tl: the measure at each checkpoint, fractions.
-        replicates: how far resampling moves the changes; None where there are fewer than two checkpoints.
-        partial: names of the checkpoints left out because cells are missing.
+        replicates: how far resampling moves the changes; None if there are fewer than two checkpoints.
+        partial: the checkpoints left out because cells are missing.
     """
 
     checkpoints: tuple[CheckpointRef, ...]
@@ -457,9 +451,9 @@ class Paired:
 
 
 @kept(state_of_model, max_entries=64, show_spinner="Resampling changes")
-def _paired(study: Study, measure: Measure, normalisation: Normalisation, *, task: str | None) -> Paired:
-    pair = paired_predictions(_test_predictions(study, normalisation), normalisation=normalisation, task=task)
-    known = _curves(study, measure, normalisation, task=task).curves
+def _paired(study: Study, view: View) -> Paired:
+    pair = paired_predictions(_test_predictions(study, view), normalisation=view.normalisation, task=view.task)
+    known = _curves(study, view).curves
     values = {
         setting: dict(zip(known[setting].checkpoints, known[setting].value.tolist(), strict=True))
         for setting in ("random", "abstract")
@@ -467,7 +461,7 @@ def _paired(study: Study, measure: Measure, normalisation: Normalisation, *, tas
     }
     replicates = None
     if len(pair.checkpoints) > 1:
-        replicates = resample_changes(pair.tr_predicted, pair.tl_predicted, pair.gold, measure=measure)
+        replicates = resample_changes(pair.tr_predicted, pair.tl_predicted, pair.gold, measure=view.measure)
     return Paired(
         checkpoints=pair.checkpoints,
         tr=tuple(values["random"][ref] for ref in pair.checkpoints),
@@ -477,37 +471,25 @@ def _paired(study: Study, measure: Measure, normalisation: Normalisation, *, tas
     )
 
 
-def paired(
-    study: Study, model: str, *, measure: Measure, normalisation: Normalisation, task: str | None = None
-) -> Paired:
+def paired(study: Study, model: str, view: View) -> Paired:
     """What competition needs, over all tasks of the study or one of them."""
-    return _paired(of_model(study, model), measure, normalisation, task=task)
+    return _paired(of_model(study, model), view)
 
 
 @kept(state_of_model, max_entries=32, show_spinner=False)
-def _against_epsilon(
-    study: Study, measure: Measure, normalisation: Normalisation, *, task: str | None, epsilons: tuple[float, ...]
-) -> EpsilonCurves | None:
-    replicates = _paired(study, measure, normalisation, task=task).replicates
+def _against_epsilon(study: Study, view: View, epsilons: tuple[float, ...]) -> EpsilonCurves | None:
+    replicates = _paired(study, view).replicates
     return None if replicates is None else competition_against_epsilon(replicates, epsilons)
 
 
-def against_epsilon(
-    study: Study,
-    model: str,
-    epsilons: Sequence[float],
-    *,
-    measure: Measure,
-    normalisation: Normalisation,
-    task: str | None = None,
-) -> EpsilonCurves | None:
-    """Ratio and mean intensity over a grid of epsilons, with the null's range; None without an interval."""
-    return _against_epsilon(of_model(study, model), measure, normalisation, task=task, epsilons=tuple(epsilons))
+def against_epsilon(study: Study, model: str, view: View, *, epsilons: Sequence[float]) -> EpsilonCurves | None:
+    """Ratio and mean intensity over a grid of epsilons, with the null's range; None if there is no interval."""
+    return _against_epsilon(of_model(study, model), view, tuple(epsilons))
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def texts(task_name: str, data_dir: str | None, split: Split) -> dict[str, str]:
-    """Text of each row of a task by row id, from this machine alone; empty where the rows are not on it."""
+    """Text of each row of a task by row id, from this machine alone; empty if the rows are not on it."""
     from icl_core.data.datasets import load_task_data
 
     try:

@@ -20,17 +20,16 @@ from icl_core.analysis.comparison import (
     model_trajectory,
     summarise,
 )
-from icl_core.analysis.predictions import Normalisation, collect_predictions
-from icl_core.analysis.statistics import Measure
+from icl_core.analysis.predictions import collect_predictions
 from icl_core.errors import ObservatoryError
 from icl_core.evaluation.exclusions import excluded_checkpoints
 from icl_core.evaluation.study import Study, study_cells
 from icl_core.records import CheckpointRef
 from icl_core.registry.families import FAMILIES
 from pages.ui.charts.axes import Quantity
-from pages.ui.controls import selection
-from pages.ui.controls.analysis import View
 from pages.ui.data import cached, rows, suite
+from pages.ui.data.view import View
+from pages.ui.words.findings import PASSED_OVER
 from pages.ui.words.written import checkpoint_name, count, joined, legible, short_number
 
 __all__ = [
@@ -44,7 +43,6 @@ __all__ = [
     "point_rows",
     "run_rows",
     "stored_models",
-    "study_of_model",
     "summaries_of",
     "summary_rows",
 ]
@@ -58,9 +56,9 @@ class Compared:
 
     Attributes:
         trajectories: by model, of those with at least two complete checkpoints on all tasks and seeds.
-        problems: why the others are not in it, a sentence for each.
+        problems: why each of the others is not in it, a sentence.
         left_out: checkpoints that do not enter, with the reason.
-        n_test: by model, most test rows per task: the study's, or the model's own where it has none of that number.
+        n_test: most test rows per task, by model: the study's number, or another if the model has no results of it.
     """
 
     trajectories: Mapping[str, ModelTrajectory]
@@ -80,43 +78,37 @@ def checkpoints_of(models: Sequence[str]) -> list[CheckpointRef]:
     return [ref for model in models if model in stored for ref in stored[model].checkpoints]
 
 
-def study_of_model(choice: selection.Choice, model: str) -> Study:
-    """The study's options for one model.
-
-    Raises:
-        ObservatoryError: the choice is no study for this model.
-    """
-    return selection.study_of(dataclasses.replace(choice, model=(model,), local=""))
-
-
 @cached.kept(cached.state_of_model, max_entries=512, show_spinner="Reading the results of one more model")
-def _trajectory(
-    asked: Study, measure: Measure, normalisation: Normalisation, *, tasks: tuple[str, ...]
-) -> tuple[ModelTrajectory | str, dict[str, str]]:
+def _trajectory(asked: Study, view: View) -> tuple[ModelTrajectory | str, dict[str, str]]:
     model = asked.checkpoints[0].model
+    tasks = asked.tasks if view.task is None else (view.task,)
     excluded = excluded_checkpoints(cached.store(), asked.checkpoints)
     left_out = {f"{model} {checkpoint_name(ref)}": reason for ref, reason in excluded.items()}
     try:
         specs = study_cells(dataclasses.replace(asked, tasks=tasks))
-        cells = cached.store().find_labels(specs, normalisation=normalisation)
+        cells = cached.store().find_labels(specs, normalisation=view.normalisation)
         found = collect_predictions(cells.values(), excluded=excluded).get(model)
         if found is None:
             return f"{model} has no results under these options.", left_out
         trajectory = model_trajectory(
-            found, measure=measure, normalisation=normalisation, task=tasks, demo_seeds=asked.demo_seeds
+            found, measure=view.measure, normalisation=view.normalisation, task=tasks, demo_seeds=asked.demo_seeds
         )
     except ObservatoryError as error:
         return str(error), left_out
     lacking = set(found.checkpoints) - set(trajectory.checkpoints)
-    reason = "cells of TR or TL are missing; the interval joins its neighbours."
-    return trajectory, left_out | {f"{model} {checkpoint_name(ref)}": reason for ref in lacking}
+    return trajectory, left_out | {f"{model} {checkpoint_name(ref)}": PASSED_OVER for ref in lacking}
 
 
-def compare(choice: selection.Choice, models: Sequence[str], *, view: View) -> Compared:
-    """The trajectories of these models under one choice of options; what is missing is said, not filled in.
+def compare(study_of: Callable[[str], Study], models: Sequence[str], *, view: View) -> Compared:
+    """The trajectories of these models under the same options; what is missing is said, not filled in.
 
-    Noise depends on the number of test rows: where the models have not all been evaluated on the study's, the largest
-    number that all have is taken, and a model that has none in common with the others keeps its own, which is said.
+    Noise depends on the number of test rows. If some models have not been evaluated on as many as the study asks for,
+    the largest number that all have is taken. A model that has no number in common with the others keeps its own.
+
+    Args:
+        study_of: gives a model's study under the options; an ``ObservatoryError`` says why there is none.
+        models: names.
+        view: tasks and measure.
     """
     stored = cached.stored_models()
     trajectories: dict[str, ModelTrajectory] = {}
@@ -130,7 +122,7 @@ def compare(choice: selection.Choice, models: Sequence[str], *, view: View) -> C
             problems[model] = f"{model} has no results in this store."
             continue
         try:
-            study = study_of_model(choice, model)
+            study = study_of(model)
         except ObservatoryError as error:
             problems[model] = str(error)
             continue
@@ -139,10 +131,9 @@ def compare(choice: selection.Choice, models: Sequence[str], *, view: View) -> C
         if not refs:
             problems[model] = f"{model} has no results at the chosen checkpoints."
             continue
-        tasks = study.tasks if view.task is None else (view.task,)
         n_test = _n_test(study.n_test, stored[model].n_test, common)
         asked = dataclasses.replace(study, checkpoints=refs, n_test=n_test)
-        found, without = _trajectory(asked, view.measure, view.normalisation, tasks=tasks)
+        found, without = _trajectory(asked, view)
         left_out |= without
         if isinstance(found, str):
             problems[model] = found
@@ -208,7 +199,7 @@ def _runs_words(item: FamilyOccurrence) -> str:
 
 
 def run_rows(occurrence: Sequence[FamilyOccurrence]) -> list[Row]:
-    """One row a training run of the families whose bar is a mean."""
+    """One row per training run of the families whose bar is a mean."""
     return [
         {"family": _family_title(item.family), "ratio": ratio, "text": model}
         for item in occurrence
@@ -218,7 +209,7 @@ def run_rows(occurrence: Sequence[FamilyOccurrence]) -> list[Row]:
 
 
 def point_rows(groups: Sequence[SeedGroup], names: Mapping[str, str]) -> list[Row]:
-    """One point a model that has a final ICL value, and one for each of its training runs where it has several.
+    """One point per model that has a final ICL value, and one per training run if it has several runs.
 
     Args:
         groups: models with their runs.
@@ -244,10 +235,10 @@ def point_rows(groups: Sequence[SeedGroup], names: Mapping[str, str]) -> list[Ro
 
 
 def level_rows(levels: Sequence[tuple[str, SeedGroup]], value: Callable[[SeedGroup], float | None]) -> list[Row]:
-    """For each level of a factor the mean over training runs, and every run.
+    """The mean over training runs at each level of a factor, and every run.
 
     Args:
-        levels: levels in words with their model, in order.
+        levels: in words, each with its model, in order.
         value: what is drawn of a model; called with single runs too.
     """
     found: list[Row] = []
@@ -265,10 +256,10 @@ def accumulated_rows(
     """A curve of one model: the mean over its training runs, and, marked ``thin``, each of several runs.
 
     Args:
-        curves: of each run, by checkpoint; empty where it is undefined.
+        curves: of each run, by checkpoint; empty if it is undefined.
         quantity: of the horizontal axis.
         name: of the model.
-        what: the curve's name in tooltips, where it is not the model's.
+        what: the curve's name in tooltips, if it is not the model's.
     """
     known = [curve for curve in curves if curve]
     several = len(known) > 1

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from icl_core.analysis.competition import Competition, EpsilonCurve
-from icl_core.analysis.drilldown import LabelShares
+from icl_core.analysis.drilldown import LabelShares, confusion_shares
 from icl_core.analysis.trajectories import AbilityCurves
 from icl_core.errors import StudyError
 from icl_core.records import ABILITY_BY_SETTING, CheckpointRef
@@ -47,13 +47,13 @@ _UNKNOWN: Mapping[Quantity, str] = {"tokens": "Training tokens are", "share": "T
 
 
 def common_unit(refs: Iterable[CheckpointRef]) -> StepUnit | None:
-    """What the steps of all these checkpoints count; None where they differ in it or have no more than an order."""
+    """What the steps of all these checkpoints count; None if they count different things, or have only an order."""
     units = {unit for found in units_counted(refs).values() for unit in found or {None}}
     return next(iter(units)) if len(units) == 1 else None
 
 
 def quantities(refs: Iterable[CheckpointRef]) -> tuple[Quantity, ...]:
-    """What one horizontal axis can count for these checkpoints; steps only where all count them in one unit."""
+    """What one horizontal axis can count for these checkpoints; steps only if all count them in one unit."""
     refs = list(refs)
     found: list[Quantity] = []
     if len({unit for units in units_counted(refs).values() for unit in units or {None}}) <= 1:
@@ -66,9 +66,9 @@ def quantities(refs: Iterable[CheckpointRef]) -> tuple[Quantity, ...]:
 
 
 def settled(refs: Iterable[CheckpointRef], wanted: Quantity) -> tuple[Quantity, str]:
-    """What one axis over these checkpoints counts: what is wanted, or what they all have, with a sentence on why.
+    """What one axis over these checkpoints counts: what is wanted if they all have it, else what they do all have.
 
-    The sentence is empty where the axis counts what is wanted.
+    A sentence says why it is not what is wanted; it is empty if it is.
 
     Raises:
         StudyError: there is nothing that all of them have.
@@ -79,7 +79,7 @@ def settled(refs: Iterable[CheckpointRef], wanted: Quantity) -> tuple[Quantity, 
         return wanted, ""
     why = _differing_units(refs) if wanted == "step" else f"{_UNKNOWN[wanted]} not known of all checkpoints"
     if not possible:
-        raise StudyError(f"{why}, and nothing else that an axis could count is known of all of them. Show one model.")
+        raise StudyError(f"{why}, and there is nothing else that an axis could count for all of them. Show one model.")
     return possible[0], f"{why}, so the axis shows {quantity_words(refs, possible[0])}."
 
 
@@ -108,13 +108,13 @@ def _differing_units(refs: Iterable[CheckpointRef]) -> str:
 def training_axis(
     places: Iterable[Mapping[CheckpointRef, float]], *, quantity: Quantity, scale: ScaleName = "symlog"
 ) -> XAxis:
-    """The axis over the places of all these checkpoints, in the unit of their own."""
+    """The axis over the places of all these checkpoints, in their own unit."""
     everywhere = {ref: place for each in places for ref, place in each.items()}
     return x_axis(list(everywhere.values()), quantity=quantity, scale=scale, unit=common_unit(everywhere))
 
 
 def positions(refs: Sequence[CheckpointRef], quantity: Quantity) -> dict[CheckpointRef, float]:
-    """Where each checkpoint of one model stands; by order where a name tells no step."""
+    """Where each checkpoint of one model stands on the axis; by order if its name tells no step."""
     last = max((ref.step or 0 for ref in refs), default=0)
     places: dict[CheckpointRef, float] = {}
     for index, ref in enumerate(refs):
@@ -140,7 +140,7 @@ def curve_rows(
         curves: of one model.
         places: where each checkpoint stands.
         task: None for the mean.
-        left_out: why a checkpoint belongs in no line.
+        left_out: why a checkpoint is not part of a line.
     """
     reasons = left_out or {}
     rows = []
@@ -174,7 +174,7 @@ def reference_rows(curves: AbilityCurves, *, task: str | None = None) -> list[Ro
 
 
 def phase_rows(model: str, places: Mapping[CheckpointRef, float], quantity: Quantity) -> list[Row]:
-    """The curriculum phases of a model on its axis; between checkpoints tokens and share grow evenly."""
+    """The curriculum phases of a model on its axis; tokens and share are taken to grow evenly between checkpoints."""
     steps = sorted((ref.step, place) for ref, place in places.items() if ref.step is not None)
     phases = suite.phases_of(model)
     if not phases or not steps:
@@ -255,11 +255,10 @@ def short_title(refs: Iterable[CheckpointRef]) -> str:
 
 
 def share_rows(shares: LabelShares) -> list[Row]:
-    """How often each label is predicted at each checkpoint, seeds averaged, and how often it is right."""
+    """How often each label is predicted at each checkpoint, mean over seeds, and how often it is the gold one."""
     rows = []
-    for index, ref in enumerate(shares.checkpoints):
-        for order, word in enumerate(shares.label_words):
-            share = float(shares.shares[index, :, order].mean())
+    for ref, means in zip(shares.checkpoints, shares.mean_shares.tolist(), strict=True):
+        for order, (word, share) in enumerate(zip(shares.label_words, means, strict=True)):
             rows.append({"checkpoint": _short(ref), "label": word, "share": share, "order": order})
     for order, word in enumerate(shares.label_words):
         rows.append({"checkpoint": "gold", "label": word, "share": float(shares.gold_shares[order]), "order": order})
@@ -268,14 +267,9 @@ def share_rows(shares: LabelShares) -> list[Row]:
 
 def confusion_rows(counts: npt.NDArray[np.int64], words: Sequence[str]) -> list[Row]:
     """One row for each pair of gold and predicted label."""
-    totals = counts.sum(axis=1)
+    shares = confusion_shares(counts)
     return [
-        {
-            "gold": gold,
-            "predicted": predicted,
-            "count": int(counts[i, j]),
-            "share": float(counts[i, j] / totals[i]) if totals[i] else 0.0,
-        }
+        {"gold": gold, "predicted": predicted, "count": int(counts[i, j]), "share": float(shares[i, j])}
         for i, gold in enumerate(words)
         for j, predicted in enumerate(words)
     ]

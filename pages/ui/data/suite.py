@@ -1,6 +1,6 @@
-"""What is known of a model beside its results: its member and training seed in the shipped suite, size, phases.
+"""What is known of a model apart from its results: its member and training seed in the shipped suite, size, phases.
 
-A member of the suite is known by its manifest; a run of another training seed, whose weights are not shipped, by its
+The manifest describes a member of the suite. A run of another training seed, whose weights are not shipped, goes by its
 name ``<member>-seed-<n>``. Everything is read without torch; nothing is computed.
 """
 
@@ -63,7 +63,7 @@ def n_parameters_of(model: str) -> int | None:
 
 
 def phases_of(model: str) -> tuple[Phase, ...]:
-    """The curriculum of a model; one phase throughout is none."""
+    """The curriculum of a model; empty if it has only one phase."""
     if model in MODELS:
         return MODELS[model].phases
     member = member_of(model)
@@ -85,9 +85,9 @@ class Factor:
     Attributes:
         title: of the choice, with the paper's figure that looks at it.
         axis: what its levels are.
-        members: ``SuiteMember.factor`` of the members that vary it.
-        base: how the base member is called among them; "" where its level is a number.
-        said: what to know when reading it.
+        members: ``SuiteMember.factor`` of the members that vary.
+        base: how the base member is called among them; "" if its level is a number.
+        said: what a reader should know.
     """
 
     title: str
@@ -102,9 +102,9 @@ FACTORS: Mapping[str, Factor] = MappingProxyType(
         "size": Factor("Size (Fig. 4)", "Parameters", ("size",)),
         "documents": Factor(
             "Documents (Fig. 5)",
-            "Unique documents a phase",
+            "Unique documents per phase",
             ("documents",),
-            said="All runs see equally many tokens: fewer documents are passed over more often.",
+            said="All runs see equally many tokens: the fewer the documents, the more often each is read.",
         ),
         "curriculum": Factor(
             "Curriculum (Fig. 6)", "Curriculum", ("quality", "order"), base="knowledge first, then lists"
@@ -115,7 +115,7 @@ FACTORS: Mapping[str, Factor] = MappingProxyType(
             "Lists with arbitrary names",
             ("null",),
             base="about a third to a half",
-            said="Without such lists nothing teaches task learning: what competes there is noise and TR alone.",
+            said="Without such lists nothing teaches task learning, so what competes there is TR with noise.",
         ),
     }
 )
@@ -126,7 +126,7 @@ _TITLES = MappingProxyType({"permuted": "a fifth", "null": "none"})
 
 
 def level_of(factor: Factor, model: str) -> tuple[float, str] | None:
-    """Where a model stands on a factor, as a number to sort by and in words; None where it does not vary it."""
+    """The level of a model on a factor, as a number to sort by and in words; None if the model does not vary it."""
     member = member_of(model)
     size = n_parameters_of(model)
     if "size" in factor.members and (member is None or member.factor in ("", "size")):
@@ -143,11 +143,11 @@ def level_of(factor: Factor, model: str) -> tuple[float, str] | None:
 
 
 def lines_of(factor: Factor, groups: Mapping[str, str]) -> dict[str, list[tuple[str, str]]]:
-    """The comparisons that models allow: for each title its groups with their level, in the order of levels.
+    """The comparisons that these models allow: by title, the groups with their level, in the order of levels.
 
     Args:
         factor: what varies.
-        groups: by group a model of it.
+        groups: a model of each group, by the group's name.
     """
     found: dict[str, list[tuple[float, str, str]]] = {}
     for group, model in groups.items():

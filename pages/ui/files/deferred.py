@@ -1,10 +1,11 @@
 """Keeps the files behind download buttons while a page is drawn anew, so that no click on a button in sight is lost.
 
-Streamlit forgets the builders of all files of a session when a run begins, and drops those that the run has not named
-again by its end; a run that another one cuts short (a slider that moves on) has named few. The buttons stay in sight,
-and their clicks end in "Deferred file not found". So the builders of a button's last runs are named here too, under a
-session of no one. This needs inner parts of Streamlit (``runtime/media_file_manager.py`` of 1.67), for which it has no
-door; where they are others, buttons work as Streamlit made them.
+A download button has a builder, which makes the file on a click. When a run begins, Streamlit forgets all builders of
+the session; at its end it drops those that the run has not registered again. A run that is cut short, as by a slider
+that moves on, has registered few. Its buttons stay on the screen, and a click on one ends in "Deferred file not found".
+So the builders of a button's last runs are registered here too, under a session that belongs to nobody. This uses
+internals of Streamlit (``runtime/media_file_manager.py`` of 1.67), which has no public way. If they have changed,
+buttons work as Streamlit made them.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ __all__ = ["keep"]
 
 _NO_ONE = "files that a browser may still ask for"
 _RUNS = 3
-"""So many runs may have drawn a button before a browser shows the first of them."""
+"""So many runs may draw a button before the browser shows the first of them."""
 
 
 def keep(build: Callable[[], bytes], key: str) -> None:
-    """Names the builder of a button that this run has just drawn, and lets go of the one some runs ago.
+    """Keeps the builder of a button that this run has just drawn, and lets go of the one of some runs ago.
 
     Args:
-        build: as the button was given it.
+        build: the builder that the button was given.
         key: of the button.
     """
     context = get_script_run_ctx()

@@ -1,4 +1,4 @@
-"""Every file that leaves the app: CSV, charts as JSON, HTML and SVG. What users wrote in them runs nowhere.
+"""Every file that leaves the app: CSV, and charts as JSON, HTML and SVG. No text of a user in them is ever run.
 
 A spreadsheet takes a cell that begins with ``=``, ``+``, ``-`` or ``@`` for a formula
 (https://owasp.org/www-community/attacks/CSV_Injection); a browser takes ``</script>`` for the end of a script wherever
@@ -24,7 +24,7 @@ from pages.ui.words.written import legible
 __all__ = ["as_csv", "as_html", "as_json", "as_svg", "can_draw"]
 
 _FORMULA = tuple("=+-@＝＋－＠")
-"""First characters of a formula, also as full-width ones, which some spreadsheets take for the same."""
+"""First characters of a formula, and their full-width forms, which some spreadsheets treat in the same way."""
 _IN_SCRIPT = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 _OPTIONS = {"renderer": "svg", "actions": {"export": True, "source": False, "compiled": False, "editor": False}}
 _PAGE = """<!DOCTYPE html>
@@ -48,7 +48,7 @@ _PAGE = """<!DOCTYPE html>
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Rows as a CSV file; columns in the order in which they first come.
 
-    Numbers stay as they are; a text that a spreadsheet would compute begins with an apostrophe, column names too.
+    Numbers stay as they are. A text or a column name that a spreadsheet would compute gets an apostrophe in front.
     """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
@@ -59,7 +59,7 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def _cell(value: Any) -> Any:
-    """A cell as it is written; no text in it is a formula, whatever blanks it begins with."""
+    """A cell as it is written; no text is a formula, even after leading blanks."""
     if not isinstance(value, str):
         return value
     acts = value.lstrip().startswith(_FORMULA) or value.startswith(("\t", "\r", "\n"))
@@ -72,14 +72,14 @@ def as_json(figure: Figure) -> bytes:
 
 
 def can_draw() -> bool:
-    """Whether the packages are there that ``as_html`` and ``as_svg`` need, the extra ``export``."""
+    """Whether the packages that ``as_html`` and ``as_svg`` need are installed (the extra ``export``)."""
     return all(importlib.util.find_spec(name) for name in ("vl_convert", "fontTools", "brotli"))
 
 
 def as_html(figure: Figure, palette: Palette, *, title: str) -> bytes:
-    """A chart as a page that works offline: it holds its own libraries, and asks nobody for anything.
+    """A chart as a page that works offline: it holds its own libraries and sends no request.
 
-    The page's policy allows its own two scripts, named by their hashes, and no request.
+    The page's security policy allows its own two scripts, named by their hashes, and no request.
     """
     start = f"vegaEmbed('#chart', {_in_script(figure)}, {_in_script(_OPTIONS)});"
     page = _PAGE.format(
@@ -94,7 +94,7 @@ def as_html(figure: Figure, palette: Palette, *, title: str) -> bytes:
 
 
 def _in_script(value: Any) -> str:
-    """JSON that may stand in a script element: nothing in it ends the element or a line of the script."""
+    """JSON that is safe in a script element: nothing in it ends the element or a line of the script."""
     return json.dumps(value).translate(_IN_SCRIPT)
 
 
@@ -113,7 +113,7 @@ def _library() -> str:
 
 
 def as_svg(figure: Figure) -> bytes:
-    """A chart as SVG, its words as shapes, whose names hold no characters that XML does not know."""
+    """A chart as SVG, its words as shapes. Their names hold no character that XML does not allow."""
     import vl_convert
 
     from pages.ui.files.outlines import outlined
@@ -123,7 +123,7 @@ def as_svg(figure: Figure) -> bytes:
 
 
 def _clean(part: Any) -> Any:
-    """A specification with every text of its rows and titles as it is shown; the names of its fields stay."""
+    """A specification with every text of its rows and titles as it is shown; names of fields do not change."""
     if isinstance(part, dict):
         return {name: _clean(value) for name, value in part.items()}
     if isinstance(part, list):

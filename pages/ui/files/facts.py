@@ -1,7 +1,7 @@
 """What decides the numbers of a file that leaves the app: its study, and the settings on the page that made it.
 
-Every row of a CSV carries all of it, so that a file tells what it holds wherever it is kept; the file's name carries it
-shortly. It reads no controls: a page says what its rows were made under.
+Every row of a CSV carries all of it, so that a file tells what it holds wherever it is kept. The file's name carries a
+short form. No control is read here: each page says under which settings its rows were made.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 
 from icl_core.evaluation.study import Study, study_digest
 from icl_core.records import SHARED_OPTIONS, CheckpointRef
-from pages.ui.controls.analysis import View
+from pages.ui.data.view import View
 from pages.ui.words.written import checkpoint_name, in_points, legible, task_title
 
 __all__ = ["Facts", "of_view", "points_of", "who"]
 
 Value = str | int | float
 MOST_CHARACTERS = 140
-"""Longest name of a file without its ending; file systems allow 255 bytes with it."""
+"""Longest name of a file without its ending; file systems allow 255 bytes for the whole name."""
 _MOST_OF_ONE = 32
 _OUTSIDE = re.compile(r"[^A-Za-z0-9.+-]+")
 
@@ -30,8 +30,8 @@ class Facts:
     """What decides the numbers.
 
     Attributes:
-        study: what the rows are of; None where they are of none.
-        settings: the rest by name, in the order of the columns; numbers with their unit in the name.
+        study: the one that the rows belong to; None if they belong to none.
+        settings: all else, by name, in the order of the columns; the name of a number holds its unit.
     """
 
     study: Study | None = None
@@ -39,11 +39,11 @@ class Facts:
 
     @property
     def columns(self) -> dict[str, Value]:
-        """All of it by column."""
+        """Study and settings, by column."""
         return {**self.settings, **({} if self.study is None else _study_columns(self.study))}
 
     def beside(self, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """The rows with all of it in each; a column that a row has already stays its own."""
+        """The rows, each with these columns too; a column that a row already has is not replaced."""
         return [{**row, **{name: value for name, value in self.columns.items() if name not in row}} for row in rows]
 
     def file_stem(self, name: str) -> str:
@@ -56,7 +56,7 @@ class Facts:
 
 
 def short_digest(study: Study) -> str:
-    """How a study is called in files: eight digits of its sha256."""
+    """The name of a study in files: eight digits of its sha256."""
     return study_digest(study)[:8]
 
 
@@ -72,7 +72,7 @@ def _short(key: str, value: Value) -> str:
 
 
 def of_view(view: View) -> dict[str, Value]:
-    """The measure, the label score, and the mean or the task that is shown."""
+    """The measure, the label score, and the task that is shown, or the mean."""
     return {
         "measure": view.measure,
         "label_score": view.normalisation,
@@ -86,7 +86,7 @@ def points_of(epsilon: float) -> dict[str, Value]:
 
 
 def who(members: Mapping[str, CheckpointRef] | Sequence[tuple[str, CheckpointRef]]) -> dict[str, Value]:
-    """Checkpoints by the role that they play; a second one of a role has its number."""
+    """Checkpoints by the role that they play; a second one in the same role is numbered."""
     found: dict[str, Value] = {}
     for role, ref in members.items() if isinstance(members, Mapping) else members:
         name = next(name for name in (role, *(f"{role} {n}" for n in range(2, 9))) if name not in found)

@@ -1,8 +1,8 @@
-"""The words of an SVG as shapes, so that they look the same wherever the file is opened, printed or taken apart.
+"""The words of an SVG as shapes, so that they look the same wherever the file is opened, printed or edited.
 
-It knows the texts that Vega writes (https://github.com/vega/vega/tree/main/packages/vega-scenegraph): one size, weight
-and anchor for each, lines below one another. Pairs of letters are not kerned. A text with a sign that the font lacks
-stays a text. Fonts: Source Sans and Source Code, as Streamlit brings them (SIL Open Font License).
+It reads texts as Vega writes them (https://github.com/vega/vega/tree/main/packages/vega-scenegraph): each has one size,
+weight and anchor, and its lines stand below one another. There is no kerning. A text stays a text if the font lacks one
+of its signs. Fonts: Source Sans and Source Code, which come with Streamlit (SIL Open Font License).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SVG = "http://www.w3.org/2000/svg"
 _OF_TEXT = ("font-family", "font-size", "font-weight", "font-style", "text-anchor")
 _WEIGHTS = {"normal": 400, "bold": 700}
 _BEFORE = {"start": 0.0, "middle": 0.5, "end": 1.0}
-"""The share of a line that stands before its place, by anchor."""
+"""Which share of a line stands to the left of its anchor."""
 
 
 def outlined(svg: str) -> str:

@@ -1,6 +1,6 @@
 """The charts of a screen as one figure for paper: light whatever the theme, with its own widths.
 
-It draws nothing of its own: every chart comes from the function that drew it on the screen.
+Every chart comes from the function that drew it on the screen; nothing new is drawn.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WIDTH_NAME = re.compile(r"\bwidth\b")
 
 
 def sheet(panels: Sequence[Panel], *, columns: int = 1) -> Figure:
-    """One figure of several charts, below one another or in columns; a single one stays as it is on the screen.
+    """One figure of several charts, below one another or in columns; a single chart stays as it is on the screen.
 
     Args:
         panels: charts with their titles, in reading order; at least one.
@@ -53,13 +53,13 @@ def sheet(panels: Sequence[Panel], *, columns: int = 1) -> Figure:
 
 
 def together(*draws: Draw | None) -> Draw | None:
-    """All the charts of several; None where none of them draws anything."""
+    """One function that draws the charts of several; None if none of them draws anything."""
     known = [draw for draw in draws if draw is not None]
     return (lambda palette: [panel for draw in known for panel in draw(palette)]) if known else None
 
 
 def _view(figure: Figure, title: str, width: int) -> Figure:
-    """A chart as a part of another: its width is a number, where a chart alone asks for the one that it has."""
+    """A chart as a part of another; its width becomes a number, since only a whole figure knows its own."""
     part = {name: value for name, value in figure.items() if name not in _OF_ALL}
     return {**_with_width(part, width), "width": width} | ({"title": title} if title else {})
 

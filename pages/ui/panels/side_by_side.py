@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,13 +25,13 @@ from pages.ui.charts.curves import Style, ability_chart
 from pages.ui.charts.several import accumulation_chart
 from pages.ui.charts.theme import Figure
 from pages.ui.controls import selection
-from pages.ui.controls.analysis import View
 from pages.ui.data import compared, rows, suite
 from pages.ui.data.compared import Compared
+from pages.ui.data.view import View
 from pages.ui.files.facts import Facts, of_view, points_of
 from pages.ui.files.sheet import Draw, together
 from pages.ui.panels import blocks, frame
-from pages.ui.words.written import count, joined, plain
+from pages.ui.words.written import count, decimal, joined, plain
 
 __all__ = [
     "SideBySide",
@@ -97,8 +96,8 @@ def correlation_words(result: PearsonResult) -> str:
     """Pearson's r with its interval and n, or why there is none."""
     if result.r is None or result.low is None or result.high is None:
         return f"no correlation can be given over {count(result.n, 'model')} (at least three different ones are needed)"
-    words = f"r = **{result.r:.2f}** ({result.low:.2f} to {result.high:.2f}, 95 % bootstrap over n = {result.n} models)"
-    return words.replace("-", "−")
+    r, low, high = (decimal(value, 2) for value in (result.r, result.low, result.high))
+    return f"r = **{r}** ({low} to {high}, 95 % bootstrap over n = {result.n} models)"
 
 
 def _axis(side: SideBySide, models: Sequence[str]) -> tuple[XAxis, str]:
@@ -165,7 +164,7 @@ def summary_table(
 ) -> None:
     """Everything that is compared, a row per model, with downloads of it and of the charts that ``draw`` gives."""
     try:
-        study = selection.study_of(dataclasses.replace(choice, model=tuple(side.summaries), local=""))
+        study = selection.study_of(selection.for_models(choice, side.summaries))
     except ObservatoryError as error:
         st.info(plain(str(error)))
         return

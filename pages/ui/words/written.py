@@ -1,7 +1,7 @@
-"""How numbers and other people's text are written: percent, steps, tokens, bytes, durations, escaped names.
+"""How numbers and other people's text are written: percent, steps, tokens, durations, escaped names.
 
 It changes display units only; nothing here computes a measure. Names, labels and messages come from users, files and
-links: ``legible`` makes their characters harmless wherever they stand, ``plain`` where Streamlit reads Markdown too.
+links: ``legible`` makes their characters harmless, and ``plain`` does so for text that Streamlit reads as Markdown.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ __all__ = [
     "PageEndsError",
     "checkpoint_name",
     "count",
+    "decimal",
     "duration",
     "end_page",
     "in_percent",
@@ -45,6 +46,7 @@ __all__ = [
     "setting_title",
     "short_number",
     "signed",
+    "signed_number",
     "task_title",
     "when",
 ]
@@ -52,7 +54,7 @@ __all__ = [
 _LABELS_READ = {"ask": "", "merge-labels": " (labels joined)", "keep-labels": " (labels as written)"}
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>$:<&])")
 _REPLACED = re.compile(r"(?<!\S)(?:<->|->|<-|--|>=|<=|~=)(?!\S)|:(?:m(?=aterial/)|s(?=treamlit:))")
-"""What Streamlit turns into arrows, dashes and icons although it is escaped, unless an invisible joiner is in it."""
+"""What Streamlit turns into arrows, dashes and icons even if it is escaped, unless an invisible joiner breaks it."""
 _HARMLESS = "\u200c\u200d"
 """Invisible characters that scripts and emojis need."""
 _ISOLATES = "\u2068\u2069"
@@ -63,7 +65,7 @@ MOST_CHARACTERS = 900
 
 
 def legible(text: str) -> str:
-    r"""Text of a user, a file or a link on one line, in which no character acts on the text around it.
+    r"""Text of a user, a file or a link on one line; no character in it acts on the text around it.
 
     Control characters, lone surrogates and characters that turn the direction of writing become ``\ufffd``; a text
     with letters that are written from right to left is isolated, so that the sentence around it keeps its order; a
@@ -81,7 +83,7 @@ def legible(text: str) -> str:
 
 
 def _acts(character: str) -> bool:
-    """Whether a character is not seen itself but changes what is: control, direction, half of a pair, unassigned."""
+    """Whether a character is itself unseen but changes what is seen: control, direction, half of a pair, unassigned."""
     return not character.isprintable() and unicodedata.category(character) != "Zs"
 
 
@@ -95,19 +97,20 @@ def plain(text: str) -> str:
 
 
 def rounded(number: float, digits: int = 1) -> float:
-    """A number with so many decimals, ties away from 0: what a browser shows of it in a table or a chart.
+    """A number with so many decimals, ties away from 0, as a browser shows it in a table or a chart.
 
     Python's own formatting takes ties to the even digit (68.25 gives 68.2), JavaScript's away from 0 (ECMA-262,
-    Number.prototype.toFixed). Sentences follow JavaScript, and all three start from the same unrounded number.
+    Number.prototype.toFixed). Sentences follow JavaScript, and all three start from the same unrounded number. What
+    rounds to 0 is 0 without a sign.
 
-    >>> rounded(68.25), rounded(-68.25)
-    (68.3, -68.3)
+    >>> rounded(68.25), rounded(-68.25), rounded(-0.04)
+    (68.3, -68.3, 0.0)
     """
-    return float(Decimal(number).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
+    return float(Decimal(number).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)) or 0.0
 
 
 def in_percent(fraction: float) -> float:
-    """A fraction in percent as a number for a table, not rounded; rounding errors around 0 are 0."""
+    """A fraction in percent as a number for a table, not rounded; what differs from 0 by a rounding error is 0."""
     in_hundredths = 100 * fraction
     return in_hundredths if abs(in_hundredths) > 1e-9 else 0.0
 
@@ -118,12 +121,22 @@ in_points = in_percent
 
 def percent(fraction: float, digits: int = 1) -> str:
     """A fraction in percent with one decimal, or as many as asked for: ``62.5 %``."""
-    return f"{rounded(in_percent(fraction), digits):.{digits}f} %"
+    return f"{decimal(in_percent(fraction), digits)} %"
+
+
+def decimal(number: float, digits: int) -> str:
+    """A number with so many decimals and, if it is below 0, a minus sign: ``−0.71``."""
+    return f"{rounded(number, digits):.{digits}f}".replace("-", "−")
+
+
+def signed_number(number: float, digits: int) -> str:
+    """A change with its sign and so many decimals: ``−0.71``, ``+0.50``; one that rounds to 0 has a plus sign."""
+    return f"{rounded(number, digits):+.{digits}f}".replace("-", "−")
 
 
 def signed(fraction: float) -> str:
     """A change of a fraction in percentage points with its sign, without the word: ``+6.2``."""
-    return f"{rounded(in_points(fraction)):+.1f}".replace("-", "−")
+    return signed_number(in_points(fraction), 1)
 
 
 def points(fraction: float) -> str:
@@ -189,7 +202,7 @@ def when(timestamp: float) -> str:
 
 
 def checkpoint_name(ref: CheckpointRef) -> str:
-    """A checkpoint in words: its number with what it counts, such as step 1,000 or data chunk 356, else its name."""
+    """A checkpoint in words: its number with what is counted, such as step 1,000 or data chunk 356, else its name."""
     return legible(checkpoint_words(ref))
 
 
@@ -208,7 +221,7 @@ def setting_title(setting: LabelSetting) -> str:
 
 
 def joined(names: Sequence[str], *, most: int = 3) -> str:
-    """Names in a row, the rest as a number: ``a, b, c and 4 more``."""
+    """The first names, and how many more there are: ``a, b, c and 4 more``."""
     if len(names) <= most:
         return ", ".join(names)
     return f"{', '.join(names[:most])} and {len(names) - most} more"
@@ -219,7 +232,7 @@ class PageEndsError(Exception):
 
 
 def end_page() -> NoReturn:
-    """Ends the page, not what stands around it: after ``st.stop`` nothing more can be drawn.
+    """Ends the page but not its frame; after ``st.stop`` nothing more could be drawn.
 
     Raises:
         PageEndsError: always.
@@ -232,7 +245,7 @@ def reported(end: Callable[[], NoReturn] = end_page) -> Iterator[None]:
     """Shows a typed error as its own sentence and ends the page there.
 
     Args:
-        end: how it ends; a fragment, which runs again without its page, has ``st.stop``.
+        end: how it ends; a fragment passes ``st.stop``, since it runs again without its page.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""What is asked: two checkpoints, demonstrations, labels and the text."""
+"""The controls of the playground: two checkpoints, demonstrations, labels, the sentence, and w."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from icl_core.analysis.predictions import Normalisation
 from icl_core.errors import ObservatoryError, StudyError
 from icl_core.evaluation.playground import (
     MAX_DEMONSTRATIONS,
@@ -19,13 +20,15 @@ from icl_core.evaluation.study import MAX_SEED
 from icl_core.models.listing import embedded_members
 from icl_core.records import CheckpointRef, LabelSetting
 from icl_core.registry.tasks import get_task, list_tasks
+from pages.ui.controls.analysis import normalisation_control
 from pages.ui.controls.pickers import one_of
 from pages.ui.data import cached
 from pages.ui.words.written import checkpoint_name, plain, task_title
 
-__all__ = ["Demonstrations", "demonstrations", "members", "network", "text"]
+__all__ = ["Demonstrations", "demonstrations", "members", "question", "weight_control", "weight_shown"]
 
 TASK, OWN, NONE = "A task's", "My own", "None"
+START_WEIGHT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +77,13 @@ def _member(role: str, key: str, setting: LabelSetting, *, names: list[str]) -> 
     place = f"{key}_at"
     chosen = one_of(
         f"{role} checkpoint", list(refs), default=list(refs)[start], key=place, at=right,
-        help=f"At first the one with the highest {role} accuracy in the store.",
+        help=f"The default is the checkpoint with the highest {role} accuracy in the store.",
     )  # fmt: skip
     return refs[chosen]
 
 
 def demonstrations() -> Demonstrations:
-    """A task's demonstrations as the evaluation draws them, one's own in a table, or none.
+    """A task's demonstrations as the evaluation draws them, the user's own in a table, or none.
 
     Raises:
         ObservatoryError: the task's rows are not on this machine.
@@ -98,7 +101,7 @@ def demonstrations() -> Demonstrations:
     with right:
         rows = _own_rows(start, labels) if way == OWN else ()
         if way == NONE:
-            st.caption("Without demonstrations the symbols of the TL prompt stand for nothing that it could know.")
+            st.caption("Without demonstrations the TL checkpoint cannot know what the symbols stand for.")
     return Demonstrations(OWN_NAME, seed, labels, rows)
 
 
@@ -107,7 +110,7 @@ def _single_text_tasks() -> list[str]:
 
 
 def _usual_task(names: list[str]) -> str:
-    """The study's first task, where it is one of these."""
+    """The study's first task that is one of these, else the first of them."""
     return next((name for name in st.session_state["task"] if name in names), names[0])
 
 
@@ -137,14 +140,14 @@ def _seed() -> int:
     return int(
         st.number_input(
             "Seed", 0, MAX_SEED, value=13, key="play_seed", bind="query-params",
-            help="Draws a task's demonstrations, the random labels and the symbols.",
+            help="Decides which demonstrations, random labels and symbols are drawn.",
         )
     )  # fmt: skip
 
 
 def _labels(task: str) -> tuple[str, ...]:
     text_of_labels = st.text_area(
-        "Labels, one on each line",
+        "Labels, one per line",
         "\n".join(get_task(task).words()),
         height=120,
         key="play_labels",
@@ -154,7 +157,7 @@ def _labels(task: str) -> tuple[str, ...]:
 
 
 def _own_rows(task: str, labels: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """The table as it stands; rows that are quite empty are passed over."""
+    """The rows of the table; empty ones are passed over."""
     try:
         start = _drawn(task, 2, 13)
     except ObservatoryError:
@@ -169,14 +172,14 @@ def _own_rows(task: str, labels: tuple[str, ...]) -> tuple[tuple[str, str], ...]
             "text": st.column_config.TextColumn("Text", width="large"),
             "label": st.column_config.SelectboxColumn("Label", options=list(labels)),
         },
-        alt="Demonstrations of one's own",
+        alt="Your own demonstrations",
     )
     rows: list[dict[str, Any]] = list(edited)
     pairs = [(str(row.get("text") or ""), str(row.get("label") or "")) for row in rows]
     return tuple(pair for pair in pairs if any(pair))
 
 
-def text(found: Demonstrations) -> str:
+def _text(found: Demonstrations) -> str:
     """The sentence; a first one comes from the task's test rows."""
     start = next(iter(cached.texts(found.name, None, "test").values()), "") if found.name != OWN_NAME else ""
     return str(
@@ -187,27 +190,42 @@ def text(found: Demonstrations) -> str:
     )  # fmt: skip
 
 
-def network(refs: tuple[CheckpointRef, ...]) -> bool:
-    """Whether only this machine may be used: the Hub is asked for nothing before one allows it."""
+def _network(refs: tuple[CheckpointRef, ...]) -> bool:
+    """Whether only this machine may be used: the Hub is asked for nothing until the user allows it."""
     if all(ref.source in ("embedded", "folder", "gguf") for ref in refs):
         return True
     return not st.toggle(
         "Download what is not on this machine", key="play_download", bind="query-params",
-        help=f"{plain(', '.join(dict.fromkeys(ref.location for ref in refs if ref.source == 'hub')))} from the Hub.",
+        help=f"From the Hub: {plain(', '.join(dict.fromkeys(ref.location for ref in refs if ref.source == 'hub')))}.",
     )  # fmt: skip
 
 
-def question(
-    tr: CheckpointRef, tl: CheckpointRef, found: Demonstrations, *, texts: tuple[str, ...], offline: bool
-) -> Question:
-    """All of it as one value."""
+def question(tr: CheckpointRef, tl: CheckpointRef, found: Demonstrations) -> Question:
+    """The sentence, and all of it as one value."""
+    sentence = _text(found)
     return Question(
         tr=tr,
         tl=tl,
-        texts=texts,
+        texts=(sentence,),
         labels=found.labels,
         demonstrations=found.rows,
         name=found.name,
         demo_seed=found.seed,
-        offline=offline,
+        offline=_network((tr, tl)),
     )
+
+
+def weight_control() -> tuple[float, Normalisation]:
+    """The weight of TR in the fusion, and the label score."""
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    weight = left.slider(
+        "w: weight of TR in the fusion", 0.0, 1.0, START_WEIGHT, step=0.01, format="%.2f", key="play_w",
+        bind="query-params", help="fused = w · TR + (1 − w) · TL. Moving w does not ask the models again.",
+    )  # fmt: skip
+    with right:
+        return float(weight), normalisation_control()
+
+
+def weight_shown() -> tuple[float, Normalisation]:
+    """Both as they stand beside the bars, or their first values if no bars are drawn."""
+    return float(st.session_state.get("play_w", START_WEIGHT)), st.session_state.get("norm", "sum")

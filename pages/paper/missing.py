@@ -9,25 +9,25 @@ from dataclasses import dataclass, field
 import streamlit as st
 
 from icl_core.errors import ObservatoryError
-from icl_core.evaluation.cost import Estimate
-from icl_core.evaluation.study import Study, n_cells, validate_study
+from icl_core.evaluation.study import Study, validate_study
 from icl_core.records import Split
+from pages.paper import sentences
 from pages.ui.controls import selection
 from pages.ui.panels.costs import cost_of
-from pages.ui.words.written import count, duration, joined, plain, short_number
+from pages.ui.words.written import plain
 
-__all__ = ["Filling", "fillings", "follow"]
+__all__ = ["Gap", "follow", "offer"]
 
 _TAKEN = "study_taken"
 
 
 @dataclass(frozen=True, slots=True)
-class Filling:
-    """A study that would fill a gap.
+class Gap:
+    """Results that are missing, with the study that would fill them in.
 
     Attributes:
         name: unique on the page.
-        words: what it fills, as a clause in Markdown.
+        words: what is missing, as a clause in Markdown.
         choice: the pickers' values that ask for it.
         dev: whether the development split is needed too.
     """
@@ -47,7 +47,7 @@ class Filling:
         return dataclasses.replace(selection.study_of(self.choice), splits=splits)
 
 
-def fillings(gaps: Sequence[Filling]) -> None:
+def offer(gaps: Sequence[Gap]) -> None:
     """Each gap with its cost and its button; the cost is counted when it is opened."""
     for gap in gaps:
         with st.expander(f"Missing: {gap.words}", key=f"fill-{gap.name}", on_change="rerun") as box:
@@ -55,36 +55,20 @@ def fillings(gaps: Sequence[Filling]) -> None:
                 _cost_and_button(gap)
 
 
-def _cost_and_button(gap: Filling) -> None:
+def _cost_and_button(gap: Gap) -> None:
     try:
         study = gap.study()
         validate_study(study)
     except ObservatoryError as error:
         st.info(plain(str(error)))
         return
-    models = list(dict.fromkeys(ref.model for ref in study.checkpoints))
-    st.markdown(
-        f"{plain(joined(models, most=12))}: {count(len(study.checkpoints), 'checkpoint')}, "
-        f"{count(len(study.tasks), 'task')}, {count(len(study.label_settings), 'setting')}, "
-        f"{count(len(study.demo_seeds), 'seed')}, {study.n_shots} shots, {count(len(study.splits), 'split')} "
-        f"({' and '.join(study.splits)}): {count(n_cells(study), 'cell')} of at most {study.n_test:,} test rows each."
-    )
+    st.markdown(sentences.study_words(study))
     if (cost := cost_of(study, key=gap.name)) is not None:
-        st.markdown(_words(cost))
+        st.markdown(sentences.cost_words(cost))
     st.button("Take this study to Evaluate", key=f"take-{gap.name}", on_click=_hand_over, args=(gap,))
 
 
-def _words(cost: Estimate) -> str:
-    time = plain(cost.time_words)
-    if cost.seconds is not None:
-        time = f"**{duration(cost.seconds)}**, {time}."
-    return (
-        f"**{cost.n_new:,}** of them to compute: {short_number(round(cost.tokens))} tokens, "
-        f"{short_number(cost.tflops)} TFLOPs. {time}"
-    )
-
-
-def _hand_over(gap: Filling) -> None:
+def _hand_over(gap: Gap) -> None:
     """Sets the pickers, which the evaluate page mirrors, to the study."""
     for item in dataclasses.fields(selection.Choice):
         value = getattr(gap.choice, item.name)
@@ -94,6 +78,6 @@ def _hand_over(gap: Filling) -> None:
 
 
 def follow() -> None:
-    """Goes to the evaluate page where a study was taken there; before the panels, which would show it themselves."""
+    """Goes to the evaluate page if a study was taken there; before the panels, which would show it themselves."""
     if st.session_state.pop(_TAKEN, False):
         st.switch_page("pages/evaluate/page.py", query_params={})  # None is refused while widgets own some
