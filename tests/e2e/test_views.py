@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,9 +11,7 @@ import pytest
 from playwright.sync_api import TimeoutError, expect
 
 from app import PAGES
-from icl_core.evaluation.store import Store
 from tests.e2e.conftest import App, Tab
-from tests.support.made_up import fill, made_up_study, refs_of
 
 pytestmark = pytest.mark.e2e
 
@@ -128,12 +125,6 @@ def pick_models(tab: Tab, name: str) -> None:
 
 
 def test_a_box_shows_what_the_chart_shows_after_its_options_have_changed(app: App, new_tab: Callable[[], Tab]) -> None:
-    store = Store.open(app.store)
-    other = dataclasses.replace(
-        made_up_study(), checkpoints=refs_of("other-model", (0, 50, 100)), tasks=("mrpc", "trec")
-    )
-    fill(store, other)
-    store.close()
     tab = new_tab()
     tab.open(f"{app.url}/dynamics?{MADE_UP}&tab=One+checkpoint&on=sst2", "On sst2, at step 990")
     at, shown = (tab.page.locator(f".st-key-{key} input") for key in ("at", "on"))
