@@ -14,9 +14,8 @@ from icl_core.evaluation.bundle import ensure_embedded
 from icl_core.evaluation.store import Store
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault(
-    "OMP_NUM_THREADS", "1"
-)  # threads of one tiny product wait for each other: twice the processor time
+# One thread for torch: two that share one tiny product wait for each other, which doubles the processor time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 
