@@ -1,18 +1,22 @@
-# make run: set up and start the app. make test: set up and pass all tests. make check: format, lint, types.
+# make run: set up and start the app. make check: format, lint, types. make test: set up and pass all tests but those in
+# a browser, which are make test-browser.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
 WORKERS ?= 2
 
-.PHONY: run test check format mutate clean
+.PHONY: run test test-browser check format mutate clean
 
 run: $(VENV)/.run
 	@$(BIN)/python -m icl_core import --embedded
 	$(BIN)/streamlit run app.py --server.port $(PORT)
 
 test: $(VENV)/.dev
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --ignore tests/e2e
+
+test-browser: $(VENV)/.dev
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal tests/e2e
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

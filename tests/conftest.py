@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,12 @@ from pathlib import Path
 import pytest
 
 from icl_core import __main__ as command_line
+from icl_core.evaluation.bundle import ensure_embedded
+from icl_core.evaluation.store import Store
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# One thread for torch: two that share one tiny product wait for each other, which doubles the processor time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 
@@ -30,6 +35,19 @@ def shared_data_path() -> Path:
 def golden_path() -> Path:
     """Test vectors worked out independently of the project; their README says how."""
     return Path(__file__).parent / "reference"
+
+
+@pytest.fixture(scope="session")
+def shipped_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the shipped results, which one of the workers brings in for all of them; to be copied."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shipped-store"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        store = Store.open(folder)
+        ensure_embedded(store)
+        store.close()
+    return folder
 
 
 @pytest.fixture

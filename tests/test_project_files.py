@@ -106,3 +106,13 @@ def test_the_python_of_the_readme_gives_a_number(
     exec(compile(block, "README.md", "exec"), names)
     assert 0.0 <= float(capsys.readouterr().out) <= 1.0
     names["store"].close()  # type: ignore[attr-defined]
+
+
+def test_ci_runs_all_tests_that_the_makefile_divides() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    parts = re.findall(r"^(check|test[\w-]*):", makefile, re.MULTILINE)
+    called = re.findall(r"^make (\S+)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert sorted(called) == sorted(parts)
+    whole, *others = re.findall(r"/pytest (.+)", makefile)
+    left_out = re.findall(r"--ignore (\S+)", whole)
+    assert left_out == [run.split()[-1] for run in others], "what one target leaves out is another's"

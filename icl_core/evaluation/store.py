@@ -76,6 +76,7 @@ float32 results are promised to 1e-3 nats; half precision keeps 8 to 11 bits of 
 
 _BATCH = 400
 _MOST_JOINED_BYTES = 2**25
+_MOST_READINGS = 20
 _ROW = "segment/"
 PREDICTED = "predicted"
 """The folder of labels derived from files of results; it may be deleted at any time."""
@@ -267,10 +268,12 @@ class Store:
         """All files and the place of each result, from the index as it is now."""
         generation = self.rows.generation()
         with self._lock:
-            if generation != self._seen:
+            for _ in range(_MOST_READINGS):  # rows are read one by one; another process may join files meanwhile
+                if generation == self._seen:
+                    break
                 with _uncollected():
                     self._catalogue = self._read_catalogue()
-                self._seen = generation
+                self._seen, generation = generation, self.rows.generation()
             return self._catalogue
 
     def _is_behind(self) -> bool:

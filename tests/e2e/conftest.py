@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import socket
@@ -18,13 +19,14 @@ from urllib.parse import urlparse
 import pytest
 from playwright.sync_api import Browser, Locator, Page, TimeoutError, expect, sync_playwright
 
-from icl_core.evaluation.bundle import ensure_embedded
 from icl_core.evaluation.store import Store
 from icl_core.settings import project_path
-from tests.support.made_up import fill, made_up_study
+from tests.support.made_up import fill, made_up_study, refs_of
 
 WAIT_MS = 180_000
 """Longest wait for a text; a loaded machine is slow, and a passing test does not wait."""
+OTHER = dataclasses.replace(made_up_study(), checkpoints=refs_of("other-model", (0, 50, 100)), tasks=("mrpc", "trec"))
+"""The study of a second made-up model, which shares one task with the first."""
 
 
 @dataclass
@@ -85,10 +87,14 @@ class Tab:
         expect(found).to_have_count(1)
         return found
 
+    def becomes(self, question: str, arg: object = None, *, timeout: float = WAIT_MS) -> None:
+        """Waits until a function of the page says yes; asking it with each frame would cost more than the page."""
+        self.page.wait_for_function(question, arg=arg, timeout=timeout, polling=100)
+
     def address_holds(self, *parts: str) -> None:
         """Waits until the address holds all the parts."""
         try:
-            self.page.wait_for_function("parts => parts.every(p => location.search.includes(p))", arg=list(parts))
+            self.becomes("parts => parts.every(p => location.search.includes(p))", list(parts))
         except TimeoutError:
             raise AssertionError(f"{self.page.url} does not hold {parts}") from None
 
@@ -155,25 +161,28 @@ def new_tab(browser: Browser) -> Iterator[Callable[[], Tab]]:
         context.close()
 
 
-@pytest.fixture(scope="session")
-def shipped_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store into which the shipped results have been imported, to be copied."""
-    folder = tmp_path_factory.mktemp("shipped") / "store"
-    store = Store.open(folder)
-    ensure_embedded(store)
-    store.close()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory, shipped_store: Path) -> Iterator[App]:
-    """One server for the tests of a file, with a made-up study in its store."""
-    folder = tmp_path_factory.mktemp("app")
+@contextmanager
+def _made_up_app(folder: Path, shipped_store: Path) -> Iterator[App]:
     shutil.copytree(shipped_store, folder / "store")
     store = Store.open(folder / "store")
     fill(store, made_up_study())
+    fill(store, OTHER)
     store.close()
     with running_app(folder / "store", folder / "server.log") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory, shipped_store: Path) -> Iterator[App]:
+    """One server for all tests that leave its store as it is: the shipped results and two made-up models."""
+    with _made_up_app(tmp_path_factory.mktemp("app"), shipped_store) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def own_app(tmp_path_factory: pytest.TempPathFactory, shipped_store: Path) -> Iterator[App]:
+    """The same for the tests of one file, which start jobs and store results or tasks."""
+    with _made_up_app(tmp_path_factory.mktemp("own-app"), shipped_store) as running:
         yield running
 
 

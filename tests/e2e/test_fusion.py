@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
-from icl_core.evaluation.bundle import ensure_embedded
 from icl_core.evaluation.fusion_data import fusion_study
 from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
@@ -24,11 +24,10 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+def laboratory(tmp_path_factory: pytest.TempPathFactory, shipped_store: Path) -> Iterator[App]:
     """A server whose store has a made-up study and the real results of two tiny checkpoints, both splits each."""
     folder = tmp_path_factory.mktemp("fusion")
-    store = Store.open(folder / "store")
-    ensure_embedded(store)  # else the first visitor waits for it
+    store = Store.open(shutil.copytree(shipped_store, folder / "store"))
     fill(store, fusion_study(made_up_study(n_test=100)))
     refs = local_checkpoints(save_trajectory(folder / "run", (0, 1000)))
     task = f"file:{save_task_file(folder / 'films.jsonl')}"
@@ -51,9 +50,7 @@ def test_w_is_live_in_sentence_chart_and_address(laboratory: App, new_tab: Calla
     tab.page.locator('.st-key-w input[type="range"]').press("ArrowRight")
     tab.says("At w = 0.51")
     tab.address_holds("w=0.51")
-    tab.page.wait_for_function(
-        "before => document.querySelector('.st-key-chart-weights svg.marks')?.innerHTML !== before", arg=before
-    )
+    tab.becomes("before => document.querySelector('.st-key-chart-weights svg.marks')?.innerHTML !== before", arg=before)
     again = new_tab()
     again.open(tab.page.url, "At w = 0.51")
     expect(again.page.get_by_test_id("stException")).to_have_count(0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 from playwright.sync_api import expect
 
-from icl_core.evaluation.bundle import ensure_embedded
 from icl_core.evaluation.run import run_study
 from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study
@@ -20,11 +21,10 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+def ground(tmp_path_factory: pytest.TempPathFactory, shipped_store: Path) -> Iterator[App]:
     """A server whose store has results of two tiny checkpoints on disk."""
     folder = tmp_path_factory.mktemp("playground")
-    store = Store.open(folder / "store")
-    ensure_embedded(store)  # else the first visitor waits for it
+    store = Store.open(shutil.copytree(shipped_store, folder / "store"))
     refs = local_checkpoints(save_trajectory(folder / "run", (0, 1000)))
     task = f"file:{save_task_file(folder / 'films.jsonl')}"
     study = Study(refs, (task,), ("gold", "random", "abstract"), (13,), n_shots=4, n_test=8)

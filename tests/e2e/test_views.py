@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,9 +11,7 @@ import pytest
 from playwright.sync_api import TimeoutError, expect
 
 from app import PAGES
-from icl_core.evaluation.store import Store
 from tests.e2e.conftest import App, Tab
-from tests.support.made_up import fill, made_up_study, refs_of
 
 pytestmark = pytest.mark.e2e
 
@@ -76,7 +73,7 @@ def test_accumulated_intensity_follows_epsilon(app: App, new_tab: Callable[[], T
     before = panel.inner_html()
     tab.page.get_by_role("button", name="reference code 0.0001").click()
     tab.says("at epsilon 0.0001")
-    tab.page.wait_for_function(
+    tab.becomes(
         "before => document.querySelector('.st-key-chart-accumulation svg.marks')?.innerHTML !== before", arg=before
     )
     number = tab.page.get_by_role("spinbutton", name="epsilon")
@@ -128,12 +125,6 @@ def pick_models(tab: Tab, name: str) -> None:
 
 
 def test_a_box_shows_what_the_chart_shows_after_its_options_have_changed(app: App, new_tab: Callable[[], Tab]) -> None:
-    store = Store.open(app.store)
-    other = dataclasses.replace(
-        made_up_study(), checkpoints=refs_of("other-model", (0, 50, 100)), tasks=("mrpc", "trec")
-    )
-    fill(store, other)
-    store.close()
     tab = new_tab()
     tab.open(f"{app.url}/dynamics?{MADE_UP}&tab=One+checkpoint&on=sst2", "On sst2, at step 990")
     at, shown = (tab.page.locator(f".st-key-{key} input") for key in ("at", "on"))

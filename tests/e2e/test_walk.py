@@ -38,6 +38,8 @@ PAGES = {
 }
 KEPT_OUT = re.compile(r"preset|labpreset|page_way")
 """Controls that set others, which are moved by tests of their own."""
+LOOK_MS = 100
+"""Between two looks at a page that does not yet say what it has to."""
 
 
 def studies() -> dict[str, Study]:
@@ -67,6 +69,8 @@ def settled_with(tab: Tab, expected: Callable[[], Sequence[str]]) -> None:
         tab.settled()
         said = words_of(tab)
         missing = [words for words in expected() if words not in said]
+        if missing:
+            tab.page.wait_for_timeout(LOOK_MS)
     assert not missing, f"{tab.page.url} does not say {missing}: {said}"
     expect(tab.page.get_by_test_id("stException")).to_have_count(0)
 

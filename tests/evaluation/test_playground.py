@@ -191,8 +191,9 @@ def test_two_checkpoints_stay_warm_and_no_more(question: Question, tmp_path: Pat
     assert len(same.scored) == 3 and len(playground._WARM) == 2
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def workers() -> Iterator[Workers]:
+    """Two workers for all tests that ask them: a process takes six processor seconds to bring in what it needs."""
     started = start_workers()
     yield started
     started.end()
@@ -244,11 +245,6 @@ def test_unexpected_errors_come_back_as_one_sentence(question: Question, monkeyp
 # Visitors at once, and workers that hang
 
 
-def hang(question: Question) -> None:
-    """Never answers; for a worker of its own."""
-    time.sleep(3600)
-
-
 def said(workers: Workers, question: Question) -> str:
     with pytest.raises(JobError) as caught:
         ask_workers(workers, question)
@@ -257,21 +253,21 @@ def said(workers: Workers, question: Question) -> str:
 
 
 def test_a_hung_worker_is_ended_and_the_next_visitor_gets_another(
-    question: Question, monkeypatch: pytest.MonkeyPatch
+    question: Question, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(playground, "QUESTION_SECONDS", 15.0)
+    monkeypatch.setattr(playground, "QUESTION_SECONDS", 5.0)
     monkeypatch.setattr(playground, "PATIENCE_SECONDS", 0.1)
-    workers = Workers(Worker(f"{__name__}:hang"), Worker("icl_core.evaluation.playground:ask"))
+    ask_workers(workers, question)
+    hung = Workers(Worker("tests.support.hanging:hang"), workers.first)
     first: list[str] = []
-    visitor = threading.Thread(target=lambda: first.append(said(workers, question)))
+    visitor = threading.Thread(target=lambda: first.append(said(hung, question)))
     visitor.start()
-    while not workers.first.is_busy:
+    while not hung.first.is_busy:
         time.sleep(0.01)
     monkeypatch.setattr(playground, "QUESTION_SECONDS", 600.0)
-    assert ask_workers(workers, question).role("TR").loglikelihoods.shape == (1, 2)
+    assert ask_workers(hung, question).role("TR").loglikelihoods.shape == (1, 2)
     visitor.join()
-    assert "was ended after" in first[0] and workers.first.pid is None
-    workers.end()
+    assert "was ended after" in first[0] and hung.first.pid is None
 
 
 def test_both_busy_is_said(question: Question, monkeypatch: pytest.MonkeyPatch) -> None:

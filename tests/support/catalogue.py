@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -269,7 +270,8 @@ def _of_playground(palette: Palette) -> dict[str, Figure]:
     }
 
 
+@functools.cache
 def catalogue(palette: Palette) -> dict[str, Figure]:
-    """All charts by the function that draws them, and what is special about them."""
+    """All charts by the function that draws them, and what is special about them; drawn once, to be read alone."""
     parts = (_of_curves, _of_competition, _compared, _fusion, _of_lab, _of_playground)
     return {name: figure for part in parts for name, figure in part(palette).items()}

@@ -21,6 +21,8 @@ ABILITIES = {"gold": "ICL", "random": "TR", "abstract": "TL"}
 MEASURES = {"Accuracy": "accuracy", "Balanced accuracy": "balanced_accuracy", "Macro F1": "macro_f1"}
 NORMALISATIONS = {"Sum of tokens": "sum", "Mean per token": "per_token", "Calibrated": "calibrated"}
 Query = Mapping[str, list[str]]
+View = tuple[Measure, Normalisation, str | None]
+"""A measure, a normalisation, and a task where one alone is looked at."""
 
 
 def _last(query: Query, name: str, default: str) -> str:
@@ -56,7 +58,7 @@ def asked_of(study: Study, query: Query) -> Study:
     return dataclasses.replace(study, **changed)
 
 
-def _view(query: Query) -> tuple[Measure, Normalisation, str | None]:
+def _view(query: Query) -> View:
     measure, normalisation = _last(query, "measure", "accuracy"), _last(query, "norm", "sum")
     task = _last(query, "on", "Mean over tasks")
     return (
@@ -66,9 +68,10 @@ def _view(query: Query) -> tuple[Measure, Normalisation, str | None]:
     )
 
 
-def _curves(store_folder: Path, study: Study, model: str, query: Query) -> AbilityCurves:
-    measure, normalisation, task = _view(query)
-    predictions = collect_predictions(_records(store_folder, asked_of(study, query)))[model]
+@lru_cache(maxsize=64)
+def _curves(store_folder: Path, study: Study, model: str, view: View) -> AbilityCurves:
+    measure, normalisation, task = view
+    predictions = collect_predictions(_records(store_folder, study))[model]
     return ability_curves(predictions, measure=measure, normalisation=normalisation, task=task)
 
 
@@ -80,7 +83,7 @@ def cells_sentence(store_folder: Path, study: Study, query: Query) -> str:
 
 def curve_words(store_folder: Path, study: Study, model: str, query: Query) -> list[str]:
     """The values at the last checkpoint with their bands, chance, and what the bands are of."""
-    curves = _curves(store_folder, study, model, query)
+    curves = _curves(store_folder, asked_of(study, query), model, _view(query))
     ends = []
     for setting, curve in curves.curves.items():
         value, low, high = (100 * numbers[-1] for numbers in (curve.value, curve.low, curve.high))
@@ -96,12 +99,17 @@ def curve_words(store_folder: Path, study: Study, model: str, query: Query) -> l
 
 def competition_words(store_folder: Path, study: Study, model: str, query: Query) -> list[str]:
     """In how many intervals TR and TL compete, what noise gives, and what the bands are of."""
-    measure, normalisation, task = _view(query)
     epsilon = float(_last(query, "eps", "0.01"))
-    predictions = collect_predictions(_records(store_folder, asked_of(study, query)))[model]
+    return list(_competition_words(store_folder, asked_of(study, query), model, _view(query), epsilon))
+
+
+@lru_cache(maxsize=64)
+def _competition_words(store_folder: Path, study: Study, model: str, view: View, epsilon: float) -> tuple[str, ...]:
+    measure, normalisation, task = view
+    predictions = collect_predictions(_records(store_folder, study))[model]
     pair = paired_predictions(predictions, normalisation=normalisation, task=task)
     replicates = resample_changes(pair.tr_predicted, pair.tl_predicted, pair.gold, measure=measure)
-    curves = _curves(store_folder, study, model, query).curves
+    curves = _curves(store_folder, study, model, view).curves
     values = [
         [dict(zip(curve.checkpoints, curve.value, strict=True))[ref] for ref in pair.checkpoints]
         for curve in (curves["random"], curves["abstract"])
@@ -112,10 +120,10 @@ def competition_words(store_folder: Path, study: Study, model: str, query: Query
     said = [f"one standard error of a change is {100 * floor.standard_error:.1f} %"]
     if not competing:
         none = f"TR and TL move in opposite directions by more than that in none of {n} intervals"
-        return [*said, f"No competition at epsilon {epsilon:g}: {none}"]
+        return *said, f"No competition at epsilon {epsilon:g}: {none}"
     ratio = competition_against_epsilon(replicates, (epsilon,)).ratio
     low, high = (round(float(edge[0]) * n) for edge in (ratio.null_low, ratio.null_high))
-    return [
+    return (
         *said,
         f"TR and TL compete in {competing} of {n} intervals at epsilon {epsilon:g}; noise alone gives {low} to {high}",
-    ]
+    )

@@ -72,8 +72,7 @@ def fill(store: Store, study: Study, *, curves: Mapping[str, Sequence[float]] = 
     store.put_many(
         made_up_record(spec, wanted=curves[spec.label_setting][at[spec.checkpoint] % len(STEPS)]) for spec in specs
     )
-    for spec in specs:
-        assert store.find(spec) is not None
+    assert set(store.find_many(specs)) == set(specs)
 
 
 def made_up_study(*, tasks: tuple[str, ...] = ("sst2", "mrpc"), n_test: int = 200) -> Study:

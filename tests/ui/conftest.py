@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,15 +30,32 @@ def store_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     st.cache_resource.clear()
 
 
+@pytest.fixture(scope="session")
+def lay_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+    """Makes a folder a store with made-up results of some studies; those of the same ones are made once and copied."""
+
+    @functools.cache
+    def made(*studies: Study) -> Path:
+        folder = tmp_path_factory.mktemp("made-up") / "store"
+        store = Store.open(folder)
+        for study in studies:
+            fill(store, study)
+        store.close()
+        return folder
+
+    def lay(folder: Path, *studies: Study) -> None:
+        shutil.copytree(made(*studies), folder)
+
+    return lay
+
+
 @pytest.fixture
-def fill_store(store_folder: Path) -> Callable[..., Study]:
+def fill_store(store_folder: Path, lay_store: Callable[..., None]) -> Callable[..., Study]:
     """Fills the store with a made-up study, or with its first checkpoints only, and gives the whole study."""
 
     def filled(*, only: int | None = None) -> Study:
         study = made_up_study()
-        store = Store.open(store_folder)
-        fill(store, dataclasses.replace(study, checkpoints=study.checkpoints[:only]))
-        store.close()
+        lay_store(store_folder, dataclasses.replace(study, checkpoints=study.checkpoints[:only]))
         return study
 
     return filled

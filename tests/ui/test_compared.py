@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,24 +30,28 @@ STEPS = (0, 660, 1100, 1540, 2200, 3300)
 RUNS = [f"{member}{seed}" for member in MEMBERS for seed in ("", "-seed-2", "-seed-3")]
 
 
-@pytest.fixture(autouse=True)
-def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Manifests as the suite ships them, of two of the members that differ in size."""
+    suite_folder = tmp_path_factory.mktemp("shipped") / "suite"
     for name, size in (("tiny-base", 99_136), ("tiny-narrow", 29_000)):
-        folder = tmp_path / "suite" / name
+        folder = suite_folder / name
         folder.mkdir(parents=True)
         phases = [{"name": n, "start_step": a, "end_step": b} for n, a, b in (("one", 0, 500), ("two", 500, 3300))]
         kept = [{"folder": f"step-{step}", "step": step, "tokens_seen": step * 1664} for step in STEPS]
         facts = {"n_parameters": size, "phases": phases, "checkpoints": kept}
         (folder / "manifest.json").write_text(json.dumps(facts))
-    monkeypatch.setattr("icl_core.models.listing.suite_path", lambda: tmp_path / "suite")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("icl_core.models.listing.suite_path", lambda: suite_folder)
+        yield
 
 
-@pytest.fixture
-def filled(store_folder: Path) -> None:
-    """Three training seeds of every member, with equal checkpoints and unequal curves."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, shipped: None) -> Path:
+    """A store with three training seeds of every member, with equal checkpoints and unequal curves."""
     study = made_up_study(tasks=("sst2",), n_test=60)
-    store = Store.open(store_folder)
+    folder = tmp_path_factory.mktemp("made") / "store"
+    store = Store.open(folder)
 
     def records() -> Iterator[CellRecord]:
         for index, run in enumerate(RUNS):
@@ -59,6 +64,13 @@ def filled(store_folder: Path) -> None:
 
     store.put_many(records())
     store.close()
+    return folder
+
+
+@pytest.fixture
+def filled(store_folder: Path, made: Path) -> None:
+    """The results of ``made`` in the store."""
+    shutil.copytree(made, store_folder)
 
 
 def words(app: AppTest) -> str:

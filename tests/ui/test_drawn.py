@@ -39,9 +39,13 @@ NAMES = tuple(catalogue(LIGHT))
 PALETTES = {"light": LIGHT, "dark": DARK}
 
 
-@functools.cache
 def charts_of(theme: str) -> dict[str, Figure]:
     return catalogue(PALETTES[theme])
+
+
+@functools.cache
+def drawn_at(name: str, width: int) -> drawn.Seen:
+    return drawn.seen(charts_of("light")[name], width)
 
 
 def units(part: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -103,7 +107,7 @@ def test_what_is_read_aloud_has_the_digits_of_the_tooltips(name: str) -> None:
 @pytest.mark.parametrize("width", drawn.WIDTHS)
 @pytest.mark.parametrize("name", NAMES)
 def test_ticks_are_round_and_apart(name: str, width: int) -> None:
-    labels = [w for w in drawn.seen(charts_of("light")[name], width).words if "axis-label" in w.role]
+    labels = [w for w in drawn_at(name, width).words if "axis-label" in w.role]
     for _, group in itertools.groupby(labels, key=lambda word: word.group):
         axis = list(group)
         texts = [word.text for word in axis]
@@ -134,7 +138,7 @@ def test_ticks_of_training_are_never_the_checkpoints_own_numbers(quantity: Any, 
 @pytest.mark.parametrize("width", drawn.WIDTHS)
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in FIXED_WIDTH])
 def test_words_cover_no_mark_and_no_other_words(name: str, width: int) -> None:
-    seen = drawn.seen(charts_of("light")[name], width)
+    seen = drawn_at(name, width)
     assert drawn.covering_words(seen) == []
     assert drawn.covered_marks(seen) == []
     assert drawn.cut_words(seen) == []
@@ -149,11 +153,11 @@ def test_the_names_of_curves_lines_and_diamonds_are_all_there(name: str) -> None
         "weight_chart": {"fixed", "pooled", "adaptive", "oracle (upper bound)", "TR alone", "TL alone", "best single"},
     }[name]
     for width in drawn.WIDTHS:
-        assert wanted <= {word.text for word in drawn.seen(charts_of("light")[name], width).words}
+        assert wanted <= {word.text for word in drawn_at(name, width).words}
 
 
 def test_the_mean_of_a_bar_stands_beside_no_dot() -> None:
-    seen = drawn.seen(charts_of("light")["occurrence_chart"], 980)
+    seen = drawn_at("occurrence_chart", 980)
     means = [word for word in seen.words if word.text.startswith("mean ")]
     assert {word.text for word in means} == {"mean 35.3 %", "mean 32.3 %", "mean 29.3 %", "mean 26.3 %"}
     assert min(word.at[0] for word in means) > max(x for x, _ in seen.symbols) + 100

@@ -16,11 +16,10 @@ from hypothesis import given, settings, strategies
 from streamlit.testing.v1 import AppTest
 
 from icl_core.evaluation.fusion_data import fusion_study
-from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_digest, study_from_json
 from pages.ui.files.facts import MOST_CHARACTERS, Facts
 from tests.support.hostile import ACTING, FORMULAS, SCRIPTS
-from tests.support.made_up import fill, made_up_study
+from tests.support.made_up import made_up_study
 
 
 @dataclass(frozen=True)
@@ -49,12 +48,10 @@ def offered(monkeypatch: pytest.MonkeyPatch) -> dict[str, Offered]:
 
 
 @pytest.fixture
-def study(store_folder: Path) -> Study:
+def study(store_folder: Path, lay_store: Callable[..., None]) -> Study:
     """A made-up study with development results, in the store."""
     study = made_up_study(n_test=60)
-    store = Store.open(store_folder)
-    fill(store, fusion_study(study))
-    store.close()
+    lay_store(store_folder, fusion_study(study))
     return study
 
 

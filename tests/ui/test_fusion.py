@@ -25,14 +25,10 @@ def words(app: AppTest) -> str:
 
 
 @pytest.fixture
-def filled(store_folder: Path) -> Callable[..., Study]:
+def filled(store_folder: Path, lay_store: Callable[..., None]) -> Callable[..., Study]:
     def fill_both(*, dev: bool = True, also: tuple[Study, ...] = ()) -> Study:
         study = made_up_study(n_test=60)
-        store = Store.open(store_folder)
-        fill(store, fusion_study(study) if dev else study)
-        for other in also:
-            fill(store, other)
-        store.close()
+        lay_store(store_folder, fusion_study(study) if dev else study, *also)
         return study
 
     return fill_both

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,6 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from icl_core.evaluation.bundle import ensure_embedded
-from icl_core.evaluation.store import Store
 from tests.support.links import VIEWS, open_link
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "numbers.json"
@@ -41,11 +40,9 @@ COMMANDS = (
 
 
 @pytest.fixture(scope="module")
-def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def shipped(tmp_path_factory: pytest.TempPathFactory, shipped_store: Path) -> Iterator[Path]:
     """A store with all shipped results."""
-    folder = tmp_path_factory.mktemp("shipped") / "store"
-    ensure_embedded(Store.open(folder))
-    yield folder
+    yield Path(shutil.copytree(shipped_store, tmp_path_factory.mktemp("shipped") / "store"))
     st.cache_data.clear()
     st.cache_resource.clear()
 

@@ -12,11 +12,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from icl_core.evaluation.fusion_data import fusion_study
-from icl_core.evaluation.store import Store
 from icl_core.evaluation.study import Study, study_to_json
 from icl_core.models.listing import embedded_members, list_checkpoints, local_checkpoints
 from pages.ui.controls import selection
-from tests.support.made_up import fill, made_up_study, refs_of
+from tests.support.made_up import made_up_study, refs_of
 from tests.support.sentences import assert_one_sentence
 from tests.support.tiny_models import save_trajectory
 
@@ -42,10 +41,8 @@ def tiny(*models: str, revisions: slice = slice(None)) -> Study:
 
 
 @pytest.fixture
-def evaluate(store_folder: Path, open_page: Callable[..., AppTest]) -> AppTest:
-    store = Store.open(store_folder)
-    fill(store, made_up_study(n_test=40))
-    store.close()
+def evaluate(store_folder: Path, lay_store: Callable[..., None], open_page: Callable[..., AppTest]) -> AppTest:
+    lay_store(store_folder, made_up_study(n_test=40))
     return open_page("evaluate")
 
 

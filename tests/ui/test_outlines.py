@@ -36,14 +36,15 @@ def bounds(tree: ElementTree.Element) -> tuple[float, float, float, float]:
 @pytest.mark.parametrize("name", CHARTS)
 def test_every_text_of_every_chart_becomes_a_shape_with_its_name(name: str) -> None:
     svg = vl_convert.vegalite_to_svg(sheet.sheet([("", CHARTS[name])]))
-    before, after = ElementTree.fromstring(svg), ElementTree.fromstring(outlined(svg))
+    shapes = outlined(svg)
+    before, after = ElementTree.fromstring(svg), ElementTree.fromstring(shapes)
     said = ["".join(text.itertext()) for text in before.iter(f"{SVG}text")]
     left = ["".join(text.itertext()) for text in after.iter(f"{SVG}text")]
     assert set(left) <= {"↵"}, "what the font lacks stays a text"
     named = [group for group in after.iter(f"{SVG}g") if group.find(f"{SVG}path") is not None]
     shown = {re.sub(r"\s", "", group.get("aria-label", "")) for group in named}
     assert said and all(re.sub(r"\s", "", words) in shown for words in said if words not in left)
-    assert not re.search(r"<svg:|ns\d+:", outlined(svg))
+    assert not re.search(r"<svg:|ns\d+:", shapes)
 
 
 def test_a_shape_stands_where_the_text_stood() -> None:

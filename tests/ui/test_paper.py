@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,10 +41,11 @@ def charts(app: AppTest) -> int:
     return len(app.get("vega_lite_chart"))
 
 
-@pytest.fixture
-def several(store_folder: Path) -> Study:
-    """One of the paper's models on its grid, and three made-up models with other curves."""
-    store = Store.open(store_folder)
+@pytest.fixture(scope="module")
+def several_made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Study]:
+    """A store with one of the paper's models on its grid, and three made-up models with other curves."""
+    folder = tmp_path_factory.mktemp("several") / "store"
+    store = Store.open(folder)
     study = made_up_study(n_test=100)
     grid = choose_checkpoints(known_checkpoints(get_model("pythia-1b")), "paper")
     own = dataclasses.replace(study, checkpoints=grid[:10])
@@ -56,7 +58,14 @@ def several(store_folder: Path) -> Study:
         }
         fill(store, dataclasses.replace(study, checkpoints=refs_of(f"made-{index}")), curves=curves)
     store.close()
-    return own
+    return folder, own
+
+
+@pytest.fixture
+def several(store_folder: Path, several_made: tuple[Path, Study]) -> Study:
+    """The models of ``several_made`` in the store; gives the study of the paper's."""
+    shutil.copytree(several_made[0], store_folder)
+    return several_made[1]
 
 
 @pytest.mark.parametrize("panel", PANELS)

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from icl_core.evaluation.store import Store
 from pages.ui.controls.selection import KEYS
 from tests.support.links import open_link, said
-from tests.support.made_up import fill, made_up_study, refs_of
+from tests.support.made_up import made_up_study, refs_of
 from tests.support.own_folders import lay_run
 
 OTHER = "other-model"
@@ -24,16 +23,12 @@ def words(app: AppTest) -> str:
 
 
 @pytest.fixture
-def two_models(store_folder: Path) -> None:
+def two_models(store_folder: Path, lay_store: Callable[..., None]) -> None:
     """Two models with one task in common, under other numbers of demonstrations and seeds for ``bare-model``."""
     study = made_up_study()
-    store = Store.open(store_folder)
-    fill(store, study)
     more = dataclasses.replace(study, checkpoints=refs_of(OTHER, (0, 110, 220)), tasks=("mrpc", "trec", "sick"))
-    fill(store, more)
     bare = dataclasses.replace(study, checkpoints=refs_of("bare-model"), tasks=("trec",), demo_seeds=(5,), n_shots=4)
-    fill(store, bare)
-    store.close()
+    lay_store(store_folder, study, more, bare)
 
 
 def held(app: AppTest, *names: str) -> dict[str, Any]:
