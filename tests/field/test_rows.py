@@ -176,7 +176,7 @@ REFUSED: dict[str, tuple[str, str | bytes, str]] = {
     "no JSON": ("a.jsonl", '{"text": "a", "label": "x"}\n\n{"text: "b"}', "line 3: not valid JSON"),
     "Latin-1": ("a.csv", "text,label\na,x\ncaf\xe9,y\n".encode("latin-1"), "not UTF-8 text .* in line 3; save"),
     "UTF-16 without its mark": ("a.csv", csv_text(ROWS).encode("utf-16-le"), "zero bytes.* save it again as UTF-8"),
-    "spreadsheet": ("a.xlsx", b"PK\x03\x04", "none of .csv, .tsv"),
+    "spreadsheet": ("a.xlsx", b"PK\x03\x04", "not one of .csv, .tsv"),
     "columns of lists": ("a.json", '{"text": ["a"], "label": ["x"]}', "object of 2 lists; write one list"),
 }  # fmt: skip
 

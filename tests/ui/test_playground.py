@@ -198,7 +198,7 @@ def test_a_file_of_sentences() -> None:
         (b"id;sentence\n1;good", "a.csv", "lacks the column text .present: 'id', 'sentence'"),
         (b"\xff\xfe\x00", "a.csv", "not UTF-16"),
         (b"x\n" * 501, "a.txt", "at most 500"),
-        (b"x", "a", "none of .csv"),
+        (b"x", "a", "not one of .csv"),
     ):
         with pytest.raises(DataError, match=f"^{name} .*{said}"):
             read_texts(content, name)
