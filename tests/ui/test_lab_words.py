@@ -125,6 +125,7 @@ def test_three_configurations_have_a_sentence_and_the_others_are_counted(n_group
     assert len(said) == min(n_groups, 3) + (n_groups > 3)
     for at, sentence in enumerate(said[:3]):
         assert after(sentence, "Flip") == [70 + at]
+        assert sentence.startswith(f"**K {256 + at}**")
     if n_groups > 3:
         assert numbers(said[3]) == [n_groups - 3]
 
@@ -220,6 +221,7 @@ def test_a_run_is_a_model_of_the_other_pages_if_its_checkpoints_are_stored(n: in
     assert_well_formed(said if n is None else f"So {said}")
     assert numbers(said) == ([] if n is None else [n])
     assert ("not in the store" in said) == (n is None)
+    assert (" is in the store" in said, " are in the store" in said) == (n == 1, n is not None and n != 1)
 
 
 @pytest.mark.parametrize(
