@@ -100,6 +100,7 @@ def test_models_of_the_papers_own_and_stand_ins_are_counted_apart(
     counts = numbers(said.partition("Mean intensity")[0])
     assert counts == [itself, len(PAPER_MODELS), *([played] if played else [])]
     assert ("stands in for" in said) == (played > 0)
+    assert f"models** {'has' if itself == 1 else 'have'} results" in said
 
 
 @pytest.mark.parametrize(
