@@ -111,8 +111,8 @@ def test_the_python_of_the_readme_gives_a_number(
 def test_ci_runs_all_tests_that_the_makefile_divides() -> None:
     makefile = (ROOT / "Makefile").read_text()
     parts = re.findall(r"^(check|test[\w-]*):", makefile, re.MULTILINE)
-    called = re.findall(r"^make (\S+)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
-    assert sorted(called) == sorted(parts)
+    called = re.findall(r"^make (?:-\S+ )*([^#\n]+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert sorted(" ".join(called).split()) == sorted(parts)
     whole, *others = re.findall(r"/pytest (.+)", makefile)
     left_out = re.findall(r"--ignore (\S+)", whole)
     assert left_out == [run.split()[-1] for run in others], "what one target leaves out is another's"

@@ -87,14 +87,10 @@ class Tab:
         expect(found).to_have_count(1)
         return found
 
-    def becomes(self, question: str, arg: object = None, *, timeout: float = WAIT_MS) -> None:
-        """Waits until a function of the page says yes; asking it with each frame would cost more than the page."""
-        self.page.wait_for_function(question, arg=arg, timeout=timeout, polling=100)
-
     def address_holds(self, *parts: str) -> None:
         """Waits until the address holds all the parts."""
         try:
-            self.becomes("parts => parts.every(p => location.search.includes(p))", list(parts))
+            self.page.wait_for_function("parts => parts.every(p => location.search.includes(p))", arg=list(parts))
         except TimeoutError:
             raise AssertionError(f"{self.page.url} does not hold {parts}") from None
 

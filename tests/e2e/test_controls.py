@@ -34,7 +34,7 @@ def test_lines_of_the_study_open_on_their_arrow_and_by_keyboard(app: App, new_ta
         line(tab, name).locator("summary").press("Enter")
         tab.page.keyboard.press("Tab")
         inside = "name => document.querySelector(`.st-key-line-${name}`).contains(document.activeElement)"
-        tab.becomes(inside, arg=name)
+        tab.page.wait_for_function(inside, arg=name)
         line(tab, name).locator("summary").press("Enter")
     line(tab, "checkpoints").locator("summary").press("Enter")
     field = line(tab, "checkpoints").get_by_role("textbox")

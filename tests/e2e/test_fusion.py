@@ -50,7 +50,9 @@ def test_w_is_live_in_sentence_chart_and_address(laboratory: App, new_tab: Calla
     tab.page.locator('.st-key-w input[type="range"]').press("ArrowRight")
     tab.says("At w = 0.51")
     tab.address_holds("w=0.51")
-    tab.becomes("before => document.querySelector('.st-key-chart-weights svg.marks')?.innerHTML !== before", arg=before)
+    tab.page.wait_for_function(
+        "before => document.querySelector('.st-key-chart-weights svg.marks')?.innerHTML !== before", arg=before
+    )
     again = new_tab()
     again.open(tab.page.url, "At w = 0.51")
     expect(again.page.get_by_test_id("stException")).to_have_count(0)

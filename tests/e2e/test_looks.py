@@ -168,15 +168,15 @@ def test_every_tab_of_a_page(path: str, looks: str, app: App, heard: tuple[Tab, 
 def _assert_legible(tab: Tab, looks: Looks) -> None:
     for theme, ink, widths in looks:
         tab.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-        tab.becomes(_INK, arg=ink)
+        tab.page.wait_for_function(_INK, arg=ink)
         for width in widths:
             tab.page.set_viewport_size({"width": width, "height": 900})
-            tab.becomes(_SETTLED)
+            tab.page.wait_for_function(_SETTLED)
             with suppress(TimeoutError):  # a table takes its new width after the window has it
-                tab.becomes(_FITS, timeout=30_000)
+                tab.page.wait_for_function(_FITS, timeout=30_000)
             _assert_drawn(tab.page.evaluate(_SEEN), f"{tab.page.url} {theme} {width}")
     tab.page.set_viewport_size({"width": WIDTHS[0], "height": 900})
-    tab.becomes(_SETTLED)
+    tab.page.wait_for_function(_SETTLED)
     assert tab.page.evaluate(_COVERED) == [], tab.page.url
     found = Axe().run(tab.page).response["violations"]
     grave = [each for each in found if each["impact"] in ("serious", "critical")]
@@ -212,9 +212,9 @@ def test_a_prompt_moves_under_its_own_bar(app: App, new_tab: Callable[[], Tab]) 
     tab = new_tab()
     tab.page.set_viewport_size({"width": 390, "height": 900})
     tab.open(f"{app.url}/playground", "to see its id")
-    tab.becomes(_SETTLED)
+    tab.page.wait_for_function(_SETTLED)
     wider = "() => { const n = document.querySelector('.st-key-chart-tokens'); return n.scrollWidth > n.clientWidth; }"
-    tab.becomes(wider)
+    tab.page.wait_for_function(wider)
 
 
 def test_the_address_of_the_server_is_said_behind_a_prefix_too(app: App, new_tab: Callable[[], Tab]) -> None:

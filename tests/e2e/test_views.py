@@ -73,7 +73,7 @@ def test_accumulated_intensity_follows_epsilon(app: App, new_tab: Callable[[], T
     before = panel.inner_html()
     tab.page.get_by_role("button", name="reference code 0.0001").click()
     tab.says("at epsilon 0.0001")
-    tab.becomes(
+    tab.page.wait_for_function(
         "before => document.querySelector('.st-key-chart-accumulation svg.marks')?.innerHTML !== before", arg=before
     )
     number = tab.page.get_by_role("spinbutton", name="epsilon")
