@@ -279,7 +279,7 @@ def test_what_lacks_development_results_in_part_gets_no_weights_from_them(pair: 
 def test_the_best_under_gold_labels_is_that_of_the_seeds_that_are_fused(
     make_record: Callable[..., CellRecord], make_ref: Callable[..., CheckpointRef]
 ) -> None:
-    """Under the two seeds of the test set step 0 is better on the development set; with a third one step 10 would be."""
+    """Under the test set's two seeds step 0 is better on the development set; with a third one step 10 would be."""
     hits = {0: {13: 4, 21: 4, 42: 0}, 10: {13: 3, 21: 3, 42: 4}}
     cells = [
         make_record([0] * n + [1] * (4 - n), [0] * 4, step=step, setting=setting, demo_seed=seed, split=split)
