@@ -389,7 +389,8 @@ def test_pearson_interval_is_that_of_resampled_points() -> None:
     assert len(kept) < 300
     assert (result.low, result.high) == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])))
     assert (result.r, result.p, result.n) == pytest.approx((*stats.pearsonr(x, y), 4))
-    assert pearson(x, y) == pearson(x, y, n_replicates=2000, seed=0)
+    many = np.random.default_rng(1).normal(size=(2, 9))
+    assert pearson(*many) == pearson(*many, n_replicates=2000, seed=0)
     assert pearson(x[:3], y[:3]).r == pytest.approx(np.corrcoef(x[:3], y[:3])[0, 1])
     undefined = pearson([1, 2, 3], [5, 5, 5])
     assert (undefined.r, undefined.low, undefined.high, undefined.p, undefined.n) == (None, None, None, None, 3)

@@ -73,6 +73,12 @@ def test_a_checkpoint_alone_answers_by_its_own_scores(
     assert (answers.title, tuple(answers.predicted), answers.demo_seeds) == ("m-1 step20 (random)", ("b", "a"), (21,))
 
 
+def test_answers_are_by_the_sum_unless_asked_otherwise(splits: ModelSplits, make_ref: MakeRef) -> None:
+    member = MemberResults(splits, make_ref(20), "random")
+    plain, same = own_answers(member, ("b",), SEEDS), own_answers(member, ("b",), SEEDS, normalisation="sum")
+    assert plain.predicted["b"].tolist() == same.predicted["b"].tolist()
+
+
 def test_answers_keep_their_title(data: FusionData) -> None:
     weights = fixed_weights(data)
     assert fused_answers(data, weights).title == "fusion"

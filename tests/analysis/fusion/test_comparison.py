@@ -26,10 +26,10 @@ from icl_core.analysis.fusion.gains import gain_table
 from icl_core.analysis.fusion.members import FusionMember, MemberResults, ModelSplits, collect_members
 from icl_core.analysis.fusion.selection import choose_member, choose_members, select_checkpoint
 from icl_core.analysis.fusion.weights import FusionWeights, WeightKind, development_weights
-from icl_core.analysis.predictions import Normalisation
+from icl_core.analysis.predictions import Normalisation, collect_predictions
 from icl_core.analysis.statistics import hierarchical_band, replicate_task
 from icl_core.errors import StudyError
-from icl_core.records import CheckpointRef
+from icl_core.records import CellRecord, CheckpointRef
 from tests.support.fusion_by_hand import GOLD, ByHand, ScoresFor
 
 Pair = tuple[MemberResults, MemberResults]
@@ -274,6 +274,25 @@ def test_what_lacks_development_results_in_part_gets_no_weights_from_them(pair: 
     for members in ((pair[0], blind), [dataclasses.replace(each, model=patchy) for each in pair]):
         kinds = [each.entry.kind for each in fusion_entries(members)]
         assert kinds == ["fusion", "upper bound", "member", "member", "gold", "gold"]
+
+
+def test_the_best_under_gold_labels_is_that_of_the_seeds_that_are_fused(
+    make_record: Callable[..., CellRecord], make_ref: Callable[..., CheckpointRef]
+) -> None:
+    """Under the test set's two seeds step 0 is better on the development set; with a third one step 10 would be."""
+    hits = {0: {13: 4, 21: 4, 42: 0}, 10: {13: 3, 21: 3, 42: 4}}
+    cells = [
+        make_record([0] * n + [1] * (4 - n), [0] * 4, step=step, setting=setting, demo_seed=seed, split=split)
+        for step, of_seeds in hits.items()
+        for seed, n in of_seeds.items()
+        for setting in ("gold", "random", "abstract")
+        for split in ("dev", "test")
+        if (split, seed) != ("test", 42)
+    ]
+    model = ModelSplits(collect_predictions(cells)["m-1"], collect_predictions(cells, split="dev")["m-1"])
+    entries = fusion_entries([MemberResults(model, make_ref(0), s) for s in ("random", "abstract")])
+    best = next(each.entry for each in entries if each.entry.kind == "best gold")
+    assert [ref.step for ref in best.checkpoints] == [0]
 
 
 def test_rows_that_differ_on_one_task_alone_leave_a_baseline_out(

@@ -138,6 +138,8 @@ def test_weights_of_a_pair_are_those_of_the_seeds_that_are_fused(make_record: Ca
     ]
     splits = ModelSplits(collect_predictions(test)["m-1"], collect_predictions(dev, split="dev")["m-1"])
     assert pair_grid(splits, splits).value.tolist() == [[1.0]]
+    members = [MemberResults(splits, splits.test.checkpoints[0], setting) for setting in ("random", "abstract")]
+    assert development_weights(collect_members(members)).by_task["t"].tolist() == [1.0, 0.0]
     fewer = [cell for cell in dev if cell.spec.demo_seed != 21]
     patchy = ModelSplits(splits.test, collect_predictions(fewer, split="dev")["m-1"])
     with pytest.raises(StudyError, match=r"^m-1 has no development results for demo seed 21; there are: 13, 42\.$"):

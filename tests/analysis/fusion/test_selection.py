@@ -107,6 +107,14 @@ def test_a_choice_reads_the_tasks_seeds_and_scores_asked_for(
     assert [each.checkpoint.step for each in members] == [0 if by_scores else 10] * 2
 
 
+def test_a_member_given_by_hand_is_taken_though_another_is_better(
+    make_record: Make, make_ref: Callable[..., CheckpointRef]
+) -> None:
+    splits = uneven(make_record)
+    for given, steps in (({"tr": make_ref(0)}, [0, 10]), ({"tl": make_ref(0)}, [10, 0])):
+        assert [each.checkpoint.step for each in choose_members(splits, splits, **given)] == steps
+
+
 def test_the_equal_ensemble_looks_at_every_model_once(make_record: Make) -> None:
     one, other = uneven(make_record), uneven(make_record, model="m-2")
     pair = equal_gold_ensemble([one, other])

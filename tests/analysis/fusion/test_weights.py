@@ -145,6 +145,8 @@ def test_a_curve_has_a_hundred_steps_and_the_band_of_its_seed(data: FusionData) 
     np.testing.assert_array_equal(curve.high, same.high)
     assert not np.array_equal(curve.low, other.low) and np.array_equal(curve.value, other.value)
     assert not np.array_equal(curve.low, weight_curve(data, n_replicates=40).low)
+    ends, same = (weight_curve(data, n_weights=2, **options) for options in ({}, {"n_replicates": 300}))
+    np.testing.assert_array_equal((ends.low, ends.high), (same.low, same.high))
 
 
 def test_a_curve_under_another_measure(data: FusionData) -> None:
