@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import streamlit as st
 
 from icl_core.registry.paper import PAPER_MODELS
 from pages.paper.computed import PaperView
+from pages.paper.tabs import PANEL_NAMES, PANELS
 from pages.ui.charts.axes import Quantity, ScaleName
 from pages.ui.controls import analysis
 from pages.ui.controls.pickers import one_of, several_of
@@ -21,19 +20,18 @@ NOBODY = "not in this store"
 MOST_FURTHER = 36
 
 
-def panel_control(panels: Sequence[Tab[PaperView]]) -> Tab[PaperView]:
+def panel_control() -> Tab[PaperView]:
     """Which of the panels is shown."""
-    by_name = {panel.name: panel for panel in panels}
     chosen = st.segmented_control(
         "Panel",
-        list(by_name),
+        PANEL_NAMES,
         default="Fig. 2",
         required=True,
         key="panel",
         bind="query-params",
         label_visibility="collapsed",
     )
-    return by_name[str(chosen)]
+    return PANELS[PANEL_NAMES.index(str(chosen))]
 
 
 def view_controls() -> tuple[View, tuple[Quantity, ScaleName]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.paper import computed, controls, missing, notes
-from pages.paper.tabs import PANELS
 from pages.ui.controls.analysis import epsilon_control
 from pages.ui.panels import frame
 from pages.ui.words.written import reported
@@ -14,7 +13,7 @@ missing.follow()
 frame.heading("Paper", "What did the paper report, and what do we get?")
 with reported():
     finding = st.container()
-    panel = controls.panel_control(PANELS)
+    panel = controls.panel_control()
     epsilon = epsilon_control()
     view, axis = controls.view_controls()
     body = st.container()

@@ -8,7 +8,7 @@ from pages.paper import figures, tables
 from pages.paper.computed import PaperView
 from pages.ui.panels.tabs import Tab
 
-__all__ = ["PANELS"]
+__all__ = ["PANELS", "PANEL_NAMES"]
 
 PANELS: tuple[Tab[PaperView], ...] = (
     Tab("Fig. 1", figures.abilities),
@@ -21,3 +21,5 @@ PANELS: tuple[Tab[PaperView], ...] = (
     Tab("Paper and code", tables.code_differences),
 )
 """In their order."""
+
+PANEL_NAMES = tuple(panel.name for panel in PANELS)

@@ -85,9 +85,9 @@ def test_swapping_tr_and_tl_changes_nothing_but_the_deltas() -> None:
 @pytest.mark.parametrize(
     ("tr", "tl", "epsilon", "message"),
     [
-        ([], [], 0.01, r"^Competition needs at least two checkpoints, TR has 0: with fewer there is no interval\.$"),
-        ([0.5], [0.5], 0.01, "at least two checkpoints, TR has 1:"),
-        ([0.5, 0.6], [0.5], 0.01, "at least two checkpoints, TL has 1:"),
+        ([], [], 0.01, r"^Competition needs at least two checkpoints; TR has 0\.$"),
+        ([0.5], [0.5], 0.01, r"at least two checkpoints; TR has 1\.$"),
+        ([0.5, 0.6], [0.5], 0.01, r"at least two checkpoints; TL has 1\.$"),
         ([0.5, 0.6], [0.5, 0.6, 0.7], 0.01, "^TR has 2 checkpoints and TL has 3: competition compares the two at the"),
         (
             [50, 60],
@@ -101,7 +101,7 @@ def test_swapping_tr_and_tl_changes_nothing_but_the_deltas() -> None:
         ([0.5, 0.6], [0.4, 0.3], -0.01, "^epsilon is -0.01; it is an accuracy fraction between 0 and 1"),
         ([0.5, 0.6], [0.4, 0.3], 1.5, "^epsilon is 1.5; it is"),
         ([0.5, 0.6], [0.4, 0.3], float("nan"), "^epsilon is nan;"),
-        ([[0.5, 0.6]], [[0.4, 0.3]], 0.01, "^The TR trajectory has 2 dimensions; it needs one accuracy a checkpoint"),
+        ([[0.5, 0.6]], [[0.4, 0.3]], 0.01, "^The TR trajectory has 2 dimensions; it needs one accuracy per checkpoint"),
         ([0.5, 0.6], 0.4, 0.01, "^The TL trajectory has 0 dimensions;"),
     ],
 )

@@ -256,9 +256,7 @@ def test_shapes_that_do_not_pair_are_named() -> None:
         noise_floor([five], [four], epsilon=0.01)
     with pytest.raises(StudyError, match="Task 1"):
         noise_floor([five, four], [five, four], epsilon=0.01)
-    with pytest.raises(
-        StudyError, match=r"^Competition needs at least two checkpoints, there are 1: there is no interval\.$"
-    ):
+    with pytest.raises(StudyError, match=r"^Competition needs at least two checkpoints; these results have 1\.$"):
         noise_floor([five[:1]], [five[:1]], epsilon=0.01)
     noise_floor([five[:2]], [five[:2]], epsilon=0.01, n_replicates=2)
     for shape in ((5, 2, 0), (5, 0, 10), (5, 20), (4, 2, 10)):

@@ -100,13 +100,13 @@ def rounded(number: float, digits: int = 1) -> float:
     """A number with so many decimals, ties away from 0, as a browser shows it in a table or a chart.
 
     Python's own formatting takes ties to the even digit (68.25 gives 68.2), JavaScript's away from 0 (ECMA-262,
-    Number.prototype.toFixed). Sentences follow JavaScript, and all three start from the same unrounded number. What
-    rounds to 0 is 0 without a sign.
+    Number.prototype.toFixed). Sentences follow JavaScript, and all three start from the same unrounded number. A
+    number below 0 that rounds to 0 keeps its sign.
 
     >>> rounded(68.25), rounded(-68.25), rounded(-0.04)
-    (68.3, -68.3, 0.0)
+    (68.3, -68.3, -0.0)
     """
-    return float(Decimal(number).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)) or 0.0
+    return float(Decimal(number).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
 
 
 def in_percent(fraction: float) -> float:
@@ -125,12 +125,15 @@ def percent(fraction: float, digits: int = 1) -> str:
 
 
 def decimal(number: float, digits: int) -> str:
-    """A number with so many decimals and, if it is below 0, a minus sign: ``−0.71``."""
-    return f"{rounded(number, digits):.{digits}f}".replace("-", "−")
+    """A number with so many decimals and, if it is below 0 when rounded, a minus sign: ``−0.71``."""
+    return f"{rounded(number, digits) or 0.0:.{digits}f}".replace("-", "−")
 
 
 def signed_number(number: float, digits: int) -> str:
-    """A change with its sign and so many decimals: ``−0.71``, ``+0.50``; one that rounds to 0 has a plus sign."""
+    """A change with its sign and so many decimals: ``−0.71``, ``+0.50``; a loss that rounds to 0 is ``−0.00``.
+
+    Charts and tables of the browser write it so as well (d3-format, C's printf).
+    """
     return f"{rounded(number, digits):+.{digits}f}".replace("-", "−")
 
 
