@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import doctest
 import time
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from icl_core.records import CheckpointRef, LabelSetting
+from pages.lab import sentences as lab_sentences
+from pages.ui.charts import axes, theme
 from pages.ui.controls import selection
 from pages.ui.words import written
 
@@ -157,3 +161,10 @@ def test_names_of_tasks_and_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert written.joined(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
     assert written.count(2, "entry", "entries") == "2 entries" and written.count(1, "entry", "entries") == "1 entry"
     assert written.interval(0.5814, 0.66) == "58.1 to 66.0 %"
+
+
+@pytest.mark.parametrize("module", [axes, lab_sentences, theme, written])
+def test_examples_in_docstrings_are_true(module: ModuleType) -> None:
+    """Pages cannot be collected for their examples, since importing a page draws it."""
+    found = doctest.testmod(module)
+    assert found.attempted and not found.failed
