@@ -231,9 +231,9 @@ def test_the_answer_reads_whole(cut: int, was_cut: str) -> None:
     late = f"and late step 880 says positive (69.1 %). {was_cut}Scored in 87 ms, after 0.1 s of loading."
     assert said["sum"] == f"Under true labels early step 440 says neutral (69.1 %) {late}"
     assert said["per_token"] == f"Under true labels early step 440 says neutral (76.5 %) {late}"
-    warm = dataclasses.replace(reply, load_seconds=0.05)
+    warm = dataclasses.replace(reply, load_seconds=0.05, score_seconds=0.9873)
     bare = dataclasses.replace(QUESTION, demonstrations=())
-    assert sentences.answered(bare, warm, "sum") == rf"{was_cut}Scored in 87 ms.".replace(".", r"\.")
+    assert sentences.answered(bare, warm, "sum") == rf"{was_cut}Scored in 987 ms.".replace(".", r"\.")
 
 
 def test_prompts_and_files_read_whole() -> None:

@@ -152,6 +152,7 @@ def test_names_of_tasks_and_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         "a\nb": "a b",
         "file:/x/my%20own\n.csv?merge-labels": "my%20own .csv (labels joined)",
         "file:/x/my.csv?keep-labels": "my.csv (labels as written)",
+        "file:my.csv": "my.csv",
         "file:/kept/uploads/my%20own.csv": "my own.csv",
     }
     assert {name: written.task_title(name) for name in shown} == shown
