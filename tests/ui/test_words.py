@@ -28,7 +28,7 @@ def test_lines_of_others_become_one_line() -> None:
 
 
 def test_display_of_numbers() -> None:
-    """The calls stand in the test, since what runs while tests are collected is tested by none."""
+    """The calls are made in the test: the mutation tester does not see calls made while tests are collected."""
     assert written.percent(0.6254) == "62.5 %"
     assert written.points(-0.0621) == "−6.2 points"
     assert written.points(-1e-17) == "+0.0 points"
