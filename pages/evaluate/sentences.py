@@ -80,7 +80,7 @@ def of_checkpoint(n_stored: int, n_cells: int, *, job: Job | None, flagged: str)
 
 def by_state(n_by_state: Mapping[str, int]) -> str:
     """How many checkpoints are in each state: ``9 stored, 2 missing``."""
-    return ", ".join(f"{n} {state}" for state, n in n_by_state.items() if n)
+    return ", ".join(f"{n:,} {state}" for state, n in n_by_state.items() if n)
 
 
 def chosen(n_chosen: int, n_by_state: Mapping[str, int], instead: str) -> str:

@@ -10,7 +10,7 @@ from icl_core.pretraining.lab.config import N_EVALUATION, LabConfig, describe
 from icl_core.pretraining.lab.minimal import EMERGED_BELOW, FADED_ABOVE, LEARNED_BELOW, MinimalRun, Outcome
 from icl_core.pretraining.lab.runs import LabRun, chance, emergence_level
 from icl_core.pretraining.lab.summary import Final, Group, Marker, SweepCell, final_of, marker_spread, who_decides
-from pages.ui.words.written import count, duration, interval, percent, plain
+from pages.ui.words.written import count, decimal, duration, interval, percent, plain
 
 __all__ = [
     "bands",
@@ -257,8 +257,8 @@ def verdict_words(verdict: Verdict) -> str:
     if verdict.mean is None:
         return ""
     values = list(verdict.values.values())
-    span = f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else ""
-    return f"{verdict.mean:.2f}{span}"
+    span = f" ({decimal(min(values), 2)} to {decimal(max(values), 2)})" if len(values) > 1 else ""
+    return f"{decimal(verdict.mean, 2)}{span}"
 
 
 def lab_and_paper(verdicts: Sequence[Verdict]) -> str:
@@ -325,7 +325,8 @@ def minimal_finding(run: MinimalRun) -> str:
     stuck, transient, persistent = (run.outcome.count(name) for name in ("stuck", "transient", "persistent"))
     median = run.median_emergence
     when = f", in half of the seeds by step {median:,.0f}" if math.isfinite(median) else ""
-    left = f" {count(run.n_left_out, 'seed')} overflowed and are left out of all counts." if run.n_left_out else ""
+    are = "is" if run.n_left_out == 1 else "are"
+    left = f" {count(run.n_left_out, 'seed')} overflowed and {are} left out of all counts." if run.n_left_out else ""
     if not run.n_emerged:
         return f"ICL never emerges in {count(n, 'seed')}; CIWL is learned in {run.n_learned} of {n}.{left}"
     fate = (

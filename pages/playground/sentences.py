@@ -50,7 +50,7 @@ def unknown_words(words: Sequence[ReadWord], who: str) -> tuple[str, str]:
     unknown = words_unknown(words)
     if not unknown:
         return "", ""
-    how_many = f"{len(unknown)} of {count(len(words), 'word')} {'is' if len(unknown) == 1 else 'are'}"
+    how_many = f"{len(unknown):,} of {count(len(words), 'word')} {'is' if len(unknown) == 1 else 'are'}"
     said = f"{how_many} unknown to the tokenizer of {who}, which reads all unknown words as the same token"
     warning = ""
     if mostly_unknown(words):
@@ -123,7 +123,7 @@ def unknown_in_file(scored: Sequence[Scored], role: Role) -> str:
     if not lost:
         return ""
     return (
-        f"In {len(lost)} of {count(len(texts), 'sentence')} most words are unknown to the tokenizer of "
+        f"In {len(lost):,} of {count(len(texts), 'sentence')} most words are unknown to the tokenizer of "
         f"{plain(scored[0].checkpoint.model)} ({role}). There the answer rests on the words it knows, the "
         "demonstrations and the label words alone."
     )

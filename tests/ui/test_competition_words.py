@@ -140,3 +140,57 @@ def test_each_checkpoint_left_out_has_its_own_reason(monkeypatch: pytest.MonkeyP
     assert (
         "missing" in reasons["someone step 110"] and reasons["someone step 220"] == "Its weights are those of another."
     )
+
+
+# In whole sentences
+
+
+@pytest.mark.parametrize(("n", "told"), [(0, "0 checkpoints"), (1, "1 checkpoint")])
+def test_too_few_checkpoints_say_what_to_do(n: int, told: str) -> None:
+    assert sentences.too_few("someone", n) == (
+        f"someone has TR and TL results at {told}. Competition is computed between checkpoints, so it needs at least "
+        "two. Evaluate more checkpoints."
+    )
+
+
+def test_words_beside_the_charts_read_whole() -> None:
+    assert sentences.certainty("step 110 to step 220", 0.953) == ("step 110 to step 220: competes in 95 % of resamples")
+    assert sentences.shading() == (
+        "Shaded: TR and TL move in opposite directions, both by more than epsilon. The shade is stronger if the "
+        "interval competes in 95 % of resamples or more. Bars: fall over rise (Eq. 3). R: share of the summed "
+        "intensity so far (Eq. 4)."
+    )
+    assert sentences.at_epsilon("Competition ratio", FLOOR) == "Competition ratio at this epsilon: 33.3 %, p = 0.021."
+    assert sentences.at_epsilon("Mean intensity", FLOOR) == "Mean intensity at this epsilon: 0.62, p = 0.42."
+    assert sentences.noise_range(0.0234) == (
+        "Grey: median and 95 % range under noise alone. One standard error of a change is 2.3 %. An epsilon below it "
+        "is inside noise. The p-values are not corrected for looking at many epsilons."
+    )
+
+
+@pytest.mark.parametrize(
+    ("n", "told"),
+    [
+        (0, "0 answers changed from *a* to b."),
+        (1, "1 answer changed from *a* to b."),
+        (1000, "1,000 answers changed from *a* to b."),
+        (1001, "1,001 answers changed from *a* to b. The first 1,000 are listed."),
+    ],
+)
+def test_changed_answers_read_whole(n: int, told: str) -> None:
+    assert sentences.changed(n, "*a* to b", most=1000) == told.replace("*", r"\*")
+
+
+def test_how_it_is_computed_reads_whole() -> None:
+    many = dataclasses.replace(FLOOR, null_ratio=np.zeros(2000), standard_error=0.0456)
+    assert sentences.how_computed(many) == (
+        "Equations 1 to 4 of arXiv 2406.14022 on the mean trajectory: averaged over tasks and seeds first, then "
+        "compared. Comparisons are strict, and a difference that equals epsilon up to rounding does not exceed it. "
+        "**Noise alone**: each example's change of correctness is centred within its task. Seeds and examples are "
+        "resampled 2,000 times, with one draw for both abilities and all intervals, and the equations are computed "
+        "on every draw; p is the share of draws with at least the observed ratio. An interval is **clear** if it "
+        "competes in 95 % of draws without centring. One standard error of a change is 4.6 %. **What p does not "
+        "tell**: the null is that nothing changes at all. If one ability really moves and the other only wavers by "
+        "chance, an interval competes whenever the chance change goes the other way, and the intensity then divides "
+        "a real change by noise. So check that both curves move."
+    )

@@ -99,3 +99,67 @@ def test_how_it_is_computed_names_measure_and_label_score(view: View, told: tupl
     assert_well_formed(said)
     assert all(part in said.lower() for part in told)
     assert numbers(said) == [95, 1000, 2, 872, 2]
+
+
+# In whole sentences
+
+BANDS = "Bands: 95 %, bootstrap (1,000 draws) over 2 seeds and 872 queries per task; 2 tasks."
+
+
+@pytest.mark.parametrize(
+    ("n", "further"), [(1, []), (3, []), (4, ["1 further model below."]), (5, ["2 further models below."])]
+)
+@pytest.mark.parametrize("task", [None, "sst2"])
+def test_the_finding_has_a_sentence_for_each_of_three_models(
+    n: int, further: list[str], task: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pages.dynamics.sentences.moments", lambda curves: f"moments of {curves}")
+    monkeypatch.setattr(
+        "pages.dynamics.sentences.findings.curves_sentence",
+        lambda curves, found, *, task: f"{curves} with {found} on {task}.",
+    )
+    models: Any = ["one", "two", "three", "four", "five"]
+    told = [f"{each} with moments of {each} on {task}." for each in models[: min(n, 3)]]
+    assert sentences.finding(models[:n], task) == "\n\n".join(told + further)
+
+
+def test_bands_and_options_read_whole() -> None:
+    assert sentences.bands({"one": curves(), "two": curves()}) == BANDS
+    assert sentences.bands({"*one*": curves(), "two": curves(seeds=1, tasks=("sst2",))}) == (
+        rf"\*one\*: {BANDS} two: Bands: 95 %, bootstrap (1,000 draws) over 1 seed and 872 queries per task; 1 task. "
+        "With one seed the spread between seeds is unknown, so the bands leave it out."
+    )
+    assert sentences.how_computed({"one": curves()}, View("balanced_accuracy", "per_token", None)) == (
+        f"{BANDS} All settings and checkpoints share one draw, so differences between them are paired. A checkpoint "
+        "enters a curve only when the cells of all tasks and seeds exist. Measure: balanced accuracy; label score: "
+        "per_token."
+    )
+
+
+def test_tasks_without_results_and_different_tasks_read_whole() -> None:
+    many = tuple(f"task{name}" for name in "abcde")
+    drawn = {"one": curves(tasks=many), "two": curves(tasks=("*x*",))}
+    assert sentences.different_tasks(drawn) == (
+        "The means are over different tasks, so they cannot be compared with each other: one taska, taskb, taskc, "
+        r"taskd and 1 more; two \*x\*."
+    )
+    assert sentences.absent_tasks(["*x*", *many]) == (
+        r"Without results yet, and not in the mean: \*x\*, taska, taskb, taskc, taskd, taske."
+    )
+    assert sentences.absent_tasks([*many, "file:/x/y/mine", "last"]) == (
+        "Without results yet, and not in the mean: taska, taskb, taskc, taskd, taske, mine and 1 more."
+    )
+
+
+def test_checkpoints_outside_the_curves_read_whole() -> None:
+    assert sentences.missing_cells(1) == "1 cell missing. It enters the curve when it is computed."
+    assert sentences.missing_cells(1200) == "1,200 cells missing. It enters the curve when they are computed."
+    assert sentences.excluded("A copy.") == "A copy. It is hollow in the chart if it has results."
+    advice = "but no checkpoint has all tasks and seeds yet. Show one task, or evaluate the rest."
+    assert sentences.nothing_complete(1, 1) == f"1 of 1 cell is stored, {advice}"
+    assert sentences.nothing_complete(1100, 4080) == f"1,100 of 4,080 cells are stored, {advice}"
+    shares: Any = SimpleNamespace(entropy=np.array([0.2, 0.934, 0.756]), gold_entropy=0.981)
+    assert sentences.evenness(shares) == (
+        "Evenness of the predictions at the last checkpoint (entropy; 1 is even): 0.76. Evenness of the gold labels: "
+        "0.98."
+    )

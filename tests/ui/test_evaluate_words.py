@@ -166,3 +166,68 @@ def test_what_is_said_of_files_and_models_names_them() -> None:
     for said in (sentences.not_listed("Own-model"), sentences.study_opened("My study")):
         assert_well_formed(said)
     assert r"Own\-model" in sentences.not_listed("Own-model")
+
+
+# In whole sentences
+
+
+@pytest.mark.parametrize(
+    ("of", "flagged", "before"),
+    [
+        (None, "", ""),
+        (None, "A copy of step 440.", "A copy of step 440. "),
+        (LIVE, "A copy of step 440.", "Job 4 is running. "),
+        (ENDED, "A copy of step 440.", "Job 5 ended without it: Out of memory. "),
+    ],
+)
+def test_a_checkpoint_reads_whole(of: Any, flagged: str, before: str) -> None:
+    assert sentences.of_checkpoint(0, 1, job=of, flagged=flagged) == f"{before}0 of 1 cell stored."
+    assert sentences.of_checkpoint(1100, 4080, job=of, flagged=flagged) == f"{before}1,100 of 4,080 cells stored."
+
+
+def test_the_chosen_checkpoints_read_whole() -> None:
+    n_by_state = {"stored": 1, "partial": 0, "missing": 1200}
+    assert sentences.by_state(n_by_state) == "1 stored, 1,200 missing"
+    assert sentences.chosen(1, n_by_state, "") == "1 checkpoint chosen. 1 stored, 1,200 missing."
+    assert sentences.chosen(1201, n_by_state, "No *axis*.") == (
+        r"1,201 checkpoints chosen. 1 stored, 1,200 missing. No \*axis\*\."
+    )
+
+
+def test_the_product_reads_whole() -> None:
+    both = study(splits=("test", "dev"))
+    assert sentences.study_as_product(both, 120) == (
+        "**2 checkpoints × 3 tasks × 2 settings × 5 seeds × 2 splits (test and dev)** = 120 cells"
+    )
+    one = study(checkpoints=(EARLY,), tasks=("sst2",), label_settings=("gold",), demo_seeds=(13,))
+    assert sentences.study_as_product(one, 1) == "**1 checkpoint × 1 task × 1 setting × 1 seed** = 1 cell"
+
+
+def test_the_cost_reads_whole() -> None:
+    head, prompts = "- **60** to compute, 30 stored already\n", "- 3,000 prompts, 2.5 M tokens,"
+    assert sentences.cost(SOME, COST) == (
+        f"{head}- **2 h 10 min**, from cells measured here\n{prompts} 3.4k TFLOPs (1.13 per prompt)\n"
+        "- memory 4.5 GB, disk 1.23 MB, download 2.1 GB"
+    )
+    unknown: dict[str, Any] = {"flops": 0.0, "seconds": None, "time_words": "*None*.", "download_bytes": None}
+    assert sentences.cost(SOME, dataclasses.replace(COST, **unknown, n_prompts=1, tokens=2.4)) == (
+        f"{head}- \\*None\\*\\.\n- 1 prompt, 2 tokens, operations not known\n"
+        "- memory not known, disk 1.23 MB, download not asked"
+    )
+    many = CellCounts(n_stored=1200, n_cells=5280, n_complete=0, n_checkpoints=2)
+    assert sentences.cost(many, None) == "- **4,080** to compute, 1,200 stored already"
+    assert sentences.cost(CellCounts(90, 90, 2, 2), COST) == "Every cell is stored already: nothing to compute."
+
+
+def test_short_words_of_the_page_read_whole() -> None:
+    assert sentences.start_label(0) == "Nothing to evaluate"
+    assert [sentences.start_label(n) for n in (1, 4080)] == ["Evaluate 1 cell", "Evaluate 4,080 cells"]
+    assert sentences.not_listed("*x*") == (r"The checkpoints of \*x\* are not fully documented; ask the Hub for them.")
+    assert sentences.task_added("a.csv", list("abcdefghi")) == (
+        "a.csv is a task now, with the labels a, b, c, d, e, f, g, h and 1 more."
+    )
+    assert sentences.either_way("One?") == "One? You can pick either reading under Own files."
+    assert sentences.study_opened("a.json") == "a.json is open: every page shows its study."
+    assert sentences.development_rows() == (
+        "300 further rows per task, from which checkpoints and fusion weights are chosen."
+    )

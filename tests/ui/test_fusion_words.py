@@ -374,3 +374,126 @@ def test_the_table_of_gains_has_each_number_in_its_own_column(measure: Any) -> N
     assert (round(mean["at w"], 6), round(of_task["at w"], 6)) == (62.5, 42.5)
     alone = tabs.gain_rows(dataclasses.replace(screen, weight=None), gains)
     assert "w" not in alone[0] and "at w" not in alone[0]
+
+
+# In whole sentences
+
+MEMBERS = r"tr\-model step 440 (TR) and tl\-model step 880 (TL), fused with"
+
+
+def test_the_finding_reads_whole() -> None:
+    against = {BEST: both_measures(BEST, row(UP), row(BETWEEN)), CONTROL: both_measures(CONTROL, row(DOWN), row(UP))}
+    over = "p = 0.031 over 5 seeds, p = 0.0042 over 1,736 queries"
+    best = f"against the best single checkpoint under true labels **+1.2 points (+0.4 to +2.7)**; {over}"
+    control = f"against the equal ensemble of two **−1.5 points (−2.6 to −0.6)**; {over}"
+    assert finding(against) == (
+        f"{MEMBERS} adaptive weights, reach **73.2 %** accuracy: {best}; {control}. Under balanced accuracy the gains "
+        "are +0.9 and +1.2 points. It beats the best single checkpoint, but not by more than plain ensembling."
+    )
+    alone = {BEST: gain_of(BEST, {"accuracy": row(BETWEEN), "balanced_accuracy": row(UP)})}
+    assert finding(alone, measure="balanced_accuracy", best=FIXED) == (
+        f"{MEMBERS} equal weights, reach **72.1 %** balanced accuracy: {best}. Under accuracy the gain is +0.9 points. "
+        "Fusion helps here."
+    )
+    both = {kind: both_measures(kind, row(UP)) for kind in (BEST, CONTROL)}
+    worse = {BEST: both_measures(BEST, row(DOWN))}
+    unclear = {BEST: both_measures(BEST, row(BETWEEN))}
+    assert finding(both).endswith(" points. Fusion helps beyond plain ensembling here.")
+    assert finding(worse).endswith(" points. Fusion is worse than the best single checkpoint here.")
+    assert finding(unclear).endswith(" points. No gain over the best single checkpoint is clear of its 95 % interval.")
+
+
+def test_the_finding_without_gains_reads_whole() -> None:
+    said = sentences.finding(asked_of(), found_of(FIXED, line("gold", 0.6543, TR), line("gold", 0.7012, TL)), {})
+    assert said == (
+        rf"{MEMBERS} equal weights, reach **72.1 %** accuracy; single checkpoints reach 65.4 % (tr\-model step440 "
+        r"gold) and 70.1 % (tl\-model step880 gold)."
+    )
+    assert sentences.finding(asked_of(), found_of(FIXED), {}) == (
+        f"{MEMBERS} equal weights, reach **72.1 %** accuracy."
+    )
+    three = sentences.finding(asked_of(), found_of(FIXED, members=THREE), {})
+    assert three.startswith(r"tr\-model step 440 (TR), tl\-model step 880 (TL) and icl\-model step 660 (ICL), fused")
+    assert sentences.tests_text(row(p_seeds=None, p_examples=None)) == ""
+
+
+def test_lines_and_marks_read_whole() -> None:
+    lines = line(BEST, 0.655, task=0.444), line(CONTROL, 0.712, task=0.6)
+    assert sentences.at_weight(found_of(*lines), 0.374, 0.7, task=None) == (
+        "At **w = 0.37**: **70.0 %**, +4.5 points against the best single checkpoint, −1.2 points against the equal "
+        "ensemble."
+    )
+    assert sentences.at_weight(found_of(), 1.0, 0.5, task="file:/a/*x*") == r"At **w = 1.00** on \*x\*: **50.0 %**."
+    assert sentences.level_label(line(BEST, 0.5)) == "best single\n(dev), gold"
+    assert sentences.level_label(line(CONTROL, 0.5)) == "equal\nensemble, gold"
+    assert sentences.level_label(line("gold", 0.5, THIRD)) == "step 660, gold"
+    assert sentences.level_label(line("other model", 0.5, THIRD)) == "icl-model,\ngold"
+    weights = FusionWeights("adaptive", {"sst2": np.array([0.327, 0.673])})
+    assert sentences.mark_name(ADAPTIVE) == ADAPTIVE.entry.title
+    assert sentences.mark_name(dataclasses.replace(ADAPTIVE, weights=weights)) == (
+        f"{ADAPTIVE.entry.title}, mean w 0.33"
+    )
+
+
+def test_words_below_the_chart_read_whole() -> None:
+    two, three = found_of(FIXED, ADAPTIVE), found_of(ADAPTIVE, members=THREE)
+    marks = (
+        "Hollow: oracle, chosen on the test set, so it is an upper bound, not a result. Circle and square: the members "
+        "alone. Triangles: mixed parameters. Dashed: single checkpoints under true labels, and the equal ensemble of "
+        "the two that are best on the development set, which is what plain ensembling gives. Bands: 95 %, bootstrap "
+        "over 5 seeds and 1,736 queries. Chance is 41.7 %."
+    )
+    diamonds = "Diamonds: fusions of the predictions at their mean weight"
+    assert sentences.below_chart(two) == (
+        f"{diamonds}. Adaptive weights differ by task, so the adaptive fusion need not lie on the curve. {marks}"
+    )
+    assert sentences.below_chart(dataclasses.replace(two, has_dev=False)) == f"{diamonds}. {marks}"
+    assert sentences.below_chart(dataclasses.replace(three, n_seeds=1)) == (
+        "The fusion adds the weighted probabilities of 3 members. Whiskers: 95 %, bootstrap over 1 seed and 1,736 "
+        "queries. Chance is 41.7 %. Mixed parameters and the tables of selection are of the first two members."
+    )
+    assert sentences.equal_for_want(two) == ""
+    assert sentences.equal_for_want(dataclasses.replace(three, equal_for_want=("boolq", "file:/a/*x*"))) == (
+        r"No member is above chance on the development set of boolq, \*x\*. There each of them weighs 1/3."
+    )
+    assert sentences.without_dev(["one", "*x*"]) == (
+        r"one, \*x\*: the development set is not evaluated yet. Adaptive weights and the best checkpoints are chosen "
+        "on it, never on the test set. Until then you choose the members, and they weigh the same."
+    )
+
+
+def test_how_it_is_computed_reads_whole() -> None:
+    method = (
+        "Equations 5 and 6 of arXiv 2406.14022; with further members the sums run over all of them. Probabilities are "
+        "the softmax over the candidates' scores; a symbol's probability belongs to the label that it stands for. The "
+        "accuracies in the weights are those of the development set, per task (adaptive) or averaged first (pooled). "
+        "An accuracy below chance counts as no excess. Checkpoints are chosen on the development set; ties go to the "
+        "earlier one. The **equal ensemble** averages the two checkpoints that are best under true labels: it is what "
+        "plain ensembling gives for the same cost."
+    )
+    found = found_of(ADAPTIVE)
+    assert sentences.how_computed(found, "sum") == f"{method} 5 seeds, 1,736 queries; label score: sum."
+    one = dataclasses.replace(found, n_seeds=1, n_examples=1)
+    assert sentences.how_computed(one, "per_token") == f"{method} 1 seed, 1 query; label score: per_token."
+
+
+def test_words_in_the_tabs_read_whole() -> None:
+    assert sentences.compared_gains("ours*", "theirs*") == (
+        r"ours\* against theirs\*. Gains in percentage points, with 95 % intervals (paired bootstrap); p over seeds "
+        "(paired t-test, as in the paper) and over queries (sign flips). bal.: under balanced accuracy. A gain under "
+        "accuracy that is gone under balanced accuracy is label bias."
+    )
+    marked = "of checkpoints. The circle marks the pair shown above."
+    assert sentences.all_pairs(1) == f"Adaptive fusion of 1 pair {marked}"
+    assert sentences.all_pairs(1225) == f"Adaptive fusion of 1,225 pairs {marked}"
+    shares = (
+        "agree on **61.2 %** of queries, and on **10.4 %** both are wrong. A perfect choice between them would reach "
+        "89.6 %."
+    )
+    found = Diversity(0.6123, 0.1042, 0.8958)
+    assert sentences.agreement(("one", "t*"), found, is_only=True) == f"The two members {shares}"
+    assert sentences.agreement(("one", "t*"), found, is_only=False) == rf"one and t\* {shares}"
+    changed = [QueryDifference("sst2", "row", 13, *each) for each in ((1, 0, 1), (1, 1, 0), (1, 1, 0), (1, 0, 2))]
+    assert sentences.gained_and_lost("b*", changed) == r"Against b\*: **1** gained, **2** lost."
+    assert sentences.first_listed(200, most=200) == ""
+    assert sentences.first_listed(1736, most=200) == "The first 200 of 1,736 are listed."

@@ -71,3 +71,20 @@ def test_without_curves_home_says_what_to_do_or_whose_are_not_complete() -> None
         assert_well_formed(said)
     assert "Evaluate the shipped" in nothing and "complete" not in nothing
     assert r"\\*someone\\* model is complete" in repr(one) and "stored" not in one
+
+
+def test_what_is_stored_reads_whole() -> None:
+    square = (
+        "Each square says how many of the model's checkpoints have all the cells that a job was asked for or that "
+        "another checkpoint has."
+    )
+    assert sentences.stored(n_cells=1, n_models=1) == f"1 cell of 1 model. {square}"
+    assert sentences.stored(n_cells=4080, n_models=3) == f"4,080 cells of 3 models. {square}"
+    assert sentences.no_curves("") == (
+        "No results are stored yet. Evaluate the shipped tiny suite: it takes about two minutes on a CPU."
+    )
+    assert sentences.no_curves("*x*") == (
+        r"No checkpoint of \*x\* is complete yet; its curves appear with the first one."
+    )
+    assert sentences.complete_of_all(Coverage("a", "sst2", 0, 0, 4)) == ""
+    assert sentences.complete_of_all(Coverage("a", "sst2", 5, 1, 4)) == "1/4"

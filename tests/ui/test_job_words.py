@@ -70,3 +70,45 @@ def test_a_table_that_cannot_be_read_is_one_sentence_with_its_reason() -> None:
     said = job_words.cannot_be_used("the job table is damaged.")
     assert_well_formed(said)
     assert "damaged. Results" in said.replace("\\", "") and not numbers(said)
+
+
+# In whole sentences
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("evaluate", "Waiting for its device"), ("train", "Waiting for the processor"), ("estimate", "Waiting")],
+)
+def test_each_kind_waits_in_its_own_words(kind: str, said: str) -> None:
+    assert job_words.progress(job(kind=kind)) == said
+
+
+@pytest.mark.parametrize(
+    ("per_second", "said"),
+    [
+        (0.999, "1 s per cell"),
+        (1.0, "1.0 cells per second"),
+        (9.94, "9.9 cells per second"),
+        (10.0, "10 cells per second"),
+        (1234.5, "1,234 cells per second"),
+    ],
+)
+def test_the_speed_is_per_second_or_per_unit(per_second: float, said: str) -> None:
+    both = job(**RUNNING, units_per_second=per_second, eta_seconds=0.0)
+    assert job_words.progress(both) == f"5 of 12 cells · {said} · under 1 s to go"
+
+
+def test_notices_and_outcomes_read_whole() -> None:
+    sidebar = "The sidebar of every page shows how far it is."
+    assert job_words.started(job(state="running")) == f"**Job 3** is running. {sidebar}"
+    assert job_words.started(job(kind="train")) == f"**Training 3** waits for its device. {sidebar}"
+    assert job_words.ended(job(state="failed", message="*It* broke.")) == r"**Job 3** is failed. \*It\* broke\."
+    assert job_words.ended(job(state="cancelled", message="Cancelled.")) == r"**Job 3**. Cancelled\."
+    asked = when(1_700_000_000.0)
+    timed = job(state="done", started=1_700_000_000.0, ended=1_700_000_095.0, done=7, message="*All*.")
+    assert job_words.outcome(timed) == f"\\*All\\*\\.  \nAsked for on {asked}, took 1 min 35 s; 7 of 12 cells."
+    untimed = job(kind="train", state="cancelled", done=1, total=1, message="No.")
+    assert job_words.outcome(untimed) == f"No\\.  \nAsked for on {asked}; 1 of 1 step."
+    assert job_words.cannot_be_used("*It* is damaged..") == (
+        r"Jobs cannot be shown or started: \*It\* is damaged. Results are not affected."
+    )

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icl_core.pretraining.lab.claims import CLAIMS, Verdict
+from icl_core.pretraining.lab.claims import CLAIMS, Claim, Verdict
 from icl_core.pretraining.lab.config import PRESETS, DataKnobs, LabConfig, config_digest
 from icl_core.pretraining.lab.minimal import EMERGED_BELOW, FADED_ABOVE, LEARNED_BELOW, MinimalKnobs, MinimalRun
 from icl_core.pretraining.lab.runs import LabRun
-from icl_core.pretraining.lab.summary import Group, Marker, SweepCell, group_runs
+from icl_core.pretraining.lab.summary import Group, Marker, SweepCell, final_of, group_runs
 from pages.lab import chart, computed, sentences
 from tests.support.said import after, assert_well_formed, numbers
 
@@ -415,3 +415,211 @@ def test_bars_and_captions_count_the_seeds_that_did_not_overflow() -> None:
     assert numbers(said) == [6, n_steps, EMERGED_BELOW, FADED_ABOVE, LEARNED_BELOW]
     assert after(said, "never below") == [EMERGED_BELOW] and after(said, "L₂ ends below") == [LEARNED_BELOW]
     assert numbers(sentences.overflowed(found)) == [2]
+
+
+# In whole sentences
+
+NEVER_EMERGES = (0.5, 0.5, 0.55, 0.59, 0.6)
+
+
+def test_runs_read_whole() -> None:
+    assert said_of(run(icl=EARLY, flip=PEAKED, ciwl=LOW)) == (
+        "**K 512** (1 seed): ICL emerges at step 200; at step 5,000 **the weights decide (CIWL)**: Flip 13.3 % after a "
+        "peak of 85.2 % (chance 50.0 %), ICL 91.3 %, CIWL 12.3 %."
+    )
+    two = run(icl=EARLY, flip=HIGH, ciwl=LOW), run(icl=LATE, flip=(*HALF[:4], 0.603), ciwl=HIGH, seed=2)
+    assert said_of(*two) == (
+        "**K 512** (2 seeds): ICL emerges at step 250 (200 to 300); at step 5,000 **the context decides (ICL)**: Flip "
+        "70.7 % (60.3 to 81.1) (chance 50.0 %), ICL 89.3 % (87.3 to 91.3), CIWL 46.7 % (12.3 to 81.1)."
+    )
+    level = "at step 5,000 **neither strategy decides**: Flip 50.0 % (50.0 to 50.0) (chance 50.0 %), ICL"
+    half = said_of(run(icl=EARLY, flip=HALF), run(icl=NEVER_EMERGES, flip=HALF, seed=2))
+    assert half.startswith(f"**K 512** (2 seeds): ICL emerges at step 200 in 1 of 2 seeds; {level}")
+    never = said_of(*(run(icl=NEVER_EMERGES, flip=HALF, seed=seed) for seed in (1, 2)))
+    assert never.startswith(f"**K 512** (2 seeds): ICL does not emerge; {level} 60.0 %")
+    assert said_of(run(icl=(), flip=(), ciwl=(), complete=False)) == (
+        r"**K 512 \(partial\)** (1 seed) has not been evaluated yet."
+    )
+
+
+@pytest.mark.parametrize("missing", ["icl", "flip", "ciwl"])
+def test_a_run_that_lacks_a_curve_says_so(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = {name: final_of([run(icl=EARLY, flip=HALF)], name) for name in ("icl", "flip", "ciwl") if name != missing}
+    monkeypatch.setattr("pages.lab.sentences.final_of", lambda runs, name: ends.get(name))
+    assert said_of(run(icl=EARLY, flip=HALF)) == "**K 512** (1 seed) has not been evaluated yet."
+
+
+@pytest.mark.parametrize(
+    ("n", "rest"), [(3, []), (4, ["1 further configuration below."]), (5, ["2 further configurations below."])]
+)
+def test_the_finding_joins_its_sentences(n: int, rest: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pages.lab.sentences.group_sentence", lambda group: f"{group}: 50.0 %.")
+    groups: Any = list("abcde")[:n]
+    assert sentences.finding(groups) == "\n\n".join([f"{name}: 50.0\u00a0%." for name in "abc"] + rest)
+
+
+def test_words_in_the_charts_read_whole() -> None:
+    (group,) = group_runs([run(icl=EARLY, flip=HALF)])
+    marks = {
+        "icl_emerges": "ICL > .6",
+        "flip_peak": "Flip peak",
+        "flip_half": "Flip = .5",
+        "ciwl_over_icl": "CIWL > ICL",
+    }
+    for name, words in marks.items():
+        assert sentences.marker_words(name, Marker(200, 100, 300, 3, 3), group) == words
+        assert sentences.marker_words(name, Marker(200, 100, 300, 2, 3), group) == f"{words} (2 of 3)"
+    assert sentences.chance_line(0.0332) == "chance 3.3 %" and sentences.chance_line(0.5, "IWL") == "IWL chance 50.0 %"
+    assert sentences.chance_among_all(0.25, 4) == "chance 25.0 % (all 4 labels)"
+    assert sentences.field_of_sweep(SweepCell(512, 0.5, 0.126, 0.0, 1.0, 0.5, 3)) == "13 % (3)"
+    assert sentences.token_names(3) == ["x1", "l1", "x2", "l2", "x3", "l3", "query"]
+
+
+def test_words_below_the_curves_read_whole() -> None:
+    far = run(icl=EARLY, flip=HIGH, seed=5, complete=False)
+    near = run(icl=LATE[:4], flip=HIGH[:4], ciwl=LOW[:4], seed=4, complete=False)
+    (group,) = group_runs([far, near])
+    assert sentences.not_finished(group) == (
+        "Not finished: evaluated up to step 300 of 5,000, 5,000 of 5,000. Train it again to resume where it stopped."
+    )
+    points = (
+        "Each point: accuracy over 1,000 fixed sequences, among the labels in the context (IWL: among all labels). "
+        "Flip swaps the two labels in the context: 100 % is pure ICL, 0 % pure CIWL."
+    )
+    assert sentences.bands(1) == f"One seed each: the spread between seeds is not known here. {points}"
+    assert sentences.bands(2) == (
+        f"Lines: mean over seeds; bands: lowest to highest seed; markers: median seed. {points}"
+    )
+    runs = [run(icl=EARLY, flip=HIGH, seed=seed) for seed in (4, 5)]
+    other = dataclasses.replace(runs[1], config=dataclasses.replace(runs[1].config, data=DataKnobs(n_classes=64)))
+    assert sentences.seeds_of(group_runs([*runs, other])) == (
+        "Seeds: K 64: 5; K 512: 4, 5. On the same machine, a run can be trained again bit for bit from its "
+        "configuration."
+    )
+    assert sentences.heads_at(1200, {"Previous token": 0.312, "Induction": 0.551}, 2) == (
+        "Step 1,200, best heads: previous token 31.2 %, induction 55.1 %. Each row shows where a token attends to "
+        "(down: from, across: to, in the order x1, l1, x2, l2, query). Mean over training sequences whose first pair "
+        "is of the query's class: a previous-token head is lit at l1 → x1, an induction head at query → l1."
+    )
+    index = "(peak − final) / (peak − chance), of each seed's own curve."
+    assert sentences.transience([]) == index
+    assert sentences.transience(["*a*", "b"]) == rf"{index} No index, since never above chance: \*a\*; b."
+
+
+def test_where_a_run_is_stored_and_comes_from_reads_whole() -> None:
+    assert sentences.stored_as_model(None) == (
+        "The checkpoints of this run are not in the store, so the other pages do not list it. Train it here, and they "
+        "will be."
+    )
+    assert sentences.stored_as_model(1) == "1 checkpoint of this run is in the store as a model."
+    assert sentences.stored_as_model(1200) == "1,200 checkpoints of this run are in the store as a model."
+    manifest = {"n_parameters": 107_000, "cpu_seconds": 4100.6, "versions": {"torch": "2*"}}
+    made = dataclasses.replace(run(icl=EARLY, flip=HALF), manifest=manifest)
+    assert sentences.origin(made) == r"trained here, 107,000 parameters, 4,101 s of processor time, torch 2\*"
+    assert sentences.origin(dataclasses.replace(made, is_shipped=True, manifest={})) == "shipped"
+    assert sentences.origin(dataclasses.replace(made, state="partial")) == "trained here, not finished"
+
+
+def claim(key: str, says: str, source: str = "a paper") -> Claim:
+    return Claim(key, says, source, "a test", at_least=0.4)
+
+
+def test_claims_read_whole() -> None:
+    some, one = {1: 0.314, 2: 0.558}, {1: 0.314}
+    assert sentences.verdict_words(Verdict(claim("a", "A."), "reproduced", some)) == "0.44 (0.31 to 0.56)"
+    assert sentences.verdict_words(Verdict(claim("a", "A."), "reproduced", one)) == "0.31"
+    below = {1: -0.314, 2: 0.1}
+    assert sentences.verdict_words(Verdict(claim("a", "A."), "reproduced", below)) == "−0.11 (−0.31 to 0.10)"
+    assert sentences.claim_row(Verdict(claim("a", "A.", "none"), "not reproduced", one)) == {
+        "paper says": "A.",
+        "source": "the lab's own",
+        "reproduced?": "✗ not reproduced",
+        "lab shows": "0.31",
+        "needed": "at least 0.4",
+        "seeds": 1,
+        "how it is tested": "a test",
+    }
+    assert sentences.claim_row(Verdict(claim("a", "A."), "not tested", {}))["source"] == "a paper"
+    lab = (
+        "**The lab is not the model of [arXiv 2503.05631](https://arxiv.org/abs/2503.05631)**: Gaussian exemplars "
+        "instead of image features, labels shared by classes, minutes of training instead of days. ICL that fades "
+        "while the data stay as they are"
+    )
+    curriculum = "under a curriculum the change of data makes it fall."
+    fading, first, second = claim("transience", "It fades."), claim("a", "*A* holds.."), claim("b", "B holds.")
+    missed = [Verdict(each, "not reproduced", some) for each in (first, fading, second)]
+    assert sentences.lab_and_paper([*missed, Verdict(claim("c", "C."), "reproduced", one)]) == (
+        rf"{lab} **was not reproduced** (share lost 0.44 (0.31 to 0.56), 2 seeds); {curriculum} Nor did these come "
+        r"out: \*A\* holds; B holds. 1 of 4 tested claims held in every seed: see *Claims*."
+    )
+    assert sentences.lab_and_paper([Verdict(fading, "reproduced", one)]) == (
+        f"{lab} **was reproduced** (share lost 0.31, 1 seed); {curriculum} 1 of 1 tested claim held in every seed: "
+        "see *Claims*."
+    )
+    assert sentences.lab_and_paper([Verdict(fading, "not tested", {}), missed[2]]) == (
+        f"{lab} **has not been tested by the runs on this machine**; {curriculum} Nor did these come out: B holds. "
+        "0 of 1 tested claim held in every seed: see *Claims*."
+    )
+
+
+def test_training_reads_whole() -> None:
+    none = "No run of the lab is on this machine yet. Train one under *Train a run*"
+    assert sentences.nothing_trained(None) == f"{none}."
+    assert sentences.nothing_trained(95) == f"{none}; the default takes about 1 min 35 s."
+    assert [sentences.train_label(n) for n in (0, 1, 2)] == ["Train this run", "Train this run", "Train 2 runs"]
+
+    def cost(*new: LabConfig, n_known: int, seconds: float | None, is_measured: bool) -> str:
+        return sentences.training_cost(new, n_known=n_known, seconds=seconds, is_measured=is_measured)
+
+    first = LabConfig(batch_size=48)
+    one, stays = LabConfig(n_steps=1), "The page stays usable, and the run goes on if you close it."
+    timed = "about **1 min 35 s** on one core (from the runs that were timed)"
+    assert cost(first, LabConfig(), n_known=0, seconds=95, is_measured=True) == (
+        f"K 512, batch 48, seed 1: 5,000 steps of 48 sequences, {timed}. {stays}"
+    )
+    assert cost(one, n_known=1, seconds=95, is_measured=False) == (
+        "1 of these runs is trained or in work already. K 512, steps 1, seed 1: 1 step of 64 sequences, about **1 min "
+        f"35 s** on one core (a guess: no run has been timed yet). {stays}"
+    )
+    assert cost(LabConfig(), n_known=2, seconds=None, is_measured=True) == (
+        "2 of these runs are trained or in work already. K 512, seed 1: 5,000 steps of 64 sequences, how long it takes "
+        f"cannot be told, since no run of about that size was timed. {stays}"
+    )
+    assert cost(n_known=3, seconds=None, is_measured=True) == "3 of these runs are trained or in work already."
+    assert cost(n_known=0, seconds=None, is_measured=True) == ""
+
+
+def test_the_minimal_model_reads_whole() -> None:
+    def finding(outcomes: Sequence[str], emerged_at: Sequence[float], n_learned: int) -> str:
+        learned = [at < n_learned for at in range(len(outcomes))]
+        return sentences.minimal_finding(minimal(outcomes, emerged_at, learned))
+
+    mixed = ["transient", "transient", "persistent", "stuck", "left out"]
+    assert finding(mixed, [1200, 1300, 1400, np.nan, np.nan], 3) == (
+        "ICL emerges in **3 of 4 seeds**, in half of the seeds by step 1,350; it **fades in 2** and **stays in 1**. 1 "
+        "stays stuck. CIWL is learned in 3 of 4. 1 seed overflowed and is left out of all counts."
+    )
+    assert finding(["persistent", "stuck", "stuck"], [700, np.nan, np.nan], 0) == (
+        "ICL emerges in **1 of 3 seeds**; it **stays in all of them**. 2 stay stuck. CIWL is learned in 0 of 3."
+    )
+    assert finding(["transient", "left out", "left out"], [700, np.nan, np.nan], 1) == (
+        "ICL emerges in **1 of 1 seed**, in half of the seeds by step 700; it **fades in all of them**. 0 stay stuck. "
+        "CIWL is learned in 1 of 1. 2 seeds overflowed and are left out of all counts."
+    )
+    assert finding(["stuck", "stuck"], [np.nan] * 2, 1) == "ICL never emerges in 2 seeds; CIWL is learned in 1 of 2."
+    assert finding(["stuck", "left out"], [np.nan] * 2, 0).startswith("ICL never emerges in 1 seed; CIWL")
+    assert finding(["left out"], [np.nan], 0) == (
+        "Every seed overflowed: gradient descent diverges at this learning rate. Lower it."
+    )
+    found = minimal(mixed, [100, 100, 100, np.nan, np.nan], [True] * 5)
+    assert sentences.seeds_with("transient", found) == "2 of 4"
+    assert sentences.overflowed(found) == "Seeds that overflow are left out and counted: 1 here."
+    rest = (
+        "of gradient descent, all of them computed; colours as in the bars. Stuck (dotted): L₁ never below 0.05. "
+        "Transient: below it once and above 0.15 at the end. CIWL is learned if L₂ ends below 0.02. This is the "
+        "paper's thought model, not a network. It shows that shared factors and a price on learning both **suffice** "
+        "for emergence and transience, not that they cause them in a network."
+    )
+    assert sentences.minimal_outcomes(found) == f"5 seeds, 16,000 steps {rest}"
+    short = dataclasses.replace(minimal(["stuck"], [np.nan], [True]), knobs=MinimalKnobs(n_steps=1))
+    assert sentences.minimal_outcomes(short) == f"1 seed, 1 step {rest}"

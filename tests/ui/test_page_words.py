@@ -168,3 +168,96 @@ def test_the_first_demonstrations_are_shown_and_the_others_counted(
     monkeypatch.setattr("pages.playground.notes.st.caption", captions.append)
     notes.first_of(Demonstrations("sst2", 13, ("no", "yes"), (("a film", "yes"),) * n))
     assert len(texts) == shown and [number for caption in captions for number in numbers(caption)] == more
+
+
+# In whole sentences
+
+ALONE = "the demonstrations and the label words alone."
+
+
+def test_unknown_words_read_whole() -> None:
+    assert sentences.unknown_words(read("a b"), "**early**") == ("", "")
+    struck = "Your sentence with unknown words struck out:]"
+    warning, line = sentences.unknown_words(read("a [*b*] c"), "**early**")
+    assert warning == ""
+    assert line == (
+        ":small[1 of 3 words is unknown to the tokenizer of **early**, which reads all unknown words as the same "
+        rf"token: \*b\*. {struck} a ~~\*b\*~~ c"
+    )
+    warning, line = sentences.unknown_words(read("[b] [d] [b] c"), "**early**")
+    same = "unknown to the tokenizer of **early**, which reads all unknown words as the same token."
+    assert warning == f"3 of 4 words are {same} The answer rests on the words it knows, {ALONE}"
+    assert line == f":small[Unknown: b, d. {struck} ~~b~~ ~~d~~ ~~b~~ c"
+    names = list("abcdefghi")
+    warning, line = sentences.unknown_words(read(" ".join(f"[{name}]" for name in names)), "**early**")
+    assert warning == f"9 of 9 words are {same} The answer rests on {ALONE}"
+    assert line.startswith(f":small[Unknown: a, b, c, d, e, f, g, h and 1 more. {struck} ~~a~~ ~~b~~")
+    assert sentences.unknown_words(read("[a]"), "**early**")[0].startswith("1 of 1 word is unknown")
+    assert sentences.unknown_words(read("[a] " * 1200), "**early**")[0].startswith("1,200 of 1,200 words are unknown")
+
+
+@pytest.mark.parametrize(
+    ("role", "what", "named"), [("TR", "label words", r"y\*, z"), ("TL", "symbols", "positive, neutral")]
+)
+def test_unknown_labels_read_whole(role: Any, what: str, named: str) -> None:
+    """The labels in words are those of the question; in the other roles the choices are symbols."""
+    asked = dataclasses.replace(QUESTION, labels=("y*", "z", "x"))
+    found = scored(role, TR, 0, choice_words=(read("[a] b"), read("[c]"), read("d")))
+    symbols = dataclasses.replace(found, choices=("positive", "neutral", "negative"))
+    told = [f"The tokenizer of someone does not know these {what}, or parts of them: {named}."]
+    assert sentences.unknown_labels(asked, symbols, "someone") == told
+    told.append("The tokenizer of someone does not know most words of the demonstrations.")
+    lost = dataclasses.replace(symbols, demonstration_words=read("[x] [y] z"))
+    assert sentences.unknown_labels(asked, lost, "someone") == told
+    known = dataclasses.replace(lost, choice_words=(read("a"), (), ()))
+    assert sentences.unknown_labels(asked, known, "someone") == told[1:]
+
+
+@pytest.mark.parametrize(
+    ("cut", "was_cut"),
+    [
+        (0, ""),
+        (1, "1 text did not fit the context and was cut. "),
+        (1200, "1,200 texts did not fit the context and were cut. "),
+    ],
+)
+def test_the_answer_reads_whole(cut: int, was_cut: str) -> None:
+    """The likelihoods −0.5, −2 and −2 give 69.1 %; per token the favoured label counts 4 tokens: −0.125, −2, −2."""
+    assert sentences.title_of(scored("TR", TR, 0)) == "early step 440"
+    tr = dataclasses.replace(scored("ICL of the TR checkpoint", TR, 1), n_tokens=np.array([[1, 4, 1]]))
+    tl = scored("ICL of the TL checkpoint", TL, 2, cut=cut)
+    reply = Reply((scored("TR", TR, 0), tr, tl), 0.051, 0.0873)
+    said = {way: sentences.answered(QUESTION, reply, way).replace("\\", "") for way in ("sum", "per_token")}
+    late = f"and late step 880 says positive (69.1 %). {was_cut}Scored in 87 ms, after 0.1 s of loading."
+    assert said["sum"] == f"Under true labels early step 440 says neutral (69.1 %) {late}"
+    assert said["per_token"] == f"Under true labels early step 440 says neutral (76.5 %) {late}"
+    warm = dataclasses.replace(reply, load_seconds=0.05, score_seconds=0.9873)
+    bare = dataclasses.replace(QUESTION, demonstrations=())
+    assert sentences.answered(bare, warm, "sum") == rf"{was_cut}Scored in 987 ms.".replace(".", r"\.")
+
+
+def test_prompts_and_files_read_whole() -> None:
+    shared = (
+        "are the demonstrations (dimmed), which are computed once for all queries. The label follows the last token."
+    )
+    point = "Point at a token to see its id."
+    assert sentences.prompt_tokens(1, 0, most=1500) == f"1 token. The first 0 {shared} {point}"
+    assert sentences.prompt_tokens(1500, 1400, most=1500) == f"1,500 tokens. The first 1,400 {shared} {point}"
+    assert sentences.prompt_tokens(2700, 900, most=1500) == (
+        f"2,700 tokens. The first 900 {shared} {point} The first 1,200 tokens are not drawn."
+    )
+    parts: Any = [
+        SimpleNamespace(checkpoint=dataclasses.replace(TR, model="*x*"), words=(read("[a] [b] c"), read("a")))
+    ]
+    assert sentences.unknown_in_file(parts, "TL") == (
+        r"In 1 of 2 sentences most words are unknown to the tokenizer of \*x\* (TL). There the answer rests on the "
+        f"words it knows, {ALONE}"
+    )
+    assert sentences.unknown_in_file([SimpleNamespace(checkpoint=TR, words=(read("a [b]"),))], "TL") == ""  # type: ignore[list-item]
+    many: Any = [SimpleNamespace(checkpoint=TR, words=(read("[a]"),) * 1200)]
+    assert sentences.unknown_in_file(many, "TL").startswith("In 1,200 of 1,200 sentences most words")
+
+
+def test_exactly_as_many_words_as_are_shown_have_no_ellipsis() -> None:
+    assert sentences.struck_out(read("a " * 300)) == "a " * 299 + "a"
+    assert sentences.struck_out(read("a " * 301)) == "a " * 300 + "…"

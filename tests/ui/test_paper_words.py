@@ -350,3 +350,106 @@ def test_differences_of_paper_and_code_are_counted_and_told_whole(item: str, mon
         told = text.replace("\\", "")
         places = [told.index(part) for part in (each.topic, each.paper, "Code:", each.code, "Shown here", each.here)]
         assert places == sorted(places)
+
+
+# In whole sentences
+
+OURS, THEIRS_ALONE = PearsonResult(-0.504, -0.913, 0.207, 0.02, 8), PearsonResult(None, None, None, None, 1)
+OUR_WORDS = "r = **−0.50** (−0.91 to 0.21, 95 % bootstrap over n = 8 models)"
+NO_WORDS = "no correlation can be given over 1 model (at least three different ones are needed)"
+
+
+def test_the_finding_and_the_correlations_read_whole() -> None:
+    own = {ROLES[0]: ROLES[0], ROLES[1]: ROLES[1], ROLES[2]: "tiny", ROLES[3]: "tiny", ROLES[4]: "tiny"}
+    reported = "Mean intensity against final ICL: the paper reports r = −0.714; here"
+    assert sentences.finding(own, OURS) == (
+        "**2 of the paper's 12 models** have results here under this study's options; another model stands in for 3 "
+        f"more. {reported} {OUR_WORDS}."
+    )
+    assert sentences.finding({ROLES[0]: ROLES[0]}, THEIRS_ALONE) == (
+        f"**1 of the paper's 12 models** has results here under this study's options. {reported} {NO_WORDS}."
+    )
+    reported = "Reported: r = −0.714, one point per family. Here:"
+    assert sentences.correlations(OURS) == f"{reported} {OUR_WORDS}, one point per model. Difference: +0.21."
+    assert sentences.correlations(THEIRS_ALONE) == f"{reported} {NO_WORDS}, one point per model."
+
+
+@pytest.mark.parametrize(
+    ("reported", "as_fraction", "as_percent"),
+    [
+        (Reported(0.46634, 0.00127), "0.466 ± 0.00", "46.63 % ± 0.13"),
+        (Reported(-0.71418), "−0.714", "−71.42 %"),
+        (Reported(0.375, starred=True), "0.375*", "37.50 %*"),
+        (
+            Reported(1.25, 0.5678, "uncertain", starred=True),
+            "1.25* ± 0.57 (uncertain)",
+            "125.00 %* ± 56.78 (uncertain)",
+        ),
+        (Reported(None, mark="not legible"), "not legible", "not legible"),
+    ],
+)
+def test_a_reported_number_reads_whole(reported: Reported, as_fraction: str, as_percent: str) -> None:
+    assert sentences.number(reported) == as_fraction
+    assert sentences.number(reported, as_percent=True) == as_percent
+
+
+def test_values_differences_and_what_is_too_few_read_whole() -> None:
+    assert sentences.difference_words(Reported(0.375), 0.3121) == "−6.3 points"
+    assert sentences.difference_words(Reported(0.375), None) == ""
+    value = EntryScore(Entry("best gold", (FusionMember(REF, "gold"),)), 0.7321, 0.7012, 0.7643, {})
+    assert sentences.value_words(value) == "73.2 % (70.1 to 76.4 %)"
+    mixed = dataclasses.replace(value, entry=dataclasses.replace(value.entry, mixed_weight=0.314))
+    assert sentences.value_words(mixed) == "73.2 % (70.1 to 76.4 %), w = 0.31"
+    assert sentences.too_few(17, 5) == "needs 17 checkpoints, has 5"
+    assert sentences.too_few(1, 0) == "needs 1 checkpoint, has 0"
+    rule = "Accuracy of the adaptive fusion. Each row names how the TR and the TL checkpoint were chosen."
+    ten = "computed here; a random choice is the mean of ten draws."
+    assert sentences.pairs_computed(0, 1) == f"{rule} 0 of 1 pair {ten}"
+    assert sentences.pairs_computed(3, 4) == f"{rule} 3 of 4 pairs {ten}"
+
+
+def test_what_is_missing_reads_whole() -> None:
+    assert sentences.missing_models(ROLES[-1:]) == "K2-65B (1 model)"
+    assert sentences.missing_models([*ROLES, ROLES[0]]) == f"{', '.join(PAPER_MODELS.values())} and 1 more (13 models)"
+    four = "Pythia-410M, Pythia-1B, Pythia-1.4B and 1 more"
+    wanted: Any = SimpleNamespace(checkpoints="*all*", shots=8, alphabet="letters")
+    assert sentences.missing_options(ROLES[:4], wanted) == rf"{four} with \*all\* checkpoints, 8 shots, letters"
+    assert sentences.missing_splits(ROLES[:4]) == f"{four}, test and development split"
+
+
+def test_the_study_that_fills_a_gap_and_its_cost_read_whole() -> None:
+    refs = tuple(CheckpointRef("hub", f"m{name}", "main", "hub", f"a/{name}") for name in "abcdefghijklm")
+    study = dataclasses.replace(made_up_study(), checkpoints=refs, splits=("test", "dev"), n_shots=16, n_test=1000)
+    assert sentences.study_words(study) == (
+        "ma, mb, mc, md, me, mf, mg, mh, mi, mj, mk, ml and 1 more: 13 checkpoints, 2 tasks, 3 settings, 2 seeds, "
+        "16 shots, 2 splits (test and dev): 312 cells of at most 1,000 test rows each."
+    )
+    one = dataclasses.replace(
+        study, checkpoints=refs[:1], tasks=("sst2",), label_settings=("gold",), demo_seeds=(13,), splits=("test",),
+        n_shots=1, n_test=1,
+    )  # fmt: skip
+    assert sentences.study_words(one) == (
+        "ma: 1 checkpoint, 1 task, 1 setting, 1 seed, 1 shot, 1 split (test): 1 cell of at most 1 test row each."
+    )
+    cost: Any = SimpleNamespace(n_new=4896, tokens=2_512_345, tflops=3400.0, seconds=7800, time_words="*measured*")
+    counts = "**4,896** of them to compute: 2.5 M tokens, 3.4k TFLOPs."
+    assert sentences.cost_words(cost) == rf"{counts} **2 h 10 min**, \*measured\*."
+    cost.seconds, cost.time_words = None, "*Not* known"
+    assert sentences.cost_words(cost) == rf"{counts} \*Not\* known"
+
+
+def test_what_the_numbers_rest_on_reads_whole() -> None:
+    difference: Any = SimpleNamespace(topic="Seeds", paper="*Five*.", code="*Three*.", here="*Both*.")
+    assert sentences.differing(difference) == (
+        r"**Seeds.** Paper: \*Five\*\. Code: \*Three\*\. **Shown here**: \*Both\*\."
+    )
+    choice: Any = SimpleNamespace(task=("sst2",), seeds="13, *", shots=1, examples=1200)
+    assert sentences.how_computed(choice, 0.0001) == (
+        "Reported figures are those of [arXiv 2406.14022](https://arxiv.org/abs/2406.14022). Some cells of the copy "
+        "that was read are not legible. They are shown as text and never drawn as results. Everything under **this "
+        r"store** is computed from stored predictions on 1 task with seeds 13, \*, 1 demonstration and at most 1,200 "
+        "queries per task (the paper: 16 tasks, 5 seeds, 16 demonstrations, 1,000 queries). A checkpoint enters when "
+        "all of its TR and TL cells exist. Competition: Eqs. 1 to 4 on the mean trajectory at epsilon 0.0001. Final "
+        "ICL is the value under true labels at the last such checkpoint. Intervals of r: percentile bootstrap over "
+        "models, 2,000 draws. With few models they say little."
+    )
