@@ -101,7 +101,7 @@ def test_the_speed_is_per_second_or_per_unit(per_second: float, said: str) -> No
 def test_notices_and_outcomes_read_whole() -> None:
     sidebar = "The sidebar of every page shows how far it is."
     assert job_words.started(job(state="running")) == f"**Job 3** is running. {sidebar}"
-    assert job_words.started(job(kind="train")) == f"**Training 3** waits for its device. {sidebar}"
+    assert job_words.started(job(kind="train")) == f"**Training 3** waits for the processor. {sidebar}"
     assert job_words.ended(job(state="failed", message="*It* broke.")) == r"**Job 3** is failed. \*It\* broke\."
     assert job_words.ended(job(state="cancelled", message="Cancelled.")) == r"**Job 3**. Cancelled\."
     asked = when(1_700_000_000.0)

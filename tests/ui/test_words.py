@@ -108,7 +108,7 @@ def test_what_turns_into_arrows_and_icons_is_broken(text: str, shown: str) -> No
 def test_ties_go_away_from_zero_as_in_a_browser() -> None:
     shown = [written.rounded(number) for number in (68.25, -68.25, 0.05, -0.04, 3.0)]
     assert shown == [68.3, -68.3, 0.1, 0.0, 3.0]
-    assert str(written.rounded(-0.04)) == "0.0"
+    assert str(written.rounded(-0.04)) == "-0.0" and written.decimal(-0.04, 1) == "0.0"
     assert [written.rounded(2.5, 0), written.rounded(0.125, 2)] == [3.0, 0.13]
     assert written.in_percent(1e-12) == 0.0 and written.in_percent(2e-8) == 2e-6
 

@@ -15,7 +15,7 @@ _UNITS = {"evaluate": "cell", "train": "step", "estimate": "checkpoint"}
 KINDS = tuple(_UNITS)
 """The kinds of jobs that pages show."""
 _NAMES = {"evaluate": "Job", "train": "Training", "estimate": "Cost question"}
-_WAITING = {"evaluate": "Waiting for its device", "train": "Waiting for the processor"}
+_WAITED_FOR = {"evaluate": " for its device", "train": " for the processor"}
 _STOPPING = {"evaluate": "stopping after the running cell", "train": "stopping; what is trained is kept"}
 
 
@@ -32,7 +32,7 @@ def done_of_all(job: Job) -> str:
 def progress(job: Job) -> str:
     """How far a live job is: units, speed, time left, and whether it is being cancelled."""
     if job.state == "queued":
-        return _WAITING.get(job.kind, "Waiting")
+        return f"Waiting{_WAITED_FOR.get(job.kind, '')}"
     parts = [done_of_all(job)] if job.total else [plain(job.message) or "Starting"]
     if job.units_per_second:
         parts.append(_rate(job.units_per_second, _UNITS[job.kind]))
@@ -51,7 +51,7 @@ def _rate(per_second: float, unit: str) -> str:
 
 def started(job: Job) -> str:
     """The notice that a job was started just now."""
-    words = "is running" if job.state == "running" else "waits for its device"
+    words = "is running" if job.state == "running" else f"waits{_WAITED_FOR.get(job.kind, '')}"
     return f"**{title(job)}** {words}. The sidebar of every page shows how far it is."
 
 
