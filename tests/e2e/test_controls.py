@@ -70,7 +70,7 @@ def test_log_spacing_stays_log_spacing(app: App, new_tab: Callable[[], Tab]) -> 
 
 def test_members_by_hand_begin_with_the_pair_on_the_screen(app: App, new_tab: Callable[[], Tab]) -> None:
     tab = new_tab()
-    tab.open(f"{app.url}/fusion", "gains in percentage points")
+    tab.open(f"{app.url}/fusion", "Gains in percentage points")
     tab.settled()
     before = tab.page.locator(".st-key-finding").inner_text()
     tab.page.get_by_role("radio", name="By hand").click()
@@ -88,7 +88,7 @@ def test_members_by_hand_begin_with_the_pair_on_the_screen(app: App, new_tab: Ca
     tab.address_holds("members=By+hand", "tr_at=", "tl_at=")
     tab.settled()
     again = new_tab()
-    again.open(tab.page.url, "gains in percentage points")
+    again.open(tab.page.url, "Gains in percentage points")
     again.settled()
     assert again.page.locator(".st-key-finding").inner_text() == tab.page.locator(".st-key-finding").inner_text()
 

@@ -120,10 +120,10 @@ def hostile_address(app: App, page: str) -> str:
 VIEWS = {
     "": "What is computed",
     "evaluate": "Choose checkpoints",
-    "dynamics?tab=Predicted+labels": "compare with the majority line",
+    "dynamics?tab=Predicted+labels": "Compare with the majority line",
     "dynamics?tab=One+checkpoint": "Counts over all seeds",
     "competition?part=What+changed": "changed from",
-    "competition?part=Models+compared": "Every model under the same tasks",
+    "competition?part=Models+compared": "All models under the same tasks",
     "fusion?fusion_part=Queries": "gained",
     "playground": "What do these two checkpoints say",
     "paper?panel=Fig.+2": "Reported by the paper",

@@ -24,8 +24,8 @@ PAGES = {
     f"dynamics?{MADE_UP}": "Tasks whose ICL ends farthest",
     "dynamics?tab=Predicted+labels&task=tiny_colour": "A model that names one label",
     f"competition?{MADE_UP}": "Each point is an interval",
-    "competition?part=Models+compared": "Every model under the same tasks",
-    "fusion": "gains in percentage points",
+    "competition?part=Models+compared": "All models under the same tasks",
+    "fusion": "Gains in percentage points",
     "playground": "to see its id",
     "lab": "Losses: cross-entropy",
     "lab?lab=Minimal+model": "This is the paper's thought model",
@@ -33,7 +33,7 @@ PAGES = {
     "paper?panel=Fig.+1": "by eye",
     "paper?panel=Fig.+2": "How often TR and TL compete",
     "paper?panel=Fig.+6": "by eye",
-    "paper?panel=Table+7": "multiples of one",
+    "paper?panel=Table+7": "is a multiple of one over",
 }
 """Addresses with words of their body."""
 PANELS = ("Fig.+3", "Fig.+4", "Fig.+5", "Tables+1,+2", "Table+3", "Paper+and+code")
