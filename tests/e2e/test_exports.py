@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from icl_core.evaluation.store import Store
+from pages.home.vega import grid_chart
 from pages.ui.charts.theme import DARK, LIGHT
 from pages.ui.files import exports
 from pages.ui.words.written import legible, task_title
@@ -72,7 +73,7 @@ def test_a_chart_as_html_draws_runs_nothing_and_asks_nobody(kind: str, opened: C
 
 def test_a_tooltip_of_an_exported_chart_shows_markup_as_text(opened: Callable[[bytes, str], Tab]) -> None:
     rows = [{"model": name, "task": "t", "state": "complete", "text": name} for name in SCRIPTS[:3]]
-    figure = test_charts.charts.grid_chart(rows, LIGHT)
+    figure = grid_chart(rows, LIGHT)
     tab = opened(exports.as_html(figure, LIGHT, title="grid"), "grid.html")
     tab.page.locator("#chart svg.marks .mark-rect path").first.hover(force=True)
     tip = tab.page.locator("#vg-tooltip-element.visible")

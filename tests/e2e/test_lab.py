@@ -64,14 +64,14 @@ def test_runs_are_picked_and_the_step_is_scrubbed(lab_app: App, new_tab: Callabl
     tab.page.get_by_role("option", name="K 512, copy 1, steps 4900").click()
     expect(tab.page.locator(".st-key-chart-lab-curves-1 svg.marks").first).to_be_visible()
     tab.page.keyboard.press("Escape")
-    tab.says("Step 5,000: best")
+    tab.says("Step 5,000, best heads")
     scrubber = tab.page.locator(".st-key-labstep input[type=range], .st-key-labstep [role=slider]").first
     scrubber.focus()
     tab.page.keyboard.press("ArrowLeft")
-    tab.says("Step 2,000: best")
+    tab.says("Step 2,000, best heads")
     tab.address_holds("labstep=")
     tab.page.reload()
-    tab.says("Step 2,000: best")
+    tab.says("Step 2,000, best heads")
     assert tab.foreign == []
     assert not lab_app.loads_torch()
 
