@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from icl_core.analysis.trajectories import AbilityCurves
+from icl_core.evaluation.coverage import cell_counts
 from icl_core.evaluation.study import Study
 from pages.dynamics import sentences
 from pages.dynamics.computed import ShownCurves
@@ -53,9 +54,7 @@ def _different_tasks(drawn: Mapping[str, AbilityCurves]) -> None:
 
 def nothing_complete(study: Study) -> None:
     """The state in which cells exist, but no checkpoint has all of them."""
-    counts = cached.completeness(study)
-    done, total = (sum(pair[index] for pair in counts.values()) for index in (0, 1))
-    st.info(sentences.nothing_complete(done, total))
+    st.info(sentences.nothing_complete(cell_counts(cached.completeness(study))))
     st.page_link("pages/evaluate/page.py", label="Evaluate what is missing")
 
 

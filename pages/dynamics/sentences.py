@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from icl_core.analysis.drilldown import LabelShares
 from icl_core.analysis.moments import moments
 from icl_core.analysis.trajectories import AbilityCurves
+from icl_core.evaluation.coverage import CellCounts
 from pages.ui.controls.analysis import MEASURE_TITLES
 from pages.ui.data.view import View
 from pages.ui.words import findings
+from pages.ui.words.study_words import stored_cells
 from pages.ui.words.written import count, joined, plain, task_title
 
 __all__ = [
@@ -69,9 +71,10 @@ def excluded(reason: str) -> str:
     return f"{reason} It is hollow in the chart if it has results."
 
 
-def nothing_complete(done: int, total: int) -> str:
+def nothing_complete(counts: CellCounts) -> str:
     """The state in which cells exist, but no checkpoint has all of them."""
-    stored = f"{done:,} of {count(total, 'cell')} {'is' if done == 1 else 'are'} stored"
+    are = "is" if counts.n_stored == 1 else "are"
+    stored = f"{stored_cells(counts)} {are} stored"
     return f"{stored}, but no checkpoint has all tasks and seeds yet. Show one task, or evaluate the rest."
 
 

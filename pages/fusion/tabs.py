@@ -335,7 +335,7 @@ def mixed(screen: Screen) -> None:
     running = mine[0] if mine and mine[0].is_live else None
     if jobs.button(f"Evaluate {count(len(weights), 'mixture')} ({count(n_cells(study), 'cell')})", running, key="mix"):
         jobs.start(partial(table.submit, study, offline=st.session_state.get("offline", False)))
-    jobs.live(mine[:1], "Job", lambda job: None)
+    jobs.live(mine[:1], "Job")
     if mine and running is None:
         st.info(f"Job {mine[0].id} is {mine[0].state}. {plain(mine[0].message)}")
     st.caption(

@@ -14,7 +14,7 @@ from typing import Any
 import altair as alt
 
 from pages.ui.charts.axes import STEP_LABEL, XAxis
-from pages.ui.charts.marks import NARROWEST, Row, dash_legend, margin_words, names_axis, rows_data
+from pages.ui.charts.marks import NARROWEST, Row, dash_of_each, margin_words, names_axis, rows_data
 from pages.ui.charts.theme import Figure, Palette, configured, ink_on_ramp, ramp_scale, remembered
 
 __all__ = [
@@ -262,10 +262,6 @@ def attention_chart(rows: Sequence[Row], palette: Palette, *, n_layers: int, n_h
 # What becomes of ICL
 
 
-DASHES = ([1, 0], [6, 3], [2, 2], [10, 3, 2, 3], [4, 6], [1, 4])
-"""Runs differ by dash and label, never by colour."""
-
-
 @remembered
 def portrait_chart(rows: Sequence[Row], palette: Palette, *, chance: Row, height: int = 380) -> Figure:
     """Flip accuracy against CIWL accuracy along training, one path per run.
@@ -277,13 +273,11 @@ def portrait_chart(rows: Sequence[Row], palette: Palette, *, chance: Row, height
         height: of the plot, pixels.
     """
     runs = list(dict.fromkeys(row["run"] for row in rows))
-    dashes = [DASHES[index % len(DASHES)] for index in range(len(runs))]
     steps = sorted({row["step"] for row in rows})
     scale = alt.Scale(domain=[0, 1], nice=False)
     x = alt.X("flip:Q", title="Flip accuracy (1 = ICL decides)", scale=scale, axis=alt.Axis(format=".0%", tickCount=5))
     y = alt.Y("ciwl:Q", title="CIWL accuracy", scale=scale, axis=alt.Axis(format=".0%", tickCount=5))
-    legend = dash_legend(runs, palette, above=16)
-    dash = alt.StrokeDash("run:N", sort=runs, scale=alt.Scale(domain=runs, range=dashes), legend=legend)
+    dash = dash_of_each("run", runs, palette, above=16)
     tooltip = [
         alt.Tooltip("run:N", title="Run"),
         alt.Tooltip("step:Q", title="Step", format=",.0f"),

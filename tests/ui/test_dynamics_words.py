@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from icl_core.evaluation.coverage import CellCounts
 from pages.dynamics import sentences
 from pages.ui.data.view import View
 from tests.support.said import assert_well_formed, numbers
@@ -69,7 +70,7 @@ def test_missing_cells_are_counted(n: int) -> None:
 
 @pytest.mark.parametrize(("done", "total"), [(0, 4080), (1, 12), (1100, 4080)])
 def test_a_study_without_a_complete_checkpoint_says_how_far_it_is(done: int, total: int) -> None:
-    said = sentences.nothing_complete(done, total)
+    said = sentences.nothing_complete(CellCounts(done, total, 0, 17))
     assert numbers(said) == [done, total] and ("is stored" in said) == (done == 1)
 
 
@@ -156,8 +157,8 @@ def test_checkpoints_outside_the_curves_read_whole() -> None:
     assert sentences.missing_cells(1200) == "1,200 cells missing. It enters the curve when they are computed."
     assert sentences.excluded("A copy.") == "A copy. It is hollow in the chart if it has results."
     advice = "but no checkpoint has all tasks and seeds yet. Show one task, or evaluate the rest."
-    assert sentences.nothing_complete(1, 1) == f"1 of 1 cell is stored, {advice}"
-    assert sentences.nothing_complete(1100, 4080) == f"1,100 of 4,080 cells are stored, {advice}"
+    assert sentences.nothing_complete(CellCounts(1, 1, 0, 1)) == f"1 of 1 cell is stored, {advice}"
+    assert sentences.nothing_complete(CellCounts(1100, 4080, 0, 17)) == f"1,100 of 4,080 cells are stored, {advice}"
     shares: Any = SimpleNamespace(entropy=np.array([0.2, 0.934, 0.756]), gold_entropy=0.981)
     assert sentences.evenness(shares) == (
         "Evenness of the predictions at the last checkpoint (entropy; 1 is even): 0.76. Evenness of the gold labels: "

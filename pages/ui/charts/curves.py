@@ -20,7 +20,7 @@ from pages.ui.charts.marks import (
     Row,
     along,
     boundary_rules,
-    dash_legend,
+    dash_of_each,
     free_words,
     line_ends,
     margin_words,
@@ -83,9 +83,7 @@ def _dash(rows: Sequence[Row], palette: Palette) -> alt.StrokeDash:
     if len(models) <= 1:
         domain, dashes = list(ABILITIES), [[1, 0], [1, 0], [6, 3]]
         return alt.StrokeDash("ability:N", sort=domain, scale=alt.Scale(domain=domain, range=dashes), legend=None)
-    dashes = [[1, 0], [6, 3], [2, 2], [10, 3, 2, 3], [4, 6], [1, 4]]
-    scale = alt.Scale(domain=models, range=[dashes[index % len(dashes)] for index in range(len(models))])
-    return alt.StrokeDash("model:N", sort=models, scale=scale, legend=dash_legend(models, palette))
+    return dash_of_each("model", models, palette)
 
 
 def _y(style: Style, rows: Sequence[Row], references: Sequence[Row]) -> tuple[float, float]:

@@ -27,7 +27,7 @@ __all__ = [
     "Row",
     "along",
     "boundary_rules",
-    "dash_legend",
+    "dash_of_each",
     "felt_points",
     "free_words",
     "line_ends",
@@ -63,7 +63,24 @@ rows_data = named_rows
 """Rows as the data of one chart."""
 
 
-def dash_legend(models: Sequence[str], palette: Palette, *, above: int = 0) -> alt.Legend:
+_DASHES = ([1, 0], [6, 3], [2, 2], [10, 3, 2, 3], [4, 6], [1, 4])
+
+
+def dash_of_each(field: str, names: Sequence[str], palette: Palette, *, above: int = 0) -> alt.StrokeDash:
+    """Models or runs by their dashes, never by colour, with a legend.
+
+    Args:
+        field: of the rows that holds the names.
+        names: in their order; from the seventh on dashes repeat.
+        palette: colours of the theme.
+        above: pixels that the legend is moved up.
+    """
+    dashes = [_DASHES[index % len(_DASHES)] for index in range(len(names))]
+    scale = alt.Scale(domain=list(names), range=dashes)
+    return alt.StrokeDash(f"{field}:N", sort=list(names), scale=scale, legend=_dash_legend(names, palette, above=above))
+
+
+def _dash_legend(models: Sequence[str], palette: Palette, *, above: int) -> alt.Legend:
     """Models by their dashes, above the plot: there their names have room in any window."""
     longest = 7 * max(len(model) for model in models) + 70
     columns: Any = {"expr": f"max(1, floor(width / {longest}))"}

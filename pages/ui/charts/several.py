@@ -14,7 +14,7 @@ from pages.ui.charts.axes import XAxis, percent_domain
 from pages.ui.charts.marks import (
     NARROWEST,
     Row,
-    dash_legend,
+    dash_of_each,
     felt_points,
     free_words,
     margin_words,
@@ -26,8 +26,6 @@ from pages.ui.charts.theme import Figure, Palette, configured, remembered
 from pages.ui.words.written import percent as in_words
 
 __all__ = ["accumulated_chart", "accumulation_chart", "level_chart", "occurrence_chart", "scatter_chart"]
-
-_DASHES = ([1, 0], [6, 3], [2, 2], [10, 3, 2, 3], [4, 6], [1, 4])
 
 
 @remembered
@@ -180,12 +178,7 @@ def accumulated_chart(
         phases: ``x``, ``x2``, ``name``, ``text``, ``strength`` of a curriculum's phases.
     """
     models = list(dict.fromkeys(row["model"] for row in rows))
-    dash = alt.StrokeDash(
-        "model:N",
-        sort=models,
-        scale=alt.Scale(domain=models, range=[_DASHES[index % len(_DASHES)] for index in range(len(models))]),
-        legend=dash_legend(models, palette, above=30 if phases else 0),
-    )
+    dash = dash_of_each("model", models, palette, above=30 if phases else 0)
     y_axis = alt.Axis(format=".0%", tickCount=5, minExtent=40, maxExtent=40)
     y = alt.Y("value:Q", title="Accumulated intensity R", scale=alt.Scale(domain=[0, 1]), axis=y_axis)
     means = [row for row in rows if not row["thin"]]
